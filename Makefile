@@ -1,0 +1,37 @@
+# The two commands of the README. `make help` lists all of them.
+PYTHON ?= python3
+VENV ?= .venv
+# The demo gets an environment of its own: it proves that the core runs without torch and mediapipe.
+DEMO_VENV ?= .venv-demo
+BIN = $(VENV)/bin
+CONSTRAINTS = constraints.txt
+SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
+
+.PHONY: help demo test check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(DEMO_VENV)/.installed ## build and install the core, write demo.mp4 from the bundled avatar
+	$(DEMO_VENV)/bin/geneface demo -o demo.mp4
+
+test: check ## install the development extras; ruff, pyright, pytest
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## ruff and pyright only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(DEMO_VENV)/.installed: $(SOURCES)
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) .
+	@touch $@
+
+$(VENV)/.installed: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) '.[dev]'
+	@touch $@
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(DEMO_VENV) build dist demo.mp4
