@@ -1,0 +1,91 @@
+"""Single images: PNG and JPEG, through the codecs of PyAV, with the caps of `io.media`. RGB uint8 [H, W, 3]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av.error
+import numpy as np
+from av.codec import CodecContext
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from geneface.errors import InputError
+from geneface.io.media import MAX_PIXELS, check_regular_file
+from geneface.io.store import atomic_folder, atomic_path
+from geneface.types import ByteArray
+
+_CODECS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
+"""First bytes of the image files that are read."""
+_MAX_FILE_BYTES = 1 << 26
+_CHANNEL_FORMATS = {3: "rgb24", 4: "rgba"}
+
+
+def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
+    """Read a PNG or JPEG file as [H, W, 3], or [H, W, 4] with `alpha` (opaque where the file has none).
+
+    Raises:
+        InputError: missing, neither PNG nor JPEG, damaged, or beyond the cap on pixels.
+    """
+    path = Path(path)
+    check_regular_file(path)
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise InputError(f"{path} is larger than {_MAX_FILE_BYTES >> 20} MB", "scale it down first")
+    data = path.read_bytes()
+    codec = next((name for magic, name in _CODECS.items() if data.startswith(magic)), None)
+    if codec is None:
+        raise InputError(f"{path} is neither a PNG nor a JPEG image", "convert it first")
+    decoder = CodecContext.create(codec, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    try:
+        frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(
+            f"the image {path} is damaged or larger than 4096x2304 pixels", "export it again, or smaller"
+        ) from error
+    if not frames:
+        raise InputError(f"the image {path} is damaged", "export it again")
+    return np.asarray(frames[0].reformat(format="rgba" if alpha else "rgb24").to_ndarray(), np.uint8)
+
+
+def read_png(path: Path | str) -> ByteArray:
+    """Read an image as [H, W, 3]; see `read_image`."""
+    return read_image(path)
+
+
+def write_png(path: Path | str, image: ByteArray) -> None:
+    """Write an image [H, W, 3] or [H, W, 4] atomically, losslessly."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_encode_png(image))
+
+
+def write_png_sequence(folder: Path | str, images: Iterable[ByteArray]) -> int:
+    """Write images as `frame_000000.png` and so on into a new folder, which appears once all are there.
+
+    Returns:
+        The number of images.
+    """
+    count = 0
+    with atomic_folder(folder) as temporary:
+        for image in images:
+            (temporary / f"frame_{count:06d}.png").write_bytes(_encode_png(image))
+            count += 1
+    return count
+
+
+def _encode_png(image: ByteArray) -> bytes:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in _CHANNEL_FORMATS:
+        raise ValueError(f"an image is uint8 [H, W, 3 or 4], not {image.dtype} {image.shape}")
+    pixel_format = _CHANNEL_FORMATS[image.shape[2]]
+    encoder = CodecContext.create("png", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.height, encoder.width = image.shape[:2]
+    encoder.pix_fmt = pixel_format
+    encoder.time_base = Fraction(1, 1)
+    frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format=pixel_format)
+    packets = [*encoder.encode(frame), *encoder.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)

@@ -1,0 +1,340 @@
+"""The one door for untrusted media files, and what a file says about itself.
+
+Times are seconds on the media clock: zero is the file's first picture. A file without pictures counts from its own
+zero if its container has a timeline (MP4, Matroska), else from its first sample.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.frame import Frame
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame as DecodedFrame
+from av.video.stream import VideoStream
+
+from geneface.errors import InputError
+
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,"
+    "wav,w64,flac,mp3,ogg,aac,caf,aiff,au,amr,ac3,eac3"
+)
+"""Containers that hold their media themselves. Playlists, concat scripts, image sequences and devices are not here:
+they would let a file make us open others."""
+MAX_PIXELS = 4096 * 2304
+"""Pixels of one picture."""
+MAX_DURATION_SECONDS = 4 * 3600
+MAX_STREAMS = 32
+MAX_CHANNELS = 64
+
+_TIMELINE_FORMATS = ("mov", "matroska")
+_PROMISING_FORMATS = ("mov", "matroska", "flac", "wav", "avi")
+_MISSING_SECONDS = 0.3
+_UNKNOWN_RIFF_SIZE = 0x7FFFF000
+_VARIABLE_RATE_PACKETS = 500
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """The picture stream, as displayed: after rotation and with square pixels."""
+
+    width: int
+    height: int
+    frame_rate: float
+    """Average pictures per second."""
+    is_variable: bool
+    rotation: int
+    """Degrees counterclockwise that the reader applies: 0, 90, 180 or 270."""
+    frame_count: int
+    """Exact where the container states it, otherwise duration times rate; 0 where neither is known."""
+    codec: str
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """The sound stream, before resampling."""
+
+    rate: int
+    """Samples per second."""
+    channels: int
+    codec: str
+    start_seconds: float
+    """Stated time of the first sample on the media clock; `read_audio` measures it exactly."""
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a media file holds."""
+
+    duration_seconds: float
+    """As the container states it; 0 where it does not."""
+    video: VideoInfo | None
+    audio: AudioInfo | None
+
+
+@contextmanager
+def open_media(path: Path | str) -> Iterator[InputContainer]:
+    """Open an untrusted media file: a regular file, a whitelisted container, within the caps of this module.
+
+    Raises:
+        InputError: the file is missing, empty, no media file, damaged, or beyond a cap.
+    """
+    path = Path(path)
+    check_regular_file(path)
+    _check_riff_size(path)
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    try:
+        # "file:" and the absolute path keep names such as "concat:a" from being read as a protocol.
+        container = av.open(f"file:{path.absolute()}", mode="r", options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path) from error
+    with container:
+        _check_caps(path, container)
+        yield container
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise `InputError` unless the path is an ordinary file with something in it."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"the file {path} does not exist or can't be reached", "check the path") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path} is a folder", "give a media file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is not a regular file", "give a media file")
+    if status.st_size == 0:
+        raise InputError(f"the file {path} is empty", "give a media file that plays")
+
+
+def _check_riff_size(path: Path) -> None:
+    """WAV and AVI state their size, which the demuxers don't compare with the file's."""
+    head, size = _first_bytes(path, 8), path.stat().st_size
+    if head[:4] != b"RIFF":
+        return
+    stated = int.from_bytes(head[4:], "little") + 8
+    # Programs that write to a pipe can't know the size and state the largest.
+    if stated < _UNKNOWN_RIFF_SIZE and stated > size + max(4096, size // 100):
+        raise InputError(
+            f"{path} is cut off",
+            "copy or download it again, or convert what there is",
+            f"after {size} of {stated} bytes",
+        )
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise InputError(f"the file {path} may not be read", "change its permissions") from error
+
+
+def _unreadable(path: Path) -> InputError:
+    """Say why a file did not open, from its first bytes."""
+    head = _first_bytes(path, 1024)
+    remedy = "give a video or sound file, e.g. MP4, MKV, MOV, WAV or MP3"
+    if head.lstrip().startswith((b"#EXTM3U", b"ffconcat", b"[playlist]")) or b"<MPD" in head:
+        return InputError(f"{path} is a playlist, not a media file", remedy)
+    if not any(byte < 9 or 13 < byte < 32 for byte in head):
+        return InputError(f"{path} is a text file, not a media file", remedy)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") or head.startswith((b"\x1aE\xdf\xa3", b"RIFF")):
+        return InputError(f"{path} is damaged or cut off", "copy or download it again")
+    return InputError(f"{path} is not a media file that can be read", remedy)
+
+
+def _check_caps(path: Path, container: InputContainer) -> None:
+    remedy = "cut or convert it first, e.g. with ffmpeg"
+    if len(container.streams) > MAX_STREAMS:
+        raise InputError(f"{path} has {len(container.streams)} streams, at most {MAX_STREAMS} are read", remedy)
+    if container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
+        raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", remedy)
+    for video in container.streams.video:
+        if not video.width or not video.height:
+            # The probing decoder refuses pictures beyond the limit it was given, and then knows no size.
+            raise InputError(
+                f"{path} has pictures larger than the limit of 4096x2304 pixels, or damaged ones",
+                "scale it down or convert it first, e.g. with ffmpeg",
+            )
+        if video.width * video.height > MAX_PIXELS:
+            raise InputError(
+                f"{path} has pictures of {video.width}x{video.height} pixels, more than the limit of 4096x2304",
+                "scale it down first, e.g. with ffmpeg",
+            )
+        # The header may lie, so the decoder itself is told the limit too.
+        video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    for audio in container.streams.audio:
+        if audio.channels > MAX_CHANNELS:
+            raise InputError(f"{path} has {audio.channels} sound channels, at most {MAX_CHANNELS} are read", remedy)
+
+
+def find_video(container: InputContainer) -> VideoStream | None:
+    """The picture stream, or None; cover art is not one."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0] if streams else None)
+
+
+def frame_seconds(frame: Frame) -> float | None:
+    """Container time of a decoded frame, None where the container does not tell."""
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+
+
+def decode(path: Path, container: InputContainer, stream: Stream) -> Iterator[Any]:
+    """Decode the frames of one stream in order of presentation; single damaged packets are passed over.
+
+    Raises:
+        InputError: too much of the stream is damaged.
+    """
+    packets = damaged = 0
+    seconds = 0.0
+    try:
+        for packet in container.demux(stream):
+            packets += 1
+            try:
+                frames: list[Any] = packet.decode()
+            except av.error.InvalidDataError:
+                damaged += 1
+                if damaged > 10 + packets // 10:
+                    raise
+                continue
+            for frame in frames:
+                seconds = frame_seconds(frame) or seconds
+                yield frame
+    except (av.error.FFmpegError, OSError) as error:
+        raise damaged_media(path, seconds) from error
+
+
+def damaged_media(path: Path, seconds: float) -> InputError:
+    """The error for media that can't be decoded from some second on."""
+    return InputError(
+        f"{path} is damaged or cut off", "copy or download it again, or cut it before that", f"at {seconds:.2f} s"
+    )
+
+
+def check_complete(path: Path, container: InputContainer, stream: Stream, end_seconds: float) -> None:
+    """Compare the end of what was decoded (container time) with what the file promises.
+
+    Raises:
+        InputError: the file is cut off. Broadcast formats promise nothing and can't be judged.
+    """
+    promised = _promised_end(container, stream)
+    if promised is None:
+        return
+    if end_seconds < promised - max(_MISSING_SECONDS, 0.01 * promised):
+        raise InputError(
+            f"{path} is cut off, its header promises {promised:.2f} s",
+            "copy or download it again, or convert what there is with ffmpeg",
+            f"at {end_seconds:.2f} s",
+        )
+
+
+def _promised_end(container: InputContainer, stream: Stream) -> float | None:
+    """Container time at which the header says a stream ends, None where it can't be relied on."""
+    if not container.format.name.startswith(_PROMISING_FORMATS):
+        return None
+    start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
+    if stream.duration is not None:
+        return float(start + stream.duration * (stream.time_base or Fraction(0)))
+    # Matroska: a tag of each stream, "00:00:02.008000000".
+    parts = stream.metadata.get("DURATION", "").split(":")
+    if len(parts) != 3 or not all(part.replace(".", "", 1).isdigit() for part in parts):
+        return None
+    return 3600 * float(parts[0]) + 60 * float(parts[1]) + float(parts[2])
+
+
+def first_picture(path: Path) -> DecodedFrame | None:
+    """Decode the first picture, or None if the file has none."""
+    with open_media(path) as container:
+        stream = find_video(container)
+        return None if stream is None else next(decode(path, container, stream), None)
+
+
+def clock_zero(path: Path) -> float | None:
+    """Container time of the media clock's zero; None if the first sample of the sound is zero."""
+    picture = first_picture(path)
+    if picture is not None:
+        return frame_seconds(picture) or 0.0
+    with open_media(path) as container:
+        return 0.0 if container.format.name.startswith(_TIMELINE_FORMATS) else None
+
+
+def display_size(frame: DecodedFrame, aspect: float) -> tuple[int, int]:
+    """Width and height with square pixels, before rotation; `aspect` is width over height of one pixel."""
+    return max(1, round(frame.width * aspect)), frame.height
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width over height of one pixel, 1 where it is not stated or absurd."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 0.25 <= aspect <= 4 else 1.0
+
+
+def quarter_turns(frame: DecodedFrame) -> int:
+    """Number of counterclockwise quarter turns that show the picture upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def probe(path: Path | str) -> MediaInfo:
+    """Say what a media file holds, without decoding more than one picture.
+
+    Raises:
+        InputError: see `open_media`.
+    """
+    path = Path(path)
+    zero = clock_zero(path)
+    with open_media(path) as container:
+        duration = (container.duration or 0) / av.time_base
+        audio = None
+        if container.streams.audio:
+            stream = container.streams.audio[0]
+            start = float((stream.start_time or 0) * (stream.time_base or Fraction(0)))
+            audio = AudioInfo(
+                rate=stream.rate or 0,
+                channels=stream.channels,
+                codec=stream.codec_context.name,
+                start_seconds=start - zero if zero is not None else 0.0,
+            )
+    return MediaInfo(duration, _probe_video(path, duration), audio)
+
+
+def _probe_video(path: Path, duration_seconds: float) -> VideoInfo | None:
+    picture = first_picture(path)
+    with open_media(path) as container:
+        stream = find_video(container)
+        if stream is None or picture is None:
+            return None
+        width, height = display_size(picture, pixel_aspect(stream))
+        turns = quarter_turns(picture)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        return VideoInfo(
+            width=height if turns % 2 else width,
+            height=width if turns % 2 else height,
+            frame_rate=rate,
+            is_variable=_is_variable(container, stream),
+            rotation=90 * turns,
+            frame_count=stream.frames or round(duration_seconds * rate),
+            codec=stream.codec_context.name,
+        )
+
+
+def _is_variable(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the steps between pictures differ by more than the rounding of a container's clock (Matroska: 1 ms)."""
+    packets = islice(container.demux(stream), _VARIABLE_RATE_PACKETS)
+    try:
+        times = sorted(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
+    except (av.error.FFmpegError, OSError):
+        return False
+    # The last steps may miss pictures that are stored later than they are shown.
+    steps = np.diff(times[: max(2, len(times) - 8)])
+    return bool(len(steps) > 1 and np.ptp(steps) > max(0.003, 0.1 * float(np.median(steps))))

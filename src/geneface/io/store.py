@@ -1,0 +1,339 @@
+"""Files that are whole or absent: atomic writes, JSON, tensors, package data.
+
+Every writer goes to a temporary name in the folder of its target, is flushed to the disk, and takes the final
+name in one rename; after an exception nothing is left. Tensors are safetensors files, never pickle.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from geneface.errors import InputError
+
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_CHUNK_BYTES = 1 << 20
+_DTYPE_NAMES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+"""The names that the safetensors format gives to numpy's types."""
+
+_REMEDIES = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another place"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another place"),
+    errno.EFBIG: ("the file would be larger than this system allows", "choose another place"),
+    errno.EACCES: ("the folder may not be written to", "change its permissions or choose another place"),
+    errno.EPERM: ("the folder may not be written to", "change its permissions or choose another place"),
+    errno.EROFS: ("the disk is read-only", "choose another place"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another place"),
+    errno.EEXIST: ("a part of the path is a file, not a folder", "choose another place"),
+    errno.EISDIR: ("a folder of this name exists", "choose another name"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EIO: ("the disk reports an error", "choose another place"),
+}
+
+
+@contextmanager
+def writing(target: Path, *, is_creation: bool = False) -> Iterator[None]:
+    """Turn what a disk or a folder refuses (full, read-only, no permission) into an `InputError` about `target`.
+
+    With `is_creation` every `OSError` is about the target; otherwise only those that can't be about anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES and not is_creation:
+            raise
+        cause, remedy = _REMEDIES.get(error.errno or 0, ("files can't be made there", "choose another place"))
+        raise InputError(f"cannot write {target}, {cause}", remedy) from error
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder's list of names onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows can't open a folder; there the rename alone must do.
+    if os.name == "posix":
+        _sync(folder)
+
+
+@contextmanager
+def atomic_path(final: Path | str) -> Iterator[Path]:
+    """Give a temporary path that becomes `final` when the block ends well, and is removed when it does not.
+
+    The temporary file exists, is empty, lies in the folder of `final` (made if missing) and keeps its suffix.
+
+    Raises:
+        InputError: the folder can't be written to or the disk is full, here or inside the block.
+    """
+    final = Path(final)
+    with writing(final, is_creation=True):
+        if final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(final))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem[:40]}-", suffix=f".tmp{final.suffix}")
+        os.close(handle)
+        temporary = Path(name)
+    with writing(final):
+        try:
+            yield temporary
+            # mkstemp makes files that only their owner may read; a product should have the ordinary rights.
+            os.chmod(temporary, 0o666 & ~_umask())
+            _sync(temporary)
+            os.replace(temporary, final)
+            _sync_folder(final.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(final: Path | str) -> Iterator[Path]:
+    """Give a temporary folder that becomes `final` when the block ends well; `final` must be absent or empty.
+
+    Raises:
+        InputError: `final` holds files already, or the place can't be written to.
+    """
+    final = Path(final)
+    with writing(final, is_creation=True):
+        if final.is_dir() and any(final.iterdir()):
+            raise InputError(f"the folder {final} is not empty", "choose another one or remove it first")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:40]}-", suffix=".tmp"))
+    with writing(final):
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            os.replace(temporary, final)
+            _sync_folder(final.parent)
+        finally:
+            if temporary.exists():
+                shutil.rmtree(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` atomically; NaN and infinity are refused because other readers refuse them."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: it is missing, unreadable or not JSON; names the file and the line.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"the file {path} is missing", "check the path, or make the file again") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON", "make the file again", f"at line {error.lineno}") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} can't be read as JSON", "make the file again or check its permissions") from error
+
+
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays atomically as one safetensors file, in an order that does not depend on the mapping's."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        specs = {name: (array.dtype, tuple(tensors[name].shape)) for name, array in arrays.items()}
+        for name in _write_header(file, specs, metadata):
+            file.write(arrays[name].reshape(-1).view(np.uint8).data)
+
+
+def _write_header(
+    file: IO[bytes], specs: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]], metadata: Mapping[str, str] | None
+) -> list[str]:
+    """Write the safetensors header; return the names in the order in which their bytes must follow.
+
+    The widest types come first, as in the reference implementation, so that every tensor is aligned in a mapped file.
+    """
+    order = sorted(specs, key=lambda name: (-specs[name][0].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    offset = 0
+    for name in order:
+        dtype, shape = specs[name]
+        if dtype.name not in _DTYPE_NAMES or dtype.byteorder == ">":
+            raise TypeError(f"tensor {name} has type {dtype}, which safetensors can't hold")
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        header[name] = {
+            "dtype": _DTYPE_NAMES[dtype.name],
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    return order
+
+
+class TensorWriter:
+    """A safetensors file whose tensors grow row by row, in flat memory: for frames and masks of a whole video.
+
+    Use as a context manager; the file appears, atomically, when the block ends well.
+    """
+
+    def __init__(self, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
+        self._path = Path(path)
+        self._metadata = dict(metadata or {})
+        self._spools: dict[str, IO[bytes]] = {}
+        self._specs: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> TensorWriter:
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(atomic_path(self._path))
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, name: str, rows: NDArray[Any]) -> None:
+        """Add rows [n, ...] to tensor `name`; all of them must agree in type and in the shape of a row."""
+        dtype, shape = self._specs.get(name, (rows.dtype, (0, *rows.shape[1:])))
+        if rows.dtype != dtype or rows.shape[1:] != shape[1:]:
+            raise ValueError(f"rows of {name} are {rows.dtype} {rows.shape[1:]}, before they were {dtype} {shape[1:]}")
+        if name not in self._spools:
+            # Each tensor must be contiguous in the file, so each grows in a nameless file of its own until the end.
+            spool = tempfile.TemporaryFile(dir=self._temporary.parent)  # noqa: SIM115 - closed by the stack
+            self._spools[name] = self._stack.enter_context(spool)
+        self._spools[name].write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
+        self._specs[name] = (dtype, (shape[0] + len(rows), *shape[1:]))
+
+    def set_metadata(self, key: str, value: str) -> None:
+        """Set one entry of the file's metadata."""
+        self._metadata[key] = value
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        with self._stack:
+            # The stack's exits see the exception of this block too, and remove the temporary file.
+            self._stack.push(lambda *_: False)
+            if error is not None:
+                return self._stack.pop_all().__exit__(kind, error, trace)
+            with open(self._temporary, "wb") as file:
+                for name in _write_header(file, self._specs, self._metadata):
+                    self._spools[name].seek(0)
+                    shutil.copyfileobj(self._spools[name], file, _CHUNK_BYTES)
+        return None
+
+
+class TensorFile:
+    """A safetensors file read lazily through a memory map: only the rows that are asked for are touched."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"the file {self.path} is missing", "check the path, or make the file again")
+        try:
+            self._file = safe_open(str(self.path), framework="numpy")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{self.path} is not a whole safetensors file", "make the file again") from error
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return dict(self._file.metadata() or {})
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._file.keys())
+
+    def keys(self) -> list[str]:
+        """Names of the tensors."""
+        return self.names
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return tuple(self._slice(name).get_shape())
+
+    def get(self, name: str) -> NDArray[Any]:
+        """One whole tensor, as a copy."""
+        self._slice(name)
+        return self._file.get_tensor(name)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows [start, stop) of one tensor, as a copy."""
+        return self._slice(name)[start:stop]
+
+    def _slice(self, name: str) -> Any:
+        try:
+            return self._file.get_slice(name)
+        except SafetensorError as error:
+            raise InputError(f"{self.path} has no tensor named {name}", "make the file again") from error
+
+
+def load_tensors(path: Path | str) -> dict[str, NDArray[Any]]:
+    """Read all tensors of a safetensors file."""
+    file = TensorFile(path)
+    return {name: file.get(name) for name in file.names}
+
+
+def read_tensor_slice(path: Path | str, name: str, start: int, stop: int) -> NDArray[Any]:
+    """Rows [start, stop) of one tensor, without reading the rest of the file."""
+    return TensorFile(path).rows(name, start, stop)
+
+
+def asset_path(*parts: str) -> Path:
+    """Path of a file or folder that ships inside the package.
+
+    Raises:
+        InputError: the installed package lacks it.
+    """
+    path = _ASSETS.joinpath(*parts)
+    if not path.exists():
+        name = "/".join(parts)
+        raise InputError(f"the bundled file {name} is missing from {_ASSETS}", "reinstall geneface")
+    return path
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError as error:
+        raise InputError(f"the file {path} is missing", "check the path") from error
+    return digest.hexdigest()
