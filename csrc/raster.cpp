@@ -1,0 +1,255 @@
+// Blending of splats, front to back, in tiles of 16 x 16 pixels, and gradients back (Kerbl et al. 2023).
+//
+// A tile is sixteen blocks of 4 x 4 pixels; the pixels of a block are the lanes of a vector, row by row.
+#include "kernels.hpp"
+#include "tasks.hpp"
+#include "wide.hpp"
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+namespace {
+
+constexpr int kBlocksAcross = kTile / kBlock;
+constexpr int kCheckEvery = 8;       // splats between two looks for finished pixels
+const float kLog2MinAlpha = -7.9943534f;  // log2(1 / 255)
+
+// Pixel centres of a block's lanes, seen from its corner.
+struct Lanes {
+  Float16 x, y;
+  Lanes() {
+    float lane_x[kLanes], lane_y[kLanes];
+    for (int i = 0; i < kLanes; i++) lane_x[i] = 0.5f + i % kBlock, lane_y[i] = 0.5f + i / kBlock;
+    x = load16(lane_x);
+    y = load16(lane_y);
+  }
+};
+
+struct Tile {
+  int x, y;              // pixel of its corner
+  int width, height;     // pixels that lie inside of the image
+  const int32_t *first, *end;
+};
+
+Tile make_tile(const RasterArgs& a, int index) {
+  Tile tile;
+  tile.x = index % a.tiles_x * kTile;
+  tile.y = index / a.tiles_x * kTile;
+  tile.width = smaller(kTile, a.width - tile.x);
+  tile.height = smaller(kTile, a.height - tile.y);
+  tile.first = a.tile_splats + a.tile_start[index];
+  tile.end = a.tile_splats + a.tile_start[index + 1];
+  return tile;
+}
+
+// Blocks of a tile that a splat may touch.
+struct BlockRange {
+  int x0, x1, y0, y1;
+  GENEFACE_INLINE BlockRange(const PackedSplat& s, const Tile& tile)
+      : x0(larger(s.x0 - tile.x, 0) / kBlock),
+        x1(smaller(s.x1 - tile.x, kTile - 1) / kBlock),
+        y0(larger(s.y0 - tile.y, 0) / kBlock),
+        y1(smaller(s.y1 - tile.y, kTile - 1) / kBlock) {}
+};
+
+// Calls body(block, dx, dy, log2 alpha) for every block of the range that is still wanted.
+template <class Body>
+GENEFACE_INLINE void for_each_block(const PackedSplat& s, const Tile& tile, const Lanes& lanes, uint32_t wanted, const Body& body) {
+  const BlockRange range(s, tile);
+  for (int by = range.y0; by <= range.y1; by++) {
+    const Float16 dy = lanes.y + (tile.y + by * kBlock - s.v);
+    const Float16 slope = dy * s.xy, offset = dy * dy * s.yy + s.log_opacity;
+    for (int bx = range.x0; bx <= range.x1; bx++) {
+      const int block = by * kBlocksAcross + bx;
+      if (!(wanted >> block & 1)) continue;
+      const Float16 dx = lanes.x + (tile.x + bx * kBlock - s.u);
+      body(block, dx, dy, dx * (dx * s.xx + slope) + offset);
+    }
+  }
+}
+
+// Opacity before the cap; 0 where the splat is too thin or the pixel is finished.
+GENEFACE_INLINE Float16 masked_alpha(const Float16& log2_alpha, const Float16& transmittance) {
+  const Float16 zero = broadcast(0.f);
+  const Float16 alpha = select(log2_alpha >= broadcast(kLog2MinAlpha), exp2(log2_alpha), zero);
+  return select(transmittance >= broadcast(kMinTransmittance), alpha, zero);
+}
+
+// Bit by bit: blocks that have a pixel which is not finished.
+uint32_t unfinished(const Float16 transmittance[kBlocks], uint32_t candidates) {
+  uint32_t found = 0;
+  for (int block = 0; block < kBlocks; block++)
+    if ((candidates >> block & 1) && any(transmittance[block] >= broadcast(kMinTransmittance))) found |= 1u << block;
+  return found;
+}
+
+// Copies between a tile's blocks and an image of `channels` interleaved channels.
+template <class Visit>
+GENEFACE_INLINE void for_each_pixel(const RasterArgs& a, const Tile& tile, const Visit& visit) {
+  for (int y = 0; y < tile.height; y++)
+    for (int x = 0; x < tile.width; x++) {
+      const int block = y / kBlock * kBlocksAcross + x / kBlock, lane = y % kBlock * kBlock + x % kBlock;
+      visit(static_cast<ptrdiff_t>(tile.y + y) * a.width + tile.x + x, block * kLanes + lane);
+    }
+}
+
+void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
+  const Tile tile = make_tile(a, index);
+  Float16 transmittance[kBlocks], color[kBlocks][4];
+  for (int b = 0; b < kBlocks; b++) {
+    transmittance[b] = broadcast(1.f);
+    for (int c = 0; c < 4; c++) color[b][c] = broadcast(0.f);
+  }
+  uint32_t live = unfinished(transmittance, (1u << kBlocks) - 1);
+  const int32_t* next = tile.first;
+  while (next < tile.end && live) {
+    const int32_t* pause = next + smaller<ptrdiff_t>(kCheckEvery, tile.end - next);
+    for (; next < pause; next++) {
+      const PackedSplat& s = a.splats[*next];
+      for_each_block(s, tile, lanes, live, [&](int b, const Float16&, const Float16&, const Float16& log2_alpha) {
+        const Float16 alpha = minimum(masked_alpha(log2_alpha, transmittance[b]), kMaxAlpha);
+        const Float16 share = alpha * transmittance[b];
+        transmittance[b] -= share;
+        for (int c = 0; c < 4; c++) color[b][c] += share * s.color[c];
+      });
+    }
+    live = unfinished(transmittance, live);
+  }
+  a.tile_end[index] = static_cast<int32_t>(next - a.tile_splats);
+
+  float lane_color[4][kTile * kTile], lane_transmittance[kTile * kTile];
+  for (int b = 0; b < kBlocks; b++) {
+    store(transmittance[b], lane_transmittance + b * kLanes);
+    for (int c = 0; c < 4; c++) store(color[b][c], lane_color[c] + b * kLanes);
+  }
+  const float black[3] = {0, 0, 0};
+  const float* flat = a.background ? a.background : black;
+  for_each_pixel(a, tile, [&](ptrdiff_t pixel, int lane) {
+    const float* behind = a.background_is_image ? a.background + 3 * pixel : flat;
+    const float through = lane_transmittance[lane];
+    for (int c = 0; c < 3; c++) a.image[4 * pixel + c] = lane_color[c][lane] + through * behind[c];
+    a.image[4 * pixel + 3] = lane_color[3][lane];
+    a.transmittance[pixel] = through;
+  });
+}
+
+// ---- backward
+
+// What the gradients of one block's pixels need while splats are walked front to back.
+struct BlockGradient {
+  Float16 transmittance;
+  Float16 incoming[4];  // gradient of the image
+  Float16 behind;       // incoming . (all that is blended from here on, background included)
+};
+
+void load_gradients(const RasterBackwardArgs& a, const Tile& tile, BlockGradient blocks[kBlocks]) {
+  float incoming[4][kTile * kTile] = {}, behind[kTile * kTile] = {};
+  for_each_pixel(a.raster, tile, [&](ptrdiff_t pixel, int lane) {
+    float total = a.grad_transmittance ? a.grad_transmittance[pixel] * a.raster.transmittance[pixel] : 0.f;
+    for (int c = 0; c < 4; c++) {
+      incoming[c][lane] = a.grad_image[4 * pixel + c];
+      total += incoming[c][lane] * a.raster.image[4 * pixel + c];
+    }
+    behind[lane] = total;
+  });
+  for (int b = 0; b < kBlocks; b++) {
+    blocks[b].transmittance = broadcast(1.f);
+    blocks[b].behind = load16(behind + b * kLanes);
+    for (int c = 0; c < 4; c++) blocks[b].incoming[c] = load16(incoming[c] + b * kLanes);
+  }
+}
+
+// Sums over a tile's pixels for one splat: moments of the gradient of log alpha, and the gradient of the colour.
+struct PairSums {
+  Float16 total, x, y, xx, xy, yy, color[3];
+  PairSums() {
+    total = x = y = xx = xy = yy = broadcast(0.f);
+    for (Float16& channel : color) channel = total;
+  }
+  void store_to(float* out) const {
+    const Float16* all[kGradientRows] = {&total, &x, &y, &xx, &xy, &yy, color, color + 1, color + 2};
+    for (int k = 0; k < kGradientRows; k++) out[k] = sum(*all[k]);
+  }
+};
+
+GENEFACE_INLINE void add_block(const PackedSplat& s, BlockGradient& block, const Float16& dx, const Float16& dy,
+                               const Float16& log2_alpha, PairSums& sums) {
+  const Float16 raw = masked_alpha(log2_alpha, block.transmittance);
+  const Float16 alpha = minimum(raw, kMaxAlpha);
+  const Float16 share = alpha * block.transmittance;
+  Float16 own = block.incoming[0] * s.color[0];
+  for (int c = 1; c < 4; c++) own += block.incoming[c] * s.color[c];
+  block.behind -= share * own;
+  // d image / d alpha: its own colour comes, what is behind is dimmed by 1 - alpha. The cap lets nothing through.
+  const Float16 by_log_alpha = share * own - block.behind * (alpha / (1.f - alpha));
+  const Float16 grad = select(raw <= broadcast(kMaxAlpha), by_log_alpha, broadcast(0.f));
+  block.transmittance -= share;
+  const Float16 gx = grad * dx, gy = grad * dy;
+  sums.total += grad;
+  sums.x += gx;
+  sums.y += gy;
+  sums.xx += gx * dx;
+  sums.xy += gx * dy;
+  sums.yy += gy * dy;
+  for (int c = 0; c < 3; c++) sums.color[c] += share * block.incoming[c];
+}
+
+int pair_of(const PackedSplat& s, const Tile& tile) {
+  const int left = s.x0 / kTile, across = s.x1 / kTile - left + 1;
+  return s.first_pair + (tile.y / kTile - s.y0 / kTile) * across + tile.x / kTile - left;
+}
+
+void backward_tile(const RasterBackwardArgs& a, int index, const Lanes& lanes) {
+  const Tile tile = make_tile(a.raster, index);
+  BlockGradient blocks[kBlocks];
+  load_gradients(a, tile, blocks);
+  const int32_t* needed_end = a.raster.tile_splats + a.raster.tile_end[index];
+  for (const int32_t* next = tile.first; next < tile.end; next++) {
+    const PackedSplat& s = a.raster.splats[*next];
+    float* out = a.pair_sums + static_cast<ptrdiff_t>(pair_of(s, tile)) * kGradientRows;
+    if (next >= needed_end) {
+      std::memset(out, 0, sizeof(float) * kGradientRows);
+      continue;
+    }
+    PairSums sums;
+    for_each_block(s, tile, lanes, ~0u, [&](int b, const Float16& dx, const Float16& dy, const Float16& log2_alpha) {
+      add_block(s, blocks[b], dx, dy, log2_alpha, sums);
+    });
+    sums.store_to(out);
+  }
+}
+
+// Adds up a splat's pairs in the order of its tiles and writes the gradient of its parameters.
+void gather_gradient(const RasterBackwardArgs& a, const PackedSplat& s) {
+  const int pairs = (s.x1 / kTile - s.x0 / kTile + 1) * (s.y1 / kTile - s.y0 / kTile + 1);
+  float sums[kGradientRows] = {};
+  const float* from = a.pair_sums + static_cast<ptrdiff_t>(s.first_pair) * kGradientRows;
+  for (int pair = 0; pair < pairs; pair++)
+    for (int k = 0; k < kGradientRows; k++) sums[k] += *from++;
+  // The packed quadratic form is -log2(e) / 2 (a dx^2 + 2 b dx dy + c dy^2).
+  const float conic_a = s.xx * (-2 / kLog2E), conic_b = s.xy * (-1 / kLog2E), conic_c = s.yy * (-2 / kLog2E);
+  const float opacity = __builtin_exp2f(s.log_opacity);
+  const float grad[6] = {conic_a * sums[1] + conic_b * sums[2], conic_b * sums[1] + conic_c * sums[2],
+                         -0.5f * sums[3], -sums[4], -0.5f * sums[5], sums[0] / opacity};
+  for (int k = 0; k < 6; k++) a.grad[k][s.source] = grad[k];
+  for (int k = 6; k < kGradientRows; k++) a.grad[k][s.source] = sums[k];
+}
+
+}  // namespace
+
+void rasterize(const RasterArgs& args) {
+  const Lanes lanes;
+  for_each_task(args.tiles_x * args.tiles_y, [&](int index) { rasterize_tile(args, index, lanes); });
+}
+
+void rasterize_backward(const RasterBackwardArgs& args) {
+  const Lanes lanes;
+  for_each_task(args.raster.tiles_x * args.raster.tiles_y, [&](int index) { backward_tile(args, index, lanes); });
+  constexpr int kSplatsPerTask = 1024;
+  for_each_task((args.raster.splat_count + kSplatsPerTask - 1) / kSplatsPerTask, [&](int task) {
+    const int end = smaller(args.raster.splat_count, (task + 1) * kSplatsPerTask);
+    for (int rank = task * kSplatsPerTask; rank < end; rank++) gather_gradient(args, args.raster.splats[rank]);
+  });
+}
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface

@@ -1,0 +1,21 @@
+// This instruction set's kernels, for the dispatcher in module.cpp.
+#include "kernels.hpp"
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+
+void project(const ProjectArgs&);
+void project_backward(const ProjectBackwardArgs&);
+void condition_gradient(const ConditionGradientArgs&);
+void rasterize(const RasterArgs&);
+void rasterize_backward(const RasterBackwardArgs&);
+void adam(const AdamArgs&);
+void adam_basis(const AdamBasisArgs&);
+void image_loss(const ImageLossArgs&);
+void to_uint8(const float*, int, int, uint8_t*);
+
+const Kernels kernels = {project, project_backward, condition_gradient, rasterize, rasterize_backward,
+                         adam,    adam_basis,       image_loss,         to_uint8};
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface

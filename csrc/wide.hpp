@@ -1,0 +1,242 @@
+// Sixteen floats at a time, in the compiler's own vector types, no intrinsics.
+//
+// Float16 and Int16 are one native vector on AVX-512, two on AVX2, four on SSE2 or NEON: `Twin` glues halves together.
+// A comparison gives a mask of Int16 lanes, all ones or zero, for select().
+//
+// This header is compiled once for each instruction set, inside a namespace of its own (GENEFACE_TARGET). The files that
+// include it must not use templates or inline functions of the standard library: the linker keeps one copy of those,
+// and it might be one that the machine cannot run.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#define GENEFACE_INLINE inline __attribute__((always_inline))
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+
+#if defined(__AVX512F__)
+constexpr int kNativeLanes = 16;
+#elif defined(__AVX__)
+constexpr int kNativeLanes = 8;
+#else
+constexpr int kNativeLanes = 4;
+#endif
+constexpr int kLanes = 16;
+
+typedef float NativeFloat __attribute__((vector_size(4 * kNativeLanes)));
+typedef int32_t NativeInt __attribute__((vector_size(4 * kNativeLanes)));
+
+template <class Half>
+struct Twin {
+  Half lo, hi;
+};
+
+template <int lanes>
+struct Wide {
+  using Float = Twin<typename Wide<lanes / 2>::Float>;
+  using Int = Twin<typename Wide<lanes / 2>::Int>;
+};
+template <>
+struct Wide<kNativeLanes> {
+  using Float = NativeFloat;
+  using Int = NativeInt;
+};
+using Float16 = Wide<kLanes>::Float;
+using Int16 = Wide<kLanes>::Int;
+
+// ---- one native vector
+
+GENEFACE_INLINE NativeFloat select(NativeInt mask, NativeFloat yes, NativeFloat no) { return mask ? yes : no; }
+GENEFACE_INLINE NativeInt select(NativeInt mask, NativeInt yes, NativeInt no) { return mask ? yes : no; }
+GENEFACE_INLINE NativeInt bits(NativeFloat x) { return reinterpret_cast<NativeInt>(x); }
+GENEFACE_INLINE NativeFloat from_bits(NativeInt x) { return reinterpret_cast<NativeFloat>(x); }
+GENEFACE_INLINE NativeInt truncate(NativeFloat x) { return __builtin_convertvector(x, NativeInt); }
+GENEFACE_INLINE NativeFloat to_float(NativeInt x) { return __builtin_convertvector(x, NativeFloat); }
+GENEFACE_INLINE NativeFloat square_root(NativeFloat x) {
+  NativeFloat root;
+  for (int i = 0; i < kNativeLanes; i++) root[i] = __builtin_sqrtf(x[i]);
+  return root;
+}
+GENEFACE_INLINE void load(const float* from, NativeFloat& to) { std::memcpy(&to, from, sizeof to); }
+GENEFACE_INLINE void store(NativeFloat from, float* to) { std::memcpy(to, &from, sizeof from); }
+GENEFACE_INLINE void store(NativeInt from, int32_t* to) { std::memcpy(to, &from, sizeof from); }
+// x - 0 is x for every x, so this is a plain broadcast (x + 0 would not be: -0 + 0 is 0).
+GENEFACE_INLINE void fill(float x, NativeFloat& to) { to = x - NativeFloat{}; }
+GENEFACE_INLINE void fill(int32_t x, NativeInt& to) { to = x - NativeInt{}; }
+
+// ---- two halves
+
+#define GENEFACE_BINARY(op)                                                                        \
+  template <class H>                                                                               \
+  GENEFACE_INLINE auto operator op(const Twin<H>& a, const Twin<H>& b)->Twin<decltype(a.lo op b.lo)> { \
+    return {a.lo op b.lo, a.hi op b.hi};                                                           \
+  }                                                                                                \
+  template <class H, class Scalar>                                                                 \
+  GENEFACE_INLINE auto operator op(const Twin<H>& a, Scalar b)->Twin<decltype(a.lo op b)> {        \
+    return {a.lo op b, a.hi op b};                                                                 \
+  }                                                                                                \
+  template <class H, class Scalar>                                                                 \
+  GENEFACE_INLINE auto operator op(Scalar a, const Twin<H>& b)->Twin<decltype(a op b.lo)> {        \
+    return {a op b.lo, a op b.hi};                                                                 \
+  }
+GENEFACE_BINARY(+)
+GENEFACE_BINARY(-)
+GENEFACE_BINARY(*)
+GENEFACE_BINARY(/)
+GENEFACE_BINARY(<)
+GENEFACE_BINARY(<=)
+GENEFACE_BINARY(>)
+GENEFACE_BINARY(>=)
+GENEFACE_BINARY(==)
+GENEFACE_BINARY(!=)
+GENEFACE_BINARY(&)
+GENEFACE_BINARY(|)
+GENEFACE_BINARY(<<)
+GENEFACE_BINARY(>>)
+#undef GENEFACE_BINARY
+
+template <class H, class Other>
+GENEFACE_INLINE Twin<H>& operator+=(Twin<H>& a, const Other& b) {
+  return a = a + b;
+}
+template <class H, class Other>
+GENEFACE_INLINE Twin<H>& operator-=(Twin<H>& a, const Other& b) {
+  return a = a - b;
+}
+template <class H, class Other>
+GENEFACE_INLINE Twin<H>& operator*=(Twin<H>& a, const Other& b) {
+  return a = a * b;
+}
+template <class H>
+GENEFACE_INLINE Twin<H> operator-(const Twin<H>& a) {
+  return {-a.lo, -a.hi};
+}
+
+template <class M, class H>
+GENEFACE_INLINE Twin<H> select(const Twin<M>& mask, const Twin<H>& yes, const Twin<H>& no) {
+  return {select(mask.lo, yes.lo, no.lo), select(mask.hi, yes.hi, no.hi)};
+}
+#define GENEFACE_UNARY(name)                                                           \
+  template <class H>                                                                   \
+  GENEFACE_INLINE auto name(const Twin<H>& x)->Twin<decltype(name(x.lo))> {            \
+    return {name(x.lo), name(x.hi)};                                                   \
+  }
+GENEFACE_UNARY(bits)
+GENEFACE_UNARY(from_bits)
+GENEFACE_UNARY(truncate)
+GENEFACE_UNARY(to_float)
+GENEFACE_UNARY(square_root)
+#undef GENEFACE_UNARY
+
+template <class H>
+constexpr int kHalfLanes = sizeof(H) / 4;
+template <class H>
+GENEFACE_INLINE void load(const float* from, Twin<H>& to) {
+  load(from, to.lo);
+  load(from + kHalfLanes<H>, to.hi);
+}
+template <class H, class Number>
+GENEFACE_INLINE void store(const Twin<H>& from, Number* to) {
+  store(from.lo, to);
+  store(from.hi, to + kHalfLanes<H>);
+}
+template <class H, class Number>
+GENEFACE_INLINE void fill(Number x, Twin<H>& to) {
+  fill(x, to.lo);
+  fill(x, to.hi);
+}
+
+// ---- sixteen lanes
+
+GENEFACE_INLINE Float16 broadcast(float x) {
+  Float16 wide;
+  fill(x, wide);
+  return wide;
+}
+GENEFACE_INLINE Int16 broadcast_int(int32_t x) {
+  Int16 wide;
+  fill(x, wide);
+  return wide;
+}
+GENEFACE_INLINE Float16 load16(const float* from) {
+  Float16 wide;
+  load(from, wide);
+  return wide;
+}
+// The first `count` lanes; the others are 0, or left alone.
+GENEFACE_INLINE Float16 load_some(const float* from, int count) {
+  if (count >= kLanes) return load16(from);
+  float lanes[kLanes] = {};
+  std::memcpy(lanes, from, sizeof(float) * count);
+  return load16(lanes);
+}
+template <class Vector, class Number>
+GENEFACE_INLINE void store_some(const Vector& from, Number* to, int count) {
+  if (count >= kLanes) return store(from, to);
+  Number lanes[kLanes];
+  store(from, lanes);
+  std::memcpy(to, lanes, sizeof(Number) * count);
+}
+GENEFACE_INLINE Float16 minimum(const Float16& a, const Float16& b) { return select(a < b, a, b); }
+GENEFACE_INLINE Float16 maximum(const Float16& a, const Float16& b) { return select(a > b, a, b); }
+GENEFACE_INLINE Float16 minimum(const Float16& a, float b) { return minimum(a, broadcast(b)); }
+GENEFACE_INLINE Float16 maximum(const Float16& a, float b) { return maximum(a, broadcast(b)); }
+
+GENEFACE_INLINE bool any(const Int16& mask) {
+  int64_t words[kLanes / 2];
+  std::memcpy(words, &mask, sizeof words);
+  int64_t all = 0;
+  for (int64_t word : words) all |= word;
+  return all != 0;
+}
+
+// Sum of the lanes, always in the same order.
+GENEFACE_INLINE float sum(const Float16& x) {
+  float lanes[kLanes];
+  store(x, lanes);
+  for (int half = kLanes / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+// 2^x for x in [-126, 127], relative error 1e-7. Other x give some number.
+GENEFACE_INLINE Float16 exp2(const Float16& x) {
+  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the lowest bits.
+  const float rounder = 12582912.f;
+  const Float16 shifted = x + rounder;
+  const Float16 f = x - (shifted - rounder);
+  // Minimax polynomial of degree 5 for the relative error on [-1/2, 1/2].
+  Float16 power = f * 1.327647198e-3f + 9.675541334e-3f;
+  power = power * f + 5.550713274e-2f;
+  power = power * f + 2.402211972e-1f;
+  power = power * f + 6.931469671e-1f;
+  power = power * f + 1.000000072f;
+  return from_bits(bits(power) + (bits(shifted) << 23));
+}
+// e^x, held inside of the range of normal floats. NaN gives NaN.
+GENEFACE_INLINE Float16 exponential(const Float16& x) {
+  const Float16 scaled = x * 1.44269504f;
+  const Float16 power = exp2(minimum(maximum(scaled, -126.f), 126.f));
+  return select(x == x, power, x);
+}
+// log2 x for normal positive x, error 2e-7 (absolute, for x near 1).
+GENEFACE_INLINE Float16 log2(const Float16& x) {
+  // x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1)).
+  const int32_t root_half = 0x3f3504f3;
+  const Int16 shifted = bits(x) - root_half;
+  const Int16 exponent = shifted >> 23;
+  const Float16 m = from_bits(bits(x) - (exponent << 23));
+  const Float16 s = (m - 1.f) / (m + 1.f);
+  const Float16 s2 = s * s;
+  // 2 / (k ln 2) for k = 9, 7, 5, 3, 1.
+  Float16 series = s2 * 0.320598898f + 0.412198583f;
+  series = series * s2 + 0.577078016f;
+  series = series * s2 + 0.961796694f;
+  series = series * s2 + 2.885390082f;
+  return series * s + to_float(exponent);
+}
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface

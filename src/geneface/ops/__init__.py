@@ -1,0 +1,48 @@
+"""The kernels: Gaussians to pixels and back, losses, optimiser. Pure functions of numpy arrays.
+
+Every function here runs compiled code, uses all threads of `set_threads`, and returns the same bits whatever their
+number. `ops.reference` holds the same functions in plain numpy. Arrays are float32 and C-contiguous unless said
+otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Layouts and symbols: `ops.types`.
+"""
+
+from __future__ import annotations
+
+from geneface.ops.image import image_loss, to_uint8
+from geneface.ops.native import (
+    available_instruction_sets,
+    instruction_set,
+    set_threads,
+    threads,
+    use_instruction_set,
+)
+from geneface.ops.optimizer import adam, adam_basis
+from geneface.ops.splatting import (
+    condition_gradient,
+    project,
+    project_backward,
+    rasterize,
+    rasterize_backward,
+)
+from geneface.ops.types import BASE_ROWS, DYNAMIC_ROWS, ProjectionGradients, RasterOutput, Splats
+
+__all__ = [
+    "BASE_ROWS",
+    "DYNAMIC_ROWS",
+    "ProjectionGradients",
+    "RasterOutput",
+    "Splats",
+    "adam",
+    "adam_basis",
+    "available_instruction_sets",
+    "condition_gradient",
+    "image_loss",
+    "instruction_set",
+    "project",
+    "project_backward",
+    "rasterize",
+    "rasterize_backward",
+    "set_threads",
+    "threads",
+    "to_uint8",
+    "use_instruction_set",
+]

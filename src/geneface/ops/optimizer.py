@@ -1,0 +1,92 @@
+"""Adam (Kingma and Ba 2015), sparse: what got no gradient in this step stays as it is, moments included."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geneface.ops.native import check, kernels
+from geneface.ops.types import Array
+
+
+def _rows(name: str, value: float | Array, count: int) -> Array:
+    rows = np.asarray(value, np.float32)
+    if rows.shape not in ((), (count,)):
+        raise ValueError(f"{name} must be one value or [{count}], not {list(rows.shape)}")
+    return np.ascontiguousarray(np.broadcast_to(rows, count))
+
+
+def _check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
+    if step < 1:
+        raise ValueError(f"step counts from 1, not {step}")
+    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+        raise ValueError(f"beta1 and beta2 must be in [0, 1), not {beta1} and {beta2}")
+    if not (math.isfinite(eps) and eps >= 0):
+        raise ValueError(f"eps must not be negative, not {eps}")
+
+
+def adam(
+    param: Array,
+    grad: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: int,
+    lr: float | Array,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    eps: float = 1e-12,
+) -> None:
+    """One step, in place on `param`, `first` and `second`.
+
+    Args:
+        param, grad: [R, N].
+        first, second: [R, N] moments, zero before the first step.
+        step: 1 for the first, for the bias correction.
+        lr: one rate or one for each of the R rows.
+        beta1, beta2, eps: Adam's constants.
+    """
+    check("param", param, (None, None))
+    for name, array in (("grad", grad), ("first", first), ("second", second)):
+        check(name, array, param.shape)
+    _check_constants(step, beta1, beta2, eps)
+    rates = _rows("lr", lr, param.shape[0])
+    kernels().adam(param, grad, first, second, rates, 1 - beta1**step, 1 - beta2**step, beta1, beta2, eps)
+
+
+def adam_basis(
+    basis: Array,
+    grad_dynamic: Array,
+    condition: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: int,
+    lr: float | Array,
+    decay: float | Array = 0.0,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    eps: float = 1e-12,
+) -> None:
+    """`adam` for a basis, without ever forming its gradient condition[c] * grad_dynamic.
+
+    Args:
+        basis: [C, 7, D]; so are the moments `first` and `second`.
+        grad_dynamic: [7, D].
+        condition: [C].
+        lr, decay: one value or one for each of the 7 rows. Whatever has a gradient also shrinks by lr * decay
+            (Loshchilov and Hutter 2019).
+        step, beta1, beta2, eps: as in `adam`.
+    """
+    check("basis", basis, (None, None, None))
+    count, rows, dynamic = basis.shape
+    check("grad_dynamic", grad_dynamic, (rows, dynamic))
+    check("condition", condition, (count,))
+    check("first", first, basis.shape)
+    check("second", second, basis.shape)
+    _check_constants(step, beta1, beta2, eps)
+    rates = _rows("lr", lr, rows)
+    shrink = 1 - rates * _rows("decay", decay, rows)
+    corrections = 1 - beta1**step, 1 - beta2**step
+    kernels().adam_basis(basis, grad_dynamic, condition, first, second, rates, shrink, *corrections, beta1, beta2, eps)

@@ -1,0 +1,66 @@
+"""Compiled image loss against the reference, for every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from geneface import ops
+from geneface.ops import reference
+
+pytestmark = pytest.mark.usefixtures("instruction_set")
+
+
+@pytest.mark.parametrize("height, width", [(37, 53), (11, 11), (64, 48), (12, 131)])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("terms", [{}, {"l1": 0.0, "dssim": 1.0}, {"l1": 1.0, "dssim": 0.0, "epsilon": 0.0}])
+def test_loss_and_gradient_are_those_of_the_reference(height, width, channels, terms):
+    random = np.random.default_rng(height)
+    prediction = random.random((height, width, channels)).astype(np.float32)
+    target = random.random((height, width, 3)).astype(np.float32)
+    prediction[:5, :5, :3] = target[:5, :5]
+    weight = (random.random((height, width)) * 3).astype(np.float32)
+    weight[3:6] = 0
+    for mask in (None, weight):
+        loss, grad = ops.image_loss(prediction, target, mask, **terms)
+        exact_weight = None if mask is None else mask.astype(np.float64)
+        exact, exact_grad = reference.image_loss(
+            prediction.astype(np.float64), target.astype(np.float64), exact_weight, **terms
+        )
+        assert loss == pytest.approx(exact, rel=2e-6)
+        np.testing.assert_allclose(grad, exact_grad, atol=3e-6 * np.abs(exact_grad).max())
+
+
+def test_equal_images_have_no_loss():
+    image = np.random.default_rng(0).random((40, 30, 3), np.float32)
+    loss, grad = ops.image_loss(image, image.copy())
+    assert abs(loss) < 1e-6 and np.abs(grad).max() < 1e-7
+
+
+def test_not_a_number_stays_in_its_place():
+    random = np.random.default_rng(0)
+    prediction, target = random.random((60, 60, 3), np.float32), random.random((60, 60, 3), np.float32)
+    _, healthy = ops.image_loss(prediction, target)
+    prediction[30, 30, 1] = np.nan
+    loss, grad = ops.image_loss(prediction, target)
+    assert np.isnan(loss)
+    np.testing.assert_array_equal(grad[:15], healthy[:15])
+    np.testing.assert_array_equal(grad[..., 0], healthy[..., 0])
+
+
+def test_a_small_image_is_refused_only_for_ssim():
+    image = np.zeros((10, 40, 3), np.float32)
+    with pytest.raises(ValueError, match="11 pixels"):
+        ops.image_loss(image, image)
+    assert ops.image_loss(image, image, dssim=0.0)[0] == 0
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_bytes_are_rounded_and_clamped(channels):
+    image = np.random.default_rng(0).uniform(-0.2, 1.2, (37, 53, channels)).astype(np.float32)
+    image[0, :3, 0] = np.nan, np.inf, -np.inf
+    image[1, :256, 1] = (np.arange(53) / 255)[:256]
+    expected = reference.to_uint8(image)
+    expected[0, 1, 0] = 255
+    np.testing.assert_array_equal(ops.to_uint8(image), expected)
+    assert (ops.to_uint8(image)[1, :, 1] == np.arange(53)).all()
