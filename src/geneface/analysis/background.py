@@ -1,0 +1,78 @@
+"""The clean plate: what is behind a person in front of a camera that keeps still. [prepare] extra (OpenCV).
+
+Symbols: N sampled pictures, S their size. The plate is the temporal median of the pixels that show background;
+pixels that never do are filled smoothly from around.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.analysis.tracker import opencv
+from geneface.types import ByteArray, FloatArray
+
+_ROWS = 32
+"""Rows of the plate computed at a time: bounds memory, does not change the result."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A clean plate and how well it is known."""
+
+    image: FloatArray
+    """[S, S, 3] levels of 0-255."""
+    known: FloatArray
+    """[S, S] in [0, 1]: 1 where the background was seen, 0 where it is invented."""
+    noise: FloatArray
+    """[S, S] typical deviation of the background from the plate, levels; at least 1."""
+
+
+def clean_plate(images: ByteArray, mattes: ByteArray) -> Plate:
+    """Plate of pictures [N, S, S, 3] whose persons have the mattes [N, S, S] (255: person)."""
+    cv2 = opencv()
+    count, height, width = mattes.shape
+    margin = max(2, round(0.015 * width))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    # Keep away from the soft edge: a little hair in the median would stay as a halo.
+    seen = np.stack([cv2.dilate(matte, kernel) < 26 for matte in mattes])
+    needed = max(2, round(0.02 * count))
+    image = np.zeros((height, width, 3), np.float32)
+    noise = np.ones((height, width), np.float32)
+    for start in range(0, height, _ROWS):
+        rows = slice(start, start + _ROWS)
+        levels = np.where(seen[:, rows, :, None], images[:, rows].astype(np.float32), np.nan)
+        empty = ~seen[:, rows].any(0)
+        levels[0, empty] = 0
+        image[rows] = np.nanmedian(levels, axis=0)
+        noise[rows] = np.nanmedian(np.abs(levels - image[rows]).max(-1), axis=0)
+    known = (seen.sum(0) >= needed).astype(np.float32)
+    image = fill_smoothly(image, known)
+    noise = fill_smoothly(noise[..., None], known)[..., 0]
+    return Plate(image, known, np.maximum(1.5 * noise, 1))
+
+
+def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
+    """Keep pixels [H, W, C] of weight 1 and fill those of weight 0 from around, by push-pull over a pyramid
+    (Gortler et al. 1996). If all weights are 0 the result is 0.
+    """
+    cv2 = opencv()
+    if min(weight.shape) <= 1 or weight.min() >= 1:
+        total = weight.sum()
+        mean = (image * weight[..., None]).sum((0, 1)) / total if total > 0 else np.zeros(image.shape[-1])
+        return np.where(weight[..., None] > 0, image, mean).astype(np.float32)
+    height, width = weight.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    total = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(image * weight[..., None], half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
+    mean = mean / np.maximum(total, 1e-6)[..., None]
+    coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
+    fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+    return (weight[..., None] * image + (1 - weight[..., None]) * fine).astype(np.float32)
+
+
+def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
+    """At most `samples` numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(np.intp))

@@ -1,0 +1,157 @@
+"""Who is where in a picture: person against background, head against torso. [prepare] extra.
+
+Mattes are float32 in [0, 1], [H, W]. Symbols: S image size. The head is face, hair and ears; neck and clothes are
+torso: the line between them is the jaw, continued level with it to both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.analysis.background import Plate, fill_smoothly
+from geneface.analysis.tracker import mediapipe_solutions, opencv, quiet
+from geneface.geometry.landmarks import MESH_JAW, MESH_OVAL
+from geneface.geometry.rotation import umeyama
+from geneface.types import ByteArray, FloatArray
+
+_SUPERSAMPLE = 4
+_CONFIDENT_LEVELS = (30.0, 70.0)
+"""Difference of person and plate at which the plate's matte begins to count, and counts alone."""
+
+
+class PersonSegmenter:
+    """MediaPipe's selfie segmentation; a context manager. Each picture is judged by itself."""
+
+    def __init__(self) -> None:
+        solutions: Any = mediapipe_solutions()
+        with quiet():
+            self._model = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
+            self._model.process(np.zeros((64, 64, 3), np.uint8))
+
+    def __enter__(self) -> PersonSegmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._model.close()
+
+    def matte(self, image: ByteArray) -> FloatArray:
+        """Person matte [H, W] of an RGB picture [H, W, 3]."""
+        mask = self._model.process(np.ascontiguousarray(image)).segmentation_mask
+        # The network is unsure within some pixels of the edge: the middle of its range is the edge.
+        return np.clip((np.asarray(mask, np.float32) - 0.25) / 0.5, 0, 1)
+
+
+def refine_matte(image: ByteArray, matte: FloatArray, plate: Plate) -> FloatArray:
+    """Sharpen a person matte with the clean plate, where person and plate differ clearly.
+
+    In a band around the edge the picture is a mix I = a F + (1 - a) B; F is the person's colour continued from
+    inside, B the plate, so a = (I - B).(F - B) / |F - B|^2.
+    """
+    cv2 = opencv()
+    size = image.shape[0]
+    reach = max(3, round(0.025 * size))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    inside = (cv2.erode(matte, kernel) > 0.95).astype(np.float32)
+    outside = (cv2.dilate(matte, kernel) < 0.05).astype(np.float32)
+    picture = image.astype(np.float32)
+    person = fill_smoothly(picture, inside)
+    # The plate follows slow changes of light: shift it by the local difference seen outside the person.
+    drift = fill_smoothly(picture - plate.image, outside * plate.known)
+    back = plate.image + drift
+    direction = person - back
+    contrast = np.sqrt((direction**2).sum(-1))
+    alpha = ((picture - back) * direction).sum(-1) / np.maximum(contrast**2, 1)
+    # Noise of the plate must neither show as haze outside nor as holes inside.
+    slack = np.clip(2.5 * plate.noise / np.maximum(contrast, 1), 0.03, 0.3)
+    alpha = np.clip((alpha - slack) / (1 - 2 * slack), 0, 1)
+    low, high = _CONFIDENT_LEVELS
+    trust = np.clip((contrast - low - 4 * plate.noise) / (high - low), 0, 1) * _plate_trust(plate)
+    refined = trust * alpha + (1 - trust) * matte
+    return np.where(inside > 0, 1, np.where(outside > 0, 0, refined)).astype(np.float32)
+
+
+def _plate_trust(plate: Plate) -> FloatArray:
+    """[S, S]: 1 where the plate was seen or is so even that filling it is safe."""
+    cv2 = opencv()
+    size = plate.known.shape[0]
+    span = max(3, round(0.06 * size)) | 1
+    mean = cv2.blur(plate.image, (span, span))
+    roughness = np.sqrt(np.maximum(cv2.blur(plate.image**2, (span, span)) - mean**2, 0)).max(-1)
+    even = np.clip((14 - roughness) / 8, 0, 1)
+    return np.maximum(cv2.blur(plate.known, (3, 3)), even).astype(np.float32)
+
+
+def split_head(person: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """Share the person matte [S, S] between head and torso along the jaw of the mesh [478, 2 or 3] (pixels).
+
+    Returns:
+        head [S, S], torso [S, S]; their sum is the person, in which the face is always whole.
+    """
+    points = np.asarray(mesh_px, np.float64)[:, :2]
+    above = _polygon(_above_jaw(points, person.shape[0]), person.shape[0])
+    face = _polygon(points[list(MESH_OVAL)], person.shape[0])
+    person = np.maximum(person, face * above)
+    head = _connected(person * above, points)
+    return head, np.clip(person - head, 0, 1)
+
+
+def _above_jaw(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Outline of all that is above the jaw: the jaw line, continued level to both sides from below the ears."""
+    jaw = points[list(MESH_JAW)]
+    left, right = 0.5 * (jaw[0] + jaw[1]), 0.5 * (jaw[-1] + jaw[-2])
+    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+    up = np.array([along[1], -along[0]])
+    far = 4.0 * size
+    return np.concatenate(
+        [
+            [left - far * along + far * up, left - far * along, left],
+            jaw[2:-2],
+            [right, right + far * along, right + far * along + far * up],
+        ]
+    )
+
+
+def _polygon(outline: NDArray[np.float64], size: int) -> FloatArray:
+    """Coverage [S, S] of a filled outline [N, 2] in pixels."""
+    cv2 = opencv()
+    fine = np.zeros((size * _SUPERSAMPLE, size * _SUPERSAMPLE), np.uint8)
+    # fillPoly counts from the centre of the first pixel, in 1/256ths.
+    corners = np.round((np.clip(outline, -8 * size, 8 * size) * _SUPERSAMPLE - 0.5) * 256).astype(np.int32)
+    cv2.fillPoly(fine, [corners], 255, shift=8)
+    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def _connected(head: FloatArray, points: NDArray[np.float64]) -> FloatArray:
+    """Drop islands that do not hang together with the face (raised hands, shoulders above the jaw's level)."""
+    cv2 = opencv()
+    count, labels, areas, _ = cv2.connectedComponentsWithStats((head > 0.3).astype(np.uint8))
+    if count <= 2:
+        return head
+    oval = np.clip(points[list(MESH_OVAL)].mean(0), 0, head.shape[0] - 1).astype(int)
+    label = labels[oval[1], oval[0]] or 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
+    kernel = np.ones((5, 5), np.uint8)
+    near = cv2.dilate((labels == label).astype(np.uint8), kernel)
+    return head * near
+
+
+def steady_mattes(mattes: list[FloatArray], meshes_px: NDArray[np.floating]) -> FloatArray:
+    """Average the middle one of three mattes with its neighbours, each moved along with the head.
+
+    Args:
+        mattes: three mattes [S, S] of consecutive frames.
+        meshes_px: [3, 478, 2 or 3] their meshes.
+    """
+    cv2 = opencv()
+    size = mattes[1].shape[0]
+    oval = np.asarray(meshes_px, np.float32)[:, list(MESH_OVAL), :2]
+    total = 2 * mattes[1]
+    for neighbour in (0, 2):
+        scale, turn, shift = umeyama(oval[neighbour] - 0.5, oval[1] - 0.5)
+        move = np.concatenate([scale * turn, shift[:, None]], axis=1)
+        total = total + cv2.warpAffine(
+            mattes[neighbour], move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    return total / 4

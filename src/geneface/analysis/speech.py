@@ -1,0 +1,158 @@
+"""Speech to features: the entry point, `load_encoder`.
+
+Symbols: T samples at 16 kHz, F video frames at 25 Hz, 2F rows at 50 Hz, D feature width.
+Row i describes the 20 ms that start at i / 50 s. Every encoder brings the sound to one level first
+(`mel.speech_gain`), so a quiet recording gives the features of a loud one. One call sees the whole sound and
+is a pure function of it: equal samples give equal rows, whatever ran before.
+
+| name | D | needs |
+|---|---|---|
+| whisper-2 | 512 | nothing: shipped with the package |
+| mel | 80 | nothing |
+| whisper | 512 (base) | a local Whisper model and `geneface[train]` |
+| hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from geneface.analysis.mel import log_mel, speech_gain
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, ROWS_PER_FRAME, WINDOW_ROWS, encode_in_windows, frames_of
+from geneface.errors import InputError
+from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.types import FloatArray, SpeechFeatures
+
+DEFAULT_ENCODER = "whisper-2"
+ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
+
+_MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
+
+
+class SpeechEncoder(Protocol):
+    """Turns sound into feature rows at 50 Hz."""
+
+    @property
+    def name(self) -> str:
+        """Recorded in `SpeechFeatures.encoder`; models refuse the features of another encoder."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """D, features a row."""
+        ...
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        """Sound after a row that its features may depend on, at most; infinity if all of it."""
+        ...
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """[T] samples to 2 * frames rows; the sound is cut or continued with silence to fit.
+
+        Args:
+            frames: by default as many as the sound lasts, the last one begun included.
+        """
+        ...
+
+
+def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) -> SpeechEncoder:
+    """The encoder called `name` (one of `ENCODERS`).
+
+    Args:
+        path: the weights of "whisper" (a CTranslate2 `model.bin` or a transformers folder) and of "hubert" (a
+            folder or a name on the Hugging Face hub, by default facebook/hubert-large-ls960-ft).
+
+    Raises:
+        InputError: an unknown name, missing weights. MissingExtraError: a package is not installed.
+    """
+    if name == DEFAULT_ENCODER:
+        return ShippedEncoder()
+    if name == "mel":
+        return MelEncoder()
+    if name == "whisper":
+        if path is None:
+            raise InputError("the encoder whisper has no weights", "give the path of a local Whisper model")
+        from geneface.analysis.whisper import WhisperEncoder
+
+        return WhisperEncoder(Path(path))
+    if name == "hubert":
+        from geneface.analysis.hubert import DEFAULT_MODEL, HubertEncoder
+
+        return HubertEncoder(path or DEFAULT_MODEL)
+    raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}")
+
+
+class ShippedEncoder:
+    """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
+
+    The residual stream also carries each row's place in the window, as large as the speech in many channels.
+    The graph only ever sees windows of one length, and the mean over speech of each place is taken away, so that
+    a sound gives nearly the same features wherever it stands in a recording. Deviations are divided out:
+    features are of order one.
+    """
+
+    name = DEFAULT_ENCODER
+    look_ahead_seconds = LOOK_AHEAD_SECONDS
+
+    def __init__(self, graph: Path | None = None) -> None:
+        """Load `graph` (as `geneface.training.speech` writes it, statistics and card beside it) or the shipped one."""
+        import onnxruntime
+
+        graph = graph or asset_path("speech", "whisper_base_2.onnx")
+        card = read_json(graph.with_suffix(".json"))
+        statistics = load_tensors(graph.with_suffix(".safetensors"))
+        self.width = int(card["width"])
+        self._bins = int(card["bins"])
+        self._mean = statistics["mean"].astype(np.float32)
+        self._scale = 1.0 / statistics["deviation"].astype(np.float32)
+        options = onnxruntime.SessionOptions()
+        # One thread: a hundred times real time is enough, and the bits don't depend on the machine's cores.
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        samples, rows = _levelled(samples, frames)
+
+        def window(first_row: int) -> FloatArray:
+            mel = log_mel(samples, _MEL_ROWS * first_row, _MEL_ROWS * WINDOW_ROWS, self._bins)
+            hidden = np.asarray(self._session.run(["hidden"], {"mel": mel})[0], np.float32)
+            return (hidden - self._mean) * self._scale
+
+        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+
+
+class MelEncoder:
+    """Log-mel energies, 80 bins: the comparison.
+
+    Normalised over the utterance: each bin has mean zero over the rows of the sound, all bins share one
+    deviation of one (a bin's own would amplify the noise of empty ones).
+    """
+
+    name = "mel"
+    width = 80
+    look_ahead_seconds = float("inf")
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        samples, rows = _levelled(samples, frames)
+        # The mean of the two 10 ms rows of a feature row, as soon as they exist: memory stays small.
+        values = np.empty((rows, self.width), np.float32)
+        for start in range(0, rows, WINDOW_ROWS):
+            count = min(WINDOW_ROWS, rows - start)
+            fine = log_mel(samples, _MEL_ROWS * start, _MEL_ROWS * count, self.width)
+            values[start : start + count] = fine.reshape(count, _MEL_ROWS, self.width).mean(axis=1)
+        if rows:
+            values -= values.mean(axis=0)
+            values /= max(float(values.std()), 1e-3)
+        return SpeechFeatures(values, self.name)
+
+
+def _levelled(samples: FloatArray, frames: int | None) -> tuple[FloatArray, int]:
+    """Sound at the reference level, and the rows asked for."""
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, not [T]")
+    count = frames_of(samples) if frames is None else frames
+    return samples * np.float32(speech_gain(samples)), count * ROWS_PER_FRAME

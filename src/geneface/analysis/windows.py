@@ -1,0 +1,42 @@
+"""Fixed windows over sound of any length, so that memory stays flat and a row's place changes nothing.
+
+A window is `WINDOW_ROWS` feature rows (6 s). Its middle, `CORE_ROWS`, is kept; `CONTEXT_ROWS` on each side are
+heard and thrown away. Cores follow one another from row 0; before and after the sound there is silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+
+CORE_ROWS = 200
+CONTEXT_ROWS = 50
+WINDOW_ROWS = CORE_ROWS + 2 * CONTEXT_ROWS
+SAMPLES_PER_ROW = SPEECH_RATE_HZ // FEATURE_RATE_HZ
+ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
+
+LOOK_AHEAD_SECONDS = (CORE_ROWS + CONTEXT_ROWS) / FEATURE_RATE_HZ
+"""Sound after a row that may change it, at most: the first row of a core hears the window's end."""
+
+
+def frames_of(samples: FloatArray) -> int:
+    """Video frames that sound of [T] samples lasts, the last one begun included."""
+    return -(-len(samples) // (SAMPLES_PER_ROW * ROWS_PER_FRAME))
+
+
+def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatArray:
+    """Rows [rows, D] of an encoder that sees one window at a time.
+
+    Args:
+        encode: given the row at which a window begins (negative for the first one), returns its [WINDOW_ROWS, D].
+    """
+    result: FloatArray | None = None
+    for start in range(0, rows, CORE_ROWS):
+        core = encode(start - CONTEXT_ROWS)[CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS]
+        if result is None:
+            result = np.empty((rows, core.shape[1]), np.float32)
+        result[start : start + CORE_ROWS] = core[: rows - start]
+    return result if result is not None else encode(-CONTEXT_ROWS)[:0]

@@ -1,0 +1,106 @@
+"""What a portrait folder says about itself: `manifest.json`.
+
+Seconds and frames count from the first picture of a source video, frames at 25 Hz. `Interval` ends are exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from geneface.errors import InputError
+from geneface.io.store import read_json, write_json
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """Consecutive frames of one source without a cut."""
+
+    name: str
+    """Also the name of its files: segments/<name>.safetensors, audio/<name>.wav."""
+    source: str
+    start_seconds: float
+    frames: int
+    heldout_frames: tuple[int, int] | None
+    """Frames [start, stop) of this segment that training must not see, or None."""
+    sound_shift_frames: int
+    """By how many frames the sound came late and was moved forward (negative: it came early)."""
+    crop: tuple[int, int, int]
+    """x0, y0 and side of the square that was cut out of the source, source pixels."""
+    background: str = "background.png"
+    """The clean plate behind this segment."""
+
+
+@dataclass(frozen=True)
+class DroppedSpan:
+    """A part of a source that is not used."""
+
+    source: str
+    start: float
+    stop: float
+    """Seconds."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class PortraitManifest:
+    """All about a portrait but its arrays."""
+
+    size: int
+    focal: float
+    """Image widths."""
+    encoder: str
+    segments: tuple[SegmentInfo, ...]
+    dropped: tuple[DroppedSpan, ...]
+    sound_offset: dict[str, Any]
+    """How far sound and picture were apart and how sure that is; see `analysis.sync_offset`."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Figures of the tracking: reprojection error, pose jitter."""
+    notes: tuple[str, ...] = ()
+    """What the user should know: cuts, variable rate, uncertain sound offset."""
+    versions: dict[str, str] = field(default_factory=dict)
+    fps: int = 25
+    format: int = FORMAT
+
+    @property
+    def frames(self) -> int:
+        return sum(segment.frames for segment in self.segments)
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder, atomically."""
+        write_json(folder / MANIFEST_NAME, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> PortraitManifest:
+        """Read `manifest.json` of a portrait folder.
+
+        Raises:
+            InputError: it is missing, damaged, or of another version.
+        """
+        if not folder.is_dir():
+            raise InputError(f"there is no portrait folder {folder}", "make it with: geneface prepare VIDEO -o FOLDER")
+        if not (folder / MANIFEST_NAME).is_file():
+            raise InputError(
+                f"{folder} is not a finished portrait: it has no {MANIFEST_NAME}",
+                "run geneface prepare again, with --resume to go on where it stopped",
+            )
+        values = read_json(folder / MANIFEST_NAME)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise InputError(f"{folder / MANIFEST_NAME} is of another version", "prepare the portrait again")
+        try:
+            segments = tuple(_segment(segment) for segment in values.pop("segments"))
+            dropped = tuple(DroppedSpan(**span) for span in values.pop("dropped"))
+            return cls(segments=segments, dropped=dropped, **{**values, "notes": tuple(values.get("notes", ()))})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder / MANIFEST_NAME} is damaged", "prepare the portrait again") from error
+
+
+def _segment(values: dict[str, Any]) -> SegmentInfo:
+    heldout = values.get("heldout_frames")
+    return SegmentInfo(
+        **{**values, "heldout_frames": tuple(heldout) if heldout else None, "crop": tuple(values["crop"])}
+    )

@@ -1,0 +1,127 @@
+"""A portrait: the training data of one person, as `prepare_portrait` leaves it on disk. Needs no [prepare] extra.
+
+Symbols: F frames of all segments one after the other, S image size in pixels, K named landmarks, D feature width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
+from geneface.io.audio import read_audio
+from geneface.io.image import read_png
+from geneface.io.store import TensorFile
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo
+from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
+
+TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
+
+
+def segment_path(folder: Path, name: str) -> Path:
+    """Frames and masks of one segment."""
+    return folder / "segments" / f"{name}.safetensors"
+
+
+def audio_path(folder: Path, name: str) -> Path:
+    """Corrected sound of one segment."""
+    return folder / "audio" / f"{name}.wav"
+
+
+class Portrait:
+    """Tracks in memory; pictures, masks, features and sound read when asked for."""
+
+    def __init__(self, folder: Path, manifest: PortraitManifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.size = manifest.size
+        self.camera = Camera(manifest.focal, manifest.size, manifest.size)
+        tracks = TensorFile(folder / TRACKS_NAME)
+        self.mesh: FloatArray = tracks.get("mesh")
+        """[F, 478, 3] canonical head frame."""
+        self.landmarks: FloatArray = tracks.get("landmarks")
+        """[F, K, 3] canonical head frame."""
+        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"))
+        self.segment: NDArray[np.int32] = tracks.get("segment")
+        """[F] index into `segments`."""
+        self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
+        """[F] True where training must not look."""
+        self.neutral: FloatArray = tracks.get("neutral")
+        """[478, 3] the face at rest."""
+        self.mouth_box: NDArray[np.int32] = tracks.get("mouth_box")
+        """[F, 4] x0, y0, x1, y1 pixels around the lips, ends exclusive."""
+        self._check()
+        self.background: ByteArray = read_png(folder / BACKGROUND_NAME)
+        """[S, S, 3] the clean plate of most frames."""
+        counts = [segment.frames for segment in manifest.segments]
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._files: dict[int, TensorFile] = {}
+        self._features = TensorFile(folder / FEATURES_NAME)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Portrait:
+        """Open a portrait folder.
+
+        Raises:
+            InputError: it is missing, unfinished or damaged.
+        """
+        folder = Path(folder)
+        return cls(folder, PortraitManifest.read(folder))
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        return self.manifest.segments
+
+    def __len__(self) -> int:
+        return len(self.mesh)
+
+    def frame(self, index: int) -> tuple[ByteArray, ByteArray]:
+        """Picture [S, S, 3] RGB and masks [S, S, 2] (head, torso; together at most 255) of frame `index`."""
+        segment = int(self.segment[index])
+        row = index - int(self._starts[segment])
+        file = self._file(segment)
+        return file.rows("frames", row, row + 1)[0], file.rows("masks", row, row + 1)[0]
+
+    def frames_of(self, segment: int) -> range:
+        """Frame numbers of one segment."""
+        return range(int(self._starts[segment]), int(self._starts[segment + 1]))
+
+    def features(self, segment: int) -> SpeechFeatures:
+        """Speech features [2f, D] of one segment of f frames."""
+        values = self._features.get(self.segments[segment].name)
+        return SpeechFeatures(values.astype(np.float32), self.manifest.encoder)
+
+    def audio(self, segment: int) -> Waveform:
+        """Sound of one segment, in step with its pictures."""
+        return read_audio(audio_path(self.folder, self.segments[segment].name))
+
+    def segment_background(self, segment: int) -> ByteArray:
+        """Clean plate [S, S, 3] behind one segment: differs from `background` where there are several scenes."""
+        name = self.segments[segment].background
+        return self.background if name == BACKGROUND_NAME else read_png(self.folder / name)
+
+    def _file(self, segment: int) -> TensorFile:
+        if segment not in self._files:
+            self._files[segment] = TensorFile(segment_path(self.folder, self.segments[segment].name))
+        return self._files[segment]
+
+    def _check(self) -> None:
+        frames = self.manifest.frames
+        shapes = {
+            "mesh": (self.mesh, (frames, MESH_SIZE, 3)),
+            "landmarks": (self.landmarks, (frames, KEYPOINT_COUNT, 3)),
+            "rotation": (self.pose.rotation, (frames, 3)),
+            "translation": (self.pose.translation, (frames, 3)),
+            "segment": (self.segment, (frames,)),
+            "heldout": (self.heldout, (frames,)),
+            "mouth_box": (self.mouth_box, (frames, 4)),
+        }
+        for name, (array, shape) in shapes.items():
+            if array.shape != shape:
+                raise InputError(
+                    f"{self.folder / TRACKS_NAME} does not fit the manifest: {name} is {array.shape}, not {shape}",
+                    "prepare the portrait again",
+                )

@@ -1,0 +1,204 @@
+"""`prepare_portrait`: videos of one person -> portrait folder, in named steps that can be interrupted and resumed.
+
+scan, plan, track, sound, pose, background, masks, speech, manifest. Each step writes files that appear whole or
+not at all and skips what is there already (`steps`); the manifest is written last, so a folder with a manifest is
+a finished portrait. The result does not depend on the number of workers or on interruptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from geneface.analysis.speech import load_encoder
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.analysis.tracker import mediapipe_solutions
+from geneface.config import Config
+from geneface.errors import InputError
+from geneface.geometry.pose import HeadTrack
+from geneface.io.audio import read_audio
+from geneface.portrait import steps
+from geneface.portrait.manifest import DroppedSpan, PortraitManifest, SegmentInfo
+from geneface.portrait.plan import Square, plan_crops, plan_shots, refuse_too_little
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.segments import Segment, plan_segments
+from geneface.portrait.sound import describe_offsets
+from geneface.portrait.tracks import measured_runs
+from geneface.portrait.workspace import Workspace, describe_sources
+from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
+
+
+class PrepareConfig(Config):
+    """Settings of `prepare_portrait`."""
+
+    size: Literal[64, 128, 256, 512] = 256
+    """Pixels of the square pictures; 64 and 128 are for trying things out."""
+    encoder: str = "whisper-2"
+    """Speech encoder whose features are stored."""
+    encoder_path: str | None = None
+    """Weights of the encoder, where it has none of its own."""
+    correct_sound: bool = True
+    """Move sound that is late or early to its picture."""
+    smooth_frames: float = Field(1.5, ge=0)
+    """Deviation of the Gaussian that steadies the head pose, frames."""
+    smooth_depth_frames: float = Field(4.0, ge=0)
+    """The same for the head's distance."""
+    workers: int = Field(2, ge=1)
+    """Processes at work; the result does not depend on it."""
+
+    @classmethod
+    def preset(cls, name: str) -> PrepareConfig:
+        """`tiny` (128 pixels), `fast` (256) or `good` (512).
+
+        Raises:
+            InputError: there is no such preset.
+        """
+        sizes: dict[str, Literal[128, 256, 512]] = {"tiny": 128, "fast": 256, "good": 512}
+        if name not in sizes:
+            raise InputError(f"there is no preset {name!r}", f"choose one of {', '.join(sizes)}")
+        return cls(size=sizes[name])
+
+
+def prepare_portrait(
+    videos: Sequence[Path],
+    out: Path,
+    config: PrepareConfig | None = None,
+    resume: bool = False,
+    progress: ProgressFn = no_progress,
+) -> PortraitManifest:
+    """Make a portrait folder from one video or many clips of one person.
+
+    Args:
+        videos: in any order; they are sorted by name.
+        out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left.
+
+    Raises:
+        InputError: the videos can't be used (the message says why and where), or `out` can't be written.
+        MissingExtraError: the [prepare] extra is not installed.
+    """
+    if not videos:
+        raise InputError("no video is given", "name at least one video file")
+    config = config or PrepareConfig()
+    mediapipe_solutions()
+    videos = sorted((Path(video) for video in videos), key=lambda path: (path.name, str(path)))
+    out = Path(out)
+    work = Workspace(out)
+    # Workers only share out the work: a run may go on with another number of them.
+    run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
+    if not work.open(run, resume):
+        try:
+            manifest = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
+        except InputError:
+            if not resume:
+                work.abandon()
+            raise
+        manifest.write(out)
+    work.close()
+    return PortraitManifest.read(out)
+
+
+def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> PortraitManifest:
+    """All steps in their order."""
+    scans = steps.scan(job, videos)
+    paths = [scan.path for scan in scans]
+    shots, dropped = plan_shots(scans)
+    shots, squares = plan_crops(shots, scans)
+    steps.track_faces(job, scans, shots, squares)
+    runs, lost = measured_runs(shots, scans, [job.measured(index) for index in range(len(shots))])
+    dropped += lost
+    refuse_too_little(sum(run.frames for run in runs), dropped, paths)
+    sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
+    encoder = load_encoder(config.encoder, config.encoder_path)
+    offsets = steps.find_offsets(job, sounds, runs, encoder)
+    used = offsets if config.correct_sound else [None] * len(offsets)
+    segments, silent = plan_segments(scans, shots, runs, sounds, used)
+    dropped += silent
+    refuse_too_little(sum(segment.run.frames for segment in segments), dropped, paths)
+    track = steps.solve_poses(job, segments, config.smooth_frames, config.smooth_depth_frames)
+    plates = steps.clean_backgrounds(job, segments)
+    steps.store_pictures(job, segments)
+    steps.encode_speech(job, segments, sounds, encoder)
+    names = {index: scan.name for index, scan in enumerate(scans)}
+    return PortraitManifest(
+        size=config.size,
+        focal=track.focal,
+        encoder=encoder.name,
+        segments=tuple(_describe(segment, scans, squares, plates) for segment in segments),
+        dropped=tuple(sorted(dropped, key=lambda span: (span.source, span.start))),
+        sound_offset=describe_offsets(names, offsets),
+        measured=_measured(track, segments),
+        notes=tuple(_notes(scans, offsets, dropped, config)),
+        versions=_versions(),
+        fps=VIDEO_RATE_HZ,
+    )
+
+
+def _describe(
+    segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
+) -> SegmentInfo:
+    square = squares[segment.shot.scene]
+    return SegmentInfo(
+        name=segment.name,
+        source=scans[segment.run.source].name,
+        start_seconds=round(segment.run.start / VIDEO_RATE_HZ, 2),
+        frames=segment.run.frames,
+        heldout_frames=segment.heldout,
+        sound_shift_frames=segment.sound_shift,
+        crop=(square.x, square.y, square.side),
+        background=plates[segment.shot.scene],
+    )
+
+
+def _measured(track: HeadTrack, segments: Sequence[Segment]) -> dict[str, Any]:
+    """Figures that tell how well the head was tracked."""
+    counts = [segment.run.frames for segment in segments]
+    label = np.repeat(np.arange(len(segments)), counts)
+    inside = label[2:] == label[:-2]
+    jitter = np.degrees(np.diff(track.pose.rotation, 2, axis=0)[inside])
+    return {
+        "reprojection_px": round(float(track.reprojection_px.mean()), 3),
+        "reprojection_px_worst_frame": round(float(track.reprojection_px.max()), 3),
+        "rotation_jitter_degrees": [round(float(value), 3) for value in np.sqrt((jitter**2).mean(0))],
+    }
+
+
+def _notes(
+    scans: Sequence[SourceScan],
+    offsets: Sequence[SoundOffset | None],
+    dropped: Sequence[DroppedSpan],
+    config: PrepareConfig,
+) -> list[str]:
+    notes = []
+    for scan, offset in zip(scans, offsets, strict=True):
+        if scan.is_variable:
+            notes.append(f"{scan.name}: variable frame rate, resampled to {VIDEO_RATE_HZ} by its time stamps")
+        if scan.cuts:
+            times = ", ".join(f"{cut / VIDEO_RATE_HZ:.2f} s" for cut in scan.cuts)
+            notes.append(f"{scan.name}: cut at {times}")
+        if offset is None:
+            continue
+        if not offset.confident:
+            notes.append(f"{scan.name}: whether sound and picture are together can't be told; nothing was moved")
+        elif offset.frames:
+            side = "late" if offset.frames > 0 else "early"
+            text = f"{scan.name}: the sound is {abs(offset.frames)} frames ({abs(offset.frames) * 40} ms) {side}"
+            notes.append(text + (", corrected" if config.correct_sound else ", left so"))
+    lost = sum(span.stop - span.start for span in dropped)
+    if lost:
+        notes.append(f"{lost:.1f} s are not used, see dropped")
+    return notes
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("geneface", "mediapipe", "numpy", "av"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

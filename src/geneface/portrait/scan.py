@@ -1,0 +1,160 @@
+"""First look at a source: size, cuts, where faces are, whether there is sound. Frames count at 25 Hz.
+
+Boxes are (x0, y0, x1, y1) in source pixels, as the face detector draws them: from the hairline to the chin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geneface.analysis.tracker import FaceDetector, comparable_faces
+from geneface.errors import InputError
+from geneface.io.audio import read_audio
+from geneface.io.media import probe
+from geneface.io.video import read_frames
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray
+
+FACE_CHECK_FRAMES = 5
+"""A face is looked for in every fifth frame."""
+_THUMBNAIL = 48
+"""Longest side of the pictures that cuts are looked for in."""
+_CUT_LEVELS = 6.0
+"""A cut changes the thumbnail's pixels by at least this much on average, of 255."""
+_CUT_RATIO = 5.0
+"""... and by this factor more than the frames around it."""
+_CUT_WINDOW = 12
+_SILENCE_PEAK = 10 ** (-50 / 20)
+"""Sound that never exceeds -50 dB of full scale is silence."""
+
+
+@dataclass(frozen=True)
+class FaceCheck:
+    """Faces in one frame."""
+
+    frame: int
+    box: tuple[float, float, float, float] | None
+    """The largest face, or None."""
+    count: int
+    """Faces of comparable size."""
+
+
+@dataclass(frozen=True)
+class SourceScan:
+    """What a first pass over a source finds."""
+
+    path: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+    is_variable: bool
+    repeats: int
+    """Frames of the 25 Hz grid that repeat the one before."""
+    cuts: tuple[int, ...]
+    """First frames of the shots after a cut."""
+    checks: tuple[FaceCheck, ...]
+    sound: str
+    """"" if there is sound, otherwise what is wrong with it."""
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SourceScan:
+        """The inverse of `to_json`."""
+        checks = tuple(
+            FaceCheck(check["frame"], tuple(check["box"]) if check["box"] else None, check["count"])
+            for check in values["checks"]
+        )
+        return cls(**{**values, "cuts": tuple(values["cuts"]), "checks": checks})
+
+
+def scan_source(path: Path) -> SourceScan:
+    """Look through a video once.
+
+    Raises:
+        InputError: it can't be read as a video.
+    """
+    info = probe(path)
+    if info.video is None:
+        raise InputError(f"{path} has no pictures", "give a video that shows a face")
+    checks: list[FaceCheck] = []
+    differences: list[float] = []
+    before: NDArray[np.float32] | None = None
+    frames = repeats = 0
+    size = (info.video.width, info.video.height)
+    with FaceDetector() as detector:
+        for index, frame in enumerate(read_frames(path)):
+            small = _thumbnail(frame.image)
+            differences.append(0.0 if before is None else float(np.abs(small - before).mean()))
+            before = small
+            if index % FACE_CHECK_FRAMES == 0:
+                checks.append(_check_faces(detector, frame.image, index))
+            frames, repeats = index + 1, repeats + frame.is_repeat
+            size = frame.image.shape[1], frame.image.shape[0]
+    return SourceScan(
+        path=str(path),
+        width=size[0],
+        height=size[1],
+        frames=frames,
+        frame_rate=info.video.frame_rate,
+        is_variable=info.video.is_variable,
+        repeats=repeats,
+        cuts=tuple(find_cuts(differences)),
+        checks=tuple(checks),
+        sound=_check_sound(path, info.audio is not None),
+    )
+
+
+def find_cuts(differences: ArrayLike) -> list[int]:
+    """Frames that begin a new shot.
+
+    Args:
+        differences: [F] mean absolute difference of each frame to the one before, of 255; the first is 0.
+    """
+    values = np.asarray(differences, np.float64)
+    cuts = []
+    for index in np.flatnonzero(values >= _CUT_LEVELS):
+        around = values[max(1, index - _CUT_WINDOW) : index + _CUT_WINDOW + 1]
+        # The median of the neighbours is the motion that is usual here; a cut stands out from it.
+        others = np.delete(around, index - max(1, index - _CUT_WINDOW))
+        usual = float(np.median(others)) if len(others) else 0.0
+        if values[index] >= max(_CUT_LEVELS, _CUT_RATIO * usual) and values[index] >= around.max():
+            cuts.append(int(index))
+    return cuts
+
+
+def _thumbnail(image: ByteArray) -> NDArray[np.float32]:
+    """Box-filtered small picture [h, w, 3]."""
+    step = max(1, max(image.shape[:2]) // _THUMBNAIL)
+    height, width = image.shape[0] // step * step, image.shape[1] // step * step
+    # Half of the rows and columns of each box are enough for its mean.
+    fine = image[:height, :width].reshape(height // step, step, width // step, step, 3)
+    return fine[:, :: max(1, step // 4), :, :: max(1, step // 4)].mean((1, 3), dtype=np.float32)
+
+
+def _check_faces(detector: FaceDetector, image: ByteArray, frame: int) -> FaceCheck:
+    boxes = detector.boxes(image)
+    if not len(boxes):
+        return FaceCheck(frame, None, 0)
+    x0, y0, x1, y1 = (float(value) for value in boxes[0])
+    return FaceCheck(frame, (x0, y0, x1, y1), comparable_faces(boxes))
+
+
+def _check_sound(path: Path, has_sound: bool) -> str:
+    if not has_sound:
+        return "it has no sound"
+    samples = read_audio(path).samples
+    if len(samples) < SPEECH_RATE_HZ // VIDEO_RATE_HZ:
+        return "its sound is empty"
+    return "it is silent" if float(np.abs(samples).max()) < _SILENCE_PEAK else ""

@@ -1,0 +1,91 @@
+"""Which frames end up in the portrait, under which name, with which sound, and which are held out. Pure functions.
+
+Frames count at 25 Hz from a source's first picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.plan import Shot, dropped
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.sound import sound_frames
+from geneface.portrait.tracks import Run, heldout_starts
+from geneface.types import Waveform
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of frames that stays, with all that is decided about it."""
+
+    name: str
+    run: Run
+    shot: Shot
+    sound_shift: int
+    """Frames by which the sound is late."""
+    heldout: tuple[int, int] | None
+    """Frames [start, stop) of the run that training must not see."""
+
+    @property
+    def first_row(self) -> int:
+        """First frame, counted in its shot."""
+        return self.run.start - self.shot.start
+
+    @property
+    def heldout_flags(self) -> NDArray[np.bool_]:
+        """[f] True where held out."""
+        flags = np.zeros(self.run.frames, bool)
+        if self.heldout:
+            flags[self.heldout[0] : self.heldout[1]] = True
+        return flags
+
+
+def plan_segments(
+    scans: Sequence[SourceScan],
+    shots: Sequence[Shot],
+    runs: Sequence[Run],
+    sounds: Sequence[Waveform | None],
+    offsets: Sequence[SoundOffset | None],
+) -> tuple[list[Segment], list[DroppedSpan]]:
+    """Take from all runs what has sound once the sound is moved by its offset; name it and divide it."""
+    heldout = heldout_starts(shots, len(scans))
+    names = segment_names([scan.path for scan in scans], [run.source for run in runs])
+    segments: list[Segment] = []
+    rest: list[DroppedSpan] = []
+    for run, name in zip(runs, names, strict=True):
+        sound, offset = sounds[run.source], offsets[run.source]
+        if sound is None:
+            continue
+        shift = 0 if offset is None else offset.frames
+        start, stop = (frame - shift for frame in sound_frames(sound))
+        kept = run.cut(start, stop)
+        end = kept.start + kept.frames
+        for first, last in ((run.start, kept.start), (end, run.start + run.frames)):
+            if last > first:
+                rest.append(dropped(scans[run.source], first, last, "there is no sound for these pictures"))
+        if kept.frames:
+            first = int(np.clip(heldout[run.source] - kept.start, 0, kept.frames))
+            held = (first, kept.frames) if first < kept.frames else None
+            segments.append(Segment(name, kept, shots[run.shot], shift, held))
+    return segments, rest
+
+
+def segment_names(paths: Sequence[str], sources: Sequence[int]) -> list[str]:
+    """A unique file name for each run: the source's, numbered where a source has several runs or its name repeats."""
+    stems = [re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem).strip("._") or "video" for path in paths]
+    stems = [stem if stems.count(stem) == 1 else f"{stem}-{index:03d}" for index, stem in enumerate(stems)]
+    counts: dict[int, int] = {}
+    names = []
+    for source in sources:
+        number = counts.get(source, 0)
+        counts[source] = number + 1
+        names.append(stems[source] if list(sources).count(source) == 1 else f"{stems[source]}_{number:02d}")
+    return names

@@ -1,0 +1,208 @@
+"""The steps of `prepare_portrait` that write files: each skips what is there already.
+
+Symbols: F frames of all segments, S picture size, K named landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from geneface.analysis.speech import SpeechEncoder
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.geometry.landmarks import KEYPOINTS
+from geneface.geometry.pose import HeadTrack, solve_head_poses
+from geneface.io.audio import write_wav
+from geneface.io.image import write_png
+from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
+from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
+from geneface.portrait.measure import MeasureTask, chunk_count, measure
+from geneface.portrait.plan import Shot, Square
+from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
+from geneface.portrait.scan import SourceScan, scan_source
+from geneface.portrait.segments import Segment
+from geneface.portrait.sound import cut_sound, measured_opening, source_offsets
+from geneface.portrait.tracks import Run, mouth_boxes
+from geneface.portrait.workers import run_tasks
+from geneface.portrait.workspace import Workspace
+from geneface.types import ProgressFn, Waveform
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_LONG_SHOT_CHUNKS = 4
+"""Shots with at least this many chunks are shared between the workers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all steps need."""
+
+    work: Workspace
+    size: int
+    workers: int
+    progress: ProgressFn
+
+    def run(
+        self,
+        name: str,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        store: Callable[[int, Result], None] | None = None,
+    ) -> None:
+        """Run tasks in the worker processes and show how far they are; `store` is called as store(index, result)."""
+        done = 0
+
+        def finished(index: int, result: Result) -> None:
+            nonlocal done
+            if store:
+                store(index, result)
+            done += 1
+            self.progress(name, done, len(tasks))
+
+        run_tasks(function, tasks, self.workers, finished)
+
+    def measured(self, shot: int) -> Path:
+        """Folder of the chunks of one shot."""
+        return self.work.folder("measured", f"{shot:04d}")
+
+    def plate(self, scene: int) -> Path:
+        """Tensors of the plate of one scene."""
+        return self.work.folder("plates") / f"{scene:03d}.safetensors"
+
+    def rows(self, segment: Segment) -> FrameRef:
+        """Where the pictures of a segment lie."""
+        return FrameRef(str(self.measured(segment.run.shot)), segment.first_row, segment.run.frames)
+
+
+def scan(job: Job, videos: Sequence[Path]) -> list[SourceScan]:
+    """Look through all sources: one JSON file each."""
+    paths = [job.work.folder("scan") / f"{index:04d}.json" for index in range(len(videos))]
+    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    job.run(
+        "look through the videos",
+        scan_source,
+        [videos[index] for index in missing],
+        lambda position, found: write_json(paths[missing[position]], found.to_json()),
+    )
+    return [SourceScan.from_json(read_json(path)) for path in paths]
+
+
+def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot], squares: Sequence[Square]) -> None:
+    """Measure every frame: pictures, person mattes and meshes, in chunks."""
+    tasks = []
+    for index, shot in enumerate(shots):
+        chunks = chunk_count(shot.frames)
+        parts = job.workers if chunks >= _LONG_SHOT_CHUNKS else 1
+        edges = np.linspace(0, chunks, parts + 1).astype(int).tolist()
+        for first, last in pairwise(edges):
+            source, square = scans[shot.source].path, squares[shot.scene]
+            folder = str(job.measured(index))
+            tasks.append(MeasureTask(source, shot.start, shot.stop, square, job.size, folder, first, last))
+    job.run("track the face", measure, tasks)
+
+
+def find_offsets(
+    job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run], encoder: SpeechEncoder
+) -> list[SoundOffset | None]:
+    """Compare sound and lips of each source, once."""
+    path = job.work.folder() / "sound.json"
+    if not path.exists():
+        job.progress("compare sound and lips", 0, 1)
+        openings = [(run.source, run.start, measured_opening(run.mesh_px)) for run in runs]
+        found = source_offsets(sounds, openings, encoder)
+        write_json(path, [None if offset is None else vars(offset) for offset in found])
+        job.progress("compare sound and lips", 1, 1)
+    return [None if values is None else SoundOffset(**values) for values in read_json(path)]
+
+
+def solve_poses(job: Job, segments: Sequence[Segment], smooth_frames: float, smooth_depth_frames: float) -> HeadTrack:
+    """Head poses and landmarks of all segments: tracks.safetensors. Fast, so it is never skipped."""
+    mesh_px = np.concatenate([segment.run.mesh_px for segment in segments])
+    label = np.repeat(np.arange(len(segments), dtype=np.int32), [segment.run.frames for segment in segments])
+    job.progress("solve the head's pose", 0, 1)
+    track = solve_head_poses(
+        mesh_px,
+        job.size,
+        job.size,
+        segments=label,
+        smooth_frames=smooth_frames,
+        smooth_depth_frames=smooth_depth_frames,
+    )
+    save_tensors(
+        job.work.out / TRACKS_NAME,
+        {
+            "mesh": track.mesh,
+            "landmarks": track.mesh[:, list(KEYPOINTS)],
+            "rotation": track.pose.rotation,
+            "translation": track.pose.translation,
+            "segment": label,
+            "heldout": np.concatenate([segment.heldout_flags for segment in segments]),
+            "neutral": track.neutral,
+            "mouth_box": mouth_boxes(mesh_px, job.size),
+        },
+    )
+    job.progress("solve the head's pose", 1, 1)
+    return track
+
+
+def clean_backgrounds(job: Job, segments: Sequence[Segment]) -> dict[int, str]:
+    """A clean plate a scene; returns scene -> file name. That of the scene with the most frames is background.png."""
+    members: dict[int, list[Segment]] = {}
+    for segment in segments:
+        members.setdefault(segment.shot.scene, []).append(segment)
+    tasks = [
+        PlateTask(tuple(job.rows(segment) for segment in scene), str(job.plate(number)))
+        for number, scene in members.items()
+    ]
+    job.run("clean the background", make_plate, tasks)
+    main = max(members, key=lambda number: (sum(s.run.frames for s in members[number]), -number))
+    names = {number: BACKGROUND_NAME if number == main else f"backgrounds/{number:03d}.png" for number in members}
+    for number, name in names.items():
+        image = np.round(np.clip(load_plate(job.plate(number)).image, 0, 255)).astype(np.uint8)
+        write_png(job.work.out / name, image)
+    return names
+
+
+def store_pictures(job: Job, segments: Sequence[Segment]) -> None:
+    """Masks of all frames, then pictures and masks of each segment in one file."""
+    unfinished = [segment for segment in segments if not segment_path(job.work.out, segment.name).exists()]
+    tasks = {
+        segment.name: mask_tasks(
+            job.rows(segment),
+            segment.run.mesh_px,
+            str(job.plate(segment.shot.scene)),
+            job.work.folder("masks", segment.name),
+        )
+        for segment in unfinished
+    }
+    job.run("mask head and torso", make_masks, [task for name in tasks for task in tasks[name]])
+    for number, segment in enumerate(unfinished):
+        with TensorWriter(segment_path(job.work.out, segment.name)) as writer:
+            for task in tasks[segment.name]:
+                writer.append("frames", read_rows(task.ref, "frames", task.start, task.stop))
+                writer.append("masks", load_tensors(task.out)["masks"])
+        job.progress("store the pictures", number + 1, len(unfinished))
+
+
+def encode_speech(
+    job: Job, segments: Sequence[Segment], sounds: Sequence[Waveform | None], encoder: SpeechEncoder
+) -> None:
+    """Corrected sound of each segment, and the speech features of it."""
+    path = job.work.out / FEATURES_NAME
+    if path.exists():
+        return
+    features = {}
+    for number, segment in enumerate(segments):
+        sound, run = sounds[segment.run.source], segment.run
+        assert sound is not None
+        samples = cut_sound(sound, run.start + segment.sound_shift, run.frames)
+        write_wav(audio_path(job.work.out, segment.name), Waveform(samples))
+        features[segment.name] = encoder.encode(samples, run.frames).values.astype(np.float16)
+        job.progress("speech features", number + 1, len(segments))
+    save_tensors(path, features, {"encoder": encoder.name})
