@@ -1,0 +1,151 @@
+"""check, prepare, train: from a video of a person to an avatar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geneface.apps.options import (
+    JsonOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    existing,
+    parse_duration,
+    print_json,
+)
+from geneface.apps.progress import progress_bars
+from geneface.errors import InputError
+
+_EXAMPLE_CHECK = "Example: geneface check me.mp4"
+_EXAMPLE_PREPARE = "Example: geneface prepare me.mp4 -o me-portrait"
+_EXAMPLE_TRAIN = (
+    "Example: geneface train me-portrait -o me --preset fast --consent 'I am the person in the video and agree. A. Lee'"
+)
+
+VideosArgument = Annotated[list[Path], typer.Argument(help="Videos, or folders of clips, of one person.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(epilog=_EXAMPLE_CHECK)(check)
+    app.command(epilog=_EXAMPLE_PREPARE)(prepare)
+    app.command(epilog=_EXAMPLE_TRAIN)(train)
+
+
+def check(videos: VideosArgument, json: JsonOption = False) -> None:
+    """Say what is wrong with videos, and where: rate, cuts, size of the face, other faces, silence."""
+    from geneface.portrait.check import check_videos
+
+    paths = _videos(videos)
+    with progress_bars(not json) as progress:
+        findings = check_videos(paths, progress=progress)
+    if json:
+        print_json([_plain(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(finding)
+    stopping = [finding for finding in findings if finding.level == "error"]
+    if stopping:
+        raise InputError(f"{len(stopping)} of the findings stop prepare", "replace or cut the video as they say")
+
+
+def prepare(
+    videos: VideosArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The portrait folder to make.")],
+    size: Annotated[int, typer.Option(help="Pixels of the square around the head: 256 or 512.")] = 256,
+    encoder: Annotated[
+        str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2.")
+    ] = "whisper-2",
+    encoder_path: Annotated[str | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Turn videos of one person into a portrait: crops, landmarks, poses, masks, background, speech features."""
+    from geneface.portrait.prepare import PrepareConfig, prepare_portrait
+
+    paths = _videos(videos)
+    config = settings(PrepareConfig, size=size, encoder=encoder, encoder_path=encoder_path, correct_sound=correct_sound)
+    with progress_bars(not json) as progress:
+        manifest = prepare_portrait(paths, out, config, resume=resume, progress=progress)
+    if json:
+        print_json({"out": str(out), "frames": manifest.frames, "segments": len(manifest.segments)})
+        return
+    print(
+        f"{out}: {manifest.frames} frames in {len(manifest.segments)} segments, {len(manifest.dropped)} parts dropped"
+    )
+    for note in manifest.notes:
+        print(f"  {note}")
+
+
+def train(
+    portrait: Annotated[Path, typer.Argument(help="A portrait folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The avatar folder to make.")],
+    consent: Annotated[str, typer.Option(help="Who agreed to this avatar, and how; stored in its card. Required.")],
+    renderer: Annotated[str, typer.Option(help="gaussian.")] = "gaussian",
+    preset: PresetOption = "fast",
+    budget: Annotated[
+        str | None, typer.Option(help="Time for all of it instead of the preset's steps: 15m, 90s.")
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the avatar, for its card.")
+    ] = "not stated: ask before you share it",
+    attribution: Annotated[str, typer.Option(help="Whom the source material asks to be named.")] = "",
+    motion: Annotated[
+        Path | None, typer.Option(help="Motion model of `pretrain motion`; by default the shipped one.")
+    ] = None,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a portrait into an avatar: motion adapted to the person, renderer, card."""
+    from geneface.training.avatar import AvatarTrainConfig, build_avatar
+    from geneface.training.portrait_config import renderer_config
+
+    if not consent.strip():
+        raise InputError("--consent is empty", "say who agreed to this avatar, and how")
+    existing(portrait, "the portrait")
+    renderer_config(preset)
+    config = settings(
+        AvatarTrainConfig,
+        consent=consent.strip(),
+        licence=licence,
+        attribution=attribution,
+        renderer=renderer,
+        preset=preset,
+        budget_seconds=None if budget is None else parse_duration(budget),
+        seed=seed,
+    )
+    with progress_bars(not json) as progress:
+        described = build_avatar(portrait, out, config, motion_folder=motion, resume=resume, progress=progress)
+    if json:
+        print_json({"out": str(out), **described.training})
+    else:
+        facts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in described.training.items())
+        print(f"{out}: {facts}")
+
+
+def _videos(paths: list[Path]) -> list[Path]:
+    """The videos themselves: a folder stands for the clips in it."""
+    videos: list[Path] = []
+    for path in paths:
+        if not existing(path, "the video").is_dir():
+            videos.append(path)
+            continue
+        clips = sorted(clip for clip in path.iterdir() if clip.suffix.lower() in _VIDEO_SUFFIXES)
+        if not clips:
+            raise InputError(f"the folder {path} holds no videos", f"their names end in {', '.join(_VIDEO_SUFFIXES)}")
+        videos += clips
+    return videos
+
+
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
+
+
+def _plain(value: Any) -> Any:
+    from dataclasses import asdict, is_dataclass
+
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -1,0 +1,143 @@
+"""corpus, pretrain: the generic models, from recordings of many people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, existing, print_json
+from geneface.apps.progress import progress_bars
+
+_EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
+_EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
+_EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
+_EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings speech/ -o whisper_base_2.onnx"
+
+CorpusArgument = Annotated[Path, typer.Argument(help="A folder of `geneface corpus prepare`.")]
+ModelOption = Annotated[Path, typer.Option("-o", "--out", help="Folder of the model; checkpoints lie in it too.")]
+_SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".mkv", ".webm", ".mov")
+
+corpus_app = typer.Typer(help="Recordings of many speakers.", no_args_is_help=True, rich_markup_mode=None)
+pretrain_app = typer.Typer(help="Train the generic models.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(corpus_app, name="corpus")
+    app.add_typer(pretrain_app, name="pretrain")
+
+
+@corpus_app.callback()
+def _corpus() -> None:
+    """Keep `prepare` a sub-command even while it is the only one."""
+
+
+@corpus_app.command("prepare", epilog=_EXAMPLE_CORPUS)
+def corpus_prepare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
+    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2",
+    encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Track the clips of many speakers and encode their speech."""
+    from geneface.corpus.prepare import prepare_corpus
+
+    for folder in folders:
+        existing(folder, "the folder")
+    with progress_bars(not json) as progress:
+        manifest = prepare_corpus(
+            folders, out, encoder=encoder, encoder_path=encoder_path, resume=resume, progress=progress
+        )
+    facts = {
+        "out": str(out),
+        "clips": len(manifest.clips),
+        "speakers": len(manifest.speakers),
+        "dropped": [entry.model_dump() for entry in manifest.dropped],
+    }
+    if json:
+        print_json(facts)
+        return
+    print(f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {len(manifest.dropped)} dropped")
+    for entry in manifest.dropped:
+        print(f"  {entry.name}: {entry.reason}")
+
+
+@pretrain_app.command("sync", epilog=_EXAMPLE_SYNC)
+def pretrain_sync(
+    corpus: CorpusArgument,
+    out: ModelOption,
+    preset: PresetOption = "fast",
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train the expert that tells whether lips and speech belong together."""
+    from geneface.training import sync
+
+    existing(corpus, "the corpus")
+    with progress_bars(not json) as progress:
+        scores = sync.pretrain_sync(corpus, out, preset, seed=seed, resume=resume, progress=progress)
+    _print_scores(out, scores, json)
+
+
+@pretrain_app.command("motion", epilog=_EXAMPLE_MOTION)
+def pretrain_motion(
+    corpus: CorpusArgument,
+    out: ModelOption,
+    sync: Annotated[
+        Path | None, typer.Option(help="Folder of `pretrain sync`; without it there is no sync loss.")
+    ] = None,
+    preset: PresetOption = "fast",
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train speech to motion, and export it."""
+    from geneface.training import motion
+
+    existing(corpus, "the corpus")
+    with progress_bars(not json) as progress:
+        scores = motion.pretrain_motion(corpus, sync, out, preset, seed=seed, resume=resume, progress=progress)
+    _print_scores(out, scores, json)
+
+
+@pretrain_app.command("speech", epilog=_EXAMPLE_SPEECH)
+def pretrain_speech(
+    weights: Annotated[
+        list[Path], typer.Argument(help="Whisper as CTranslate2 model.bin (or its parts), or a folder.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The ONNX file to write; statistics and card lie beside it.")
+    ],
+    recordings: Annotated[
+        list[Path], typer.Option(help="Speech of many voices, files or folders, to check and normalise.")
+    ],
+    layers: Annotated[int, typer.Option(help="Transformer layers to keep.", min=1)] = 2,
+    json: JsonOption = False,
+) -> None:
+    """Export the first layers of Whisper's encoder as the default speech encoder."""
+    from geneface.training.speech import export_speech_encoder
+
+    files: list[Path] = []
+    for path in (*weights, *recordings):
+        existing(path, "the file or folder")
+    for path in recordings:
+        inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in _SOUND_SUFFIXES)
+        files += inside if path.is_dir() else [path]
+    with progress_bars(not json) as progress:
+        source = weights[0] if len(weights) == 1 else weights
+        card = export_speech_encoder(source, out, files, layers, progress=progress)
+    _print_scores(out, card["check"], json)
+
+
+def _print_scores(out: Path, scores: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json({"out": str(out), **scores})
+        return
+    print(f"{out}:")
+    for name, value in scores.items():
+        print(f"  {name.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")

@@ -1,0 +1,145 @@
+"""demo, render, batch: an avatar speaks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geneface.apps.options import AvatarArgument, JsonOption, SeedOption, print_json
+from geneface.apps.progress import progress_bars
+from geneface.errors import InputError
+
+if TYPE_CHECKING:
+    from geneface.avatar.avatar import Format
+    from geneface.types import Waveform
+
+BUNDLED_AVATAR = "grid-s1"
+_EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
+_EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --size 512 --background '#00b140'"
+_EXAMPLE_BATCH = (
+    "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
+    "if you like out, format, size, background, seed, temperature, mouth_gain, blink."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(epilog=_EXAMPLE_DEMO)(demo)
+    app.command(epilog=_EXAMPLE_RENDER)(render)
+    app.command(epilog=_EXAMPLE_BATCH)(batch)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The MP4 file to write.")] = Path("demo.mp4"),
+    json: JsonOption = False,
+) -> None:
+    """Render the bundled avatar with the bundled sentence; needs no network."""
+    from geneface.avatar.avatar import Avatar
+    from geneface.io.store import asset_path
+
+    with progress_bars(not json) as progress:
+        started = time.perf_counter()
+        avatar = Avatar.load(BUNDLED_AVATAR)
+        frames = avatar.render(asset_path("speech", "demo.flac"), out, progress=progress)
+    _say(out, frames, time.perf_counter() - started, json)
+
+
+def render(
+    avatar: AvatarArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="What to write: a file, or a folder for png.")],
+    audio: Annotated[Path | None, typer.Option(help="Speech: any audio or video file.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to speak instead; needs --voice-folder.")] = None,
+    voice_folder: Annotated[
+        Path | None, typer.Option(help="Kokoro model and voices for --text; see docs.", show_default=False)
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="Voice for --text: a file of the folder's voices/.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of --text; by default the voice's own.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="mp4, webm-alpha, png or landmarks; by default what the name of OUT says.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels: 256 or 512; by default the avatar's own.")] = None,
+    background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or an image file.")] = "keep",
+    seed: SeedOption = 0,
+    temperature: Annotated[float, typer.Option(help="0 is the mean motion, 1 varies as in training.")] = 0.0,
+    mouth_gain: Annotated[float, typer.Option(help="Amplitude of the mouth.")] = 1.0,
+    blink: Annotated[str, typer.Option(help="auto or off.")] = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Make an avatar speak a sound file, or text."""
+    from geneface.avatar.avatar import Avatar, Performance
+
+    if (audio is None) == (text is None):
+        raise InputError("render needs either --audio or --text", "give one of them")
+    if blink not in ("auto", "off"):
+        raise InputError(f"--blink is {blink!r}", "give auto or off")
+    chosen = _format(format, out)
+    performance = Performance(temperature, seed, mouth_gain, blink == "auto")
+    with progress_bars(not json) as progress:
+        started = time.perf_counter()
+        loaded = Avatar.load(avatar)
+        speech = _speak(text, voice_folder, voice, lang) if text is not None else audio
+        assert speech is not None
+        frames = loaded.render(
+            speech, out, performance, format=chosen, size=size, background=background, progress=progress
+        )
+    _say(out, frames, time.perf_counter() - started, json)
+
+
+def batch(
+    jobs: Annotated[Path, typer.Argument(help="A CSV file; see below.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the videos.")],
+    json: JsonOption = False,
+) -> None:
+    """Render the rows of a CSV file; skips what is done, and lists failures in failures.csv."""
+    from geneface.apps.jobs import read_jobs, run_jobs
+
+    rows = read_jobs(jobs)
+    with progress_bars(not json) as progress:
+        outcome = run_jobs(rows, out, progress)
+    if json:
+        print_json(outcome)
+    else:
+        print(f"{outcome['rendered']} rendered, {outcome['skipped']} done before, {len(outcome['failed'])} failed")
+    if outcome["failed"]:
+        raise InputError(
+            f"{len(outcome['failed'])} of {len(rows)} jobs failed",
+            f"see {out / 'failures.csv'}, correct them and repeat",
+        )
+
+
+def _format(name: str | None, out: Path) -> Format:
+    from geneface.avatar.avatar import FORMATS, SUFFIXES
+
+    by_suffix = {suffix: known for known, suffix in SUFFIXES.items()}
+    if name is None:
+        name = by_suffix.get(out.suffix.lower(), "mp4")
+    for known in FORMATS:
+        if known == name:
+            if out.suffix.lower() != SUFFIXES[known]:
+                raise InputError(f"{out} is not a name for {known}", f"end it in {SUFFIXES[known] or 'no suffix'!r}")
+            return known
+    raise InputError(f"there is no format {name!r}", f"choose one of: {', '.join(FORMATS)}")
+
+
+def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | None) -> Waveform:
+    from geneface.analysis.tts import DEFAULT_VOICE, speak
+
+    if voice_folder is None:
+        raise InputError("--text needs a voice", "give --voice-folder, a folder with a Kokoro model and its voices")
+    return speak(text, voice_folder, voice or DEFAULT_VOICE, lang)
+
+
+def _say(out: Path, frames: int, seconds: float, json: bool) -> None:
+    facts: dict[str, Any] = {
+        "out": str(out),
+        "frames": frames,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(frames / seconds, 2),
+    }
+    if json:
+        print_json(facts)
+    else:
+        print(f"{out}: {frames} frames in {seconds:.1f} s, {frames / seconds:.0f} frames/s")

@@ -1,0 +1,115 @@
+"""What `geneface doctor` finds out: machine, kernels, codecs, versions, extras, bundled files, expected speed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Any
+
+from geneface import __version__, ops
+from geneface.avatar.folder import bundled_avatars
+from geneface.errors import InputError
+from geneface.io.store import asset_path
+
+_CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
+_EXTRAS = {
+    "train": ("torch", "onnx"),
+    "prepare": ("mediapipe", "scipy"),
+    "hubert": ("transformers", "torch"),
+    "metrics": ("skimage", "mediapipe"),
+}
+"""Modules that each extra brings."""
+_CODECS = ("libx264", "aac", "libvpx-vp9", "libopus", "png")
+_TRIAL_FRAMES, _WARM_FRAMES = 20, 4
+
+
+def diagnose() -> dict[str, dict[str, Any]]:
+    """Sections of named facts; `problems` is empty where everything needed for rendering is in place."""
+    problems: dict[str, str] = {}
+    facts = {
+        "machine": _machine(),
+        "kernels": _kernels(problems),
+        "codecs": _codecs(problems),
+        "versions": {"geneface": __version__, "python": platform.python_version()}
+        | {name: _version(name) for name in _CORE},
+        "extras": {
+            extra: "installed" if all(importlib.util.find_spec(name) for name in names) else "not installed"
+            for extra, names in _EXTRAS.items()
+        },
+        "bundled": _bundled(problems),
+    }
+    facts["expected_frames_per_second"] = {} if problems else _speed()
+    facts["problems"] = problems
+    return facts
+
+
+def _machine() -> dict[str, Any]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[str, Any] = {"system": platform.platform(), "processor": platform.machine(), "cores": cores}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    if hasattr(os, "getloadavg"):
+        facts["load_average_1_minute"] = round(os.getloadavg()[0], 2)
+    return facts
+
+
+def _kernels(problems: dict[str, str]) -> dict[str, Any]:
+    try:
+        sets = ops.available_instruction_sets()
+        return {"in_use": ops.instruction_set(), "available": ", ".join(sets), "threads": ops.threads()}
+    except ImportError as error:
+        problems["kernels"] = str(error)
+        return {"in_use": "none"}
+
+
+def _codecs(problems: dict[str, str]) -> dict[str, str]:
+    import av
+
+    found = {name: "yes" if name in av.codecs_available else "no" for name in _CODECS}
+    for name in ("libx264", "aac"):
+        if found[name] == "no":
+            problems[name] = "this build of PyAV can't write MP4: pip install --force-reinstall av"
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _bundled(problems: dict[str, str]) -> dict[str, str]:
+    found = {"avatars": ", ".join(bundled_avatars()) or "none"}
+    for name, parts in {"motion": ("motion", "motion.onnx"), "speech": ("speech", "whisper_base_2.onnx")}.items():
+        try:
+            found[name] = f"{asset_path(*parts).stat().st_size / 1e6:.1f} MB"
+        except InputError as error:
+            found[name], problems[name] = "missing", str(error)
+    return found
+
+
+def _speed() -> dict[str, Any]:
+    """Frames a second of the renderer alone with a bundled avatar, on this machine as loaded as it is."""
+    from geneface.avatar.avatar import Avatar
+    from geneface.types import Camera
+
+    names = bundled_avatars()
+    if not names:
+        return {"none": "there is no bundled avatar to try"}
+    avatar = Avatar.load(names[0])
+    person, speeds = avatar.files.person, {}
+    for size in (256, 512):
+        camera = Camera(avatar.camera.focal, size, size)
+        for frame in range(_WARM_FRAMES + _TRIAL_FRAMES):
+            if frame == _WARM_FRAMES:
+                started = time.perf_counter()
+            row = frame % len(person.path)
+            avatar.renderer.render(
+                person.rest, person.path.rotation[row], person.path.translation[row], camera
+            ).to_uint8()
+        speeds[f"{size}_px"] = round(_TRIAL_FRAMES / (time.perf_counter() - started), 1)
+    return speeds

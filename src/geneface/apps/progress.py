@@ -1,0 +1,41 @@
+"""Progress bars with an ETA on the terminal's error stream; silence where no person looks at it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from geneface.types import ProgressFn, no_progress
+
+
+@contextmanager
+def progress_bars(enabled: bool = True) -> Iterator[ProgressFn]:
+    """Give a function that draws one bar a stage.
+
+    Args:
+        enabled: false where the output is for a program (`--json`). Nothing is drawn either unless standard
+            error is a terminal.
+    """
+    if not enabled or not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage)
+        bars.update(tasks[stage], completed=done, total=total or None)
+
+    with bars:
+        yield report

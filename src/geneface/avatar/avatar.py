@@ -1,0 +1,279 @@
+"""A trained person: speech in, motion or pictures out. One generator of frames feeds everything that shows a face.
+
+F frames at 25 Hz; frame f shows the sound of f / 25 s. Motion is made in windows of some seconds while pictures are
+drawn, so that memory does not grow with the speech, and streaming output is the offline output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.avatar.background import KEEP, background_plate
+from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
+from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
+from geneface.avatar.poses import replay
+from geneface.avatar.smoothing import smooth_landmark_windows
+from geneface.errors import InputError
+from geneface.io.audio import SoundFile, read_audio
+from geneface.io.image import write_png_sequence
+from geneface.io.store import TensorWriter
+from geneface.io.video import write_video, write_webm_alpha
+from geneface.motion.person import PostNetRuntime
+from geneface.motion.runtime import MotionModel
+from geneface.render.registry import create_renderer
+from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.types import (
+    SPEECH_RATE_HZ,
+    VIDEO_RATE_HZ,
+    ByteArray,
+    Camera,
+    FloatArray,
+    HeadPose,
+    LandmarkTrack,
+    MotionTrack,
+    ProgressFn,
+    Waveform,
+    no_progress,
+)
+
+Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
+MIN_SIZE, MAX_SIZE = 64, 1024
+_FACE_SIGMA_FRAMES = 1.5
+_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Performance:
+    """How a sentence is acted."""
+
+    temperature: float = 0.0
+    """Of the motion model's prior: 0 is the mean path, 1 as varied as in training."""
+    seed: int = 0
+    """Of blinks, the start of the head's path, and the prior's noise: equal seeds give equal frames."""
+    mouth_gain: float = 1.0
+    """Amplitude of the mouth."""
+    blink: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("temperature", 0.0, 3.0), ("mouth_gain", 0.0, 3.0), ("seed", 0, 2**63 - 1)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name.replace('_', '-')} is {value}", f"give a value from {low} to {high}")
+
+
+class Avatar:
+    """See the module. `Avatar.load` makes one."""
+
+    def __init__(
+        self, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, person: PostNetRuntime | None
+    ) -> None:
+        self.files = files
+        self._encoder, self._model, self._person_motion = encoder, model, person
+
+    @classmethod
+    def load(cls, avatar: Path | str) -> Avatar:
+        """Load an avatar from its folder, or a bundled one by name (`grid-s1`).
+
+        Raises:
+            InputError: no such avatar, or a file of it that is missing or damaged.
+        """
+        files = read_avatar(avatar)
+        encoder = load_encoder(files.config.encoder)
+        model = MotionModel.load(files.folder / MOTION_FOLDER)
+        if model.config.encoder != files.config.encoder:
+            raise InputError(
+                f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
+                "train the avatar again or copy it anew",
+            )
+        loaded = cls(files, encoder, model, _load_person(files.folder / PERSON_FOLDER))
+        # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
+        _ = loaded.renderer
+        return loaded
+
+    @property
+    def name(self) -> str:
+        return self.files.config.name
+
+    @property
+    def camera(self) -> Camera:
+        return self.files.config.camera
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Draws over the avatar's own plate."""
+        return self._renderer_over(self.files.plate)
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The figures stored with the avatar, if it carries any."""
+        return read_metrics(self.files.folder)
+
+    def motion(self, audio: Waveform | Path | str, performance: Performance | None = None) -> MotionTrack:
+        """All of the motion at once: ceil(25 T / 16000) frames."""
+        windows = list(self.motion_windows(audio, performance))
+        points = np.concatenate([window.landmarks.points for window in windows])
+        rotation = np.concatenate([window.pose.rotation for window in windows])
+        translation = np.concatenate([window.pose.translation for window in windows])
+        return MotionTrack(LandmarkTrack(points), HeadPose(rotation, translation))
+
+    def motion_windows(
+        self, audio: Waveform | Path | str, performance: Performance | None = None
+    ) -> Iterator[MotionTrack]:
+        """The same in consecutive pieces of some seconds, made as they are asked for."""
+        performance = performance or Performance()
+        samples = _samples(audio)
+        person = self.files.person
+        frames = -(-len(samples) // _SAMPLES_PER_FRAME)
+        closed = closing_weight(voice_activity(samples))
+        lids = (
+            blink_closure(frames, person.blink, performance.seed) if performance.blink else np.zeros(frames, np.float32)
+        )
+        first_pose = int(np.random.default_rng([performance.seed, 0x905E]).integers(len(person.path)))
+        displacement = self._model.predict_windows(
+            self._encoder.encode(samples),
+            temperature=performance.temperature,
+            seed=performance.seed,
+            person=self._person_motion,
+        )
+        neutral = person.neutral_landmarks
+        start = 0
+        for points in smooth_landmark_windows((neutral + window for window in displacement), _FACE_SIGMA_FRAMES):
+            stop = start + len(points)
+            if performance.mouth_gain != 1.0:
+                points = scale_mouth(points, person.rest, performance.mouth_gain)
+            points = close_mouth(points, person.rest, closed[start:stop])
+            points = blink(points, person.blink.closing, lids[start:stop])
+            yield MotionTrack(LandmarkTrack(points), replay(person.path, first_pose + start, first_pose + stop))
+            start = stop
+
+    def stream(
+        self,
+        audio: Waveform | Path | str,
+        performance: Performance | None = None,
+        *,
+        size: int | None = None,
+        background: str = KEEP,
+    ) -> Iterator[ByteArray]:
+        """Frames uint8 [size, size, 3] RGB, one at a time.
+
+        Args:
+            audio: sound or the path of any media file with sound.
+            size: pixels; by default the size the avatar was trained at.
+            background: "keep", a colour, or the path of an image; see `background_plate`.
+        """
+        for frame in self._drawn(audio, performance, size, background):
+            yield frame.to_uint8()
+
+    def render(
+        self,
+        audio: Waveform | Path | str,
+        out: Path | str,
+        performance: Performance | None = None,
+        *,
+        format: Format = "mp4",
+        size: int | None = None,
+        background: str = KEEP,
+        progress: ProgressFn = no_progress,
+    ) -> int:
+        """Write a video with its sound, a folder of PNG files, or the motion alone. Whole or not at all.
+
+        Args:
+            out: a file; for "png" a folder, new or empty.
+            format: "mp4"; "webm-alpha" without background; "png"; "landmarks", the motion as safetensors.
+
+        Returns:
+            The number of frames.
+        """
+        out = Path(out)
+        if format not in FORMATS:
+            raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
+        sound = audio if isinstance(audio, Waveform) else SoundFile(Path(audio))
+        audio = Waveform(_samples(audio))
+        if isinstance(sound, Waveform):
+            sound = audio
+        total = -(-len(audio.samples) // _SAMPLES_PER_FRAME)
+
+        def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
+            for done, frame in enumerate(frames, start=1):
+                yield convert(frame)
+                progress("rendering", done, total)
+
+        if format == "landmarks":
+            return self._write_motion(self.motion_windows(audio, performance), out, progress, total)
+        drawn = self._drawn(audio, performance, size, background)
+        if format == "webm-alpha":
+            return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
+        pictures = counted(drawn, RenderedFrame.to_uint8)
+        if format == "png":
+            return write_png_sequence(out, pictures)
+        return write_video(out, pictures, sound, metadata={"title": f"geneface avatar {self.name}"})
+
+    def _drawn(
+        self, audio: Waveform | Path | str, performance: Performance | None, size: int | None, background: str
+    ) -> Iterator[RenderedFrame]:
+        camera = self._camera(size)
+        renderer = self.renderer
+        if background != KEEP:
+            renderer = self._renderer_over(background_plate(background, self.files.plate))
+        for window in self.motion_windows(audio, performance):
+            points, pose = window.landmarks.points, window.pose
+            for index in range(len(window)):
+                yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
+
+    def _camera(self, size: int | None) -> Camera:
+        size = self.files.config.size if size is None else size
+        if not MIN_SIZE <= size <= MAX_SIZE or size % 2:
+            raise InputError(f"the size is {size} pixels", f"give an even number from {MIN_SIZE} to {MAX_SIZE}")
+        return Camera(self.files.config.focal, size, size)
+
+    def _renderer_over(self, plate: FloatArray) -> Renderer:
+        config = self.files.config
+        try:
+            return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            # The tensors are untrusted: whatever does not fit together is a fault of the file.
+            raise InputError(
+                f"the renderer's tensors in {self.files.folder} do not fit its configuration",
+                "train the avatar again or copy it anew",
+            ) from error
+
+    def _write_motion(self, windows: Iterator[MotionTrack], out: Path, progress: ProgressFn, total: int) -> int:
+        done = 0
+        metadata = {"avatar": self.name, "rate_hz": str(VIDEO_RATE_HZ), "focal": repr(self.files.config.focal)}
+        with TensorWriter(out, metadata) as file:
+            for window in windows:
+                file.append("landmarks", window.landmarks.points)
+                file.append("rotation", window.pose.rotation)
+                file.append("translation", window.pose.translation)
+                done += len(window)
+                progress("rendering", done, total)
+        return done
+
+
+def _load_person(folder: Path) -> PostNetRuntime | None:
+    if not folder.is_dir():
+        return None
+    try:
+        return PostNetRuntime.load(folder)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"the person's adaptation in {folder} is damaged", "train the avatar again or copy it anew"
+        ) from error
+
+
+def _samples(audio: Waveform | Path | str) -> FloatArray:
+    samples = audio.samples if isinstance(audio, Waveform) else read_audio(audio).samples
+    if samples.ndim != 1 or not len(samples):
+        raise InputError("the speech is empty", "give at least one frame (40 ms) of sound")
+    if not np.isfinite(samples).all():
+        raise InputError("the speech holds NaN or infinite samples", "export the sound again")
+    return samples

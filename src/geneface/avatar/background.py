@@ -1,0 +1,59 @@
+"""What stands behind the person: the avatar's own plate, a colour, or a picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from geneface.errors import InputError
+from geneface.io.image import read_image
+from geneface.types import FloatArray
+
+KEEP = "keep"
+COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
+    "gray": (128, 128, 128),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+}
+_HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
+
+
+def background_plate(background: str, plate: FloatArray) -> FloatArray:
+    """The plate that a `--background` option means.
+
+    Args:
+        background: "keep", a colour (a name or #rgb, #rrggbb), or the path of an image, which is cut square.
+        plate: the avatar's own, [H, W, 3] in [0, 1].
+
+    Returns:
+        [h, w, 3] float32 in [0, 1], square.
+    """
+    if background == KEEP:
+        return plate
+    colour = _colour(background)
+    if colour is not None:
+        return np.broadcast_to(np.divide(colour, 255, dtype=np.float32), plate.shape).copy()
+    if not Path(background).is_file():
+        raise InputError(
+            f"the background {background!r} is neither a colour nor an image file",
+            f"give 'keep', #rrggbb, one of {', '.join(COLOURS)}, or the path of a PNG or JPEG file",
+        )
+    image = read_image(background)
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return np.divide(image[top : top + side, left : left + side], 255, dtype=np.float32)
+
+
+def _colour(text: str) -> tuple[int, ...] | None:
+    if text.lower() in COLOURS:
+        return COLOURS[text.lower()]
+    if not _HEX.fullmatch(text):
+        return None
+    digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
+    return tuple(int(digits[start : start + 2], 16) for start in (0, 2, 4))

@@ -1,0 +1,88 @@
+"""The card of an avatar: a README.md that says whose face it is, who agreed, how good it is, and how to use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
+_NOT_YET = "Not measured yet: `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` fills this in."
+
+
+def card_text(config: Mapping[str, Any], path_frames: int) -> str:
+    """The card of a new avatar.
+
+    Args:
+        config: fields of `AvatarConfig`.
+        path_frames: length of the pose path.
+    """
+    made = "\n".join(
+        f"| {_plain(key.replace('_', ' '))} | {_plain(value)} |" for key, value in config["training"].items()
+    )
+    attribution = _plain(config["attribution"]) or "none required"
+    return f"""# Avatar {_plain(config["name"])}
+
+A talking face for [geneface](https://pypi.org/project/geneface/): speech in, video out. It holds weights, a computed
+background plate and statistics; no frame of the source video is in it.
+
+**Videos made with it are synthetic media.** They are marked as such in their metadata; say so wherever you show them.
+
+| | |
+|---|---|
+| consent | {_plain(config["consent"])} |
+| licence | {_plain(config["licence"])} |
+| attribution | {attribution} |
+
+## Use
+
+```
+geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
+```
+
+## How it was made
+
+| | |
+|---|---|
+| renderer | {_plain(config["renderer"])} |
+| picture | {config["size"]} x {config["size"]} pixels at 25 frames/s |
+| speech encoder | {_plain(config["encoder"])} |
+| head movement | a path of {path_frames / 25:.1f} s from the training frames, played back and forth |
+{made}
+
+## Figures on held-out frames
+
+{_BEGIN}
+{_NOT_YET}
+{_END}
+"""
+
+
+def with_figures(card: str, metrics: Mapping[str, Any]) -> str:
+    """The card with the figures of a metrics.json (`evaluation.schema.EvaluationReport`) in their place."""
+    rows = [f"| {title} | {value} |" for title, value in _figures(metrics)]
+    block = "\n".join([_BEGIN, "| | |", "|---|---|", *rows, _END])
+    if _BEGIN not in card or _END not in card:
+        return f"{card.rstrip()}\n\n{block}\n"
+    return re.sub(f"{_BEGIN}.*?{_END}", lambda _: block, card, flags=re.DOTALL)
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    definitions = metrics.get("definitions", {})
+    for table in metrics.get("tables", {}).values():
+        for row in table.get("rows", []):
+            if row.get("role") != "evaluated":
+                continue
+            for key, figure in row["figures"].items():
+                definition = definitions.get(key, {})
+                title, unit = definition.get("title", key), definition.get("unit", "")
+                value = figure.get("value")
+                yield (
+                    _plain(title),
+                    f"{value:.3g} {unit}" if value is not None else f"n/a ({_plain(figure.get('reason'))})",
+                )
+
+
+def _plain(value: object) -> str:
+    """One line that can't break out of a table cell."""
+    return " ".join(str(value if value is not None else "").split()).replace("|", "/").replace("<", "&lt;")

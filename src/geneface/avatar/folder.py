@@ -1,0 +1,206 @@
+"""The avatar folder on disk. All that rendering needs, and nothing that was filmed.
+
+config.json           `AvatarConfig`
+model.safetensors     the renderer's tensors
+motion.safetensors    `PersonStatistics`
+motion/               the generic motion model it was adapted from (config.json, motion.onnx, stats.safetensors)
+person/               the adaptation to the person, if there is one
+background.png        the plate, [size, size]
+poster.png            a picture for lists
+README.md             card: licence, consent, attribution, figures
+metrics.json          written by `geneface evaluate --store`
+
+A folder may come from anywhere: every file is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from geneface.avatar.card import card_text, with_figures
+from geneface.avatar.person import PersonStatistics
+from geneface.config import Config
+from geneface.errors import InputError
+from geneface.io.image import read_image, write_png
+from geneface.io.store import asset_path, atomic_folder, atomic_path, load_tensors, read_json, save_tensors, write_json
+from geneface.types import ByteArray, Camera, FloatArray
+
+CONFIG_FILE, MODEL_FILE, STATISTICS_FILE = "config.json", "model.safetensors", "motion.safetensors"
+BACKGROUND_FILE, POSTER_FILE, CARD_FILE, METRICS_FILE = "background.png", "poster.png", "README.md", "metrics.json"
+MOTION_FOLDER, PERSON_FOLDER = "motion", "person"
+_MOTION_FILES = ("config.json", "motion.onnx", "stats.safetensors")
+_PERSON_FILES = ("postnet.json", "alignment.safetensors", "postnet.onnx")
+_MAX_FILE_BYTES = {CONFIG_FILE: 1 << 20, MODEL_FILE: 1 << 28, STATISTICS_FILE: 1 << 24, METRICS_FILE: 1 << 24}
+_REMEDY = "train the avatar again or copy it anew"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class AvatarConfig(Config):
+    """`config.json` of an avatar."""
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=200)
+    renderer: str = Field(max_length=40)
+    """Key of `render.registry.RENDERERS`."""
+    renderer_config: dict[str, Any]
+    """What the renderer's `config()` returned."""
+    size: int = Field(ge=32, le=2048)
+    """Width and height of the frames it was trained on, pixels."""
+    focal: float = Field(gt=0.1, lt=100, allow_inf_nan=False)
+    """Image widths."""
+    encoder: str = Field(max_length=40)
+    """Name of the speech encoder that the motion model hears."""
+    licence: str = Field(min_length=1, max_length=500)
+    attribution: str = Field(max_length=2000)
+    consent: str = Field(min_length=1, max_length=5000)
+    """Who agreed to this avatar, and how."""
+    training: dict[str, str | int | float | bool | None]
+    """How it was made, for the card."""
+
+    @property
+    def camera(self) -> Camera:
+        return Camera(self.focal, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class AvatarFiles:
+    """The checked content of an avatar folder, but for the ONNX graphs."""
+
+    folder: Path
+    config: AvatarConfig
+    tensors: dict[str, NDArray[Any]]
+    person: PersonStatistics
+    plate: FloatArray
+    """[H, W, 3] in [0, 1]."""
+
+
+def find_avatar(avatar: Path | str) -> Path:
+    """The folder of an avatar given as a folder, or as the name of a bundled one."""
+    folder = Path(avatar)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"{folder} is a file, not an avatar folder", "give the folder that geneface train wrote")
+    names = bundled_avatars()
+    if str(avatar) in names:
+        return asset_path("avatars", str(avatar))
+    known = f"or a bundled avatar ({', '.join(names)})" if names else "(this installation has no bundled avatars)"
+    raise InputError(f"there is no avatar {str(avatar)!r}", f"give the folder of an avatar {known}")
+
+
+def bundled_avatars() -> list[str]:
+    """Names of the avatars that ship with the package."""
+    try:
+        parent = asset_path("avatars")
+    except InputError:
+        return []
+    return sorted(path.name for path in parent.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+def read_avatar(avatar: Path | str) -> AvatarFiles:
+    """Read and check a folder.
+
+    Raises:
+        InputError: no such avatar, or a file that is missing, too large, damaged, or of another version.
+    """
+    folder = find_avatar(avatar)
+    for name, most in _MAX_FILE_BYTES.items():
+        path = folder / name
+        if name != METRICS_FILE and not path.is_file():
+            raise InputError(f"the avatar {folder} lacks the file {name}", _REMEDY)
+        if path.is_file() and path.stat().st_size > most:
+            raise InputError(f"the file {path} is too large to be an avatar's", _REMEDY)
+    config = _read_config(folder / CONFIG_FILE)
+    tensors = load_tensors(folder / MODEL_FILE)
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise InputError(f"the tensor {name!r} in {folder / MODEL_FILE} holds NaN or infinity", _REMEDY)
+    statistics = folder / STATISTICS_FILE
+    person = PersonStatistics.from_tensors(load_tensors(statistics), str(statistics))
+    plate = np.divide(read_image(folder / BACKGROUND_FILE), 255, dtype=np.float32)
+    return AvatarFiles(folder, config, tensors, person, plate)
+
+
+def _read_config(path: Path) -> AvatarConfig:
+    values = read_json(path)
+    if isinstance(values, dict) and values.get("format", 1) != 1:
+        raise InputError(f"{path} has format {values['format']!r}, this version reads 1", "update geneface")
+    try:
+        return AvatarConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise InputError(f"{path} is not an avatar's configuration", _REMEDY, f"({place}: {first['msg']})") from error
+
+
+def read_metrics(folder: Path) -> dict[str, Any] | None:
+    """The figures that were stored with the avatar, or None."""
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a table of figures", "evaluate the avatar again")
+    return values
+
+
+@dataclass(frozen=True)
+class AvatarParts:
+    """What `write_avatar` puts into a folder."""
+
+    config: AvatarConfig
+    tensors: Mapping[str, NDArray[Any]]
+    person: PersonStatistics
+    background: ByteArray
+    """[size, size, 3]."""
+    poster: ByteArray
+    motion_folder: Path
+    """A motion model's folder; what it runs on is copied."""
+    person_folder: Path | None
+    """The folder of the adaptation to the person, if there is one; copied likewise."""
+
+
+def write_avatar(folder: Path, parts: AvatarParts) -> None:
+    """Write a whole avatar folder, or nothing. `folder` must be new or empty."""
+    with atomic_folder(folder) as temporary:
+        write_json(temporary / CONFIG_FILE, parts.config.model_dump(mode="json"))
+        save_tensors(temporary / MODEL_FILE, parts.tensors)
+        save_tensors(temporary / STATISTICS_FILE, parts.person.tensors())
+        write_png(temporary / BACKGROUND_FILE, parts.background)
+        write_png(temporary / POSTER_FILE, parts.poster)
+        _copy(parts.motion_folder, temporary / MOTION_FOLDER, _MOTION_FILES)
+        if parts.person_folder is not None:
+            _copy(parts.person_folder, temporary / PERSON_FOLDER, _PERSON_FILES)
+        text = card_text(parts.config.model_dump(), len(parts.person.path))
+        (temporary / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    """Only what is needed at run time: the trainers leave checkpoints and a sync expert beside it."""
+    target.mkdir()
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def store_metrics(avatar: Path | str, metrics: dict[str, Any]) -> None:
+    """Keep an evaluation with the avatar: metrics.json, and its figures in the card."""
+    folder = find_avatar(avatar)
+    write_json(folder / METRICS_FILE, metrics)
+    card = folder / CARD_FILE
+    text = (
+        card.read_text(encoding="utf-8")
+        if card.is_file()
+        else card_text(_read_config(folder / CONFIG_FILE).model_dump(), 0)
+    )
+    with atomic_path(card) as temporary:
+        temporary.write_text(with_figures(text, metrics), encoding="utf-8")

@@ -1,0 +1,120 @@
+"""What an avatar keeps of a person besides the picture: shapes, blinks, and a path of head movement.
+
+F training frames at 25 Hz, K named landmarks in the canonical head frame (head units), P frames of pose path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.avatar.idle import BlinkStatistics, measure_blinks
+from geneface.avatar.poses import build_pose_path, training_runs
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS, MESH_SIZE, lip_opening
+from geneface.types import FloatArray, HeadPose
+
+_REST_PERCENTILES = (5, 20)
+"""Lip openings of a mouth at rest: the very smallest are pressed lips (m, b, p) and tracking errors."""
+_LONGEST_PATH = 100_000
+_LARGEST_VALUE = 100.0
+"""No shape (head units), angle or distance comes near to this."""
+
+
+@dataclass(frozen=True)
+class PersonStatistics:
+    """All that drives this person's face besides speech."""
+
+    neutral: FloatArray
+    """[478, 3] the whole mesh at rest, what displacements count from."""
+    rest: FloatArray
+    """[K, 3] with the mouth closed."""
+    blink: BlinkStatistics
+    path: HeadPose
+    """[P]."""
+
+    @property
+    def neutral_landmarks(self) -> FloatArray:
+        """[K, 3]."""
+        return self.neutral[list(KEYPOINTS)]
+
+    def tensors(self) -> dict[str, FloatArray]:
+        return {
+            "neutral": self.neutral,
+            "rest": self.rest,
+            "blink.closing": self.blink.closing,
+            "blink.rates": np.array([self.blink.per_minute, self.blink.duration_frames], np.float32),
+            "path.rotation": self.path.rotation,
+            "path.translation": self.path.translation,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], source: str) -> PersonStatistics:
+        """Invert `tensors`. The file may come from anywhere: shapes and values are checked.
+
+        Args:
+            source: name of the file, for errors.
+        """
+        frames = len(tensors["path.rotation"]) if "path.rotation" in tensors else 0
+        if not 1 <= frames <= _LONGEST_PATH:
+            raise _damaged(source, "path.rotation")
+        shapes = {
+            "neutral": (MESH_SIZE, 3),
+            "rest": (KEYPOINT_COUNT, 3),
+            "blink.closing": (KEYPOINT_COUNT, 3),
+            "blink.rates": (2,),
+            "path.rotation": (frames, 3),
+            "path.translation": (frames, 3),
+        }
+        values: dict[str, FloatArray] = {}
+        for name, shape in shapes.items():
+            if name not in tensors or tensors[name].shape != shape or tensors[name].dtype.kind != "f":
+                raise _damaged(source, name)
+            values[name] = tensors[name].astype(np.float32)
+            if not (np.isfinite(values[name]).all() and np.abs(values[name]).max() <= _LARGEST_VALUE):
+                raise _damaged(source, name)
+        per_minute, duration = values["blink.rates"].tolist()
+        if not (0 < per_minute <= 60 and 1 <= duration <= 25):
+            raise _damaged(source, "blink.rates")
+        blink = BlinkStatistics(per_minute, duration, values["blink.closing"])
+        path = HeadPose(values["path.rotation"], values["path.translation"])
+        return cls(values["neutral"], values["rest"], blink, path)
+
+
+def measure_person(
+    landmarks: FloatArray, pose: HeadPose, segment: NDArray[np.integer], usable: NDArray[np.bool_], neutral: FloatArray
+) -> PersonStatistics:
+    """Statistics of tracked frames.
+
+    Args:
+        landmarks: [F, K, 3].
+        pose: [F].
+        segment: [F] index of each frame's segment; movement is not continued from one to the next.
+        usable: [F] false for held-out frames, which are not looked at.
+        neutral: [478, 3].
+    """
+    runs = training_runs(segment, usable)
+    if not runs:
+        raise InputError("the portrait has no training frames", "prepare it again from a longer video")
+    return PersonStatistics(
+        neutral=neutral.astype(np.float32),
+        rest=rest_shape(landmarks[usable]),
+        blink=measure_blinks(landmarks, runs),
+        path=build_pose_path(pose, runs),
+    )
+
+
+def rest_shape(landmarks: FloatArray) -> FloatArray:
+    """The closed mouth: median of the frames whose lips are nearly closed. [F, K, 3] -> [K, 3]."""
+    opening = lip_opening(landmarks)
+    low, high = np.percentile(opening, _REST_PERCENTILES)
+    chosen = landmarks[(opening >= low) & (opening <= high)]
+    return np.median(chosen, axis=0).astype(np.float32)
+
+
+def _damaged(source: str, name: str) -> InputError:
+    return InputError(f"the values {name!r} in {source} are missing or wrong", "train the avatar again or copy it anew")

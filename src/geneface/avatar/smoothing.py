@@ -1,0 +1,80 @@
+"""Zero-phase Gaussian smoothing of tracks, windowed. F frames; sigma in frames; any trailing axes.
+
+An exponential filter delays what it smooths; this symmetric one does not. It is meant for brows, cheeks,
+jaw line and head pose. Lips are never smoothed: a closure of "b" or "p" lasts one or two frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.geometry.landmarks import KEYPOINT_COUNT, LIPS
+from geneface.types import FloatArray
+
+UPPER_AND_OUTER_FACE: NDArray[np.intp] = np.setdiff1d(np.arange(KEYPOINT_COUNT), LIPS)
+"""The named landmarks that may be smoothed: all but the lips."""
+
+
+def gaussian_kernel(sigma: float) -> FloatArray:
+    """Taps of a Gaussian cut at three sigma, sum 1. [2r + 1]; a sigma of 0 gives the single tap 1."""
+    radius = int(np.ceil(3 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-9)) ** 2)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def smooth(values: FloatArray, sigma: float) -> FloatArray:
+    """Smooth along axis 0, the ends repeated outward. values: [F, ...] -> [F, ...]."""
+    if len(values) == 0:
+        return values
+    taps = gaussian_kernel(sigma)
+    radius = len(taps) // 2
+    padded = np.concatenate([np.repeat(values[:1], radius, 0), values, np.repeat(values[-1:], radius, 0)])
+    return _valid_filter(padded, taps)
+
+
+def smooth_landmark_windows(
+    windows: Iterable[FloatArray], sigma: float, columns: NDArray[np.intp] = UPPER_AND_OUTER_FACE
+) -> Iterator[FloatArray]:
+    """Smooth some landmarks of a track that arrives in windows; the same values whatever the windows are.
+
+    Args:
+        windows: consecutive pieces [f, K, 3] of one track, any lengths.
+        sigma: frames.
+        columns: the landmarks to smooth; the others pass unchanged.
+
+    Yields:
+        Pieces [f', K, 3], late by three sigma, with as many rows in all as came in.
+    """
+    taps = gaussian_kernel(sigma)
+    radius = len(taps) // 2
+    pending: FloatArray | None = None
+    for window in windows:
+        if len(window) == 0:
+            continue
+        pending = np.concatenate([np.repeat(window[:1], radius, 0) if pending is None else pending, window])
+        if len(pending) > 2 * radius:
+            ready = len(pending) - 2 * radius
+            yield _smoothed_columns(pending, taps, columns)
+            pending = pending[ready:]
+    if pending is not None and len(pending) > radius:
+        yield _smoothed_columns(np.concatenate([pending, np.repeat(pending[-1:], radius, 0)]), taps, columns)
+
+
+def _smoothed_columns(padded: FloatArray, taps: FloatArray, columns: NDArray[np.intp]) -> FloatArray:
+    radius = len(taps) // 2
+    result = padded[radius : len(padded) - radius].copy()
+    result[:, columns] = _valid_filter(padded[:, columns], taps)
+    return result
+
+
+def _valid_filter(padded: FloatArray, taps: FloatArray) -> FloatArray:
+    # Tap by tap and not by a library convolution: each row is then summed in the same order whatever
+    # the length of the piece, so that a windowed run equals a whole one to the bit.
+    count = len(padded) - len(taps) + 1
+    result = np.zeros((count, *padded.shape[1:]), np.float32)
+    for offset, tap in enumerate(taps):
+        result += tap * padded[offset : offset + count]
+    return result

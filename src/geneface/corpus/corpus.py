@@ -1,0 +1,111 @@
+"""A corpus folder: many clips of many speakers as aligned landmarks and speech features.
+
+F frames at 25 Hz, K named landmarks, D feature width. On disk:
+
+    manifest.json           format, encoder, speakers, clips (name, speaker, frames, heldout), dropped
+    speakers.safetensors    <speaker>: neutral face [478, 3], head frame
+    clips/<name>.safetensors  landmarks [F, K, 3] f32 head frame; features [2F, D] f16; found [F] u8
+    raw/<name>.safetensors    mesh_px [F, 478, 3] f32, found [F] u8: the tracker's own, so that a better pose
+                              solver needs no second tracking
+
+Every tenth clip of each speaker, in the order of the names, is held out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geneface.config import Config
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINTS
+from geneface.io.store import load_tensors, read_json
+from geneface.types import FloatArray, SpeechFeatures
+
+CORPUS_FORMAT = 1
+HELDOUT_PERIOD = 10
+
+
+class ClipEntry(Config):
+    """One usable clip."""
+
+    name: str
+    """<speaker>__<clip>, also the file's stem."""
+    speaker: str
+    source: str
+    """File name of the video."""
+    frames: int
+    heldout: bool
+
+
+class DroppedEntry(Config):
+    """One clip that was not used, and why."""
+
+    name: str
+    reason: str
+
+
+class CorpusManifest(Config):
+    """`manifest.json`."""
+
+    format: int = CORPUS_FORMAT
+    encoder: str
+    feature_width: int
+    keypoints: tuple[int, ...] = KEYPOINTS
+    speakers: dict[str, float]
+    """Focal length of each speaker's camera, image widths."""
+    clips: tuple[ClipEntry, ...]
+    dropped: tuple[DroppedEntry, ...]
+
+
+def is_heldout(index: int) -> bool:
+    """Whether the clip at this place of a speaker's sorted names is never trained on."""
+    return index % HELDOUT_PERIOD == HELDOUT_PERIOD - 1
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus, read clip by clip."""
+
+    folder: Path
+    manifest: CorpusManifest
+    neutral: dict[str, FloatArray]
+    """Per speaker, the named landmarks of the face at rest [K, 3]."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Corpus:
+        """Open a folder of `corpus prepare`.
+
+        Raises:
+            InputError: it is missing, unfinished or of another version.
+        """
+        folder = Path(folder)
+        if not (folder / "manifest.json").is_file():
+            raise InputError(f"{folder} has no manifest.json", "finish it with: geneface corpus prepare --resume")
+        manifest = CorpusManifest(**read_json(folder / "manifest.json"))
+        if manifest.format != CORPUS_FORMAT or manifest.keypoints != KEYPOINTS:
+            raise InputError(f"the corpus {folder} is of another version", "prepare it again")
+        neutral = load_tensors(folder / "speakers.safetensors")
+        return cls(folder, manifest, {name: mesh[list(KEYPOINTS)] for name, mesh in neutral.items()})
+
+    def clips(self, *, heldout: bool) -> list[ClipEntry]:
+        return [clip for clip in self.manifest.clips if clip.heldout == heldout]
+
+    def landmarks(self, clip: ClipEntry) -> FloatArray:
+        """[F, K, 3] in the canonical head frame."""
+        return self._tensors(clip)["landmarks"]
+
+    def displacement(self, clip: ClipEntry) -> FloatArray:
+        """[F, K, 3] from the speaker's neutral."""
+        return self.landmarks(clip) - self.neutral[clip.speaker]
+
+    def features(self, clip: ClipEntry) -> SpeechFeatures:
+        return SpeechFeatures(self._tensors(clip)["features"].astype(np.float32), self.manifest.encoder)
+
+    def _tensors(self, clip: ClipEntry) -> dict[str, np.ndarray]:
+        path = self.folder / "clips" / f"{clip.name}.safetensors"
+        if not path.is_file():
+            raise InputError(f"{path} is missing", "prepare the corpus again with --resume")
+        return load_tensors(path)

@@ -1,0 +1,303 @@
+"""Clips of many speakers -> corpus folder (see `corpus.corpus`), in resumable steps.
+
+track     every clip, in worker processes: video -> raw mesh pixels
+pose      per speaker one neutral face and focal length, from frames of all training clips
+clips     every clip, in worker processes: canonical landmarks, and speech features of the sound
+
+Each clip's result is written atomically; what exists is not computed again.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import multiprocessing
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.analysis.tracker import FaceTrack, track_frames
+from geneface.corpus.corpus import ClipEntry, CorpusManifest, DroppedEntry, is_heldout
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINTS
+from geneface.geometry.pose import solve_head_poses
+from geneface.io.audio import read_audio
+from geneface.io.store import load_tensors, read_json, save_tensors, write_json
+from geneface.io.video import read_frames
+from geneface.types import (
+    SPEECH_RATE_HZ,
+    VIDEO_RATE_HZ,
+    FloatArray,
+    ProgressFn,
+    Waveform,
+    no_progress,
+)
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
+WORKERS = 2
+MIN_FRAMES = 50
+MIN_FOUND = 0.95
+"""Share of frames with a face that a clip must have."""
+_POSE_FRAMES = 3000
+"""Frames that a speaker's neutral face and focal length are solved from."""
+_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
+_SPEAKER_PREFIX = re.compile(r"^(s\d+)_")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video file of the corpus."""
+
+    path: Path
+    speaker: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.speaker}__{self.path.stem}"
+
+
+def find_sources(folders: Path | Sequence[Path]) -> list[Source]:
+    """Videos below the folders, sorted by speaker and name.
+
+    The speaker is the file name's prefix (`s26_bgbsza.mp4` -> s26), else the name of the folder it is in.
+    """
+    chosen = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
+    sources = []
+    for folder in chosen:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder", "give a folder of video clips")
+        for path in folder.rglob("*"):
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                prefix = _SPEAKER_PREFIX.match(path.name)
+                sources.append(Source(path, prefix[1] if prefix else path.parent.name))
+    if not sources:
+        raise InputError(
+            f"no video in {', '.join(map(str, chosen))}", f"give clips ({', '.join(sorted(VIDEO_SUFFIXES))})"
+        )
+    sources.sort(key=lambda source: source.name)
+    names = [source.name for source in sources]
+    for first, second in itertools.pairwise(names):
+        if first == second:
+            raise InputError(f"two clips are named {first}", "give each speaker a folder or a prefix (s01_clip.mp4)")
+    return sources
+
+
+def prepare_corpus(
+    folders: Path | Sequence[Path],
+    out: Path,
+    *,
+    encoder: str = "whisper-2",
+    encoder_path: Path | None = None,
+    resume: bool = False,
+    workers: int = WORKERS,
+    progress: ProgressFn = no_progress,
+) -> CorpusManifest:
+    """Track all clips below `folders`, bring them to the canonical head frame, and encode their speech.
+
+    Args:
+        folders: a folder, or several, of clips; see `find_sources` for the speakers' names.
+        out: the corpus folder; must be new or empty unless `resume`.
+        encoder, encoder_path: as for `analysis.speech.load_encoder`.
+        resume: continue a folder that was interrupted.
+        workers: processes.
+        progress: stages "track" and "clips".
+    """
+    sources = find_sources(folders)
+    out = Path(out)
+    settings = {"encoder": encoder, "sources": [source.name for source in sources]}
+    _claim(out, settings, resume)
+    _each(functools.partial(_track, out=out), sources, workers, "track", progress)
+    reasons = {source.name: _why_drop(read_track(out, source)) for source in sources}
+    usable = [source for source in sources if not reasons[source.name]]
+    if not usable:
+        raise InputError("no clip shows a face throughout", "geneface check VIDEO says what is wrong with a clip")
+    heldout = heldout_names(sources)
+    focals = _solve_speakers(usable, heldout, out)
+    finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
+    shapes = _each(finish, usable, workers, "clips", progress)
+    manifest = CorpusManifest(
+        encoder=encoder,
+        feature_width=shapes[0][1],
+        speakers=focals,
+        clips=tuple(
+            ClipEntry(
+                name=source.name,
+                speaker=source.speaker,
+                source=source.path.name,
+                frames=frames,
+                heldout=source.name in heldout,
+            )
+            for source, (frames, _) in zip(usable, shapes, strict=True)
+        ),
+        dropped=tuple(DroppedEntry(name=name, reason=reason) for name, reason in sorted(reasons.items()) if reason),
+    )
+    write_json(out / "manifest.json", manifest.model_dump(mode="json"))
+    return manifest
+
+
+def heldout_names(sources: Iterable[Source]) -> set[str]:
+    """Names of the clips that are never trained on: every tenth of each speaker's sorted clips."""
+    by_speaker: dict[str, list[str]] = {}
+    for source in sources:
+        by_speaker.setdefault(source.speaker, []).append(source.name)
+    return {name for names in by_speaker.values() for index, name in enumerate(sorted(names)) if is_heldout(index)}
+
+
+def frame_samples(sound: Waveform, first_frame_seconds: float, frames: int) -> FloatArray:
+    """The samples [640 F] that belong to the frames, whatever the streams' start times; else silence."""
+    start = round((first_frame_seconds - sound.start_seconds) * SPEECH_RATE_HZ)
+    samples = np.zeros(frames * _SAMPLES_PER_FRAME, np.float32)
+    low, high = max(0, -start), min(len(samples), len(sound.samples) - start)
+    if high > low:
+        samples[low:high] = sound.samples[low + start : high + start]
+    return samples
+
+
+def _claim(out: Path, settings: dict[str, object], resume: bool) -> None:
+    """Make the folder, or make sure that it was begun with the same settings."""
+    record = out / "settings.json"
+    if record.is_file():
+        if not resume:
+            raise InputError(f"{out} holds a corpus already", "add --resume to continue it, or choose another folder")
+        if read_json(record) != settings:
+            raise InputError(f"{out} was begun with other clips or another encoder", "choose another folder")
+        return
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        raise InputError(f"{out} is not empty", "choose another folder")
+    for name in ("raw", "clips"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    write_json(record, settings)
+
+
+_T = TypeVar("_T")
+
+
+def _each(
+    work: Callable[[Source], _T], sources: Sequence[Source], workers: int, stage: str, progress: ProgressFn
+) -> list[_T]:
+    """Run `work` on each clip in processes, in order."""
+    results = []
+    # Spawned, not forked: the tracker and onnxruntime start threads.
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(sources))) as pool:
+        for result in pool.imap(work, sources, chunksize=4):
+            results.append(result)
+            progress(stage, len(results), len(sources))
+    return results
+
+
+def _track(source: Source, out: Path) -> None:
+    path = out / "raw" / f"{source.name}.safetensors"
+    if path.is_file():
+        return
+    size: list[int] = []
+    times: list[float] = []
+
+    def images() -> Iterable[np.ndarray]:
+        for frame in read_frames(source.path, VIDEO_RATE_HZ):
+            size[:] = frame.image.shape[1], frame.image.shape[0]
+            times.append(frame.time_seconds)
+            yield frame.image
+
+    track = track_frames(images())
+    if not len(track):
+        raise InputError(f"{source.path} holds no picture", "take the clip out of the folder")
+    tensors = {
+        "mesh_px": track.mesh_px,
+        "found": track.found.astype(np.uint8),
+        "face_count": track.face_count.astype(np.uint8),
+        "size": np.array(size, np.int32),
+        "first_frame_seconds": np.array(times[:1], np.float64),
+    }
+    save_tensors(path, tensors)
+
+
+@dataclass(frozen=True)
+class RawTrack:
+    """What the step "track" left of one clip."""
+
+    track: FaceTrack
+    width: int
+    """Pixels of the picture."""
+    height: int
+    first_frame_seconds: float
+
+
+def read_track(out: Path, source: Source) -> RawTrack:
+    """Read it."""
+    tensors = load_tensors(out / "raw" / f"{source.name}.safetensors")
+    track = FaceTrack(tensors["mesh_px"], tensors["found"].astype(bool), tensors["face_count"].astype(int))
+    width, height = (int(side) for side in tensors["size"])
+    return RawTrack(track, width, height, float(tensors["first_frame_seconds"][0]))
+
+
+def _why_drop(raw: RawTrack) -> str:
+    """Why a clip can't be used, or nothing."""
+    track = raw.track
+    if len(track) < MIN_FRAMES:
+        return f"{len(track)} frames, fewer than {MIN_FRAMES}"
+    if track.found.mean() < MIN_FOUND:
+        return f"no face in {int((~track.found).sum())} of {len(track)} frames"
+    if np.median(track.face_count) > 1:
+        return f"{int(np.median(track.face_count))} faces"
+    return ""
+
+
+def _solve_speakers(sources: list[Source], heldout: set[str], out: Path) -> dict[str, float]:
+    """Neutral face and focal length of each speaker, from training clips; writes speakers.safetensors."""
+    focals: dict[str, float] = {}
+    neutral: dict[str, FloatArray] = {}
+    for speaker in sorted({source.speaker for source in sources}):
+        own = [source for source in sources if source.speaker == speaker]
+        training = [source for source in own if source.name not in heldout] or own
+        per_clip = max(1, _POSE_FRAMES // len(training))
+        meshes: list[FloatArray] = []
+        sizes: set[tuple[int, int]] = set()
+        for source in training:
+            raw = read_track(out, source)
+            sizes.add((raw.width, raw.height))
+            seen = raw.track.mesh_px[raw.track.found]
+            meshes.append(seen[np.linspace(0, len(seen) - 1, min(per_clip, len(seen))).astype(int)])
+        if len(sizes) > 1:
+            raise InputError(
+                f"the clips of {speaker} have several sizes: {sorted(sizes)}", "give one folder per camera"
+            )
+        width, height = sizes.pop()
+        # Scattered frames are enough for the shape; their own poses are not used, hence no smoothing.
+        solved = solve_head_poses(np.concatenate(meshes), width, height, smooth_frames=0.0, smooth_depth_frames=0.0)
+        focals[speaker], neutral[speaker] = solved.focal, solved.neutral
+    save_tensors(out / "speakers.safetensors", neutral)
+    return focals
+
+
+@functools.cache
+def _encoder(name: str, path: Path | None) -> SpeechEncoder:
+    """One per worker process."""
+    return load_encoder(name, path)
+
+
+def _finish(
+    source: Source, out: Path, encoder: str, encoder_path: Path | None, focals: dict[str, float]
+) -> tuple[int, int]:
+    """Write one clip's file; returns its frames and the feature width."""
+    path = out / "clips" / f"{source.name}.safetensors"
+    raw = read_track(out, source)
+    frames = len(raw.track)
+    speech = _encoder(encoder, encoder_path)
+    if path.is_file():
+        return frames, speech.width
+    neutral = load_tensors(out / "speakers.safetensors")[source.speaker]
+    solved = solve_head_poses(raw.track.mesh_px, raw.width, raw.height, neutral=neutral, focal=focals[source.speaker])
+    samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
+    features = speech.encode(samples, frames)
+    tensors = {
+        "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),
+        "features": features.values.astype(np.float16),
+        "found": raw.track.found.astype(np.uint8),
+    }
+    save_tensors(path, tensors)
+    return frames, speech.width

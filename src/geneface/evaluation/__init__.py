@@ -1,0 +1,1 @@
+"""Measures avatars and videos against ground truth; `evaluation.schema` defines every figure."""

@@ -1,0 +1,107 @@
+"""Lip metrics on landmark tracks. F frames at 25 Hz, K named landmarks, D = 2 or 3 coordinates.
+
+Points are in units of the face's width, so that distances read as fractions of it. Each clip is scored alone, then
+clips are averaged: a correlation over concatenated clips would also reward the right mean of each clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.evaluation.schema import Figure, figure
+from geneface.geometry.landmarks import LIPS, lip_opening, lip_width, positions
+
+MAX_LAG_FRAMES = 15
+"""Offsets are searched from -15 to 15 frames (0.6 s): beyond it speech matches itself by chance."""
+_CHEEK_BONES = positions((234, 454))
+_CONSTANT = "the curve of the lips does not move, so it has no correlation"
+
+Points = NDArray[np.floating[Any]]
+Curve = NDArray[np.floating[Any]]
+
+
+def face_width(points: Points) -> NDArray[np.floating[Any]]:
+    """Distance between the face's left and right edge (mesh 234 and 454). [..., K, D] -> [...], same unit."""
+    return np.linalg.norm(points[..., _CHEEK_BONES[0], :] - points[..., _CHEEK_BONES[1], :], axis=-1)
+
+
+def pearson(a: Curve, b: Curve) -> float:
+    """Pearson correlation of two curves [F]; nan if one is constant (to a millionth of its size) or too short."""
+    if len(a) < 2:
+        return float("nan")
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a_centred, b_centred = a - a.mean(), b - b.mean()
+    norms = np.linalg.norm(a_centred), np.linalg.norm(b_centred)
+    if norms[0] <= 1e-6 * np.linalg.norm(a) or norms[1] <= 1e-6 * np.linalg.norm(b):
+        return float("nan")
+    return float(a_centred @ b_centred / (norms[0] * norms[1]))
+
+
+def lagged_correlations(reference: Curve, other: Curve, max_lag: int = MAX_LAG_FRAMES) -> NDArray[np.float64]:
+    """Correlation of reference[t] with other[t + lag] for lag = -max_lag .. max_lag, over the frames both have.
+
+    A peak at a positive lag means that `other` is late. Lags that leave less than half of the clip are nan.
+    """
+    frames = len(reference)
+    out = np.full(2 * max_lag + 1, np.nan)
+    for lag in range(-max_lag, max_lag + 1):
+        first, last = max(0, -lag), min(frames, frames - lag)
+        if last - first >= max(2, frames / 2):
+            out[lag + max_lag] = pearson(reference[first:last], other[first + lag : last + lag])
+    return out
+
+
+def best_offset(correlations: Sequence[NDArray[np.float64]]) -> float:
+    """The lag whose correlation, averaged over clips, is largest; nan if there is none.
+
+    The nearest to 0 wins a tie. Averaging before the maximum keeps single clips' chance matches out.
+    """
+    known = [row for row in correlations if np.isfinite(row).any()]
+    if not known:
+        return float("nan")
+    stacked = np.stack(known)
+    # A lag that some clip is too short for would be averaged over other clips than its neighbours.
+    mean = np.where(np.isfinite(stacked).all(0), np.nan_to_num(stacked).mean(0), -np.inf)
+    lags = np.arange(len(mean)) - len(mean) // 2
+    order = np.argsort(np.abs(lags), kind="stable")
+    return float(lags[order][np.argmax(mean[order])])
+
+
+def lip_landmark_distance(reference: Points, other: Points) -> float:
+    """Mean distance of the lip landmarks, mouth centres aligned in each frame (Chen et al. 2018). [F, K, D] each."""
+    a, b = reference[:, LIPS], other[:, LIPS]
+    difference = (a - a.mean(1, keepdims=True)) - (b - b.mean(1, keepdims=True))
+    return float(np.linalg.norm(difference, axis=-1).mean())
+
+
+def lip_figures(clips: Sequence[tuple[Points, Points]]) -> dict[str, Figure]:
+    """Score clips of (ground truth, evaluated) points, [F, K, D] in face widths; the same F within a clip."""
+    opening, width, amplitude, lagged, distance = [], [], [], [], []
+    for reference, other in clips:
+        if reference.shape != other.shape:
+            raise ValueError(f"tracks of different shapes: {reference.shape} and {other.shape}")
+        curves = lip_opening(reference), lip_opening(other)
+        opening.append(pearson(*curves))
+        width.append(pearson(lip_width(reference), lip_width(other)))
+        lagged.append(lagged_correlations(*curves))
+        distance.append(lip_landmark_distance(reference, other))
+        deviation = float(curves[0].std())
+        amplitude.append(float(curves[1].std()) / deviation if deviation > 0 else float("nan"))
+    nothing = "no held-out frames" if not clips else None
+    return {
+        "opening_correlation": figure(_mean(opening), nothing or _CONSTANT),
+        "width_correlation": figure(_mean(width), nothing or _CONSTANT),
+        "opening_amplitude_ratio": figure(_mean(amplitude), nothing or "the ground truth's lips do not move"),
+        "offset_frames": figure(best_offset(lagged), nothing or _CONSTANT),
+        "lip_landmark_distance": figure(_mean(distance), nothing or "no landmarks"),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the finite values; nan if there is none."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")

@@ -1,0 +1,129 @@
+"""What an evaluation needs of an avatar and of a portrait, and which frames of the portrait it may use.
+
+F frames of the portrait in all; a *span* is a run of consecutive held-out frames inside one segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.render.renderer import Renderer
+from geneface.types import ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
+
+
+class EvaluatedAvatar(Protocol):
+    """The part of `avatar.Avatar` that is evaluated."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def camera(self) -> Camera: ...
+    # A cached property, as in `Avatar`: type checkers don't take it for a plain one.
+    @cached_property
+    def renderer(self) -> Renderer: ...
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The figures stored with the avatar, if it carries any."""
+        ...
+
+    def motion(self, audio: Waveform, /) -> MotionTrack:
+        """The whole way from speech to motion, on the mean path (temperature 0)."""
+        ...
+
+
+class ReferencePortrait(Protocol):
+    """The part of `portrait.Portrait` that serves as ground truth."""
+
+    @property
+    def camera(self) -> Camera: ...
+    @property
+    def neutral(self) -> FloatArray:
+        """[478, 3]."""
+        ...
+
+    @property
+    def landmarks(self) -> FloatArray:
+        """[F, K, 3]."""
+        ...
+
+    @property
+    def pose(self) -> HeadPose: ...
+    @property
+    def background(self) -> ByteArray:
+        """[H, W, 3] the clean plate of most frames, which the avatar carries."""
+        ...
+
+    @property
+    def segment(self) -> NDArray[np.integer]:
+        """[F] index of each frame's segment; a segment's frames are consecutive."""
+        ...
+
+    @property
+    def heldout(self) -> NDArray[np.bool_]:
+        """[F]."""
+        ...
+
+    @property
+    def mouth_box(self) -> NDArray[np.integer]:
+        """[F, 4] x0, y0, x1, y1 in pixels."""
+        ...
+
+    @property
+    def segments(self) -> Sequence[Any]:
+        """Each with a `name`."""
+        ...
+
+    def frame(self, index: int, /) -> tuple[ByteArray, ByteArray]:
+        """Image [H, W, 3] and masks [H, W, 2] (head, torso)."""
+        ...
+
+    def audio(self, segment: int, /) -> Waveform: ...
+
+    def segment_background(self, segment: int, /) -> ByteArray:
+        """Clean plate [H, W, 3] of the segment's scene."""
+        ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames start .. stop - 1 of the portrait, all held out and all of one segment."""
+
+    segment: int
+    start: int
+    stop: int
+    segment_start: int
+    """First frame of the whole segment: its sound starts there."""
+    segment_stop: int
+
+
+def heldout_spans(segment: NDArray[np.integer], heldout: NDArray[np.bool_]) -> list[Span]:
+    """The runs of held-out frames in order. segment, heldout: [F]."""
+    edges = np.flatnonzero((np.diff(segment) != 0) | (np.diff(heldout.astype(np.int8)) != 0)) + 1
+    bounds = [0, *edges.tolist(), len(segment)]
+    spans = []
+    for start, stop in pairwise(bounds):
+        if stop > start and heldout[start]:
+            inside = np.flatnonzero(segment == segment[start])
+            spans.append(Span(int(segment[start]), start, stop, int(inside[0]), int(inside[-1]) + 1))
+    return spans
+
+
+def evenly_spaced(indices: NDArray[np.integer], count: int) -> NDArray[np.integer]:
+    """At most `count` of the indices, spread evenly, the middle of each stretch."""
+    if len(indices) <= count:
+        return indices
+    return indices[((np.arange(count) + 0.5) * len(indices) / count).astype(int)]
+
+
+def late_frame(index: int, span: Span, frames: int) -> int:
+    """The frame shown at `index` by a video that is `frames` late; early instead where the span begins."""
+    if index - frames >= span.start:
+        return index - frames
+    return min(index + frames, span.stop - 1)

@@ -1,0 +1,252 @@
+"""Closed-form alignment of generic motion to one person, in numpy.
+
+F frames, K landmarks, C coefficients of the person's own basis, D feature width, S speech regressors. Two parts,
+both linear, both fitted by ridge regression:
+
+    affine   a gain and an offset for each coefficient of the generic motion
+    speech   what the affine part leaves, from the person's own speech features around the frame
+
+and one gain for all, which gives the opening of the mouth the amplitude that regression shrinks. How much of each is
+used is chosen by cross-validation inside the frames it is given; nothing else is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.geometry.landmarks import lip_opening
+from geneface.io.store import load_tensors, save_tensors
+from geneface.motion.basis import MotionBasis, fit_basis
+from geneface.motion.score import correlation
+from geneface.types import FloatArray, SpeechFeatures
+
+Array = NDArray[np.float64]
+
+_TAPS = (-4, -2, 0, 2, 4)
+"""Frames around the present one whose features the speech part sees: 0.32 s to either side."""
+_SPEECH_COMPONENTS = 64
+_GUARD_FRAMES = 8
+"""Frames between fitted and validated stretches, so that smoothness does not pass for prediction."""
+_FOLDS = 4
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_PENALTIES = (3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
+"""Per frame, for regressors of unit variance."""
+_GAIN_PENALTY = 0.02
+_GAIN_RANGE = (0.6, 2.0)
+_WORTHWHILE = 0.01
+"""Correlation that the speech part must add to be used at all."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive frames of one recording of the person, with the generic model's idea of them."""
+
+    generic: FloatArray
+    """[F, K, 3] displacement predicted by the generic model."""
+    measured: FloatArray
+    """[F, K, 3] displacement from the person's neutral."""
+    features: FloatArray
+    """[2F, D]."""
+
+    def __len__(self) -> int:
+        return len(self.measured)
+
+    def __getitem__(self, frames: slice) -> Stretch:
+        start, stop, _ = frames.indices(len(self))
+        return Stretch(self.generic[start:stop], self.measured[start:stop], self.features[2 * start : 2 * stop])
+
+
+@dataclass(frozen=True)
+class SpeechPart:
+    """Linear map from speech features to coefficients."""
+
+    projection: FloatArray
+    """[D, S / taps] principal components of the person's features, divided to unit variance."""
+    mean: FloatArray
+    """[D]."""
+    weights: FloatArray
+    """[S + 1, C]; the last row is the constant."""
+
+    def coefficients(self, features: FloatArray) -> FloatArray:
+        """[2F, D] -> [F, C]."""
+        design = _taps(_frame_features(features, self.mean) @ self.projection)
+        return np.asarray(design @ self.weights[:-1] + self.weights[-1], np.float32)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Generic displacement (and speech) to the person's displacement; a `motion.runtime.PersonMotion`."""
+
+    basis: MotionBasis
+    """The person's own."""
+    gain: FloatArray
+    """[C]."""
+    offset: FloatArray
+    """[C]."""
+    amplitude: float
+    """About the person's mean motion."""
+    share: float
+    """Of the speech part: prediction = affine + share * (speech - affine)."""
+    speech: SpeechPart | None
+
+    @property
+    def context_frames(self) -> int:
+        return max(_TAPS) if self.speech is not None else 0
+
+    def coefficients(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
+        """[F, K, 3] and [2F, D] -> [F, C] in the person's basis. Without features the affine part works alone."""
+        generic = self.basis.coefficients(displacement) * self.gain + self.offset
+        if self.speech is not None and features is not None:
+            generic = generic + self.share * (self.speech.coefficients(features.values) - generic)
+        # Coefficients are centred on the person's mean motion, so this scales about it.
+        return np.asarray(self.amplitude * generic, np.float32)
+
+    def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
+        """[F, K, 3] generic -> [F, K, 3] displacement from the person's neutral, head units."""
+        return self.basis.displacement(self.coefficients(displacement, features))
+
+    def save(self, path: Path) -> None:
+        tensors: dict[str, NDArray] = {
+            **self.basis.tensors(),
+            "gain": self.gain,
+            "offset": self.offset,
+            "scalars": np.array([self.amplitude, self.share], np.float32),
+        }
+        if self.speech is not None:
+            tensors |= {f"speech.{name}": getattr(self.speech, name) for name in ("projection", "mean", "weights")}
+        save_tensors(path, tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> Alignment:
+        tensors = load_tensors(path)
+        speech = None
+        if "speech.weights" in tensors:
+            speech = SpeechPart(*(tensors[f"speech.{name}"] for name in ("projection", "mean", "weights")))
+        amplitude, share = (float(value) for value in tensors["scalars"])
+        return cls(MotionBasis.from_tensors(tensors), tensors["gain"], tensors["offset"], amplitude, share, speech)
+
+
+def closed_form_alignment(
+    stretches: Sequence[Stretch], neutral: FloatArray, width: int = 32
+) -> tuple[Alignment, dict[str, float]]:
+    """Fit an alignment to a person's training frames.
+
+    Args:
+        stretches: the training frames; held-out ones must not be among them.
+        neutral: [K, 3] the person's neutral face, for the opening of the lips.
+        width: C at most.
+
+    Returns:
+        the alignment, and what cross-validation said: `generic`, `affine`, `aligned` (mean correlation of the lip
+        opening over the validated stretches), `share`, `penalty`, `amplitude`.
+    """
+    folds = split_folds(stretches)
+    basis = fit_basis(np.concatenate([stretch.measured for stretch in stretches]), width)
+    candidates = [(0.0, 0.0), *((share, penalty) for share in _SHARES[1:] for penalty in _PENALTIES)]
+    scores = {candidate: [0.0, 0.0] for candidate in candidates}
+    spread = {candidate: [0.0, 0.0] for candidate in candidates}
+    generic_scores: list[float] = []
+    count = 0
+    for training, validation in folds:
+        affine = _fit_affine(training, basis)
+        parts = {penalty: _fit_speech(training, basis, penalty) for penalty in _PENALTIES}
+        for stretch in validation:
+            measured = lip_opening(neutral + stretch.measured)
+            generic_scores.append(correlation(lip_opening(neutral + stretch.generic), measured))
+            count += 1
+            for share, penalty in candidates:
+                trial = replace(affine, share=share, speech=parts.get(penalty))
+                predicted = lip_opening(neutral + trial.apply(stretch.generic, SpeechFeatures(stretch.features, "")))
+                scores[share, penalty][0] += correlation(predicted, measured)
+                spread[share, penalty][0] += float(predicted.std())
+                spread[share, penalty][1] += float(measured.std())
+    means = {candidate: total[0] / count for candidate, total in scores.items()}
+    best = max(candidates, key=lambda candidate: means[candidate])
+    if means[best] < means[0.0, 0.0] + _WORTHWHILE:
+        best = (0.0, 0.0)
+    amplitude = float(np.clip(spread[best][1] / max(spread[best][0], 1e-9), *_GAIN_RANGE))
+    share, penalty = best
+    speech = _fit_speech(stretches, basis, penalty) if share else None
+    alignment = replace(_fit_affine(stretches, basis), share=share, speech=speech, amplitude=amplitude)
+    figures = {
+        "generic": float(np.mean(generic_scores)),
+        "affine": means[0.0, 0.0],
+        "aligned": means[best],
+        "share": share,
+        "penalty": penalty,
+        "amplitude": amplitude,
+    }
+    return alignment, figures
+
+
+def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
+    """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks."""
+    if len(stretches) >= 2 * folds:
+        return [
+            (
+                [stretch for index, stretch in enumerate(stretches) if index % folds != fold],
+                [stretch for index, stretch in enumerate(stretches) if index % folds == fold],
+            )
+            for fold in range(folds)
+        ]
+    pairs = []
+    for fold in range(folds):
+        fitted: list[Stretch] = []
+        validated: list[Stretch] = []
+        for stretch in stretches:
+            first, last = fold * len(stretch) // folds, (fold + 1) * len(stretch) // folds
+            validated.append(stretch[first:last])
+            rest = [stretch[: max(0, first - _GUARD_FRAMES)], stretch[min(len(stretch), last + _GUARD_FRAMES) :]]
+            fitted += [part for part in rest if len(part)]
+        pairs.append((fitted, validated))
+    return pairs
+
+
+def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> Alignment:
+    """Gain and offset per coefficient by ridge regression towards the gain all share."""
+    generic = np.concatenate([basis.coefficients(stretch.generic) for stretch in stretches]).astype(np.float64)
+    measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
+    middle, target = generic.mean(0), measured.mean(0)
+    generic, measured = generic - middle, measured - target
+    products, squares = (generic * measured).mean(0), (generic**2).mean(0)
+    shared = products.sum() / max(float(squares.sum()), 1e-12)
+    penalty = _GAIN_PENALTY * squares.mean() + 1e-12
+    gain = (products + penalty * shared) / (squares + penalty)
+    offset = target - gain * middle
+    return Alignment(basis, gain.astype(np.float32), offset.astype(np.float32), 1.0, 0.0, None)
+
+
+def _frame_features(features: FloatArray, mean: FloatArray) -> FloatArray:
+    """[2F, D] -> [F, D], the mean of each frame's two rows, centred."""
+    return features.reshape(len(features) // 2, 2, -1).mean(1) - mean
+
+
+def _taps(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[F, N] -> [F, N taps]: the rows around each frame, the first and last repeated beyond the ends."""
+    index = np.clip(np.arange(len(rows))[:, None] + np.array(_TAPS), 0, len(rows) - 1)
+    return rows[index].reshape(len(rows), -1)
+
+
+def _fit_speech(stretches: Sequence[Stretch], basis: MotionBasis, penalty: float) -> SpeechPart:
+    """Ridge regression of the coefficients on principal components of the features at `_TAPS`."""
+    frames = [stretch.features.reshape(len(stretch), 2, -1).mean(1) for stretch in stretches]
+    mean = np.concatenate(frames).mean(0)
+    centred = np.concatenate(frames).astype(np.float64) - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    chosen = np.argsort(values)[::-1][:_SPEECH_COMPONENTS]
+    projection = vectors[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9 * values.max()))
+    design = np.concatenate([_taps((rows - mean) @ projection) for rows in frames])
+    measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
+    middle, target = design.mean(0), measured.mean(0)
+    design, measured = design - middle, measured - target
+    normal = design.T @ design / len(design) + penalty * np.eye(design.shape[1])
+    weights = np.linalg.solve(normal, design.T @ measured / len(design))
+    constant = target - middle @ weights
+    return SpeechPart(
+        projection.astype(np.float32), mean.astype(np.float32), np.vstack([weights, constant]).astype(np.float32)
+    )

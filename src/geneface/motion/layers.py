@@ -1,0 +1,68 @@
+"""Dilated WaveNet stacks. B sequences, C channels, T steps; tensors are [B, C, T], channels first.
+
+All stacks are non-causal and zero-padded, without any statistic over time: an output step depends on inputs at
+most `reach` steps away, which is what makes windowed inference equal to inference on the whole recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+DILATIONS = (1, 2, 4, 8)
+
+
+class WaveNet(nn.Module):
+    """Gated residual convolutions with skip sum (van den Oord et al. 2016, section 2.3), conditioned locally.
+
+    Args:
+        channels: width C of input, residual stream and output.
+        condition_channels: width of the condition, given at the input's rate.
+        dilations: one layer each; kernel 3, so the reach is their sum.
+        dropout: on the residual stream, in training only.
+    """
+
+    KERNEL = 3
+
+    def __init__(
+        self, channels: int, condition_channels: int, dilations: Sequence[int] = DILATIONS, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.channels, self.dilations = channels, tuple(dilations)
+        self.condition = nn.Conv1d(condition_channels, 2 * channels * len(self.dilations), 1)
+        self.dilated = nn.ModuleList(
+            nn.Conv1d(channels, 2 * channels, self.KERNEL, dilation=dilation, padding=dilation)
+            for dilation in self.dilations
+        )
+        # The last layer feeds the skip sum only.
+        widths = [2 * channels] * (len(self.dilations) - 1) + [channels]
+        self.project = nn.ModuleList(nn.Conv1d(channels, width, 1) for width in widths)
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def reach(self) -> int:
+        """Steps that an output looks to either side."""
+        return sum(self.dilations) * (self.KERNEL - 1) // 2
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: [B, C, T], condition: [B, condition_channels, T] -> [B, C, T], the sum of the skips."""
+        biases = self.condition(condition).chunk(len(self.dilations), dim=1)
+        skips: Tensor | None = None
+        for bias, dilated, project in zip(biases, self.dilated, self.project, strict=True):
+            drive, gate = (dilated(self.dropout(x)) + bias).chunk(2, dim=1)
+            out = project(torch.tanh(drive) * torch.sigmoid(gate))
+            if out.shape[1] == 2 * self.channels:
+                residual, out = out.chunk(2, dim=1)
+                # Constant variance along the depth of the stack.
+                x = (x + residual) * 0.5**0.5
+            skips = out if skips is None else skips + out
+        assert skips is not None
+        return skips
+
+
+def stack_pairs(features: Tensor) -> Tensor:
+    """Two 20 ms rows become one video frame. features: [B, 2F, D] -> [B, 2D, F]; no row is dropped."""
+    batch, rows, width = features.shape
+    return features.reshape(batch, rows // 2, 2 * width).transpose(1, 2)

@@ -1,0 +1,220 @@
+"""Speech features to landmark motion without torch. F video frames, K landmarks, C coefficients, D feature width.
+
+Features come at 50 Hz [2F, D], motion leaves at 25 Hz as displacement from the person's neutral [F, K, 3], head units.
+Long recordings are computed in windows with enough context on both sides that the result is the same as in one piece
+(test: 1e-5); memory does not grow with length when the features are handed over in blocks. The graph's noise is drawn
+by position in time, so it does not depend on the windows either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from geneface.config import Config
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINTS
+from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.motion.basis import MotionBasis
+from geneface.motion.person import PostNetRuntime
+from geneface.motion.session import load_session
+from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+
+__all__ = ["MotionModel", "MotionModelConfig", "PersonMotion", "PostNetRuntime", "latent_noise", "windows"]
+
+ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
+MODEL_FORMAT = 1
+_NOISE_BLOCK = 64
+_WINDOW_FRAMES = 250
+
+FeatureBlocks = SpeechFeatures | Iterable[SpeechFeatures]
+
+
+class MotionModelConfig(Config):
+    """`config.json` of a motion model folder: all that inference has to know besides the graph and the tensors."""
+
+    format: int = MODEL_FORMAT
+    encoder: str
+    """Name of the speech encoder whose features it takes."""
+    feature_width: int
+    """D."""
+    latent_channels: int
+    """Z of the noise input [1, Z, F / latent_stride]."""
+    latent_stride: int
+    """Video frames per latent step."""
+    context_frames: int
+    """Frames of speech that a frame of motion depends on, to either side; a multiple of the stride."""
+    keypoints: tuple[int, ...] = KEYPOINTS
+    """Mesh indices of the landmarks it moves."""
+
+
+class PersonMotion(Protocol):
+    """Moves generic motion into a person's domain (`motion.alignment`, `motion.postnet`)."""
+
+    @property
+    def context_frames(self) -> int:
+        """Frames that an output frame depends on, to either side."""
+        ...
+
+    def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
+        """[F, K, 3] generic, features [2F, D] -> [F, K, 3] displacement from the person's own neutral."""
+        ...
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of the recording with context, from frame `start`; frames [keep_from, keep_to) are wanted."""
+
+    rows: FloatArray
+    """[2 (keep_to - start + context), D]."""
+    start: int
+    keep_from: int
+    keep_to: int
+
+
+def windows(blocks: Iterable[FloatArray], window: int, context: int) -> Iterator[Window]:
+    """Cut a stream of feature rows into windows whose borders do not depend on the blocks.
+
+    Args:
+        blocks: consecutive rows [*, D] at 50 Hz, of any lengths.
+        window: frames that each window but the last contributes.
+        context: frames before and after, fewer at the ends of the recording.
+    """
+    pending: list[FloatArray] = []
+    held = 0
+    start, done = 0, 0
+
+    def take(keep_to: int, end: int) -> Window:
+        nonlocal pending, held, start, done
+        rows = np.concatenate(pending)
+        chosen = Window(rows[: (end - start) * ROWS_PER_FRAME], start, done, keep_to)
+        next_start = max(0, keep_to - context)
+        pending = [rows[(next_start - start) * ROWS_PER_FRAME :]]
+        held = len(pending[0])
+        start, done = next_start, keep_to
+        return chosen
+
+    for block in blocks:
+        pending.append(block)
+        held += len(block)
+        while start + held // ROWS_PER_FRAME >= done + window + context:
+            yield take(done + window, done + window + context)
+    if held % ROWS_PER_FRAME:
+        raise ValueError("speech features must have two rows a video frame")
+    end = start + held // ROWS_PER_FRAME
+    if end > done:
+        yield take(end, end)
+
+
+def latent_noise(start: int, count: int, channels: int, seed: int) -> FloatArray:
+    """Standard normal noise of latent steps [start, start + count): [count, channels], a function of step and seed."""
+    first, last = start // _NOISE_BLOCK, (start + count - 1) // _NOISE_BLOCK
+    blocks = [
+        np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, block])).standard_normal(
+            (_NOISE_BLOCK, channels), dtype=np.float32
+        )
+        for block in range(first, last + 1)
+    ]
+    offset = start - first * _NOISE_BLOCK
+    return np.concatenate(blocks)[offset : offset + count]
+
+
+class MotionModel:
+    """The generic speech-to-motion model of a folder (`config.json`, `motion.onnx`, `stats.safetensors`)."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, config: MotionModelConfig, basis: MotionBasis) -> None:
+        self.session, self.config, self.basis = session, config, basis
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> MotionModel:
+        """Load a folder, by default the weights that ship with the package.
+
+        Raises:
+            InputError: a file is missing, unreadable, or of another format or landmark set.
+        """
+        folder = asset_path("motion") if folder is None else Path(folder)
+        try:
+            config = MotionModelConfig(**read_json(folder / "config.json"))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{folder / 'config.json'} is not a motion model", "give a folder of `pretrain motion`"
+            ) from error
+        if config.format != MODEL_FORMAT or config.keypoints != KEYPOINTS:
+            raise InputError(f"the motion model {folder} is of another version", "train it again with this version")
+        basis = MotionBasis.from_tensors(load_tensors(folder / "stats.safetensors"))
+        return cls(load_session(folder / "motion.onnx"), config, basis)
+
+    def predict(
+        self,
+        features: SpeechFeatures,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        style: float | None = None,
+        person: PersonMotion | None = None,
+    ) -> FloatArray:
+        """Displacement from neutral of the whole recording in one piece: features [2F, D] -> [F, K, 3].
+
+        Args:
+            temperature: 0 follows the mean path; 1 samples the prior as trained.
+            seed: of the noise; nothing random remains at temperature 0.
+            style: amplitude, 1 (default) is that of the corpus's reference speaker.
+            person: applied to the generic motion.
+        """
+        frames = len(features.values) // ROWS_PER_FRAME
+        chunks = self.predict_windows(
+            features, temperature=temperature, seed=seed, style=style, person=person, window_frames=max(frames, 1)
+        )
+        return next(chunks, np.zeros((0, *self.basis.mean.shape), np.float32))
+
+    def predict_windows(
+        self,
+        features: FeatureBlocks,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        style: float | None = None,
+        person: PersonMotion | None = None,
+        window_frames: int = _WINDOW_FRAMES,
+    ) -> Iterator[FloatArray]:
+        """As `predict`, in consecutive pieces [f, K, 3] of `window_frames`; features may come in blocks.
+
+        Windows start at multiples of `window_frames`, which is rounded up to whole latent steps.
+        """
+        stride = self.config.latent_stride
+        window = -(-window_frames // stride) * stride
+        extra = 0 if person is None else -(-person.context_frames // stride) * stride
+        for piece in windows(self._rows(features), window, self.config.context_frames + extra):
+            displacement = self._displacement(piece, temperature, seed, 1.0 if style is None else style)
+            if person is not None:
+                displacement = person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
+            yield displacement[piece.keep_from - piece.start : piece.keep_to - piece.start]
+
+    def _rows(self, features: FeatureBlocks) -> Iterator[FloatArray]:
+        for block in [features] if isinstance(features, SpeechFeatures) else features:
+            if block.encoder != self.config.encoder or block.values.shape[1] != self.config.feature_width:
+                raise InputError(
+                    f"the motion model takes speech features of {self.config.encoder}, not of {block.encoder}",
+                    f"encode the speech with {self.config.encoder}, or train a model for {block.encoder}",
+                )
+            yield np.asarray(block.values, dtype=np.float32)
+
+    def _displacement(self, piece: Window, temperature: float, seed: int, style: float) -> FloatArray:
+        stride = self.config.latent_stride
+        rows, frames = piece.rows, len(piece.rows) // ROWS_PER_FRAME
+        missing = -frames % stride
+        if missing:
+            rows = np.concatenate([rows, np.repeat(rows[-ROWS_PER_FRAME:], missing, axis=0)])
+        steps = (frames + missing) // stride
+        noise = np.zeros((steps, self.config.latent_channels), np.float32)
+        if temperature:
+            noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
+        inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
+        motion: NDArray[np.float32] = np.asarray(self.session.run(["motion"], inputs)[0])
+        return style * self.basis.displacement(motion[0].T[:frames])

@@ -1,0 +1,152 @@
+"""AudioToMotion: speech to landmark motion, a variational autoencoder with a flow prior (GeneFace, section 3.1).
+
+B clips, F video frames (even), D feature width, C motion coefficients, Z latent channels. Speech comes as
+[B, 2F, D] at 50 Hz and is stacked in pairs; motion is [B, C, F] at 25 Hz, in the units of
+`motion.basis.MotionBasis`; the latent runs at 12.5 Hz, [B, Z, F/2], fast enough for single phonemes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geneface.config import Config
+from geneface.motion.flow import FlowPrior
+from geneface.motion.layers import DILATIONS, WaveNet, stack_pairs
+
+LATENT_STRIDE = 2
+"""Video frames per latent step."""
+
+
+class AudioToMotionConfig(Config):
+    """Sizes of the network."""
+
+    feature_width: int
+    """D of the speech encoder."""
+    motion_width: int
+    """C of the motion basis."""
+    latent_channels: int = 16
+    """Z."""
+    speech_channels: int = 128
+    """Width of the speech condition."""
+    channels: int = 128
+    """Width of the decoder's WaveNet."""
+    encoder_channels: int = 96
+    """Width of the posterior encoder's WaveNet, used in training only."""
+    dilations: tuple[int, ...] = DILATIONS
+    """Of encoder and decoder."""
+    flow_channels: int = 48
+    flow_dilations: tuple[int, ...] = (1, 2)
+    """Short, because the reaches of the steps add up and delay live speech."""
+    flow_steps: int = 4
+    flow_affine: bool = True
+    dropout: float = 0.1
+    """On the speech features and inside the decoder, in training."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z | motion, speech), a diagonal Gaussian."""
+
+    mean: Tensor
+    """[B, Z, F/2]."""
+    log_std: Tensor
+    """[B, Z, F/2]."""
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.mean + torch.exp(self.log_std) * noise
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """[B, Z, F/2], nats per element."""
+        standardised = (z - self.mean) * torch.exp(-self.log_std)
+        return -0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)
+
+
+class SpeechFront(nn.Module):
+    """Features [B, 2F, D] -> condition [B, S, F]: normalise, stack pairs, project, one convolution."""
+
+    def __init__(self, feature_width: int, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(feature_width))
+        self.register_buffer("scale", torch.ones(feature_width))
+        self.dropout = nn.Dropout1d(dropout)
+        self.project = nn.Conv1d(2 * feature_width, channels, 1)
+        self.mix = nn.Conv1d(channels, channels, 3, padding=1)
+
+    reach = 1
+
+    def forward(self, features: Tensor) -> Tensor:
+        stacked = stack_pairs((features - self.mean) * self.scale)
+        hidden = functional.gelu(self.project(self.dropout(stacked)))
+        return hidden + functional.gelu(self.mix(hidden))
+
+
+class AudioToMotion(nn.Module):
+    """See the file's contract. `condition` once, then `encode`, `decode`, `prior_latent` or `prior`."""
+
+    def __init__(self, config: AudioToMotionConfig) -> None:
+        super().__init__()
+        self.config = config
+        speech, z = config.speech_channels, config.latent_channels
+        self.speech = SpeechFront(config.feature_width, speech, config.dropout)
+        self.slow_speech = nn.Conv1d(speech, config.flow_channels, 4, stride=LATENT_STRIDE, padding=1)
+        self.encoder_in = nn.Conv1d(config.motion_width, config.encoder_channels, 1)
+        self.encoder = WaveNet(config.encoder_channels, speech, config.dilations)
+        self.encoder_out = nn.Conv1d(config.encoder_channels, 2 * z, 4, stride=LATENT_STRIDE, padding=1)
+        self.prior = FlowPrior(
+            z,
+            config.flow_channels,
+            config.flow_channels,
+            config.flow_dilations,
+            config.flow_steps,
+            config.flow_affine,
+        )
+        self.decoder_in = nn.Conv1d(z + speech, config.channels, 3, padding=1)
+        self.decoder = WaveNet(config.channels, speech, config.dilations, config.dropout)
+        self.decoder_out = nn.Conv1d(config.channels, config.motion_width, 1)
+
+    @property
+    def reach_frames(self) -> int:
+        """Video frames of speech that a frame of motion depends on, to either side (a tight upper bound, even)."""
+        decoder = self.decoder.reach + 1
+        # A latent step reads one frame of speech before its own pair and one after it.
+        latent = LATENT_STRIDE * self.prior.reach + 2
+        reach = self.speech.reach + decoder + latent
+        return reach + reach % 2
+
+    def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 2F, D] -> speech at 25 Hz [B, S, F], at 12.5 Hz [B, flow_channels, F/2]."""
+        speech = self.speech(features)
+        return speech, functional.gelu(self.slow_speech(speech))
+
+    def encode(self, motion: Tensor, speech: Tensor) -> Posterior:
+        """motion [B, C, F], speech [B, S, F] -> posterior at 12.5 Hz."""
+        hidden = functional.gelu(self.encoder(self.encoder_in(motion), speech))
+        mean, log_std = self.encoder_out(hidden).chunk(2, dim=1)
+        return Posterior(mean, log_std.clamp(-6.0, 2.0))
+
+    def decode(self, z: Tensor, speech: Tensor) -> Tensor:
+        """Latent [B, Z, F/2], speech [B, S, F] -> motion [B, C, F]."""
+        fast = torch.stack([z] * LATENT_STRIDE, dim=-1).flatten(2)
+        hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
+        return self.decoder_out(functional.gelu(self.decoder(hidden, speech)))
+
+    def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:
+        """One-sample estimate of KL(q(z | motion, speech) || p(z | speech)), nats per latent element, [B].
+
+        The prior's density goes through the flow: log p(z) = log N(u; 0, I) + log |du/dz|.
+        """
+        u, log_determinant = self.prior(z, slow_speech)
+        log_prior = (-0.5 * u**2 - 0.5 * math.log(2 * math.pi)).sum(dim=(1, 2)) + log_determinant
+        return (posterior.log_density(z).sum(dim=(1, 2)) - log_prior) / (z.shape[1] * z.shape[2])
+
+    def forward(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Inference: features [B, 2F, D], noise [B, Z, F/2] (zero: the mean path) -> motion [B, C, F]."""
+        speech, slow_speech = self.condition(features)
+        return self.decode(self.prior.inverse(noise, slow_speech), speech)

@@ -1,0 +1,238 @@
+"""The `gaussian` renderer: four layers of 3D Gaussians, offsets linear in a condition, one rasterisation.
+
+Layers, all in one depth-sorted picture over the clean plate:
+    face    surface of the neutral mesh, moved by expression and by the turn of the head (light changes with it)
+    mouth   teeth, tongue and the dark behind the lips, moved like the face
+    shell   hair and ears: expression does not move it, the head pose corrects it a little (a pose fitted to the face
+            is systematically off at the skull)
+    torso   neck and clothes, in a frame of their own that follows the head pose by a learnt linear map; each Gaussian
+            may add to that. Head-aware and deterministic: equal head poses give equal torsos
+
+Symbols: N Gaussians of a layer, D <= N dynamic ones, C condition values, K landmarks. Layouts: `geneface.ops.types`.
+Frames: "head" layers live in the canonical head frame, X_camera = R X + t. The torso's frame has, at the mean head
+pose, the camera's axes and its origin at `torso_origin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from geneface import ops
+from geneface.errors import InputError
+from geneface.geometry.rotation import rotation_matrix
+from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
+from geneface.render.composite import resize
+from geneface.render.condition import AffineCondition, landmark_inputs, pose_inputs
+from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
+from geneface.render.renderer import RenderedFrame
+from geneface.types import Camera, FloatArray
+
+FORMAT = 1
+Frame = Literal["head", "torso"]
+Input = Literal["face", "pose"]
+HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class GaussianLayer:
+    """Gaussians that share a frame and a condition."""
+
+    name: str
+    frame: Frame
+    input: Input
+    """Which condition moves them: "face" (expression and turn) or "pose"."""
+    base: FloatArray
+    """[14, N]."""
+    basis: FloatArray
+    """[C, 7, D]."""
+
+    def __len__(self) -> int:
+        return self.base.shape[1]
+
+    @property
+    def label(self) -> float:
+        return HEAD_LABEL if self.frame == "head" else TORSO_LABEL
+
+
+@dataclass(frozen=True)
+class FrameConditions:
+    """All that a frame's layers need: conditions by input name, rotation matrix and translation by frame name."""
+
+    conditions: Mapping[str, FloatArray]
+    rotations: Mapping[str, FloatArray]
+    translations: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class GaussianModel:
+    """Everything that is learnt about one head and torso."""
+
+    layers: tuple[GaussianLayer, ...]
+    landmark_condition: AffineCondition
+    pose_condition: AffineCondition
+    torso_origin: FloatArray
+    """[3] in the camera frame, at the mean head pose."""
+    torso_map: FloatArray
+    """[6, 6]: the torso's turn (rotation vector) and shift for one unit of each value of the pose condition."""
+    camera: Camera
+    """The camera it was trained with: another must have its focal length."""
+    turn_width: int
+    """How many pose values (rotation first) are appended to the landmarks' for the input "face"."""
+
+    def __len__(self) -> int:
+        return sum(len(layer) for layer in self.layers)
+
+    @property
+    def condition_widths(self) -> dict[str, int]:
+        pose = self.pose_condition.width
+        return {"face": self.landmark_condition.width + self.turn_width, "pose": pose}
+
+    def slices(self) -> Iterator[tuple[GaussianLayer, slice]]:
+        """Every layer with its columns in a common `Splats`."""
+        start = 0
+        for layer in self.layers:
+            yield layer, slice(start, start + len(layer))
+            start += len(layer)
+
+    def frame_conditions(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
+        """landmarks [K, 3], rotation vector [3], translation [3] of the head."""
+        expression = self.landmark_condition(landmark_inputs(landmarks))
+        return self.conditions_from(expression, rotation, translation)
+
+    def conditions_from(
+        self,
+        expression: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        torso_extra: FloatArray | float = 0.0,
+    ) -> FrameConditions:
+        """Same, from the landmarks' condition; `torso_extra` [6] is what training knows about this frame's torso."""
+        pose = self.pose_condition(pose_inputs(rotation, translation))
+        torso = self.torso_map @ pose + torso_extra
+        rotations = rotation_matrix(np.stack([rotation, torso[:3]])).astype(np.float32)
+        shift = (self.torso_origin + torso[3:]).astype(np.float32)
+        return FrameConditions(
+            {"face": np.concatenate([expression, pose[: self.turn_width]]), "pose": pose},
+            {"head": rotations[0], "torso": rotations[1]},
+            {"head": np.asarray(translation, np.float32), "torso": shift},
+        )
+
+    def config(self) -> dict[str, Any]:
+        """What `tensors` cannot hold, as JSON."""
+        layers = [{"name": layer.name, "frame": layer.frame, "input": layer.input} for layer in self.layers]
+        camera = {"focal": self.camera.focal, "width": self.camera.width, "height": self.camera.height}
+        return {"format": FORMAT, "layers": layers, "camera": camera, "turn_width": self.turn_width}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The learnt values, quantised: a float32 model of 20 k Gaussians would be 14 MB, this is 2-3 MB."""
+        result: dict[str, np.ndarray] = {"torso_origin": self.torso_origin, "torso_map": self.torso_map}
+        for name, condition in (("landmark", self.landmark_condition), ("pose", self.pose_condition)):
+            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        for layer in self.layers:
+            prefix = f"layer.{layer.name}"
+            base, ranges = to_uint16(layer.base)
+            basis, steps = to_int8(layer.basis)
+            result |= {f"{prefix}.base": base, f"{prefix}.base_ranges": ranges}
+            result |= {f"{prefix}.basis": basis, f"{prefix}.basis_steps": steps}
+        return result
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> GaussianModel:
+        """Invert `tensors` and `config`.
+
+        Raises:
+            InputError: a newer format, or a tensor that is missing.
+        """
+        if config.get("format") != FORMAT:
+            raise InputError(
+                f"this renderer reads Gaussian models of format {FORMAT}, not {config.get('format')!r}",
+                "train the avatar again, or update geneface",
+            )
+        try:
+            conditions = [
+                AffineCondition(*(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper")))
+                for name in ("landmark", "pose")
+            ]
+            layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
+            torso = tensors["torso_origin"], tensors["torso_map"]
+            return cls(layers, *conditions, *torso, Camera(**config["camera"]), config["turn_width"])
+        except KeyError as missing:
+            raise InputError(f"the Gaussian model lacks {missing}", "train the avatar again or copy it anew") from None
+
+
+def _read_layer(tensors: Mapping[str, Any], name: str, frame: Frame, input: Input) -> GaussianLayer:
+    prefix = f"layer.{name}"
+    base = from_uint16(tensors[f"{prefix}.base"], tensors[f"{prefix}.base_ranges"])
+    basis = from_int8(tensors[f"{prefix}.basis"], tensors[f"{prefix}.basis_steps"])
+    return GaussianLayer(name, frame, input, base, basis)
+
+
+def draw(
+    model: GaussianModel, frame: FrameConditions, camera: Camera, background: FloatArray | None, splats: Splats
+) -> ops.RasterOutput:
+    """Project every layer into its columns of `splats` and rasterise them together."""
+    for layer, columns in model.slices():
+        ops.project(
+            layer.base,
+            layer.basis,
+            frame.conditions[layer.input],
+            frame.rotations[layer.frame],
+            frame.translations[layer.frame],
+            camera,
+            label=layer.label,
+            out=splats[columns],
+        )
+    return ops.rasterize(splats, camera.width, camera.height, background)
+
+
+def scaled_to(model: GaussianModel, camera: Camera) -> GaussianModel:
+    """The model for a camera with more pixels: the dilation it was trained with is made part of the Gaussians.
+
+    Rasterising adds `DILATION_PX2` square pixels to every splat. On a finer grid that is less of the head, and the
+    picture would open gaps; the difference is added to the Gaussians' own variance, isotropically, at their depth.
+    """
+    ratio = camera.width / model.camera.width
+    if ratio <= 1:
+        return model
+    focal_px = model.camera.focal * model.camera.width
+    depth = {"head": -float(model.pose_condition.mean[5]), "torso": -float(model.torso_origin[2])}
+    layers = []
+    for layer in model.layers:
+        variance = DILATION_PX2 * (1 - ratio**-2) * (depth[layer.frame] / focal_px) ** 2
+        base = layer.base.copy()
+        base[LOG_SCALE] = 0.5 * np.log(np.exp(2 * base[LOG_SCALE]) + variance)
+        layers.append(replace(layer, base=base))
+    return replace(model, layers=tuple(layers))
+
+
+class GaussianRenderer:
+    """Draws a `GaussianModel` over a plate; implements `Renderer`."""
+
+    def __init__(self, model: GaussianModel, plate: FloatArray) -> None:
+        """plate: [H, W, 3] float32 in [0, 1] of any size; it is resampled to the camera's."""
+        self.model = model
+        self._plate = plate
+        self._splats = Splats.empty(len(model))
+        self._prepared: tuple[Camera, GaussianModel, FloatArray] | None = None
+
+    def render(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> RenderedFrame:
+        """Draw one frame; see `Renderer.render`."""
+        model, plate = self._prepare(camera)
+        frame = model.frame_conditions(landmarks, rotation, translation)
+        output = draw(model, frame, camera, plate, self._splats)
+        return RenderedFrame(output.image, 1 - output.transmittance, plate)
+
+    def _prepare(self, camera: Camera) -> tuple[GaussianModel, FloatArray]:
+        if self._prepared is None or self._prepared[0] != camera:
+            if abs(camera.focal - self.model.camera.focal) > 1e-6:
+                raise InputError(
+                    f"the camera's focal length is {camera.focal}, the avatar's {self.model.camera.focal}",
+                    "render with the avatar's own focal length",
+                )
+            plate = resize(self._plate, camera.height, camera.width)
+            self._prepared = camera, scaled_to(self.model, camera), plate
+        return self._prepared[1], self._prepared[2]

@@ -1,0 +1,55 @@
+"""The interface of everything that draws a head: landmarks and a pose in, a picture over the plate out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from geneface import ops
+from geneface.render.composite import straight_alpha
+from geneface.types import ByteArray, Camera, FloatArray
+
+
+@dataclass(frozen=True)
+class RenderedFrame:
+    """One picture. The arrays belong to the renderer and are overwritten by its next frame: copy what must last."""
+
+    image: FloatArray
+    """[H, W, 4]: red, green, blue of head over torso over plate (they may leave [0, 1] a little); the share of the head."""
+    opacity: FloatArray
+    """[H, W] of head and torso together."""
+    plate: FloatArray
+    """[H, W, 3], what the picture lies over."""
+
+    @property
+    def rgb(self) -> FloatArray:
+        """[H, W, 3]."""
+        return self.image[..., :3]
+
+    @property
+    def head_opacity(self) -> FloatArray:
+        """[H, W] of the head alone."""
+        return self.image[..., 3]
+
+    def to_uint8(self) -> ByteArray:
+        """[H, W, 3] RGB, a fresh array."""
+        return ops.to_uint8(self.image)
+
+    def to_rgba(self) -> ByteArray:
+        """[H, W, 4] with straight alpha, the plate removed."""
+        return straight_alpha(self.rgb, self.opacity, self.plate)
+
+
+class Renderer(Protocol):
+    """Draws one frame at a time; equal arguments give equal pixels."""
+
+    def render(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> RenderedFrame:
+        """Draw one frame.
+
+        Args:
+            landmarks: [K, 3] named landmarks in the canonical head frame.
+            rotation, translation: [3] rotation vector and translation, head frame to camera frame.
+            camera: of any size; the focal length must be the avatar's.
+        """
+        ...

@@ -1,0 +1,185 @@
+"""Portrait to avatar: adapt the motion, train the renderer, measure the person, write the folder.
+
+Everything unfinished lies in the folder OUT.partial beside the avatar, which takes its name only when it is whole.
+A run that was interrupted goes on from there and gives the same avatar as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from geneface import __version__
+from geneface.avatar.folder import PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
+from geneface.avatar.person import PersonStatistics, measure_person
+from geneface.config import Config
+from geneface.errors import InputError
+from geneface.io.store import asset_path, read_json, write_json, writing
+from geneface.motion.runtime import MotionModel
+from geneface.portrait.portrait import Portrait
+from geneface.render.gaussian import GaussianModel
+from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
+from geneface.training.person import adapt_to_person
+from geneface.training.portrait import train_renderer
+from geneface.training.portrait_config import Preset, renderer_config
+from geneface.types import ByteArray, ProgressFn, no_progress
+
+_SETTINGS_FILE, _PROGRESS_FILE = "settings.json", "adapted.json"
+_SHORTEST_BUDGET_SECONDS = 5.0
+
+
+class AvatarTrainConfig(Config):
+    """What `build_avatar` is asked for."""
+
+    consent: str = Field(min_length=1, max_length=5000)
+    """Who agreed to this avatar, and how."""
+    licence: str = "not stated: ask before you share it"
+    attribution: str = ""
+    renderer: str = DEFAULT_RENDERER
+    preset: Preset = "fast"
+    budget_seconds: float | None = Field(None, gt=0)
+    """For everything; replaces the renderer's number of steps by as many as fit."""
+    seed: int = 0
+
+
+def build_avatar(
+    portrait_folder: Path,
+    out: Path,
+    config: AvatarTrainConfig,
+    *,
+    motion_folder: Path | None = None,
+    resume: bool = False,
+    progress: ProgressFn = no_progress,
+) -> AvatarConfig:
+    """Train a portrait into an avatar folder.
+
+    Args:
+        portrait_folder: what `geneface prepare` wrote.
+        out: new or empty folder; OUT.partial beside it holds the unfinished work.
+        motion_folder: generic motion model, by default the one that ships.
+        resume: go on from OUT.partial.
+        progress: called with "align motion", "post-net", "renderer" and others.
+
+    Raises:
+        InputError: bad portrait, settings or folders; see `work_folder`.
+    """
+    check_renderer(config.renderer)
+    portrait = Portrait.load(portrait_folder)
+    if not (~portrait.heldout).any():
+        raise InputError(f"the portrait {portrait_folder} has no training frames", "prepare a longer video")
+    motion_folder = asset_path("motion") if motion_folder is None else motion_folder
+    encoder = MotionModel.load(motion_folder).config.encoder
+    if encoder != portrait.manifest.encoder:
+        raise InputError(
+            f"the portrait {portrait_folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
+            f"the motion model hears {encoder}",
+            f"prepare it again with --encoder {encoder}, or give another motion model",
+        )
+    work = work_folder(out, portrait_folder, config, resume)
+    adapted = _adapt(portrait, motion_folder, work, config, resume, progress)
+    budget = adapted["renderer_budget_seconds"]
+    model = train_renderer(
+        portrait,
+        work,
+        renderer_config(config.preset, seed=config.seed, budget_seconds=budget),
+        resume=resume,
+        progress=progress,
+    )
+    person = measure_person(portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, portrait.neutral)
+    described = _describe(out.name, portrait, encoder, model, config, adapted["figures"])
+    poster = draw_poster(described, model, person, portrait.background)
+    parts = AvatarParts(
+        described, model.tensors(), person, portrait.background, poster, motion_folder, work / PERSON_FOLDER
+    )
+    write_avatar(out, parts)
+    shutil.rmtree(work)
+    return described
+
+
+def work_folder(out: Path, portrait_folder: Path, config: AvatarTrainConfig, resume: bool) -> Path:
+    """OUT.partial, made or found, after checking that it is of the same training.
+
+    Raises:
+        InputError: the avatar exists; unfinished work lies there and `resume` is false, or was begun otherwise.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already", "choose another name, or remove it first")
+    work = out.with_name(f"{out.name}.partial")
+    settings = {"portrait": str(portrait_folder.resolve()), **config.model_dump(mode="json")}
+    if (work / _SETTINGS_FILE).is_file():
+        if not resume:
+            raise InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder")
+        if read_json(work / _SETTINGS_FILE) != settings:
+            raise InputError(
+                f"{work} was begun with other settings", "repeat the first command with --resume, or remove that folder"
+            )
+        return work
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
+    write_json(work / _SETTINGS_FILE, settings)
+    return work
+
+
+def draw_poster(
+    config: AvatarConfig, model: GaussianModel, person: PersonStatistics, background: ByteArray
+) -> ByteArray:
+    """The person at rest in the first pose of the path, [size, size, 3]."""
+    plate = np.divide(background, 255, dtype=np.float32)
+    # From the tensors and not from the model: the poster shows what is stored.
+    renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
+    return renderer.render(person.rest, person.path.rotation[0], person.path.translation[0], config.camera).to_uint8()
+
+
+def _adapt(
+    portrait: Portrait, motion_folder: Path, work: Path, config: AvatarTrainConfig, resume: bool, progress: ProgressFn
+) -> dict[str, Any]:
+    """Adapt the motion to the person unless that is done; returns its figures and the time left for the renderer."""
+    done = work / _PROGRESS_FILE
+    if done.is_file():
+        return read_json(done)
+    began = time.monotonic()
+    figures = adapt_to_person(
+        portrait, motion_folder, work / PERSON_FOLDER, config.preset, resume=resume, progress=progress
+    )
+    left = None
+    if config.budget_seconds is not None:
+        left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
+    adapted = {"figures": figures, "renderer_budget_seconds": left}
+    write_json(done, adapted)
+    return adapted
+
+
+def _describe(
+    name: str,
+    portrait: Portrait,
+    encoder: str,
+    model: GaussianModel,
+    config: AvatarTrainConfig,
+    figures: dict[str, float],
+) -> AvatarConfig:
+    frames = int((~portrait.heldout).sum())
+    network = "closed form and network" if "network" in figures else "closed form (torch is not installed)"
+    return AvatarConfig(
+        name=name,
+        renderer=config.renderer,
+        renderer_config=model.config(),
+        size=portrait.size,
+        focal=portrait.camera.focal,
+        encoder=encoder,
+        licence=config.licence,
+        attribution=config.attribution,
+        consent=config.consent,
+        training={
+            "preset": config.preset,
+            "training_frames": frames,
+            "heldout_frames": int(portrait.heldout.sum()),
+            "gaussians": len(model),
+            "motion_adaptation": network,
+            "geneface": __version__,
+        },
+    )

@@ -1,0 +1,271 @@
+"""First guess of a `GaussianModel` from a portrait: where Gaussians lie, how large they are, which colour they have.
+
+Symbols: N Gaussians of a layer, P pixels or points, S x S the portrait's image. Head units and the head frame:
+docs/conventions.md. Everything is a function of the portrait, the configuration and a seeded generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geneface.geometry.camera import pixels_to_camera, project
+from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_OVAL, MESH_RIGHT_EYE
+from geneface.geometry.topology import mesh_triangles
+from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
+from geneface.portrait.portrait import Portrait
+from geneface.types import FloatArray
+
+MOUTH_CORNERS, INNER_LIPS = (61, 291), (13, 14)
+LEFT_IRIS, RIGHT_IRIS = 468, 473
+MOUTH_RADIUS, EYE_RADIUS = 0.075, 0.05
+"""Head units within which the surface is sampled more densely."""
+MOUTH_DENSITY, EYE_DENSITY = 4.0, 4.0
+OVERLAP = 0.55
+"""Standard deviation of a Gaussian over the distance to its neighbour: neighbours blend without holes or blur."""
+SHELL_SHARE = 0.3
+"""A place belongs to the hair or the ears if the head mask covers it in this share of the frames."""
+TORSO_DEPTH = 0.3
+"""How far behind the head's origin the torso lies: behind every part of the head."""
+NECK_OVERLAP = 0.12
+"""How far the torso goes on under the jaw, as a part of the image's height."""
+STATISTICS_FRAMES = 48
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points with the distance to their neighbours: what a layer is made of."""
+
+    points: FloatArray
+    """[N, 3]."""
+    spacing: FloatArray
+    """[N] head units."""
+
+
+@dataclass(frozen=True)
+class SurfaceSamples:
+    """Points on the triangulated mesh: point = sum of weights * vertices."""
+
+    cloud: Cloud
+    vertices: np.ndarray
+    """[N, 3] mesh indices."""
+    weights: FloatArray
+    """[N, 3] barycentric."""
+
+
+@dataclass(frozen=True)
+class PortraitStatistics:
+    """A few training frames, and the means over them."""
+
+    frames: np.ndarray
+    """[P] frame numbers."""
+    images: np.ndarray
+    """[P, S, S, 3] uint8."""
+    head: np.ndarray
+    """[P, S, S] uint8 masks."""
+    torso: np.ndarray
+    """[P, S, S] uint8 masks."""
+
+
+def portrait_statistics(portrait: Portrait, frames: np.ndarray, count: int = STATISTICS_FRAMES) -> PortraitStatistics:
+    """Read `count` of the given frames, evenly spread."""
+    chosen = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    images, masks = zip(*(portrait.frame(int(index)) for index in chosen), strict=True)
+    stacked = np.stack(masks)
+    return PortraitStatistics(chosen, np.stack(images), stacked[..., 0], stacked[..., 1])
+
+
+def face_triangles() -> np.ndarray:
+    """Triangles [T, 3] of the face's surface, eyes filled in (the mesh leaves them open), the mouth left open."""
+    eyes = []
+    for iris, contour in ((LEFT_IRIS, MESH_LEFT_EYE), (RIGHT_IRIS, MESH_RIGHT_EYE)):
+        eyes += [(iris, a, b) for a, b in zip(contour, contour[1:] + contour[:1], strict=True)]
+    surface = mesh_triangles(fill_holes=False)
+    return np.concatenate([surface, np.array(eyes, dtype=surface.dtype)])
+
+
+def sample_surface(neutral: FloatArray, triangles: np.ndarray, count: int, rng: np.random.Generator) -> SurfaceSamples:
+    """Points on a mesh [V, 3], denser at the mouth and the eyes."""
+    corners = neutral[triangles]
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    centres = corners.mean(1)
+    density = np.ones(len(triangles))
+    mouth = neutral[[*MOUTH_CORNERS, *INNER_LIPS]].mean(0)
+    for centre, radius, gain in (
+        (mouth, MOUTH_RADIUS, MOUTH_DENSITY),
+        (neutral[LEFT_IRIS], EYE_RADIUS, EYE_DENSITY),
+        (neutral[RIGHT_IRIS], EYE_RADIUS, EYE_DENSITY),
+    ):
+        density += gain * np.exp(-((centres - centre) ** 2).sum(1) / radius**2)
+    mass = area * density
+    chosen = rng.choice(len(triangles), count, p=mass / mass.sum())
+    # Uniform in a triangle: fold the unit square's upper half back.
+    weights = rng.random((count, 2))
+    folded = weights.sum(1) > 1
+    weights[folded] = 1 - weights[folded]
+    barycentric = np.concatenate([1 - weights.sum(1, keepdims=True), weights], 1)
+    points = np.einsum("nk,nkd->nd", barycentric, corners[chosen])
+    spacing = np.sqrt(mass.sum() / count / density[chosen])
+    return SurfaceSamples(Cloud(points, spacing), triangles[chosen], barycentric)
+
+
+def sample_mouth(neutral: FloatArray, count: int, rng: np.random.Generator) -> Cloud:
+    """Points in a bowl behind the lips, bent like a row of teeth."""
+    centre = neutral[[*MOUTH_CORNERS, *INNER_LIPS]].mean(0)
+    half_width = abs(neutral[MOUTH_CORNERS[0], 0] - neutral[MOUTH_CORNERS[1], 0]) / 2
+    across = rng.uniform(-0.85, 0.85, count)
+    along = rng.uniform(-0.55, 0.55, count)
+    depth = -0.02 - 0.03 * rng.random(count) - 0.02 * np.abs(across)
+    offsets = np.stack([across * half_width, along * half_width, depth], 1)
+    spacing = np.full(count, half_width * np.sqrt(1.7 * 1.1 / max(count, 1)))
+    return Cloud(centre + offsets, spacing)
+
+
+def inside_polygon(points: FloatArray, polygon: FloatArray) -> np.ndarray:
+    """Which of the points [P, 2] lie in a polygon [V, 2] (crossing number)."""
+    x, y = points[:, :1], points[:, 1:]
+    start, stop = polygon, np.roll(polygon, -1, axis=0)
+    straddles = (start[:, 1] > y) != (stop[:, 1] > y)
+    rise = np.where(stop[:, 1] == start[:, 1], 1e-12, stop[:, 1] - start[:, 1])
+    crossing = start[:, 0] + (y - start[:, 1]) / rise * (stop[:, 0] - start[:, 0])
+    return (straddles & (x < crossing)).sum(1) % 2 == 1
+
+
+def shell_depth(plane: FloatArray, oval: FloatArray, half_width: float, top: float) -> FloatArray:
+    """Depth [P] of the hair and ears at points [P, 2] of the frontal plane: a skull, joined to the outline of the face.
+
+    Args:
+        plane: x, y in head units.
+        oval: [V, 3] outline of the face.
+        half_width, top: extent of the head mask to the side and upwards.
+    """
+    centre_y = float(oval[:, 1].mean())
+    back = float(np.sort(oval[:, 2])[: len(oval) // 4].mean()) - 0.06
+    radius = (half_width * 1.02, max(top - centre_y, half_width) * 1.02)
+    bulge = 1 - (plane[:, 0] / radius[0]) ** 2 - ((plane[:, 1] - centre_y) / radius[1]) ** 2
+    skull = back + np.sqrt(np.clip(bulge, 0, 1)) * half_width
+    distance = np.linalg.norm(plane[:, None] - oval[None, :, :2], axis=2)
+    near = np.exp(-((distance / 0.04) ** 2)) + 1e-9
+    rim = (near * oval[:, 2]).sum(1) / near.sum(1)
+    blend = np.exp(-((distance.min(1) / 0.06) ** 2))
+    return blend * rim + (1 - blend) * np.minimum(skull, oval[:, 2].max())
+
+
+def _mask_share(points: FloatArray, portrait: Portrait, statistics: PortraitStatistics) -> FloatArray:
+    """Share [P] of the frames in which the head mask covers where a head-frame point [P, 3] is seen."""
+    hits = np.zeros(len(points))
+    size = portrait.size
+    for row, frame in enumerate(statistics.frames):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        pixels = np.floor(project(points, *pose, portrait.camera)).astype(int)
+        seen = ((pixels >= 0) & (pixels < size)).all(1)
+        hits[seen] += statistics.head[row, pixels[seen, 1], pixels[seen, 0]] > 127
+    return hits / len(statistics.frames)
+
+
+def sample_shell(portrait: Portrait, statistics: PortraitStatistics, count: int, rng: np.random.Generator) -> Cloud:
+    """Points on hair, ears and whatever else of the head mask lies outside of the face."""
+    oval = portrait.neutral[list(MESH_OVAL)].astype(np.float64)
+    step = 1 / 200
+    axis = np.arange(-0.6, 0.6, step)
+    plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    # The mask's extent is measured at the depth of the face's outline first, then the skull is made to fit.
+    flat = np.concatenate([plane, np.full((len(plane), 1), np.median(oval[:, 2]))], 1)
+    covered = plane[_mask_share(flat, portrait, statistics) > 0.5]
+    if len(covered) == 0:
+        covered = oval[:, :2]
+    half_width, top = np.percentile(np.abs(covered[:, 0]), 99), np.percentile(covered[:, 1], 99.5)
+    points = np.concatenate([plane, shell_depth(plane, oval, half_width, top)[:, None]], 1)
+    centre = oval[:, :2].mean(0)
+    outside = ~inside_polygon(plane, centre + 0.96 * (oval[:, :2] - centre))
+    selected = np.flatnonzero((_mask_share(points, portrait, statistics) > SHELL_SHARE) & outside)
+    if len(selected) == 0:
+        return Cloud(np.zeros((0, 3)), np.zeros(0))
+    chosen = rng.choice(selected, count)
+    jitter = np.concatenate([rng.uniform(-step / 2, step / 2, (count, 2)), rng.normal(0, 0.008, (count, 1))], 1)
+    return Cloud(points[chosen] + jitter, np.full(count, np.sqrt(len(selected) * step**2 / count)))
+
+
+def _neck_filled(torso_share: FloatArray, head_share: FloatArray) -> np.ndarray:
+    """Where torso is drawn [S, S] bool: the mask, and on upwards under the jaw so that a moving head opens no gap."""
+    visible = torso_share > 0.3
+    reach = max(round(NECK_OVERLAP * len(visible)), 1)
+    filled = visible.copy()
+    for shift in range(1, reach + 1):
+        filled[:-shift] |= visible[shift:]
+    return visible | (filled & (head_share + torso_share > 0.5))
+
+
+def _torso_colours(statistics: PortraitStatistics) -> FloatArray:
+    """Mean colour [S, S, 3] where torso is seen; where it never is, the colour of the nearest pixel below."""
+    weight = statistics.torso.astype(np.float32) / 255
+    total = weight.sum(0)
+    mean = np.einsum("pyxc,pyx->yxc", statistics.images.astype(np.float32) / 255, weight) / np.maximum(total, 1e-6)[..., None]
+    seen = total > 0.05 * len(weight)
+    for row in range(len(mean) - 2, -1, -1):
+        mean[row] = np.where(seen[row][:, None], mean[row], mean[row + 1])
+    return mean
+
+
+def torso_origin(portrait: Portrait, statistics: PortraitStatistics, head_z: float) -> FloatArray:
+    """Middle of the torso mask [3] in the camera frame, behind a head at depth `head_z` (negative)."""
+    share = statistics.torso.mean(0) + 1e-6
+    rows, columns = np.indices(share.shape) + 0.5
+    middle = np.array([(columns * share).sum(), (rows * share).sum()]) / share.sum()
+    return pixels_to_camera(middle, np.array(TORSO_DEPTH - head_z), portrait.camera).astype(np.float32)
+
+
+def sample_torso(
+    portrait: Portrait, statistics: PortraitStatistics, origin: FloatArray, count: int, rng: np.random.Generator
+) -> tuple[Cloud, FloatArray]:
+    """Points in the torso frame, and their colours [N, 3]."""
+    head_share, torso_share = ((mask > 127).mean(0) for mask in (statistics.head, statistics.torso))
+    rows, columns = np.nonzero(_neck_filled(torso_share, head_share))
+    if len(rows) == 0:
+        return Cloud(np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 3))
+    chosen = rng.integers(0, len(rows), count)
+    pixels = np.stack([columns[chosen], rows[chosen]], 1) + rng.random((count, 2))
+    depth = -origin[2] + rng.uniform(-0.01, 0.01, count)
+    points = pixels_to_camera(pixels, depth, portrait.camera) - origin
+    pixel_size = -origin[2] / (portrait.camera.focal * portrait.camera.width)
+    spacing = np.full(count, pixel_size * np.sqrt(len(rows) / count))
+    return Cloud(points, spacing), _torso_colours(statistics)[rows[chosen], columns[chosen]]
+
+
+def head_colours(points: FloatArray, portrait: Portrait, statistics: PortraitStatistics) -> FloatArray:
+    """Median colour [N, 3] seen at head-frame points [N, 3]."""
+    seen = []
+    for row, frame in enumerate(statistics.frames):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        pixels = np.clip(np.floor(project(points, *pose, portrait.camera)).astype(int), 0, portrait.size - 1)
+        seen.append(statistics.images[row, pixels[:, 1], pixels[:, 0]])
+    return np.median(np.stack(seen), axis=0) / 255
+
+
+def layer_base(cloud: Cloud, colours: FloatArray, opacity_logit: float = 1.0) -> FloatArray:
+    """Round Gaussians [14, N] of a cloud."""
+    base = np.zeros((14, len(cloud.points)), np.float32)
+    base[MEAN] = cloud.points.T
+    base[LOG_SCALE] = np.log(np.maximum(cloud.spacing * OVERLAP, 1e-5))
+    base[QUATERNION.start] = 1
+    base[OPACITY_LOGIT] = opacity_logit
+    base[COLOR] = colours.T
+    return base
+
+
+def mesh_basis(mesh: FloatArray, conditions: FloatArray) -> FloatArray:
+    """How the mesh follows the condition: ridge regression. [F, V, 3], [F, C] -> [C, V, 3]."""
+    centred = conditions - conditions.mean(0)
+    normal = centred.T @ centred + 1e-3 * len(centred) * np.eye(centred.shape[1])
+    offsets = (mesh - mesh.mean(0)).reshape(len(mesh), -1)
+    return np.linalg.solve(normal, centred.T @ offsets).reshape(-1, *mesh.shape[1:]).astype(np.float32)
+
+
+def bound_basis(samples: SurfaceSamples, vertex_basis: FloatArray) -> FloatArray:
+    """Basis [C, 7, N] that moves surface samples with their triangle, colour and opacity untouched."""
+    basis = np.zeros((len(vertex_basis), 7, len(samples.weights)), np.float32)
+    basis[:, :3] = np.einsum("nk,cnkd->cdn", samples.weights, vertex_basis[:, samples.vertices])
+    return basis
+
+

@@ -1,0 +1,254 @@
+"""Training of the `gaussian` renderer: head layers, torso layer and the poses of the frames together, without torch.
+
+One step draws one training frame over the clean plate, compares it with the photograph (Charbonnier, D-SSIM and
+silhouettes; any other image loss can join in), and moves every Gaussian, the frame's pose and its colour affine by
+Adam. The order of the frames follows from the seed and the step number, so that a resumed run equals an uninterrupted
+one to the bit.
+
+Symbols: F frames, H x W pixels, C condition values. Head units, radians.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geneface import ops
+from geneface.errors import InputError
+from geneface.geometry.rotation import compose
+from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION, Splats
+from geneface.portrait.portrait import Portrait
+from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
+from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
+from geneface.training import initialise
+from geneface.training.portrait_config import RendererTrainConfig
+from geneface.training.portrait_state import Rates, TrainState, apply_gradients
+from geneface.training.portrait_targets import FrameTarget, frame_order, frame_target, prefetched
+from geneface.types import FloatArray, ProgressFn, no_progress
+
+CHECKPOINT_NAME = "renderer.safetensors"
+TIMED_STEPS = 24
+"""Steps that are tried to turn a time budget into a number of steps; the first third warms up."""
+SILHOUETTE_EPSILON = 0.05
+
+ImageLoss = Callable[[FloatArray, FrameTarget], tuple[float, FloatArray]]
+"""(prediction [H, W, 3], target) -> loss, gradient [H, W, 3]; added to the built-in losses."""
+
+
+def train_renderer(
+    portrait: Portrait,
+    work: Path,
+    config: RendererTrainConfig,
+    *,
+    resume: bool = False,
+    progress: ProgressFn = no_progress,
+    extra_loss: ImageLoss | None = None,
+) -> GaussianModel:
+    """Learn a portrait's head and torso.
+
+    Args:
+        portrait: what `geneface prepare` wrote; held-out frames are left alone.
+        work: folder for the checkpoint, rewritten every few seconds and at the end.
+        config: sizes, rates and weights.
+        resume: go on from the checkpoint if there is one.
+        progress: called with "renderer", steps done, steps in all.
+        extra_loss: one more loss on the image.
+
+    Raises:
+        InputError: no training frames, or a checkpoint of something else.
+    """
+    trainer = _Trainer(portrait, config, extra_loss)
+    path = work / CHECKPOINT_NAME
+    fingerprint = _fingerprint(portrait, config)
+    if resume and path.exists():
+        trainer.state.restore(path, fingerprint)
+    else:
+        if config.budget_seconds is not None:
+            trainer.state.total_steps = _steps_within(portrait, config, extra_loss)
+        trainer.state.save(path, fingerprint)
+    state = trainer.state
+    saved = time.monotonic()
+    order = frame_order(trainer.frames, config.seed, state.step, state.total_steps)
+    for target in prefetched(lambda index: frame_target(portrait, index, config), order):
+        trainer.step(target)
+        progress("renderer", state.step, state.total_steps)
+        if time.monotonic() - saved > config.checkpoint_seconds:
+            state.save(path, fingerprint)
+            saved = time.monotonic()
+    state.save(path, fingerprint)
+    return state.model
+
+
+def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainConfig) -> GaussianModel:
+    """The model before its first step, from the training frames."""
+    rng = np.random.default_rng(config.seed)
+    statistics = initialise.portrait_statistics(portrait, frames)
+    landmark_condition = fit_landmark_condition(portrait.landmarks[frames], config.components)
+    pose_condition = fit_pose_condition(portrait.pose.rotation[frames], portrait.pose.translation[frames])
+    origin = initialise.torso_origin(portrait, statistics, float(portrait.pose.translation[frames, 2].mean()))
+    model = GaussianModel(
+        (), landmark_condition, pose_condition, origin, np.zeros((6, 6), np.float32), portrait.camera, config.turn_width
+    )
+    widths = model.condition_widths
+
+    # The mean mesh, not the neutral one: it is where the condition is zero.
+    mesh = portrait.mesh[frames]
+    samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), config.face_count, rng)
+    mouth = initialise.sample_mouth(mesh.mean(0), config.mouth_count, rng)
+    shell = initialise.sample_shell(portrait, statistics, config.shell_count, rng)
+    torso, torso_colours = initialise.sample_torso(portrait, statistics, origin, config.torso_count, rng)
+    expressions = landmark_condition(landmark_inputs(portrait.landmarks[frames]))
+    face_basis = np.zeros((widths["face"], 7, config.face_count), np.float32)
+    bound = initialise.bound_basis(samples, initialise.mesh_basis(mesh, expressions))
+    face_basis[: len(bound)] = bound
+
+    def base(cloud: initialise.Cloud) -> FloatArray:
+        return initialise.layer_base(cloud, initialise.head_colours(cloud.points, portrait, statistics))
+
+    def still(width: int, cloud: initialise.Cloud) -> FloatArray:
+        return np.zeros((width, 7, len(cloud.points)), np.float32)
+
+    layers = (
+        GaussianLayer("face", "head", "face", base(samples.cloud), face_basis),
+        GaussianLayer("mouth", "head", "face", base(mouth), still(widths["face"], mouth)),
+        GaussianLayer("shell", "head", "pose", base(shell), still(widths["pose"], shell)),
+        GaussianLayer("torso", "torso", "pose", initialise.layer_base(torso, torso_colours), still(widths["pose"], torso)),
+    )
+    return replace(model, layers=tuple(layer for layer in layers if len(layer)))
+
+
+def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
+    """Learning rates by row of base and basis, for each kind of input."""
+    base = np.empty(14, np.float32)
+    base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
+    base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
+    basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
+    decay = np.array([config.basis_mean_decay] * 3 + [config.basis_decay] * 4)
+    shares = {"face": 1.0, "pose": config.pose_basis_share}
+    return {
+        name: Rates(base, (share * basis).astype(np.float32), decay.astype(np.float32)) for name, share in shares.items()
+    }
+
+
+class _Trainer:
+    """One step after another on a `TrainState`."""
+
+    def __init__(self, portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> None:
+        self.frames = np.flatnonzero(~portrait.heldout)
+        if len(self.frames) == 0:
+            raise InputError("the portrait has no training frames", "prepare more video")
+        self._portrait, self._config, self._extra_loss = portrait, config, extra_loss
+        model = initial_model(portrait, self.frames, config)
+        self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
+        self._rates = layer_rates(config)
+        self._plate = portrait.background.astype(np.float32) / 255
+        self._splats = Splats.empty(len(model))
+        self._grad_image = np.empty((portrait.size, portrait.size, 4), np.float32)
+
+    def step(self, target: FrameTarget) -> float:
+        """Show one frame; returns the loss before the update."""
+        state, model, camera = self.state, self.state.model, self._portrait.camera
+        fall = self._config.final_rate ** (state.step / state.total_steps)
+        rotation, translation = self._pose(target.index)
+        expression = model.landmark_condition(landmark_inputs(self._portrait.landmarks[target.index]))
+        frame = model.conditions_from(expression, rotation, translation, state.torsos.values[target.index])
+        output = draw(model, frame, camera, self._plate, self._splats)
+        loss, grad_transmittance, grad_affine = self._losses(output, target)
+
+        grad_splats = ops.rasterize_backward(output, self._grad_image, grad_transmittance)
+        grad_poses = {"head": np.zeros(6), "torso": np.zeros(6)}
+        for number, (layer, columns) in enumerate(model.slices()):
+            gradients = ops.project_backward(
+                layer.base,
+                self._splats[columns],
+                grad_splats[:, columns],
+                layer.basis.shape[2],
+                frame.rotations[layer.frame],
+                frame.translations[layer.frame],
+                camera,
+            )
+            grad_poses[layer.frame] += gradients.pose
+            rates = self._rates[layer.input]
+            apply_gradients(state, number, gradients, frame.conditions[layer.input], rates, fall)
+        self._update_frame(target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["pose"], fall)
+        state.step += 1
+        return loss
+
+    def _update_frame(
+        self, index: int, head: np.ndarray, torso: np.ndarray, affine: np.ndarray, pose: FloatArray, fall: float
+    ) -> None:
+        """Move the torso's map, the frame's poses and its colours by their gradients, [6] each."""
+        state, config = self.state, self._config
+        ops.adam(
+            state.model.torso_map,
+            np.outer(torso, pose).astype(np.float32),
+            *state.map_moments,
+            step=state.step + 1,
+            lr=config.torso_map_rate * fall,
+        )
+        slow = max(fall, 0.1)
+        if state.step >= config.pose_warmup * state.total_steps:
+            state.poses.update(index, head, config.pose_rate * slow, config.pose_prior)
+            state.torsos.update(index, torso, config.torso_rate * slow, config.torso_prior)
+        state.affines.update(index, affine, config.affine_rate, config.affine_prior)
+
+    def _pose(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """Tracked pose and what the training has learnt about it: rotation vector [3], translation [3]."""
+        turn, shift = self.state.poses.values[index, :3], self.state.poses.values[index, 3:]
+        pose = self._portrait.pose
+        rotation = compose(turn, pose.rotation[index]).astype(np.float32)
+        return rotation, (pose.translation[index] + shift).astype(np.float32)
+
+    def _losses(self, output: ops.RasterOutput, target: FrameTarget) -> tuple[float, FloatArray, np.ndarray]:
+        """Loss, gradient of the transmittance [H, W], of the frame's colour affine [6]; fills the image's gradient."""
+        config = self._config
+        affine = self.state.affines.values[target.index].astype(np.float32)
+        gain, bias = 1 + affine[:3], affine[3:]
+        rgb = output.rgb
+        prediction = rgb * gain + bias
+        loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
+        if self._extra_loss is not None:
+            more, grad_more = self._extra_loss(prediction, target)
+            loss, grad = loss + more, grad + grad_more
+        head_loss, grad_label = _silhouette_loss(output.label, target.head)
+        solid_loss, grad_opacity = _silhouette_loss(1 - output.transmittance, target.solid)
+        self._grad_image[..., :3] = grad * gain
+        self._grad_image[..., 3] = config.silhouette * grad_label
+        grad_affine = np.concatenate([np.einsum("hwc,hwc->c", grad, rgb), grad.sum((0, 1))])
+        loss += config.silhouette * (head_loss + solid_loss)
+        return loss, -config.silhouette * grad_opacity, grad_affine
+
+
+def _silhouette_loss(opacity: FloatArray, mask: FloatArray) -> tuple[float, FloatArray]:
+    """Mean over pixels of sqrt(d^2 + epsilon^2), and its gradient: forgiving where the mask itself is unsure."""
+    difference = opacity - mask
+    distance = np.sqrt(difference * difference + np.float32(SILHOUETTE_EPSILON**2))
+    return float(distance.mean()), difference / (distance * np.float32(difference.size))
+
+
+def _steps_within(portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> int:
+    """Steps that fit into the budget, from a short trial that is thrown away."""
+    assert config.budget_seconds is not None
+    trial = _Trainer(portrait, config, extra_loss)
+    warm = TIMED_STEPS // 3
+    started = time.perf_counter()
+    order = frame_order(trial.frames, config.seed, 0, TIMED_STEPS)
+    for number, index in enumerate(order):
+        if number == warm:
+            started = time.perf_counter()
+        trial.step(frame_target(portrait, index, config))
+    per_step = (time.perf_counter() - started) / (TIMED_STEPS - warm)
+    return max(int(config.budget_seconds / per_step), 1)
+
+
+def _fingerprint(portrait: Portrait, config: RendererTrainConfig) -> str:
+    """Changes with anything that a checkpoint depends on, but not with how often checkpoints are written."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"checkpoint_seconds"}).encode())
+    for array in (portrait.landmarks, portrait.pose.rotation, portrait.pose.translation, portrait.heldout):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

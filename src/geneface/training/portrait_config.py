@@ -1,0 +1,83 @@
+"""Settings of the renderer's training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from geneface.config import Config
+from geneface.errors import InputError
+
+Preset = Literal["tiny", "fast", "good"]
+
+
+class RendererTrainConfig(Config):
+    """What `train_renderer` does. Rates are Adam's, at the first step; all fall to `final_rate` of that."""
+
+    steps: int = Field(8000, ge=1)
+    """Frames shown, one a step."""
+    budget_seconds: float | None = Field(None, gt=0)
+    """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
+    seed: int = 0
+    face_count: int = Field(9500, ge=1)
+    mouth_count: int = Field(900, ge=0)
+    shell_count: int = Field(6000, ge=0)
+    torso_count: int = Field(5000, ge=0)
+    """Gaussians of each layer."""
+    components: int = Field(16, ge=1)
+    """Principal components of the landmarks in the condition."""
+    turn_width: int = Field(3, ge=0, le=6)
+    """Pose values (rotation first) in the face's condition."""
+
+    mean_rate: float = 3e-4
+    scale_rate: float = 6e-3
+    quaternion_rate: float = 2e-3
+    opacity_rate: float = 2e-2
+    colour_rate: float = 4e-3
+    basis_mean_rate: float = 2e-4
+    basis_opacity_rate: float = 1e-2
+    basis_colour_rate: float = 3e-3
+    basis_decay: float = 0.5
+    """Decoupled decay of opacity and colour bases: what few frames ask for is not learnt."""
+    basis_mean_decay: float = 0.0
+    pose_basis_share: float = 1.0
+    """Rates of the bases that the head pose drives (shell, torso), as a part of the face's."""
+    final_rate: float = 0.03
+
+    pose_rate: float = 4e-4
+    """Radians and head units."""
+    pose_warmup: float = 0.08
+    """Share of the steps before poses are refined."""
+    pose_prior: float = 0.02
+    """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
+    torso_map_rate: float = 3e-4
+    torso_rate: float = 4e-4
+    torso_prior: float = 0.02
+    affine_rate: float = 1e-3
+    affine_prior: float = 0.02
+
+    l1: float = 0.8
+    dssim: float = 0.2
+    silhouette: float = 0.1
+    """Weight of the losses on the head mask and on head and torso together."""
+    torso_weight: float = 0.7
+    plate_weight: float = 0.4
+    lips_weight: float = 3.0
+    eyes_weight: float = 2.0
+    """Weight of a pixel in the image loss; the head's is 1."""
+    checkpoint_seconds: float = Field(10.0, gt=0)
+
+
+_PRESETS: dict[str, dict[str, int]] = {
+    "tiny": {"steps": 150, "face_count": 1500, "mouth_count": 150, "shell_count": 700, "torso_count": 600},
+    "fast": {"steps": 5000},
+    "good": {"steps": 16000},
+}
+
+
+def renderer_config(preset: str, **changes: object) -> RendererTrainConfig:
+    """Settings of a preset: tiny (seconds, for trying things), fast (3 minutes on two cores), good (10 minutes)."""
+    if preset not in _PRESETS:
+        raise InputError(f"there is no preset {preset!r}", f"choose one of: {', '.join(_PRESETS)}")
+    return RendererTrainConfig.model_validate({**_PRESETS[preset], **changes})

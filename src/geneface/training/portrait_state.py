@@ -1,0 +1,157 @@
+"""All that a step of the renderer's training changes, and its checkpoint.
+
+Symbols: F frames of the portrait, N Gaussians of a layer, C condition values, D dynamic ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from geneface import ops
+from geneface.errors import InputError
+from geneface.io.store import TensorFile, load_tensors, save_tensors
+from geneface.render.gaussian import GaussianModel
+from geneface.types import FloatArray
+
+FRAME_BETA1, FRAME_BETA2, FRAME_EPS = 0.8, 0.95, 1e-12
+"""Adam's constants for values of a single frame, which is visited a few dozen times only."""
+
+
+@dataclass
+class FrameValues:
+    """Six values a frame (a pose correction, a colour affine), each frame with its own Adam state; mean over F is 0."""
+
+    values: np.ndarray
+    """[F, 6]."""
+    first: np.ndarray
+    second: np.ndarray
+    visits: np.ndarray
+    """[F]."""
+
+    @classmethod
+    def zeros(cls, frames: int) -> FrameValues:
+        return cls(*(np.zeros((frames, 6)) for _ in range(3)), np.zeros(frames, np.int64))
+
+    def update(self, frame: int, grad: np.ndarray, rate: float, prior: float) -> None:
+        """One Adam step [6] of one frame, then a pull by `prior` towards zero."""
+        self.visits[frame] += 1
+        count = int(self.visits[frame])
+        self.first[frame] += (1 - FRAME_BETA1) * (grad - self.first[frame])
+        self.second[frame] += (1 - FRAME_BETA2) * (grad**2 - self.second[frame])
+        mean = self.first[frame] / (1 - FRAME_BETA1**count)
+        square = self.second[frame] / (1 - FRAME_BETA2**count)
+        value = (self.values[frame] - rate * mean / (np.sqrt(square) + FRAME_EPS)) * (1 - prior)
+        change = value - self.values[frame]
+        self.values[frame] = value
+        # A drift that all frames share belongs to the model, not to the frames: unseen frames have none.
+        visited = self.visits > 0
+        self.values[visited] -= change / int(visited.sum())
+
+
+@dataclass
+class LayerMoments:
+    """Adam's moments of one layer."""
+
+    base: tuple[FloatArray, FloatArray]
+    basis: tuple[FloatArray, FloatArray]
+
+
+@dataclass
+class TrainState:
+    """Model (its arrays change in place), optimiser and the number of steps done."""
+
+    model: GaussianModel
+    total_steps: int
+    step: int = 0
+    poses: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    """Corrections of the head poses: turn and shift."""
+    torsos: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    """Turn and shift of the torso that the head pose does not explain."""
+    affines: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    """Gain - 1 and bias of the three colours."""
+    moments: list[LayerMoments] = field(default_factory=list)
+    map_moments: tuple[FloatArray, FloatArray] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+
+    @classmethod
+    def fresh(cls, model: GaussianModel, frames: int, total_steps: int) -> TrainState:
+        moments = [
+            LayerMoments(
+                (np.zeros_like(layer.base), np.zeros_like(layer.base)),
+                (np.zeros_like(layer.basis), np.zeros_like(layer.basis)),
+            )
+            for layer in model.layers
+        ]
+        per_frame = [FrameValues.zeros(frames) for _ in range(3)]
+        torso_map = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
+        return cls(model, total_steps, 0, *per_frame, moments, torso_map)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array by name; writing into them changes the state."""
+        result: dict[str, np.ndarray] = {"torso_origin": self.model.torso_origin, "torso_map": self.model.torso_map}
+        result["torso_map.first"], result["torso_map.second"] = self.map_moments
+        for name, condition in (("landmark", self.model.landmark_condition), ("pose", self.model.pose_condition)):
+            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        for layer, moments in zip(self.model.layers, self.moments, strict=True):
+            for part in ("base", "basis"):
+                first, second = getattr(moments, part)
+                result[f"{layer.name}.{part}"] = getattr(layer, part)
+                result[f"{layer.name}.{part}.first"], result[f"{layer.name}.{part}.second"] = first, second
+        for name, frames in (("poses", self.poses), ("torsos", self.torsos), ("affines", self.affines)):
+            for part in ("values", "first", "second", "visits"):
+                result[f"{name}.{part}"] = getattr(frames, part)
+        return result
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write everything atomically."""
+        metadata = {"step": str(self.step), "total_steps": str(self.total_steps), "fingerprint": fingerprint}
+        save_tensors(path, self.arrays(), metadata)
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        """Go on from a checkpoint of the same portrait and settings.
+
+        Raises:
+            InputError: the checkpoint belongs to something else.
+        """
+        metadata = TensorFile(path).metadata
+        if metadata.get("fingerprint") != fingerprint:
+            raise InputError(
+                f"the checkpoint {path} was made with other settings or from another portrait",
+                "repeat the command that made it, or train without --resume",
+            )
+        stored = load_tensors(path)
+        for name, array in self.arrays().items():
+            np.copyto(array, stored[name])
+        self.step, self.total_steps = int(metadata["step"]), int(metadata["total_steps"])
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates by row, at the first step."""
+
+    base: FloatArray
+    """[14]."""
+    basis: FloatArray
+    """[7]."""
+    decay: FloatArray
+    """[7]."""
+
+
+def apply_gradients(
+    state: TrainState, layer_number: int, gradients: ops.ProjectionGradients, condition: FloatArray, rates: Rates, fall: float
+) -> None:
+    """One Adam step of one layer, rates multiplied by `fall`."""
+    layer, moments = state.model.layers[layer_number], state.moments[layer_number]
+    step = state.step + 1
+    ops.adam(layer.base, gradients.base, *moments.base, step=step, lr=rates.base * fall)
+    ops.adam_basis(
+        layer.basis,
+        np.ascontiguousarray(gradients.dynamic),
+        condition,
+        *moments.basis,
+        step=step,
+        lr=rates.basis * fall,
+        decay=rates.decay,
+    )

@@ -1,0 +1,246 @@
+"""Export of the default speech encoder: Whisper's first transformer layers as one ONNX graph.
+
+Symbols: M spectrogram rows at 100 Hz, R = M / 2 rows at 50 Hz, B mel bins, D width, H heads, P positions.
+The graph maps `mel` [M, B] to `hidden` [R, D], the sum of the residual stream after the last kept layer.
+Matrices are stored in 8 bits with one scale for 64 inputs of an output, the convolutions in 16, and
+everything is computed in 32: the runtime expands the constants once, when it loads the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geneface.analysis.mel import log_mel, speech_gain
+from geneface.analysis.whisper import encode_layers
+from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
+from geneface.errors import InputError, MissingExtraError
+from geneface.io.audio import read_audio
+from geneface.io.store import atomic_path, save_tensors, sha256, write_json
+from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 17
+GROUP = 64
+"""Inputs that share a scale."""
+MAX_RELATIVE_ERROR = 0.02
+"""Root-mean-square difference to the full model's layer, over the layer's own deviation, that is accepted."""
+STATISTICS_STEP_ROWS = 37
+"""Windows of the statistics start so far apart: no multiple of a rhythm in the recordings or of the window."""
+
+
+def export_speech_encoder(
+    weights: Path | Sequence[Path],
+    out: Path,
+    speech: Iterable[Path],
+    layers: int = 2,
+    progress: ProgressFn = no_progress,
+) -> dict[str, Any]:
+    """Write `out` (.onnx), its statistics (.safetensors) and its card (.json); return the card.
+
+    Args:
+        weights: Whisper as CTranslate2 `model.bin`, its parts in order, or a transformers folder.
+        speech: recordings of speech, of many voices: the exported graph is checked against the full
+            model's layer on them, and the features are normalised by their statistics.
+        layers: transformer layers to keep.
+
+    Raises:
+        InputError: the graph differs from the full model's layer by more than `MAX_RELATIVE_ERROR`.
+    """
+    full = read_whisper(weights)
+    if not 1 <= layers <= len(full.layers):
+        raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
+    model = build_graph(full, layers)
+    windows = list(_speech_windows(speech, full.bins, progress))
+    if not windows:
+        raise InputError("the recordings hold less than one window of speech", f"give at least {WINDOW_ROWS / 50:.0f} s")
+    hidden, errors = _compare(model, full, layers, windows, progress)
+    if errors["relative_rms"] > MAX_RELATIVE_ERROR:
+        raise InputError(
+            f"the exported layers differ from the full model by {errors['relative_rms']:.3f} of their deviation",
+            "these weights do not survive 8 bits: export fewer layers or other weights",
+        )
+    # The residual stream carries a pattern of the row's place in the window, of the size of speech itself.
+    # Its mean over speech is taken away, so that a sound gives the same features wherever it is cut.
+    mean = hidden.mean(axis=0)
+    deviation = (hidden - mean)[:, CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS].std(axis=(0, 1))
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
+    card: dict[str, Any] = {
+        "name": f"whisper-{layers}",
+        "graph": out.name,
+        "sha256": sha256(out),
+        "layers": layers,
+        "width": full.width,
+        "bins": full.bins,
+        "rate_hz": FEATURE_RATE_HZ,
+        "window_rows": WINDOW_ROWS,
+        "source_sha256": [sha256(part) for part in _parts(weights)],
+        "check": {**errors, "windows": len(windows)},
+        "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
+    }
+    write_json(out.with_suffix(".json"), card)
+    return card
+
+
+def build_graph(weights: WhisperWeights, layers: int, positions: int = WINDOW_ROWS) -> ModelProto:
+    """The first `layers` layers as an ONNX model for up to `positions` rows."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    graph = _Graph()
+    rows = graph.add("Transpose", "mel", perm=[1, 0])
+    rows = graph.add("Unsqueeze", rows, graph.constant(np.array([0])))
+    for (kernel, bias), stride in ((weights.conv1, 1), (weights.conv2, 2)):
+        rows = graph.add("Conv", rows, graph.half(kernel), graph.half(bias), strides=[stride], pads=[1, 1])
+        rows = graph.gelu(rows)
+    rows = graph.add("Squeeze", rows, graph.constant(np.array([0])))
+    rows = graph.add("Transpose", rows, perm=[1, 0])
+    zero = graph.constant(np.array([0]))
+    count = graph.add("Slice", graph.add("Shape", rows), zero, graph.constant(np.array([1])))
+    place = graph.add("Slice", graph.half(weights.positions[:positions]), zero, count)
+    rows = graph.add("Add", rows, place)
+    for layer in weights.layers[:layers]:
+        rows = _add_layer(graph, rows, layer, weights.heads)
+    graph.add("Identity", rows, output="hidden")
+    return graph.model(weights.bins, weights.width)
+
+
+def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int) -> str:
+    normed = graph.norm(rows, layer.attention_norm)
+    # [R, D] -> [H, R, D / H]; keys as [H, D / H, R]
+    shape = graph.constant(np.array([0, heads, -1]))
+    query, key, value = (
+        graph.add("Transpose", graph.add("Reshape", graph.linear(normed, pair), shape), perm=perm)
+        for pair, perm in ((layer.query, [1, 0, 2]), (layer.key, [1, 2, 0]), (layer.value, [1, 0, 2]))
+    )
+    head_width = layer.query[0].shape[0] // heads
+    scores = graph.add("Mul", graph.add("MatMul", query, key), graph.constant(np.float32(head_width**-0.5)))
+    mixed = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
+    mixed = graph.add("Reshape", graph.add("Transpose", mixed, perm=[1, 0, 2]), graph.constant(np.array([0, -1])))
+    rows = graph.add("Add", rows, graph.linear(mixed, layer.out))
+    raised = graph.gelu(graph.linear(graph.norm(rows, layer.feed_norm), layer.up))
+    return graph.add("Add", rows, graph.linear(raised, layer.down))
+
+
+class _Graph:
+    """Nodes and constants of an ONNX graph under construction; values are referred to by name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
+        name = output or f"v{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, value: np.ndarray | np.generic) -> str:
+        from onnx import numpy_helper
+
+        name = f"c{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def half(self, value: FloatArray) -> str:
+        from onnx import TensorProto
+
+        return self.add("Cast", self.constant(value.astype(np.float16)), to=TensorProto.FLOAT)
+
+    def linear(self, rows: str, pair: tuple[FloatArray, FloatArray]) -> str:
+        from onnx import TensorProto
+
+        weight, bias = pair
+        codes, scales = quantise(weight)
+        expanded = self.add("Cast", self.constant(codes), to=TensorProto.FLOAT)
+        expanded = self.add("Mul", expanded, self.half(scales))
+        expanded = self.add("Reshape", expanded, self.constant(np.array(weight.shape)))
+        product = self.add("MatMul", rows, self.add("Transpose", expanded, perm=[1, 0]))
+        return self.add("Add", product, self.half(bias))
+
+    def norm(self, rows: str, pair: tuple[FloatArray, FloatArray]) -> str:
+        return self.add("LayerNormalization", rows, self.half(pair[0]), self.half(pair[1]), axis=-1, epsilon=1e-5)
+
+    def gelu(self, rows: str) -> str:
+        """x (1 + erf(x / sqrt 2)) / 2: the form that runtimes recognise and fuse."""
+        scaled = self.add("Div", rows, self.constant(np.float32(np.sqrt(2.0))))
+        raised = self.add("Add", self.add("Erf", scaled), self.constant(np.float32(1.0)))
+        return self.add("Mul", self.add("Mul", rows, raised), self.constant(np.float32(0.5)))
+
+    def model(self, bins: int, width: int) -> ModelProto:
+        import onnx
+        from onnx import TensorProto, helper
+
+        graph = helper.make_graph(
+            self._nodes,
+            "whisper_layers",
+            [helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["mel_rows", bins])],
+            [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["rows", width])],
+            self._constants,
+        )
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=8, producer_name="geneface")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def quantise(weight: FloatArray) -> tuple[np.ndarray, FloatArray]:
+    """[outputs, inputs] -> codes int8 [outputs, groups, GROUP], scales [outputs, groups, 1] exact in 16 bits."""
+    size = GROUP if weight.shape[1] % GROUP == 0 else weight.shape[1]
+    grouped = weight.reshape(len(weight), -1, size)
+    scales = (np.abs(grouped).max(axis=-1, keepdims=True) / 127.0).astype(np.float16).astype(np.float32)
+    codes = np.rint(grouped / np.maximum(scales, np.finfo(np.float16).tiny))
+    return np.clip(codes, -127, 127).astype(np.int8), scales
+
+
+def _speech_windows(speech: Iterable[Path], bins: int, progress: ProgressFn) -> Iterable[FloatArray]:
+    """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
+    paths = list(speech)
+    for done, path in enumerate(paths):
+        samples = read_audio(path).samples
+        samples = samples * np.float32(speech_gain(samples))
+        rows = len(samples) * FEATURE_RATE_HZ // 16_000
+        for first in range(-CONTEXT_ROWS, max(rows - WINDOW_ROWS + CONTEXT_ROWS, 1 - CONTEXT_ROWS), STATISTICS_STEP_ROWS):
+            yield log_mel(samples, 2 * first, 2 * WINDOW_ROWS, bins)
+        progress("read speech", done + 1, len(paths))
+
+
+def _compare(
+    model: ModelProto, full: WhisperWeights, layers: int, windows: Sequence[FloatArray], progress: ProgressFn
+) -> tuple[FloatArray, dict[str, float]]:
+    """Run graph and full model side by side.
+
+    Returns:
+        the graph's rows [windows, R, D]; errors relative to the deviation of the full model's rows.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    hidden = np.empty((len(windows), WINDOW_ROWS, full.width), np.float32)
+    largest, squares, deviation_squares = 0.0, 0.0, 0.0
+    for index, window in enumerate(windows):
+        hidden[index] = np.asarray(session.run(None, {"mel": window})[0])
+        reference = encode_layers(full, window)[layers]
+        difference = hidden[index].astype(np.float64) - reference
+        largest = max(largest, float(np.abs(difference).max() / reference.std()))
+        squares += float(np.square(difference).sum())
+        deviation_squares += float(np.square(reference - reference.mean(axis=0)).sum())
+        progress("check against the full model", index + 1, len(windows))
+    return hidden, {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
+
+
+def _parts(weights: Path | Sequence[Path]) -> list[Path]:
+    parts = [weights] if isinstance(weights, Path) else list(weights)
+    if parts[0].is_dir():
+        return sorted(parts[0].glob("*.safetensors")) or [parts[0] / "model.bin"]
+    return parts
