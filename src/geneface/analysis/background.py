@@ -7,6 +7,7 @@ pixels that never do are filled smoothly from around.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from geneface.types import ByteArray, FloatArray
 
 _ROWS = 32
 """Rows of the plate computed at a time: bounds memory, does not change the result."""
+
+_EVEN_LEVELS, _ROUGH_LEVELS = 6.0, 14.0
+"""Local deviation of the plate's colour at which a filled place is as good as seen, and no good."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,29 @@ class Plate:
     noise: FloatArray
     """[S, S] typical deviation of the background from the plate, levels; at least 1."""
 
+    @cached_property
+    def trust(self) -> FloatArray:
+        """[S, S] in [0, 1]: 1 where the background was seen, or is so even that filling it is safe."""
+        cv2 = opencv()
+        span = max(3, round(0.06 * len(self.known))) | 1
+        share = cv2.blur(self.known, (span, span))
+        weight = 1 / np.maximum(share, 1e-6)[..., None]
+        mean = cv2.blur(self.image * self.known[..., None], (span, span)) * weight
+        square = cv2.blur(self.image**2 * self.known[..., None], (span, span)) * weight
+        # Filled places look even by themselves: they are as rough as what is seen around them.
+        roughness = np.sqrt(np.maximum(square - mean**2, 0)).max(-1, keepdims=True)
+        roughness = fill_smoothly(roughness.astype(np.float32), (share > 0.2).astype(np.float32))[..., 0]
+        even = np.clip((_ROUGH_LEVELS - roughness) / (_ROUGH_LEVELS - _EVEN_LEVELS), 0, 1)
+        return np.maximum(cv2.blur(self.known, (3, 3)), even).astype(np.float32)
+
 
 def clean_plate(images: ByteArray, mattes: ByteArray) -> Plate:
     """Plate of pictures [N, S, S, 3] whose persons have the mattes [N, S, S] (255: person)."""
     cv2 = opencv()
     count, height, width = mattes.shape
-    margin = max(2, round(0.015 * width))
+    margin = max(2, round(0.03 * width))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    # Keep away from the soft edge: a little hair in the median would stay as a halo.
+    # Keep away from the edge: strands of hair that the matte misses would stay in the median as smudges.
     seen = np.stack([cv2.dilate(matte, kernel) < 26 for matte in mattes])
     needed = max(2, round(0.02 * count))
     image = np.zeros((height, width, 3), np.float32)

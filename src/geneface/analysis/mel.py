@@ -98,6 +98,11 @@ def speech_gain(samples: FloatArray) -> float:
     return float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
 
 
+def levelled(samples: FloatArray) -> FloatArray:
+    """[T] samples at the reference level."""
+    return samples * np.float32(speech_gain(samples))
+
+
 def _block_power(samples: FloatArray) -> NDArray[np.float64]:
     """Mean square of every whole 20 ms block (of all samples, if they are fewer)."""
     count = len(samples) // _LEVEL_BLOCK

@@ -68,20 +68,9 @@ def refine_matte(image: ByteArray, matte: FloatArray, plate: Plate) -> FloatArra
     slack = np.clip(2.5 * plate.noise / np.maximum(contrast, 1), 0.03, 0.3)
     alpha = np.clip((alpha - slack) / (1 - 2 * slack), 0, 1)
     low, high = _CONFIDENT_LEVELS
-    trust = np.clip((contrast - low - 4 * plate.noise) / (high - low), 0, 1) * _plate_trust(plate)
+    trust = np.clip((contrast - low - 4 * plate.noise) / (high - low), 0, 1) * plate.trust
     refined = trust * alpha + (1 - trust) * matte
     return np.where(inside > 0, 1, np.where(outside > 0, 0, refined)).astype(np.float32)
-
-
-def _plate_trust(plate: Plate) -> FloatArray:
-    """[S, S]: 1 where the plate was seen or is so even that filling it is safe."""
-    cv2 = opencv()
-    size = plate.known.shape[0]
-    span = max(3, round(0.06 * size)) | 1
-    mean = cv2.blur(plate.image, (span, span))
-    roughness = np.sqrt(np.maximum(cv2.blur(plate.image**2, (span, span)) - mean**2, 0)).max(-1)
-    even = np.clip((14 - roughness) / 8, 0, 1)
-    return np.maximum(cv2.blur(plate.known, (3, 3)), even).astype(np.float32)
 
 
 def split_head(person: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
@@ -95,20 +84,23 @@ def split_head(person: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[Float
     face = _polygon(points[list(MESH_OVAL)], person.shape[0])
     person = np.maximum(person, face * above)
     head = _connected(person * above, points)
-    return head, np.clip(person - head, 0, 1)
+    # What is left above the jaw's level are ear lobes cut off by the line, or a raised hand: the former are dropped
+    # with their matte of a few pixels, the latter stay with the torso if they hang together with it.
+    torso = _largest(np.clip(person - head, 0, 1))
+    return head, torso
 
 
 def _above_jaw(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Outline of all that is above the jaw: the jaw line, continued level to both sides from below the ears."""
+    """Outline of all that is above the jaw: the jaw line, continued level to both sides from its corners."""
     jaw = points[list(MESH_JAW)]
-    left, right = 0.5 * (jaw[0] + jaw[1]), 0.5 * (jaw[-1] + jaw[-2])
+    left, right = 0.5 * (jaw[1] + jaw[2]), 0.5 * (jaw[-2] + jaw[-3])
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     up = np.array([along[1], -along[0]])
     far = 4.0 * size
     return np.concatenate(
         [
             [left - far * along + far * up, left - far * along, left],
-            jaw[2:-2],
+            jaw[3:-3],
             [right, right + far * along, right + far * along + far * up],
         ]
     )
@@ -130,11 +122,19 @@ def _connected(head: FloatArray, points: NDArray[np.float64]) -> FloatArray:
     count, labels, areas, _ = cv2.connectedComponentsWithStats((head > 0.3).astype(np.uint8))
     if count <= 2:
         return head
-    oval = np.clip(points[list(MESH_OVAL)].mean(0), 0, head.shape[0] - 1).astype(int)
-    label = labels[oval[1], oval[0]] or 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
-    kernel = np.ones((5, 5), np.uint8)
-    near = cv2.dilate((labels == label).astype(np.uint8), kernel)
-    return head * near
+    center = np.clip(points[list(MESH_OVAL)].mean(0), 0, head.shape[0] - 1).astype(int)
+    label = labels[center[1], center[0]] or 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
+    return head * cv2.dilate((labels == label).astype(np.uint8), np.ones((5, 5), np.uint8))
+
+
+def _largest(torso: FloatArray) -> FloatArray:
+    """The largest connected part of a matte, with its soft edge."""
+    cv2 = opencv()
+    count, labels, areas, _ = cv2.connectedComponentsWithStats((torso > 0.3).astype(np.uint8))
+    if count <= 2:
+        return torso
+    largest = labels == 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
+    return torso * cv2.dilate(largest.astype(np.uint8), np.ones((5, 5), np.uint8))
 
 
 def steady_mattes(mattes: list[FloatArray], meshes_px: NDArray[np.floating]) -> FloatArray:

@@ -15,13 +15,21 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from geneface.analysis.mel import log_mel, speech_gain
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, ROWS_PER_FRAME, WINDOW_ROWS, encode_in_windows, frames_of
+from geneface.analysis.mel import HOP, cut, levelled, log_mel, speech_gain
+from geneface.analysis.windows import (
+    CONTEXT_ROWS,
+    CORE_ROWS,
+    LOOK_AHEAD_SECONDS,
+    WINDOW_ROWS,
+    encode_in_windows,
+    feature_rows,
+)
 from geneface.errors import InputError
 from geneface.io.store import asset_path, load_tensors, read_json
 from geneface.types import FloatArray, SpeechFeatures
@@ -30,6 +38,7 @@ DEFAULT_ENCODER = "whisper-2"
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
+_MARGIN_ROWS = 2  # a spectrogram row hears 25 ms, which reach beyond its own 10 ms
 
 
 class SpeechEncoder(Protocol):
@@ -86,6 +95,14 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}")
 
 
+def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[SpeechFeatures]:
+    """The rows of `encoder.encode(samples)` in consecutive pieces; the shipped encoder makes them one at a time."""
+    if isinstance(encoder, ShippedEncoder):
+        yield from encoder.blocks(samples)
+    else:
+        yield encoder.encode(samples)
+
+
 class ShippedEncoder:
     """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
 
@@ -115,14 +132,25 @@ class ShippedEncoder:
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
-        samples, rows = _levelled(samples, frames)
+        gain, rows = speech_gain(samples), feature_rows(samples, frames)
+        return SpeechFeatures(encode_in_windows(lambda first: self._window(samples, gain, first), rows), self.name)
 
-        def window(first_row: int) -> FloatArray:
-            mel = log_mel(samples, _MEL_ROWS * first_row, _MEL_ROWS * WINDOW_ROWS, self._bins)
-            hidden = np.asarray(self._session.run(["hidden"], {"mel": mel})[0], np.float32)
-            return (hidden - self._mean) * self._scale
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
+        gain, rows = speech_gain(samples), feature_rows(samples)
+        for start in range(0, rows, CORE_ROWS):
+            window = self._window(samples, gain, start - CONTEXT_ROWS)
+            core = window[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
+            yield SpeechFeatures(core, self.name)
 
-        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+    def _window(self, samples: FloatArray, gain: float, first_row: int) -> FloatArray:
+        """Features [WINDOW_ROWS, D] of the rows from `first_row`."""
+        first, rows = _MEL_ROWS * first_row, _MEL_ROWS * WINDOW_ROWS
+        # Only this piece is brought to the reference level: a second copy of an hour of sound would not stay small.
+        piece = cut(samples, (first - _MARGIN_ROWS) * HOP, (rows + 2 * _MARGIN_ROWS) * HOP) * np.float32(gain)
+        mel = log_mel(piece, _MARGIN_ROWS, rows, self._bins)
+        hidden = np.asarray(self._session.run(["hidden"], {"mel": mel})[0], np.float32)
+        return (hidden - self._mean) * self._scale
 
 
 class MelEncoder:
@@ -137,22 +165,14 @@ class MelEncoder:
     look_ahead_seconds = float("inf")
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
-        samples, rows = _levelled(samples, frames)
+        sound, rows = levelled(samples), feature_rows(samples, frames)
         # The mean of the two 10 ms rows of a feature row, as soon as they exist: memory stays small.
         values = np.empty((rows, self.width), np.float32)
         for start in range(0, rows, WINDOW_ROWS):
             count = min(WINDOW_ROWS, rows - start)
-            fine = log_mel(samples, _MEL_ROWS * start, _MEL_ROWS * count, self.width)
+            fine = log_mel(sound, _MEL_ROWS * start, _MEL_ROWS * count, self.width)
             values[start : start + count] = fine.reshape(count, _MEL_ROWS, self.width).mean(axis=1)
         if rows:
             values -= values.mean(axis=0)
             values /= max(float(values.std()), 1e-3)
         return SpeechFeatures(values, self.name)
-
-
-def _levelled(samples: FloatArray, frames: int | None) -> tuple[FloatArray, int]:
-    """Sound at the reference level, and the rows asked for."""
-    if samples.ndim != 1:
-        raise ValueError(f"samples have shape {samples.shape}, not [T]")
-    count = frames_of(samples) if frames is None else frames
-    return samples * np.float32(speech_gain(samples)), count * ROWS_PER_FRAME

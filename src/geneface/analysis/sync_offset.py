@@ -1,8 +1,8 @@
 """By how much sound and picture of a recording are apart, found from the picture's lips and the sound's features.
 
 If the sound is late by d frames, the lips of frame i match the sound at frame i + d. For each lag a ridge
-regression predicts the lip opening from the features around it; the lag at which held-out openings are predicted
-best is the offset. Symbols: F frames at 25 Hz, 2F feature rows at 50 Hz, D feature width.
+regression predicts the lip opening from the features there; the offset is the middle of the peak that held-out
+correlation has over the lags. Symbols: F frames at 25 Hz, 2F feature rows at 50 Hz, D feature width.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 MAX_LAG_FRAMES = 15
 MIN_CORRELATION = 0.3
 """Below this even the best lag says nothing."""
-MIN_MARGIN = 0.02
+_CHANCE = 7.0
+"""Divided by the root of the number of frames: what the best of all lags reaches by chance. Openings of neighbouring
+frames are alike, so four frames count as one."""
+MIN_MARGIN = 0.05
 """By how much the best lag must beat all that are more than `_NEIGHBOURS` frames away."""
 _NEIGHBOURS = 3
-_COMPONENTS = 64
+_COMPONENTS = 32
 _FOLD_FRAMES = 50
 _FOLDS = 5
-_CONTEXT_ROWS = (-4, -2, 0, 2, 4)
-"""Feature rows (20 ms) seen around a frame."""
+_FRAME_ROWS = (0, 1)
+"""Feature rows of one frame. A wider view would let the regression make up for a wrong lag and blur the peak."""
+_PEAK_FRAMES, _PEAK_SHARE = 5, 0.6
+"""The peak is what rises above this share of its height, at most so many frames to each side."""
 _MIN_FRAMES = 60
 
 Array = NDArray[np.float64]
@@ -37,7 +42,7 @@ class SoundOffset:
     frames: int
     """By how many frames the sound is late (negative: early). 0 where not confident."""
     best_lag: int
-    """The lag that fits best, whether confident or not."""
+    """The middle of the peak, whether confident or not."""
     correlation: float
     """Of predicted and measured lip opening at the best lag, held-out."""
     margin: float
@@ -74,9 +79,16 @@ def estimate_offset(
     margin = float(scores[best] - scores[far].max())
     # A peak at the end of the range may be the slope of one beyond it.
     inside = 0 < best < len(lags) - 1
-    confident = bool(scores[best] >= MIN_CORRELATION and margin >= MIN_MARGIN and inside)
-    lag = int(lags[best])
+    needed = max(MIN_CORRELATION, _CHANCE / np.sqrt(usable))
+    confident = bool(scores[best] >= needed and margin >= MIN_MARGIN and inside)
+    lag = _peak_center(lags, scores, best)
     return SoundOffset(lag if confident else 0, lag, float(scores[best]), margin, confident)
+
+
+def _peak_center(lags: NDArray[np.integer], scores: Array, best: int) -> int:
+    """Centre of gravity of the peak around `best`: steadier than its highest point."""
+    weight = np.clip(scores - _PEAK_SHARE * scores[best], 0, None) * (np.abs(lags - lags[best]) <= _PEAK_FRAMES)
+    return round(float((weight * lags).sum() / weight.sum())) if weight.sum() > 0 else int(lags[best])
 
 
 def _normalise(opening: Array) -> Array:
@@ -104,7 +116,7 @@ def _score(rows: Sequence[Array], lips: Sequence[Array], lag: int, max_lag: int)
         frames = np.arange(max_lag, len(opening) - max_lag)
         if len(frames) == 0:
             continue
-        around = 2 * (frames + lag)[:, None] + np.array(_CONTEXT_ROWS)
+        around = 2 * (frames + lag)[:, None] + np.array(_FRAME_ROWS)
         inputs.append(part[np.clip(around, 0, len(part) - 1)].reshape(len(frames), -1))
         targets.append(opening[frames])
         folds.append(block + np.arange(len(frames)) // _FOLD_FRAMES)

@@ -81,6 +81,7 @@ class FaceTracker:
                 min_tracking_confidence=0.5,
             )
             self._mesh.process(_BLANK)
+        self._seen = False
 
     def __enter__(self) -> FaceTracker:
         return self
@@ -91,9 +92,12 @@ class FaceTracker:
     def track(self, image: ByteArray) -> FloatArray | None:
         """The face's mesh [478, 3] in pixels of the RGB image [H, W, 3], or None."""
         side = max(image.shape[:2])
-        result = self._mesh.process(_square(image, side))
+        # MediaPipe logs once more when it sees its first face.
+        with nullcontext() if self._seen else quiet():
+            result = self._mesh.process(_square(image, side))
         if not result.multi_face_landmarks:
             return None
+        self._seen = True
         return side * np.array([(p.x, p.y, p.z) for p in result.multi_face_landmarks[0].landmark], np.float32)
 
 

@@ -11,6 +11,7 @@ Phonemes come from the program espeak-ng, respelled as misaki, Kokoro's own fron
 Kokoro, its voices and this table: Apache-2.0. Symbols: T samples at 24 kHz.
 """
 
+# ruff: noqa: RUF001  (phonetic letters are meant)
 from __future__ import annotations
 
 import re
@@ -39,6 +40,7 @@ _MARGIN_SECONDS = 0.06  # kept around the sound of a sentence
 _QUIET = 10 ** (-50 / 20)  # relative to the sentence's peak
 
 _PUNCTUATION = re.compile(r'((?<!\d)[.,]|[.,](?!\d)|[;:!?¡¿—…"“”()]+)')
+_OPENING = "¡¿“("
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”)]*\s+")
 
 # Tied sounds that Kokoro writes as one letter; longest first, applied in order.
@@ -98,9 +100,8 @@ def phonemes(text: str, language: str) -> str:
     result = ""
     for index, piece in enumerate(_PUNCTUATION.split(text)):
         if index % 2:
-            result = result.rstrip() + piece.strip() + " "
+            result = result + piece if piece[-1] in _OPENING else result.rstrip() + piece + " "
         elif piece.strip():
-            # Stress marks open a syllable; a quotation mark or bracket in front needs no space.
             result += _espeak(piece, language) + " "
     changes = _LETTERS
     if language.startswith("en"):
@@ -186,7 +187,7 @@ def _split_tokens(tokens: list[int], breaks: set[int | None]) -> list[list[int]]
         cut = next((at for at in range(_MAX_TOKENS, 0, -1) if tokens[at - 1] in breaks), _MAX_TOKENS)
         passages.append(tokens[:cut])
         tokens = tokens[cut:]
-    return passages + [tokens] if tokens else passages
+    return [*passages, tokens] if tokens else passages
 
 
 def _trim(samples: FloatArray) -> FloatArray:

@@ -6,16 +6,54 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geneface.analysis.whisper_weights import Layer, WhisperWeights
+from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import MissingExtraError
-from geneface.types import FloatArray
+from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class WhisperEncoder:
+    """All layers of a Whisper encoder and its final norm, in the windows of `analysis.windows`."""
+
+    look_ahead_seconds = LOOK_AHEAD_SECONDS
+
+    def __init__(self, path: Path) -> None:
+        """Load a CTranslate2 `model.bin` or a transformers folder (`read_whisper`)."""
+        _require_torch()
+        self._weights = read_whisper(path)
+        self.name = f"whisper:{path.parent.name if path.name == 'model.bin' else path.name}"
+        self.width = self._weights.width
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        sound, rows = levelled(samples), feature_rows(samples, frames)
+
+        def window(first_row: int) -> FloatArray:
+            mel = log_mel(sound, 2 * first_row, 2 * WINDOW_ROWS, self._weights.bins)
+            return _final_norm(encode_layers(self._weights, mel)[-1], self._weights.final_norm)
+
+        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+
+
+def _final_norm(rows: FloatArray, norm: tuple[FloatArray, FloatArray]) -> FloatArray:
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + 1e-5)
+    return centred / deviation * norm[0] + norm[1]
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("torch", "train") from error
 
 
 def encode_layers(weights: WhisperWeights, mel: FloatArray, layers: int | None = None) -> list[FloatArray]:
@@ -27,11 +65,9 @@ def encode_layers(weights: WhisperWeights, mel: FloatArray, layers: int | None =
     Returns:
         layers + 1 arrays [R, D]; the final layer norm is not applied.
     """
-    try:
-        import torch
-        from torch.nn import functional
-    except ImportError as error:
-        raise MissingExtraError("torch", "train") from error
+    _require_torch()
+    import torch
+    from torch.nn import functional
 
     def tensors(pair: tuple[FloatArray, FloatArray]) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
@@ -54,10 +90,10 @@ def _apply_layer(layer: Layer, rows: Tensor, heads: int) -> Tensor:
     from torch.nn import functional
 
     def norm(values: Tensor, pair: tuple[FloatArray, FloatArray]) -> Tensor:
-        return functional.layer_norm(values, values.shape[-1:], *(torch.from_numpy(part) for part in pair))
+        return functional.layer_norm(values, [values.shape[-1]], torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
 
     def linear(values: Tensor, pair: tuple[FloatArray, FloatArray]) -> Tensor:
-        return functional.linear(values, *(torch.from_numpy(part) for part in pair))
+        return functional.linear(values, torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
 
     def split(values: Tensor) -> Tensor:
         return values.unflatten(-1, (heads, -1)).transpose(0, 1)[None]

@@ -63,7 +63,9 @@ def read_whisper(paths: Path | Sequence[Path]) -> WhisperWeights:
     parts = [paths] if isinstance(paths, Path) else list(paths)
     for part in parts:
         if not part.exists():
-            raise InputError(f"{part} does not exist", "give a folder with model.safetensors, or a CTranslate2 model.bin")
+            raise InputError(
+                f"{part} does not exist", "give a folder with model.safetensors, or a CTranslate2 model.bin"
+            )
     if parts[0].is_dir():
         binary = parts[0] / "model.bin"
         if not binary.exists():
@@ -125,15 +127,17 @@ def _from_ctranslate2(variables: dict[str, np.ndarray]) -> WhisperWeights:
     while f"encoder/layer_{len(layers)}/ffn/layer_norm/gamma" in variables:
         prefix = f"layer_{len(layers)}"
         weight, bias = pair(f"{prefix}/self_attention/linear_0")  # query, key and value in one matrix
-        joined = list(zip(np.split(weight, 3), np.split(bias, 3), strict=True))
+        query, key, value = zip(np.split(weight, 3), np.split(bias, 3), strict=True)
         layers.append(
             Layer(
-                norm(f"{prefix}/self_attention/layer_norm"),
-                *joined,
-                pair(f"{prefix}/self_attention/linear_1"),
-                norm(f"{prefix}/ffn/layer_norm"),
-                pair(f"{prefix}/ffn/linear_0"),
-                pair(f"{prefix}/ffn/linear_1"),
+                attention_norm=norm(f"{prefix}/self_attention/layer_norm"),
+                query=query,
+                key=key,
+                value=value,
+                out=pair(f"{prefix}/self_attention/linear_1"),
+                feed_norm=norm(f"{prefix}/ffn/layer_norm"),
+                up=pair(f"{prefix}/ffn/linear_0"),
+                down=pair(f"{prefix}/ffn/linear_1"),
             )
         )
     positions = variables["encoder/position_encodings/encodings"].astype(np.float32)
@@ -168,15 +172,20 @@ def _from_transformers(folder: Path) -> WhisperWeights:
             attention = f"{prefix}.self_attn"
             layers.append(
                 Layer(
-                    pair(f"{prefix}.self_attn_layer_norm"),
-                    *(pair(f"{attention}.{part}_proj") for part in ("q", "k", "v", "out")),
-                    pair(f"{prefix}.final_layer_norm"),
-                    pair(f"{prefix}.fc1"),
-                    pair(f"{prefix}.fc2"),
+                    attention_norm=pair(f"{prefix}.self_attn_layer_norm"),
+                    query=pair(f"{attention}.q_proj"),
+                    key=pair(f"{attention}.k_proj"),
+                    value=pair(f"{attention}.v_proj"),
+                    out=pair(f"{attention}.out_proj"),
+                    feed_norm=pair(f"{prefix}.final_layer_norm"),
+                    up=pair(f"{prefix}.fc1"),
+                    down=pair(f"{prefix}.fc2"),
                 )
             )
         heads = int(json.loads((folder / "config.json").read_text())["encoder_attention_heads"])
         positions = found["embed_positions.weight"]
         return WhisperWeights(heads, pair("conv1"), pair("conv2"), positions, tuple(layers), pair("layer_norm"))
     except KeyError as error:
-        raise InputError(f"{folder} holds no Whisper encoder (no {error})", "give the folder of a Whisper model") from error
+        raise InputError(
+            f"{folder} holds no Whisper encoder (no {error})", "give the folder of a Whisper model"
+        ) from error

@@ -22,9 +22,11 @@ LOOK_AHEAD_SECONDS = (CORE_ROWS + CONTEXT_ROWS) / FEATURE_RATE_HZ
 """Sound after a row that may change it, at most: the first row of a core hears the window's end."""
 
 
-def frames_of(samples: FloatArray) -> int:
-    """Video frames that sound of [T] samples lasts, the last one begun included."""
-    return -(-len(samples) // (SAMPLES_PER_ROW * ROWS_PER_FRAME))
+def feature_rows(samples: FloatArray, frames: int | None = None) -> int:
+    """Rows of [T] samples: two for each of `frames`, by default as many as the sound lasts, rounded up."""
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, not [T]")
+    return ROWS_PER_FRAME * (-(-len(samples) // (SAMPLES_PER_ROW * ROWS_PER_FRAME)) if frames is None else frames)
 
 
 def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatArray:

@@ -8,20 +8,20 @@ everything is computed in 32: the runtime expands the constants once, when it lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geneface.analysis.mel import log_mel, speech_gain
+from geneface.analysis.mel import levelled, log_mel
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
-from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,13 +53,14 @@ def export_speech_encoder(
     Raises:
         InputError: the graph differs from the full model's layer by more than `MAX_RELATIVE_ERROR`.
     """
+    recordings = list(speech)
     full = read_whisper(weights)
     if not 1 <= layers <= len(full.layers):
         raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
     model = build_graph(full, layers)
-    windows = list(_speech_windows(speech, full.bins, progress))
+    windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
-        raise InputError("the recordings hold less than one window of speech", f"give at least {WINDOW_ROWS / 50:.0f} s")
+        raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
     hidden, errors = _compare(model, full, layers, windows, progress)
     if errors["relative_rms"] > MAX_RELATIVE_ERROR:
         raise InputError(
@@ -83,7 +84,7 @@ def export_speech_encoder(
         "rate_hz": FEATURE_RATE_HZ,
         "window_rows": WINDOW_ROWS,
         "source_sha256": [sha256(part) for part in _parts(weights)],
-        "check": {**errors, "windows": len(windows)},
+        "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
     }
     write_json(out.with_suffix(".json"), card)
@@ -203,16 +204,14 @@ def quantise(weight: FloatArray) -> tuple[np.ndarray, FloatArray]:
     return np.clip(codes, -127, 127).astype(np.int8), scales
 
 
-def _speech_windows(speech: Iterable[Path], bins: int, progress: ProgressFn) -> Iterable[FloatArray]:
+def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> Iterator[FloatArray]:
     """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
-    paths = list(speech)
-    for done, path in enumerate(paths):
-        samples = read_audio(path).samples
-        samples = samples * np.float32(speech_gain(samples))
-        rows = len(samples) * FEATURE_RATE_HZ // 16_000
-        for first in range(-CONTEXT_ROWS, max(rows - WINDOW_ROWS + CONTEXT_ROWS, 1 - CONTEXT_ROWS), STATISTICS_STEP_ROWS):
-            yield log_mel(samples, 2 * first, 2 * WINDOW_ROWS, bins)
-        progress("read speech", done + 1, len(paths))
+    for done, path in enumerate(recordings):
+        sound = levelled(read_audio(path).samples)
+        rows = len(sound) * FEATURE_RATE_HZ // SPEECH_RATE_HZ
+        for first in range(-CONTEXT_ROWS, rows - CONTEXT_ROWS - CORE_ROWS + 1, STATISTICS_STEP_ROWS):
+            yield log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins)
+        progress("read speech", done + 1, len(recordings))
 
 
 def _compare(

@@ -1,0 +1,72 @@
+"""HuBERT features through transformers (`geneface[hubert]`), for models of the class of facebook/hubert-large-ls960-ft.
+
+Symbols: T samples at 16 kHz, R rows at 50 Hz, D width (1024 for large).
+HuBERT's convolutions have a stride of 320 samples, exactly 50 Hz, but see 400 samples and use no padding: T samples
+give floor((T - 400) / 320) + 1 rows (49.95 Hz over 10 s), and row i is centred on sample 320 i + 200. Here every
+window gets 40 more samples on both sides: row i is then centred on sample 320 i + 160, the middle of its 20 ms, and
+a window of R rows gives R rows, neither stretched nor repeated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geneface.analysis.mel import cut, levelled
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, SAMPLES_PER_ROW, WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.errors import InputError, MissingExtraError
+from geneface.types import FloatArray, SpeechFeatures
+
+DEFAULT_MODEL = "facebook/hubert-large-ls960-ft"
+
+_RECEPTIVE_SAMPLES = 400
+_MARGIN_SAMPLES = (_RECEPTIVE_SAMPLES - SAMPLES_PER_ROW) // 2
+
+
+class HubertEncoder:
+    """Last hidden layer of a HuBERT model, in the windows of `analysis.windows`."""
+
+    look_ahead_seconds = LOOK_AHEAD_SECONDS
+
+    def __init__(self, model: Path | str = DEFAULT_MODEL) -> None:
+        """Load a transformers folder with safetensors, or the model of this name on the Hugging Face hub."""
+        self._model = _load(str(model))
+        self.name = f"hubert:{Path(str(model)).name}"
+        self.width = int(self._model.config.hidden_size)
+        # wav2vec 2's front end: models with layer norm in the convolutions were trained on normalised sound.
+        self._normalise = self._model.config.feat_extract_norm == "layer"
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        import torch
+
+        sound = levelled(samples)
+        rows = feature_rows(samples, frames)
+
+        def window(first_row: int) -> FloatArray:
+            begin = first_row * SAMPLES_PER_ROW - _MARGIN_SAMPLES
+            piece = cut(sound, begin, WINDOW_ROWS * SAMPLES_PER_ROW + 2 * _MARGIN_SAMPLES)
+            if self._normalise:
+                piece = (piece - piece.mean()) / np.sqrt(piece.var() + 1e-7)
+            with torch.inference_mode():
+                hidden = self._model(torch.from_numpy(piece.astype(np.float32))[None]).last_hidden_state
+            return hidden[0].numpy()
+
+        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+
+
+def _load(model: str) -> Any:
+    try:
+        import torch  # noqa: F401
+        from transformers import HubertModel
+    except ImportError as error:
+        raise MissingExtraError("transformers", "hubert") from error
+    try:
+        # Never pickle: a repository that offers only pytorch_model.bin is refused.
+        return HubertModel.from_pretrained(model, use_safetensors=True).eval()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the HuBERT model {model} could not be loaded ({str(error).splitlines()[0]})",
+            "give a local folder with config.json and model.safetensors, or connect to the Hugging Face hub",
+        ) from error

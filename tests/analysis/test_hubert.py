@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geneface.analysis.mel import levelled
+from geneface.analysis.speech import load_encoder
+from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
+from geneface.errors import InputError, MissingExtraError
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+
+def save_tiny(folder: Path, norm: str) -> Path:
+    """A random model with HuBERT's strides and kernels: "layer" as in large-ls960-ft, "group" as in base."""
+    torch.manual_seed(0)
+    config = transformers.HubertConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=32, conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, feat_extract_norm=norm,
+        do_stable_layer_norm=norm == "layer", vocab_size=10,
+    )  # fmt: skip
+    transformers.HubertModel(config).eval().save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(16_000 * seconds))).astype(np.float32)
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> None:
+    folder = save_tiny(tmp_path / "tiny", norm)
+    encoder = load_encoder("hubert", folder)
+    samples = noise(7.3)
+    values = encoder.encode(samples).values
+    assert (encoder.name, encoder.width, values.shape) == ("hubert:tiny", 24, (366, 24))
+
+    # The first window by hand: one second of silence, the sound, 40 samples on either side for the convolutions.
+    window = np.zeros(WINDOW_ROWS * 320 + 80, np.float32)
+    sound = levelled(samples)[: (WINDOW_ROWS - CONTEXT_ROWS) * 320 + 40]
+    window[CONTEXT_ROWS * 320 + 40 :][: len(sound)] = sound
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=norm == "layer")
+    inputs = extractor(window, sampling_rate=16_000, return_tensors="pt").input_values
+    with torch.inference_mode():
+        expected = transformers.HubertModel.from_pretrained(folder).eval()(inputs).last_hidden_state[0].numpy()
+    assert len(expected) == WINDOW_ROWS
+    assert np.allclose(values[:200], expected[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-4)
+
+
+def test_rows_stand_at_the_middle_of_their_20_ms(tmp_path: Path) -> None:
+    """An impulse there moves that row's convolutional features most."""
+    encoder = load_encoder("hubert", save_tiny(tmp_path / "tiny", "group"))
+    extractor = encoder._model.feature_extractor  # type: ignore[attr-defined]
+    impulse = torch.zeros(1, 300 * 320 + 80)
+    impulse[0, 40 + 150 * 320 + 160] = 1.0  # middle of row 150
+    with torch.inference_mode():
+        response = (extractor(impulse) - extractor(torch.zeros_like(impulse)))[0].abs().sum(0).numpy()
+    assert response.argmax() == 150
+
+
+def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "tiny", "layer")
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="could not be loaded"):
+        load_encoder("hubert", folder)
+
+
+def test_without_transformers_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match=r"geneface\[hubert\]"):
+        load_encoder("hubert", tmp_path)

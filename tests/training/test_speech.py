@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
+from geneface.errors import InputError, MissingExtraError
+from geneface.training import speech
+from geneface.training.speech import build_graph, export_speech_encoder, quantise
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+transformers = pytest.importorskip("transformers")
+
+LAYERS = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = transformers.WhisperConfig(
+        vocab_size=40, d_model=64, encoder_layers=3, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=96, decoder_ffn_dim=48, pad_token_id=1, bos_token_id=1,
+        eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    model = transformers.WhisperModel(config)
+    for parameter in model.encoder.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    model.save_pretrained(path, safe_serialization=True)
+    return path
+
+
+@pytest.fixture
+def recording(make_wav) -> Path:
+    rng = np.random.default_rng(0)
+    loudness = np.repeat(rng.uniform(0.0, 0.3, 80), 1600)  # a syllable every 0.1 s
+    return make_wav("speech.wav", (loudness * rng.standard_normal(128_000)).astype(np.float32))
+
+
+def full_layer(folder: Path, mel: np.ndarray) -> np.ndarray:
+    """Hidden layer of the published implementation; its window is always 30 s."""
+    model = transformers.WhisperModel.from_pretrained(folder).encoder.eval()
+    with torch.inference_mode():
+        return model(torch.from_numpy(mel.T)[None], output_hidden_states=True).hidden_states[LAYERS][0].numpy()
+
+
+def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
+    import onnxruntime
+
+    mel = np.random.default_rng(1).standard_normal((3000, 80)).astype(np.float32)
+    model = build_graph(speech.read_whisper(folder), LAYERS, positions=1500)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    hidden = np.asarray(session.run(None, {"mel": mel})[0])
+    expected = full_layer(folder, mel)
+    error = np.sqrt(np.mean((hidden - expected) ** 2)) / expected.std()
+    assert error < 0.01  # 8-bit weights
+    # The time axis is dynamic.
+    assert np.asarray(session.run(None, {"mel": mel[:84]})[0]).shape == (42, 64)
+
+
+def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "encoder.onnx"
+    card = export_speech_encoder(folder, out, [recording], LAYERS)
+    assert json.loads(out.with_suffix(".json").read_text()) == card
+    assert (card["layers"], card["width"], card["check"]["recordings"]) == (LAYERS, 64, ["speech.wav"])
+    assert 0 < card["check"]["relative_rms"] < speech.MAX_RELATIVE_ERROR
+    encoder = ShippedEncoder(out)
+    samples = speech.read_audio(recording).samples
+    values = encoder.encode(samples).values
+    assert encoder.width == values.shape[1] == 64
+    # Channel by channel: deviation one, mean zero, on the sound that the statistics are of.
+    assert np.abs(values.mean(axis=0)).mean() < 0.3
+    assert np.median(values.std(axis=0)) == pytest.approx(1.0, abs=0.3)
+    # Undoing the normalisation gives the graph's rows of the first window.
+    mel = log_mel(levelled(samples), -2 * CONTEXT_ROWS, 2 * WINDOW_ROWS)
+    hidden = np.asarray(encoder._session.run(None, {"mel": mel})[0])
+    restored = values[:200] / encoder._scale + encoder._mean[CONTEXT_ROWS : CONTEXT_ROWS + 200]
+    assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
+
+
+def test_a_graph_that_differs_is_refused(
+    folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def coarse(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes, scales = quantise(weight)
+        return codes // 32, scales * 32
+
+    monkeypatch.setattr(speech, "quantise", coarse)
+    out = tmp_path / "out" / "encoder.onnx"
+    with pytest.raises(InputError, match="differ from the full model"):
+        export_speech_encoder(folder, out, [recording], LAYERS)
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("layers", [0, 4])
+def test_layers_that_the_model_lacks_are_refused(folder: Path, tmp_path: Path, layers: int) -> None:
+    with pytest.raises(InputError, match="the model has 3"):
+        export_speech_encoder(folder, tmp_path / "encoder.onnx", [], layers)
+
+
+def test_too_little_speech_is_refused(folder: Path, make_wav, tmp_path: Path, tone: np.ndarray) -> None:
+    with pytest.raises(InputError, match="too little speech"):
+        export_speech_encoder(folder, tmp_path / "encoder.onnx", [make_wav("short.wav", tone)])
+
+
+def test_without_onnx_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"geneface\[train\]"):
+        build_graph(speech.read_whisper(folder), 1)
+
+
+@pytest.mark.parametrize("shape", [(5, 128), (3, 48), (1, 64)])
+def test_quantised_weights_stay_within_half_a_step(shape: tuple[int, int]) -> None:
+    weight = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    weight[0] = 0.0
+    codes, scales = quantise(weight)
+    restored = (codes * scales).reshape(shape)
+    assert codes.dtype == np.int8
+    # The scale itself is rounded to 16 bits: the largest code may be off by a little more than half a step.
+    assert (np.abs(restored - weight).reshape(codes.shape) <= 0.57 * scales + 1e-7).all()
+    assert not restored[0].any()
