@@ -3,7 +3,7 @@
     python benchmarks/kernels.py [--threads 1] [--gaussians 20000] [--size 256] [--json]
 
 The head is an ellipsoid's surface of small Gaussians above a torso's slab; half of them move with a condition of twenty
-values; they cover about half of the image. Wall-clock times; with one thread they are core-milliseconds.
+values; they cover about half of the image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -60,19 +60,29 @@ def make_scene(gaussians: int, size: int, conditions: int = 20) -> Scene:
     )
 
 
-def median_ms(run: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call, after one that does not count."""
+@dataclass(frozen=True)
+class Timing:
+    """Medians in milliseconds."""
+
+    core: float
+    """Processor time of all threads together."""
+    wall: float
+
+
+def median_ms(run: Callable[[], object], repeats: int) -> Timing:
+    """Time of a call, after one that does not count."""
     run()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        core, wall = time.process_time(), time.perf_counter()
         run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times) * 1e3)
+        times.append((time.process_time() - core, time.perf_counter() - wall))
+    core, wall = np.median(times, axis=0) * 1e3
+    return Timing(round(core, 3), round(wall, 3))
 
 
-def measure(scene: Scene, repeats: int) -> dict[str, float]:
-    """Milliseconds of each kernel, of a rendered frame and of a training step."""
+def measure(scene: Scene, repeats: int) -> dict[str, Timing]:
+    """Times of each kernel, of a rendered frame and of a training step."""
     s, size = scene, scene.camera.width
     view = (s.rotation, s.translation, s.camera)
     splats = ops.project(s.base, s.basis, s.condition, *view)
@@ -113,7 +123,7 @@ def measure(scene: Scene, repeats: int) -> dict[str, float]:
         "frame": frame,
         "training step": training_step,
     }
-    return {name: round(median_ms(run, repeats), 3) for name, run in steps.items()}
+    return {name: median_ms(run, repeats) for name, run in steps.items()}
 
 
 def main() -> None:
@@ -131,12 +141,14 @@ def main() -> None:
         ops.use_instruction_set(name)
         results[name] = measure(scene, arguments.repeats)
     if arguments.json:
-        print(json.dumps({**vars(arguments), "median_ms": results}))
+        tables = {name: {kernel: asdict(timing) for kernel, timing in table.items()} for name, table in results.items()}
+        print(json.dumps({**vars(arguments), "median_ms": tables}))
         return
-    print(f"{arguments.gaussians} Gaussians, {arguments.size} px, {arguments.threads} threads: median milliseconds")
-    print(f"{'':20}" + "".join(f"{name:>10}" for name in results))
+    print(f"{arguments.gaussians} Gaussians, {arguments.size} px, {arguments.threads} threads: median core / wall ms")
+    print(f"{'':20}" + "".join(f"{name:>18}" for name in results))
     for kernel in next(iter(results.values())):
-        print(f"{kernel:20}" + "".join(f"{result[kernel]:10.2f}" for result in results.values()))
+        timings = [result[kernel] for result in results.values()]
+        print(f"{kernel:20}" + "".join(f"{timing.core:9.2f} /{timing.wall:7.2f}" for timing in timings))
 
 
 if __name__ == "__main__":

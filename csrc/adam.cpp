@@ -10,14 +10,15 @@ namespace {
 constexpr int kColumnsPerTask = 512;
 
 // One step for up to sixteen neighbours; `shrink` is the decay's factor.
-GENEFACE_INLINE void adam_lanes(const AdamArgs& a, ptrdiff_t at, int lanes, const Float16& grad, float lr, float shrink) {
-  const Int16 touched = grad != 0.f;
+GENEFACE_INLINE void adam_lanes(const AdamArgs& a, ptrdiff_t at, int lanes, const Floats& grad, float lr,
+                                float shrink) {
+  const Ints touched = grad != 0.f;
   if (!any(touched)) return;
-  const Float16 param = load_some(a.param + at, lanes);
-  const Float16 first = load_some(a.first + at, lanes), second = load_some(a.second + at, lanes);
-  const Float16 mean = first + (1 - a.beta1) * (grad - first);
-  const Float16 square = second + (1 - a.beta2) * (grad * grad - second);
-  const Float16 change = lr / a.correction1 * mean / (square_root(square * (1 / a.correction2)) + a.eps);
+  const Floats param = load_some(a.param + at, lanes);
+  const Floats first = load_some(a.first + at, lanes), second = load_some(a.second + at, lanes);
+  const Floats mean = first + (1 - a.beta1) * (grad - first);
+  const Floats square = second + (1 - a.beta2) * (grad * grad - second);
+  const Floats change = lr / a.correction1 * mean / (square_root(square * (1 / a.correction2)) + a.eps);
   store_some(select(touched, param * shrink - change, param), a.param + at, lanes);
   store_some(select(touched, mean, first), a.first + at, lanes);
   store_some(select(touched, square, second), a.second + at, lanes);

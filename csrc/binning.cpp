@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "pool.hpp"
+
 namespace geneface {
 namespace {
 
@@ -27,8 +29,19 @@ void sort_by_depth(std::vector<uint64_t>& keys, std::vector<uint64_t>& spare) {
   }
 }
 
-PackedSplat pack(Rows<const float> values, int n, const int box[4], int first_pair) {
-  PackedSplat s;
+// The part of a splat's bounds inside of the image; false if there is none.
+bool clip_bounds(Rows<const int32_t> bounds, int n, const RasterState& state, PackedSplat& s) {
+  const int x0 = std::max(bounds[0][n], 0), x1 = std::min(bounds[1][n], state.width - 1);
+  const int y0 = std::max(bounds[2][n], 0), y1 = std::min(bounds[3][n], state.height - 1);
+  s.x0 = static_cast<int16_t>(x0);
+  s.x1 = static_cast<int16_t>(x1);
+  s.y0 = static_cast<int16_t>(y0);
+  s.y1 = static_cast<int16_t>(y1);
+  s.drawn = x0 <= x1 && y0 <= y1;
+  return s.drawn;
+}
+
+void pack(Rows<const float> values, int n, PackedSplat& s) {
   s.u = values[kU][n];
   s.v = values[kV][n];
   // exp(-(a dx^2 + 2 b dx dy + c dy^2) / 2) as a power of two.
@@ -37,62 +50,87 @@ PackedSplat pack(Rows<const float> values, int n, const int box[4], int first_pa
   s.yy = -0.5f * kLog2E * values[kConicC][n];
   s.log_opacity = std::log2(values[kOpacity][n]);
   for (int c = 0; c < 4; c++) s.color[c] = values[kRed + c][n];
-  s.x0 = static_cast<int16_t>(box[0]);
-  s.x1 = static_cast<int16_t>(box[1]);
-  s.y0 = static_cast<int16_t>(box[2]);
-  s.y1 = static_cast<int16_t>(box[3]);
-  s.first_pair = first_pair;
-  s.source = n;
-  return s;
 }
 
-template <class Visit>
-void for_each_tile(const PackedSplat& s, int tiles_x, const Visit& visit) {
-  for (int y = s.y0 / kTile; y <= s.y1 / kTile; y++)
-    for (int x = s.x0 / kTile; x <= s.x1 / kTile; x++) visit(y * tiles_x + x);
+template <class Body>
+void for_each_task(int count, const Body& body) {
+  run_tasks(
+      count, [](void* context, int task) { (*static_cast<const Body*>(context))(task); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+void pack_all(Rows<const float> values, Rows<const int32_t> bounds, int count, RasterState& state) {
+  constexpr int kSplatsPerTask = 2048;
+  state.splats.resize(count);
+  for_each_task((count + kSplatsPerTask - 1) / kSplatsPerTask, [&](int task) {
+    const int end = std::min(count, (task + 1) * kSplatsPerTask);
+    for (int n = task * kSplatsPerTask; n < end; n++)
+      if (clip_bounds(bounds, n, state, state.splats[n])) pack(values, n, state.splats[n]);
+  });
+}
+
+// Numbers the pairs of splats and tiles and counts those of each tile, into tile_start[tile + 1].
+// A rectangle of tiles is four marks at its corners, whose sums along rows and columns are the counts: loops over the
+// few tiles of each splat would cost more, because no processor foresees where they end.
+bool count_pairs(RasterState& state) {
+  const int across = state.tiles_x + 1, tiles = state.tiles_x * state.tiles_y;
+  state.marks.assign(static_cast<size_t>(across) * (state.tiles_y + 1), 0);
+  int64_t pairs = 0;
+  for (PackedSplat& s : state.splats) {
+    if (!s.drawn) continue;
+    const int x0 = s.x0 / kTile, x1 = s.x1 / kTile + 1, y0 = s.y0 / kTile, y1 = s.y1 / kTile + 1;
+    state.marks[y0 * across + x0]++;
+    state.marks[y0 * across + x1]--;
+    state.marks[y1 * across + x0]--;
+    state.marks[y1 * across + x1]++;
+    s.first_pair = static_cast<int32_t>(pairs);
+    pairs += static_cast<int64_t>(x1 - x0) * (y1 - y0);
+    if (pairs > INT32_MAX / kGradientRows) return false;
+  }
+  state.pair_count = static_cast<int>(pairs);
+  state.tile_start.assign(tiles + 1, 0);
+  for (int y = 0; y < state.tiles_y; y++)
+    for (int x = 0, row = 0; x < state.tiles_x; x++) {
+      row += state.marks[y * across + x];
+      state.tile_start[y * state.tiles_x + x + 1] = row + (y ? state.tile_start[(y - 1) * state.tiles_x + x + 1] : 0);
+    }
+  for (int tile = 0; tile < tiles; tile++) state.tile_start[tile + 1] += state.tile_start[tile];
+  return true;
+}
+
+// Writes the tile lists from the sorted keys; each task does some rows of tiles.
+void fill_lists(RasterState& state) {
+  state.tile_splats.resize(state.pair_count);
+  state.tile_next.assign(state.tile_start.begin(), state.tile_start.end() - 1);
+  const int bands = std::min(state.tiles_y, threads());
+  for_each_task(bands, [&](int band) {
+    const int first = state.tiles_y * band / bands, end = state.tiles_y * (band + 1) / bands;
+    for (uint64_t key : state.keys) {
+      const int32_t n = static_cast<int32_t>(key & 0xffffffffu);
+      const PackedSplat& s = state.splats[n];
+      const int y1 = std::min(s.y1 / kTile + 1, end), x1 = s.x1 / kTile + 1;
+      for (int y = std::max(s.y0 / kTile, first); y < y1; y++)
+        for (int x = s.x0 / kTile; x < x1; x++) state.tile_splats[state.tile_next[y * state.tiles_x + x]++] = n;
+    }
+  });
 }
 
 }  // namespace
 
-bool bin_splats(Rows<const float> values, Rows<const int32_t> bounds, int count, int width, int height, RasterState& state) {
+bool bin_splats(Rows<const float> values, Rows<const int32_t> bounds, int count, int width, int height,
+                RasterState& state) {
   state.width = width;
   state.height = height;
   state.tiles_x = (width + kTile - 1) / kTile;
   state.tiles_y = (height + kTile - 1) / kTile;
-  state.source_count = count;
-  const int tiles = state.tiles_x * state.tiles_y;
-
-  const auto box_of = [&](int n, int box[4]) {
-    box[0] = std::max(bounds[0][n], 0);
-    box[1] = std::min(bounds[1][n], width - 1);
-    box[2] = std::max(bounds[2][n], 0);
-    box[3] = std::min(bounds[3][n], height - 1);
-    return box[0] <= box[1] && box[2] <= box[3];
-  };
-  int box[4];
+  pack_all(values, bounds, count, state);
+  if (!count_pairs(state)) return false;
+  state.tile_end.resize(state.tiles_x * state.tiles_y);
   state.keys.clear();
   for (int n = 0; n < count; n++)
-    if (box_of(n, box)) state.keys.push_back(static_cast<uint64_t>(sortable(values[kDepth][n])) << 32 | static_cast<uint32_t>(n));
+    if (state.splats[n].drawn) state.keys.push_back(static_cast<uint64_t>(sortable(values[kDepth][n])) << 32 | n);
   sort_by_depth(state.keys, state.keys_spare);
-
-  state.splats.resize(state.keys.size());
-  state.tile_start.assign(tiles + 1, 0);
-  int64_t pairs = 0;
-  for (size_t rank = 0; rank < state.keys.size(); rank++) {
-    const int n = static_cast<int>(static_cast<uint32_t>(state.keys[rank]));
-    box_of(n, box);
-    const PackedSplat& s = state.splats[rank] = pack(values, n, box, static_cast<int>(pairs));
-    for_each_tile(s, state.tiles_x, [&](int tile) { state.tile_start[tile + 1]++, pairs++; });
-    if (pairs > INT32_MAX / kGradientRows) return false;
-  }
-  for (int tile = 0; tile < tiles; tile++) state.tile_start[tile + 1] += state.tile_start[tile];
-  state.pair_count = static_cast<int>(pairs);
-  state.tile_splats.resize(pairs);
-  state.tile_end.resize(tiles);
-  state.tile_next.assign(state.tile_start.begin(), state.tile_start.end() - 1);
-  for (size_t rank = 0; rank < state.splats.size(); rank++)
-    for_each_tile(state.splats[rank], state.tiles_x,
-                  [&](int tile) { state.tile_splats[state.tile_next[tile]++] = static_cast<int32_t>(rank); });
+  fill_lists(state);
   return true;
 }
 

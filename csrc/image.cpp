@@ -17,18 +17,17 @@ constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
 constexpr float kWindow[kTaps] = {0.00102838f, 0.00759876f, 0.03600077f, 0.10936069f, 0.21300553f, 0.26601172f,
                                   0.21300553f, 0.10936069f, 0.03600077f, 0.00759876f, 0.00102838f};
 
-enum Field { kMeanX, kMeanY, kSquares, kProduct, kByMean, kBySquares, kByProduct };
+enum Field { kMeanX, kMeanY, kSquares, kProduct, kByMean, kBySquares, kByProduct, kPrediction, kTarget };
 constexpr int kBlurred = 4, kGradients = 3;
 
-// Planes [3 channels][kSsimFields][height][stride] in the scratch memory.
+// Planes [kLossFields][height][stride] in the scratch memory, of one colour channel at a time: fewer fit the cache.
 struct Planes {
   float* data;
   int height;
   ptrdiff_t stride;
-  explicit Planes(const ImageLossArgs& a) : data(a.scratch), height(a.height), stride((a.width + kLanes - 1) / kLanes * kLanes) {}
-  float* row(int channel, int field, int y) const {
-    return data + ((static_cast<ptrdiff_t>(channel) * kSsimFields + field) * height + y) * stride;
-  }
+  explicit Planes(const ImageLossArgs& a)
+      : data(a.scratch), height(a.height), stride((a.width + kLanes - 1) / kLanes * kLanes) {}
+  float* row(int field, int y) const { return data + (static_cast<ptrdiff_t>(field) * height + y) * stride; }
 };
 
 // A row with room on both sides for a window, and for reading whole vectors.
@@ -42,7 +41,7 @@ struct PaddedRow {
 // out[i] = sum of the window over row[i - 5 .. i + 5], for whole vectors covering [start, end).
 GENEFACE_INLINE void blur_row(const float* row, int start, int end, float* out) {
   for (int i = start; i < end; i += kLanes) {
-    Float16 total = load16(row + i - kReach) * kWindow[0];
+    Floats total = load16(row + i - kReach) * kWindow[0];
     for (int tap = 1; tap < kTaps; tap++) total += load16(row + i + tap - kReach) * kWindow[tap];
     store(total, out + i);
   }
@@ -55,38 +54,51 @@ void mirror_ends(float* row, int width) {
   }
 }
 
-void blur_horizontally(const ImageLossArgs& a, const Planes& planes, int y) {
+// One channel of a row of interleaved pixels; zeros behind it, up to a whole vector.
+void gather_channel(const float* pixels, int channels, int channel, int width, float* row) {
+  for (int i = 0; i < width; i++) row[i] = pixels[i * channels + channel];
+  std::memset(row + width, 0, sizeof(float) * kLanes);
+}
+
+// The pixels' weights in the mean over pixels and channels; zeros behind them.
+void gather_weights(const ImageLossArgs& a, int y, float* row) {
+  const float share = 1.f / (3.f * a.width * a.height);
+  for (int i = 0; i < a.width; i++)
+    row[i] = a.weight ? a.weight[static_cast<ptrdiff_t>(y) * a.width + i] * share : share;
+  std::memset(row + a.width, 0, sizeof(float) * kLanes);
+}
+
+// Takes a channel apart from its pixels, and blurs horizontally.
+void spread_and_blur(const ImageLossArgs& a, const Planes& planes, int channel, int y) {
+  const ptrdiff_t start = static_cast<ptrdiff_t>(y) * a.width;
   PaddedRow fields[kBlurred];
-  const float* prediction = a.prediction + static_cast<ptrdiff_t>(y) * a.width * a.channels;
-  const float* target = a.target + static_cast<ptrdiff_t>(y) * a.width * 3;
-  for (int channel = 0; channel < 3; channel++) {
-    float *px = fields[kMeanX].pixels(), *py = fields[kMeanY].pixels();
-    float *ps = fields[kSquares].pixels(), *pp = fields[kProduct].pixels();
-    for (int i = 0; i < a.width; i++) {
-      const float x = prediction[i * a.channels + channel], t = target[i * 3 + channel];
-      px[i] = x;
-      py[i] = t;
-      ps[i] = x * x + t * t;
-      pp[i] = x * t;
-    }
-    for (int field = 0; field < kBlurred; field++) {
-      mirror_ends(fields[field].pixels(), a.width);
-      blur_row(fields[field].pixels(), 0, a.width, planes.row(channel, field, y));
-    }
+  float *x = fields[kMeanX].pixels(), *t = fields[kMeanY].pixels();
+  gather_channel(a.prediction + start * a.channels, a.channels, channel, a.width, x);
+  gather_channel(a.target + start * 3, 3, channel, a.width, t);
+  std::memcpy(planes.row(kPrediction, y), x, sizeof(float) * a.width);
+  std::memcpy(planes.row(kTarget, y), t, sizeof(float) * a.width);
+  if (a.dssim == 0) return;
+  for (int i = 0; i < a.width; i++) {
+    fields[kSquares].pixels()[i] = x[i] * x[i] + t[i] * t[i];
+    fields[kProduct].pixels()[i] = x[i] * t[i];
+  }
+  for (int field = 0; field < kBlurred; field++) {
+    mirror_ends(fields[field].pixels(), a.width);
+    blur_row(fields[field].pixels(), 0, a.width, planes.row(field, y));
   }
 }
 
 // The same field at the eleven rows around y, mirrored at the image's edges.
 struct RowWindow {
   const float* rows[kTaps];
-  RowWindow(const Planes& planes, int channel, int field, int y) {
+  RowWindow(const Planes& planes, int field, int y) {
     for (int tap = 0; tap < kTaps; tap++) {
       const int from = y + tap - kReach;
-      rows[tap] = planes.row(channel, field, from < 0 ? -1 - from : from >= planes.height ? 2 * planes.height - 1 - from : from);
+      rows[tap] = planes.row(field, from < 0 ? -1 - from : from >= planes.height ? 2 * planes.height - 1 - from : from);
     }
   }
-  GENEFACE_INLINE Float16 blur(int i) const {
-    Float16 total = load16(rows[0] + i) * kWindow[0];
+  GENEFACE_INLINE Floats blur(int i) const {
+    Floats total = load16(rows[0] + i) * kWindow[0];
     for (int tap = 1; tap < kTaps; tap++) total += load16(rows[tap] + i) * kWindow[tap];
     return total;
   }
@@ -115,36 +127,31 @@ void blur_row_transposed(PaddedRow& row, int width, PaddedRow& spare, float* out
 // Blurs vertically, evaluates SSIM, sends its derivatives through the first half of the transposed blur.
 double ssim_row(const ImageLossArgs& a, const Planes& planes, int y) {
   PaddedRow derivatives[kGradients], weights, spare;
-  const float share = 1.f / (3.f * a.width * a.height);
-  for (int i = 0; i < a.width + kLanes; i++)
-    weights.pixels()[i] = i >= a.width ? 0.f : a.weight ? a.weight[static_cast<ptrdiff_t>(y) * a.width + i] * share : share;
-  double loss = 0;
-  for (int channel = 0; channel < 3; channel++) {
-    const RowWindow x(planes, channel, kMeanX, y), t(planes, channel, kMeanY, y);
-    const RowWindow squares(planes, channel, kSquares, y), product(planes, channel, kProduct, y);
-    Float16 total = broadcast(0.f);
-    for (int i = 0; i < a.width; i += kLanes) {
-      const Float16 mx = x.blur(i), my = t.blur(i);
-      const Float16 mean_product = mx * my, mean_squares = mx * mx + my * my;
-      const Float16 luminance = 2.f * mean_product + kC1, structure = 2.f * (product.blur(i) - mean_product) + kC2;
-      const Float16 below_luminance = 1.f / (mean_squares + kC1), below_structure = 1.f / (squares.blur(i) - mean_squares + kC2);
-      const Float16 below = below_luminance * below_structure, ssim = luminance * structure * below;
-      const Float16 weight = load16(weights.pixels() + i) * (0.5f * a.dssim);
-      // Lanes beyond the image hold whatever was in memory: no arithmetic, only a choice, gets rid of that.
-      const Int16 inside = weight != 0.f;
-      const Float16 zero = broadcast(0.f);
-      total += select(inside, weight * (1.f - ssim), zero);
-      const Float16 by_product = -2.f * weight * luminance * below, by_squares = weight * ssim * below_structure;
-      const Float16 by_mean = -2.f * weight * (my * (structure - luminance) * below + mx * ssim * (below_structure - below_luminance));
-      store(select(inside, by_mean, zero), derivatives[0].pixels() + i);
-      store(select(inside, by_squares, zero), derivatives[1].pixels() + i);
-      store(select(inside, by_product, zero), derivatives[2].pixels() + i);
-    }
-    loss += sum(total);
-    for (int k = 0; k < kGradients; k++)
-      blur_row_transposed(derivatives[k], a.width, spare, planes.row(channel, kByMean + k, y));
+  gather_weights(a, y, weights.pixels());
+  const RowWindow x(planes, kMeanX, y), t(planes, kMeanY, y);
+  const RowWindow squares(planes, kSquares, y), product(planes, kProduct, y);
+  const Floats zero = broadcast(0.f);
+  Floats total = zero;
+  for (int i = 0; i < a.width; i += kLanes) {
+    const Floats mx = x.blur(i), my = t.blur(i);
+    const Floats mean_product = mx * my, mean_squares = mx * mx + my * my;
+    const Floats luminance = 2.f * mean_product + kC1, structure = 2.f * (product.blur(i) - mean_product) + kC2;
+    const Floats below_luminance = 1.f / (mean_squares + kC1);
+    const Floats below_structure = 1.f / (squares.blur(i) - mean_squares + kC2);
+    const Floats below = below_luminance * below_structure, ssim = luminance * structure * below;
+    const Floats weight = load16(weights.pixels() + i) * (0.5f * a.dssim);
+    // Lanes beyond the image hold whatever was in memory: no arithmetic, only a choice, gets rid of that.
+    const Ints inside = weight != 0.f;
+    total += select(inside, weight * (1.f - ssim), zero);
+    const Floats by_product = -2.f * weight * luminance * below, by_squares = weight * ssim * below_structure;
+    const Floats by_mean =
+        -2.f * weight * (my * (structure - luminance) * below + mx * ssim * (below_structure - below_luminance));
+    store(select(inside, by_mean, zero), derivatives[0].pixels() + i);
+    store(select(inside, by_squares, zero), derivatives[1].pixels() + i);
+    store(select(inside, by_product, zero), derivatives[2].pixels() + i);
   }
-  return loss;
+  for (int k = 0; k < kGradients; k++) blur_row_transposed(derivatives[k], a.width, spare, planes.row(kByMean + k, y));
+  return sum(total);
 }
 
 // Blur transposed, vertically, at one row: rows beyond the edges count as zeros and are folded back.
@@ -152,50 +159,51 @@ struct TransposedWindow {
   const float* rows[3 * kTaps];
   float taps[3 * kTaps];
   int count = 0;
-  TransposedWindow(const Planes& planes, int channel, int field, int y) {
+  TransposedWindow(const Planes& planes, int field, int y) {
     const int centres[3] = {y, -1 - y, 2 * planes.height - 1 - y};
     for (const int centre : centres)
       for (int tap = 0; tap < kTaps; tap++) {
         const int from = centre + tap - kReach;
         if (centre < -kReach || centre >= planes.height + kReach || from < 0 || from >= planes.height) continue;
-        rows[count] = planes.row(channel, field, from);
+        rows[count] = planes.row(field, from);
         taps[count++] = kWindow[tap];
       }
   }
-  GENEFACE_INLINE Float16 blur(int i) const {
-    Float16 total = load16(rows[0] + i) * taps[0];
+  GENEFACE_INLINE Floats blur(int i) const {
+    Floats total = load16(rows[0] + i) * taps[0];
     for (int k = 1; k < count; k++) total += load16(rows[k] + i) * taps[k];
     return total;
   }
 };
 
-// The last half of the transposed blur, and the pointwise loss.
-double gradient_row(const ImageLossArgs& a, const Planes& planes, int y) {
-  const ptrdiff_t start = static_cast<ptrdiff_t>(y) * a.width;
-  const float share = 1.f / (3.f * a.width * a.height);
-  float pulled[kGradients][kMaxWidth + kLanes];
-  double loss = 0;
-  for (int channel = 0; channel < 3; channel++) {
-    if (a.dssim > 0)
-      for (int k = 0; k < kGradients; k++) {
-        const TransposedWindow window(planes, channel, kByMean + k, y);
-        for (int i = 0; i < a.width; i += kLanes) store(window.blur(i), pulled[k] + i);
-      }
-    float total = 0;
-    for (int i = 0; i < a.width; i++) {
-      const float x = a.prediction[(start + i) * a.channels + channel], t = a.target[(start + i) * 3 + channel];
-      const float weight = (a.weight ? a.weight[start + i] : 1.f) * share * a.l1;
-      const float difference = x - t, distance = __builtin_sqrtf(difference * difference + a.epsilon * a.epsilon);
-      total += weight * (distance - a.epsilon);
-      float grad = distance > 0 ? weight * difference / distance : 0.f;
-      if (a.dssim > 0) grad += pulled[0][i] + 2 * x * pulled[1][i] + t * pulled[2][i];
-      a.grad[(start + i) * a.channels + channel] = grad;
-    }
-    loss += total;
+// The pointwise loss of a row, and its whole gradient with the last half of the transposed blur.
+double gradient_row(const ImageLossArgs& a, const Planes& planes, int channel, int y) {
+  const float *prediction = planes.row(kPrediction, y), *target = planes.row(kTarget, y);
+  float weights[kMaxWidth + kLanes];
+  gather_weights(a, y, weights);
+  const float squared_epsilon = a.epsilon * a.epsilon;
+  const Floats zero = broadcast(0.f);
+  Floats total = zero;
+  for (int i = 0; i < a.width; i += kLanes) {
+    const Floats weight = load16(weights + i) * a.l1;
+    const Floats difference = load16(prediction + i) - load16(target + i);
+    const Floats distance = square_root(difference * difference + squared_epsilon);
+    total += select(weight != 0.f, weight * (distance - a.epsilon), zero);
+    // Not "distance > 0": NaN has to stay NaN.
+    store(select(distance == 0.f, zero, weight * difference / distance), weights + i);
   }
-  if (a.channels == 4)
-    for (int i = 0; i < a.width; i++) a.grad[(start + i) * 4 + 3] = 0;
-  return loss;
+  if (a.dssim > 0) {
+    const TransposedWindow by_mean(planes, kByMean, y), by_squares(planes, kBySquares, y),
+        by_product(planes, kByProduct, y);
+    for (int i = 0; i < a.width; i += kLanes) {
+      const Floats x = load16(prediction + i), t = load16(target + i);
+      const Floats grad = by_mean.blur(i) + 2.f * x * by_squares.blur(i) + t * by_product.blur(i);
+      store(load16(weights + i) + grad, weights + i);
+    }
+  }
+  float* grad = a.grad + static_cast<ptrdiff_t>(y) * a.width * a.channels;
+  for (int i = 0; i < a.width; i++) grad[i * a.channels + channel] = weights[i];
+  return sum(total);
 }
 
 }  // namespace
@@ -203,11 +211,13 @@ double gradient_row(const ImageLossArgs& a, const Planes& planes, int y) {
 void image_loss(const ImageLossArgs& args) {
   const Planes planes(args);
   for (int y = 0; y < args.height; y++) args.row_losses[y] = 0;
-  if (args.dssim > 0) {
-    for_each_task(args.height, [&](int y) { blur_horizontally(args, planes, y); });
-    for_each_task(args.height, [&](int y) { args.row_losses[y] = ssim_row(args, planes, y); });
+  for (int channel = 0; channel < 3; channel++) {
+    for_each_task(args.height, [&](int y) { spread_and_blur(args, planes, channel, y); });
+    if (args.dssim > 0) for_each_task(args.height, [&](int y) { args.row_losses[y] += ssim_row(args, planes, y); });
+    for_each_task(args.height, [&](int y) { args.row_losses[y] += gradient_row(args, planes, channel, y); });
   }
-  for_each_task(args.height, [&](int y) { args.row_losses[y] += gradient_row(args, planes, y); });
+  if (args.channels == 4)
+    for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(args.width) * args.height; i++) args.grad[4 * i + 3] = 0;
 }
 
 void to_uint8(const float* image, int channels, int pixels, uint8_t* bytes) {

@@ -26,8 +26,8 @@ constexpr float kDilationPx2 = 0.3f, kNear = 0.1f;
 constexpr float kMinAlpha = 1 / 255.f, kMaxAlpha = 0.99f, kMinTransmittance = 1e-3f;
 constexpr float kLog2E = 1.44269504f;
 
-constexpr int kTile = 16;   // pixels
-constexpr int kBlock = 4;   // pixels: 4 x 4 of them are the sixteen lanes of a vector
+constexpr int kTile = 16;  // pixels
+constexpr int kBlock = 4;  // pixels: 4 x 4 of them are the sixteen lanes of a vector
 constexpr int kBlocks = (kTile / kBlock) * (kTile / kBlock);
 
 struct View {
@@ -69,19 +69,19 @@ struct ConditionGradientArgs {
 struct PackedSplat {
   float u, v;
   float xx, xy, yy, log_opacity;
-  float color[4];                // red, green, blue, label
-  int16_t x0, x1, y0, y1;        // pixels that may be touched, inside of the image
-  int32_t first_pair;            // number of its first (splat, tile) pair; its tiles follow row by row
-  int32_t source;                // column in the splats it came from
+  float color[4];          // red, green, blue, label
+  int16_t x0, x1, y0, y1;  // pixels that may be touched, inside of the image
+  int32_t first_pair;      // number of its first (splat, tile) pair; its tiles follow row by row
+  bool drawn;              // if not, only the bounds are set
 };
 
 struct RasterArgs {
   int width, height, tiles_x, tiles_y;
-  const PackedSplat* splats;   // near to far
+  const PackedSplat* splats;
   int splat_count;
   const int32_t* tile_start;   // [tiles + 1] into tile_splats
   int32_t* tile_end;           // [tiles] written: behind the last splat that was needed
-  const int32_t* tile_splats;  // ranks in `splats`, near to far
+  const int32_t* tile_splats;  // numbers of splats, near to far
   const float* background;     // null, [3] or [height, width, 3]
   bool background_is_image;
   float* image;          // [height, width, 4]
@@ -93,7 +93,7 @@ struct RasterBackwardArgs {
   const float* grad_image;          // [height, width, 4]
   const float* grad_transmittance;  // [height, width] or null
   float* pair_sums;                 // [pairs, 9] scratch
-  Rows<float> grad;                 // [9, count of source splats], zero on entry
+  Rows<float> grad;                 // [9, splat_count]
 };
 
 struct AdamArgs {
@@ -106,10 +106,10 @@ struct AdamArgs {
 };
 
 struct AdamBasisArgs {
-  AdamArgs adam;           // of one condition value's [7, D] table; grad is that of the dynamic rows
+  AdamArgs adam;  // of one condition value's [7, D] table; grad is that of the dynamic rows
   int condition_count;
   const float* condition;
-  const float* shrink;     // [rows]
+  const float* shrink;  // [rows]
 };
 
 struct ImageLossArgs {
@@ -118,7 +118,7 @@ struct ImageLossArgs {
   float l1, dssim, epsilon;
   float* grad;
   double* row_losses;  // [height]
-  float* scratch;      // image_loss_scratch(width, height) floats, if dssim is not 0
+  float* scratch;      // image_loss_scratch(width, height) floats
 };
 
 struct Kernels {
@@ -136,9 +136,9 @@ struct Kernels {
 constexpr int kProjectTask = 512;  // Gaussians a task
 constexpr int project_tasks(int count) { return (count + kProjectTask - 1) / kProjectTask; }
 
-constexpr int kSsimFields = 7;  // 4 blurred pictures and 3 gradients, see loss.cpp
+constexpr int kLossFields = 9;  // 4 blurred pictures, 3 gradients, 2 pictures, see image.cpp
 constexpr size_t image_loss_scratch(int width, int height) {
-  return 3 * kSsimFields * static_cast<size_t>(width + 32) * height;
+  return kLossFields * static_cast<size_t>(width + 32) * height;
 }
 
 #define GENEFACE_DECLARE(target) \

@@ -1,5 +1,6 @@
 // The Python module geneface._native: picks the kernels for this processor and hands numpy arrays to them.
-// Shapes and types have been checked by geneface.ops; this file only unpacks. Kernels run without the interpreter's lock.
+// Shapes and types have been checked by geneface.ops; this file only unpacks. Kernels run without the interpreter's
+// lock.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -7,7 +8,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -110,7 +110,7 @@ class PythonState {
     if (state_) state_pool().give_back(std::move(state_));
   }
   RasterState& get() { return *state_; }
-  int count() const { return state_->source_count; }
+  int count() const { return length(state_->splats.size()); }
   std::pair<int, int> size() const { return {state_->height, state_->width}; }
 
  private:
@@ -135,8 +135,8 @@ void project(Array<const float> base, Array<const float> basis, Array<const floa
   current->kernels->project(args);
 }
 
-PythonState rasterize(Matrix<const float> values, Matrix<const int32_t> bounds, std::optional<Array<const float>> background,
-                      Array<float> image, Array<float> transmittance) {
+PythonState rasterize(Matrix<const float> values, Matrix<const int32_t> bounds,
+                      std::optional<Array<const float>> background, Array<float> image, Array<float> transmittance) {
   nb::gil_scoped_release release;
   PythonState holder;
   RasterState& state = holder.get();
@@ -166,13 +166,12 @@ void rasterize_backward(PythonState& holder, Array<const float> image, Array<con
   args.grad_transmittance = grad_transmittance ? grad_transmittance->data() : nullptr;
   args.pair_sums = state.pair_sums.data();
   args.grad = rows(grad);
-  std::fill_n(grad.data(), grad.size(), 0.f);
   current->kernels->rasterize_backward(args);
 }
 
-void project_backward(Array<const float> base, Matrix<const float> values, Matrix<const int32_t> bounds, Matrix<const float> grad,
-                      Array<const float> pose, float focal_px, int width, int height, Array<float> grad_base,
-                      Array<float> grad_pose) {
+void project_backward(Array<const float> base, Matrix<const float> values, Matrix<const int32_t> bounds,
+                      Matrix<const float> grad, Array<const float> pose, float focal_px, int width, int height,
+                      Array<float> grad_base, Array<float> grad_pose) {
   ProjectBackwardArgs args = {};
   args.count = length(base.shape(1));
   args.base = base.data();
@@ -198,7 +197,8 @@ void condition_gradient(Array<const float> basis, Array<const float> grad, Array
 }
 
 AdamArgs adam_args(float* param, const Array<const float>& grad, const Array<float>& first, const Array<float>& second,
-                   const Array<const float>& lr, double correction1, double correction2, double beta1, double beta2, double eps) {
+                   const Array<const float>& lr, double correction1, double correction2, double beta1, double beta2,
+                   double eps) {
   AdamArgs args = {};
   args.rows = length(grad.shape(0));
   args.columns = length(grad.shape(1));
@@ -223,8 +223,8 @@ void adam(Array<float> param, Array<const float> grad, Array<float> first, Array
 }
 
 void adam_basis(Array<float> basis, Array<const float> grad, Array<const float> condition, Array<float> first,
-                Array<float> second, Array<const float> lr, Array<const float> shrink, double correction1, double correction2,
-                double beta1, double beta2, double eps) {
+                Array<float> second, Array<const float> lr, Array<const float> shrink, double correction1,
+                double correction2, double beta1, double beta2, double eps) {
   AdamBasisArgs args = {};
   args.adam = adam_args(basis.data(), grad, first, second, lr, correction1, correction2, beta1, beta2, eps);
   args.condition_count = length(condition.size());
@@ -234,8 +234,8 @@ void adam_basis(Array<float> basis, Array<const float> grad, Array<const float> 
   current->kernels->adam_basis(args);
 }
 
-double image_loss(Array<const float> prediction, Array<const float> target, std::optional<Array<const float>> weight, float l1,
-                  float dssim, float epsilon, Array<float> grad) {
+double image_loss(Array<const float> prediction, Array<const float> target, std::optional<Array<const float>> weight,
+                  float l1, float dssim, float epsilon, Array<float> grad) {
   ImageLossArgs args = {};
   args.height = length(prediction.shape(0));
   args.width = length(prediction.shape(1));
@@ -251,7 +251,7 @@ double image_loss(Array<const float> prediction, Array<const float> target, std:
   std::vector<double> row_losses(args.height);
   // One a thread, because several may compute losses at once.
   thread_local std::vector<float> scratch;
-  if (dssim > 0) scratch.resize(image_loss_scratch(args.width, args.height));
+  scratch.resize(image_loss_scratch(args.width, args.height));
   args.row_losses = row_losses.data();
   args.scratch = scratch.data();
   current->kernels->image_loss(args);
@@ -283,10 +283,13 @@ NB_MODULE(_native, m) {
   m.def("threads", &threads);
   m.def("set_threads", &set_threads);
 
-  nb::class_<PythonState>(m, "RasterState").def_prop_ro("count", &PythonState::count).def_prop_ro("size", &PythonState::size);
+  nb::class_<PythonState>(m, "RasterState")
+      .def_prop_ro("count", &PythonState::count)
+      .def_prop_ro("size", &PythonState::size);
   m.def("project", &project);
   m.def("rasterize", &rasterize, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg());
-  m.def("rasterize_backward", &rasterize_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg());
+  m.def("rasterize_backward", &rasterize_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
+        nb::arg());
   m.def("project_backward", &project_backward);
   m.def("condition_gradient", &condition_gradient);
   m.def("adam", &adam);

@@ -10,12 +10,12 @@ namespace GENEFACE_TARGET {
 namespace {
 
 constexpr int kBlocksAcross = kTile / kBlock;
-constexpr int kCheckEvery = 8;       // splats between two looks for finished pixels
+constexpr int kCheckEvery = 8;            // splats between two looks for finished pixels
 const float kLog2MinAlpha = -7.9943534f;  // log2(1 / 255)
 
 // Pixel centres of a block's lanes, seen from its corner.
 struct Lanes {
-  Float16 x, y;
+  Floats x, y;
   Lanes() {
     float lane_x[kLanes], lane_y[kLanes];
     for (int i = 0; i < kLanes; i++) lane_x[i] = 0.5f + i % kBlock, lane_y[i] = 0.5f + i / kBlock;
@@ -25,8 +25,8 @@ struct Lanes {
 };
 
 struct Tile {
-  int x, y;              // pixel of its corner
-  int width, height;     // pixels that lie inside of the image
+  int x, y;           // pixel of its corner
+  int width, height;  // pixels that lie inside of the image
   const int32_t *first, *end;
 };
 
@@ -53,29 +53,30 @@ struct BlockRange {
 
 // Calls body(block, dx, dy, log2 alpha) for every block of the range that is still wanted.
 template <class Body>
-GENEFACE_INLINE void for_each_block(const PackedSplat& s, const Tile& tile, const Lanes& lanes, uint32_t wanted, const Body& body) {
+GENEFACE_INLINE void for_each_block(const PackedSplat& s, const Tile& tile, const Lanes& lanes, uint32_t wanted,
+                                    const Body& body) {
   const BlockRange range(s, tile);
   for (int by = range.y0; by <= range.y1; by++) {
-    const Float16 dy = lanes.y + (tile.y + by * kBlock - s.v);
-    const Float16 slope = dy * s.xy, offset = dy * dy * s.yy + s.log_opacity;
+    const Floats dy = lanes.y + (tile.y + by * kBlock - s.v);
+    const Floats slope = dy * s.xy, offset = dy * dy * s.yy + s.log_opacity;
     for (int bx = range.x0; bx <= range.x1; bx++) {
       const int block = by * kBlocksAcross + bx;
       if (!(wanted >> block & 1)) continue;
-      const Float16 dx = lanes.x + (tile.x + bx * kBlock - s.u);
+      const Floats dx = lanes.x + (tile.x + bx * kBlock - s.u);
       body(block, dx, dy, dx * (dx * s.xx + slope) + offset);
     }
   }
 }
 
 // Opacity before the cap; 0 where the splat is too thin or the pixel is finished.
-GENEFACE_INLINE Float16 masked_alpha(const Float16& log2_alpha, const Float16& transmittance) {
-  const Float16 zero = broadcast(0.f);
-  const Float16 alpha = select(log2_alpha >= broadcast(kLog2MinAlpha), exp2(log2_alpha), zero);
+GENEFACE_INLINE Floats masked_alpha(const Floats& log2_alpha, const Floats& transmittance) {
+  const Floats zero = broadcast(0.f);
+  const Floats alpha = select(log2_alpha >= broadcast(kLog2MinAlpha), exp2(log2_alpha), zero);
   return select(transmittance >= broadcast(kMinTransmittance), alpha, zero);
 }
 
 // Bit by bit: blocks that have a pixel which is not finished.
-uint32_t unfinished(const Float16 transmittance[kBlocks], uint32_t candidates) {
+uint32_t unfinished(const Floats transmittance[kBlocks], uint32_t candidates) {
   uint32_t found = 0;
   for (int block = 0; block < kBlocks; block++)
     if ((candidates >> block & 1) && any(transmittance[block] >= broadcast(kMinTransmittance))) found |= 1u << block;
@@ -94,7 +95,7 @@ GENEFACE_INLINE void for_each_pixel(const RasterArgs& a, const Tile& tile, const
 
 void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
   const Tile tile = make_tile(a, index);
-  Float16 transmittance[kBlocks], color[kBlocks][4];
+  Floats transmittance[kBlocks], color[kBlocks][4];
   for (int b = 0; b < kBlocks; b++) {
     transmittance[b] = broadcast(1.f);
     for (int c = 0; c < 4; c++) color[b][c] = broadcast(0.f);
@@ -105,9 +106,9 @@ void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
     const int32_t* pause = next + smaller<ptrdiff_t>(kCheckEvery, tile.end - next);
     for (; next < pause; next++) {
       const PackedSplat& s = a.splats[*next];
-      for_each_block(s, tile, lanes, live, [&](int b, const Float16&, const Float16&, const Float16& log2_alpha) {
-        const Float16 alpha = minimum(masked_alpha(log2_alpha, transmittance[b]), kMaxAlpha);
-        const Float16 share = alpha * transmittance[b];
+      for_each_block(s, tile, lanes, live, [&](int b, const Floats&, const Floats&, const Floats& log2_alpha) {
+        const Floats alpha = minimum(masked_alpha(log2_alpha, transmittance[b]), kMaxAlpha);
+        const Floats share = alpha * transmittance[b];
         transmittance[b] -= share;
         for (int c = 0; c < 4; c++) color[b][c] += share * s.color[c];
       });
@@ -136,9 +137,9 @@ void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
 
 // What the gradients of one block's pixels need while splats are walked front to back.
 struct BlockGradient {
-  Float16 transmittance;
-  Float16 incoming[4];  // gradient of the image
-  Float16 behind;       // incoming . (all that is blended from here on, background included)
+  Floats transmittance;
+  Floats incoming[4];  // gradient of the image
+  Floats behind;       // incoming . (all that is blended from here on, background included)
 };
 
 void load_gradients(const RasterBackwardArgs& a, const Tile& tile, BlockGradient blocks[kBlocks]) {
@@ -160,30 +161,30 @@ void load_gradients(const RasterBackwardArgs& a, const Tile& tile, BlockGradient
 
 // Sums over a tile's pixels for one splat: moments of the gradient of log alpha, and the gradient of the colour.
 struct PairSums {
-  Float16 total, x, y, xx, xy, yy, color[3];
+  Floats total, x, y, xx, xy, yy, color[3];
   PairSums() {
     total = x = y = xx = xy = yy = broadcast(0.f);
-    for (Float16& channel : color) channel = total;
+    for (Floats& channel : color) channel = total;
   }
-  void store_to(float* out) const {
-    const Float16* all[kGradientRows] = {&total, &x, &y, &xx, &xy, &yy, color, color + 1, color + 2};
-    for (int k = 0; k < kGradientRows; k++) out[k] = sum(*all[k]);
+  GENEFACE_INLINE void store_to(float* out) const {
+    const Floats* const all[kGradientRows] = {&total, &x, &y, &xx, &xy, &yy, color, color + 1, color + 2};
+    sum_each(all, out);
   }
 };
 
-GENEFACE_INLINE void add_block(const PackedSplat& s, BlockGradient& block, const Float16& dx, const Float16& dy,
-                               const Float16& log2_alpha, PairSums& sums) {
-  const Float16 raw = masked_alpha(log2_alpha, block.transmittance);
-  const Float16 alpha = minimum(raw, kMaxAlpha);
-  const Float16 share = alpha * block.transmittance;
-  Float16 own = block.incoming[0] * s.color[0];
+GENEFACE_INLINE void add_block(const PackedSplat& s, BlockGradient& block, const Floats& dx, const Floats& dy,
+                               const Floats& log2_alpha, PairSums& sums) {
+  const Floats raw = masked_alpha(log2_alpha, block.transmittance);
+  const Floats alpha = minimum(raw, kMaxAlpha);
+  const Floats share = alpha * block.transmittance;
+  Floats own = block.incoming[0] * s.color[0];
   for (int c = 1; c < 4; c++) own += block.incoming[c] * s.color[c];
   block.behind -= share * own;
   // d image / d alpha: its own colour comes, what is behind is dimmed by 1 - alpha. The cap lets nothing through.
-  const Float16 by_log_alpha = share * own - block.behind * (alpha / (1.f - alpha));
-  const Float16 grad = select(raw <= broadcast(kMaxAlpha), by_log_alpha, broadcast(0.f));
+  const Floats by_log_alpha = share * own - block.behind * (alpha / (1.f - alpha));
+  const Floats grad = select(raw <= broadcast(kMaxAlpha), by_log_alpha, broadcast(0.f));
   block.transmittance -= share;
-  const Float16 gx = grad * dx, gy = grad * dy;
+  const Floats gx = grad * dx, gy = grad * dy;
   sums.total += grad;
   sums.x += gx;
   sums.y += gy;
@@ -211,7 +212,7 @@ void backward_tile(const RasterBackwardArgs& a, int index, const Lanes& lanes) {
       continue;
     }
     PairSums sums;
-    for_each_block(s, tile, lanes, ~0u, [&](int b, const Float16& dx, const Float16& dy, const Float16& log2_alpha) {
+    for_each_block(s, tile, lanes, ~0u, [&](int b, const Floats& dx, const Floats& dy, const Floats& log2_alpha) {
       add_block(s, blocks[b], dx, dy, log2_alpha, sums);
     });
     sums.store_to(out);
@@ -219,7 +220,12 @@ void backward_tile(const RasterBackwardArgs& a, int index, const Lanes& lanes) {
 }
 
 // Adds up a splat's pairs in the order of its tiles and writes the gradient of its parameters.
-void gather_gradient(const RasterBackwardArgs& a, const PackedSplat& s) {
+void gather_gradient(const RasterBackwardArgs& a, int n) {
+  const PackedSplat& s = a.raster.splats[n];
+  if (!s.drawn) {
+    for (int k = 0; k < kGradientRows; k++) a.grad[k][n] = 0;
+    return;
+  }
   const int pairs = (s.x1 / kTile - s.x0 / kTile + 1) * (s.y1 / kTile - s.y0 / kTile + 1);
   float sums[kGradientRows] = {};
   const float* from = a.pair_sums + static_cast<ptrdiff_t>(s.first_pair) * kGradientRows;
@@ -228,10 +234,14 @@ void gather_gradient(const RasterBackwardArgs& a, const PackedSplat& s) {
   // The packed quadratic form is -log2(e) / 2 (a dx^2 + 2 b dx dy + c dy^2).
   const float conic_a = s.xx * (-2 / kLog2E), conic_b = s.xy * (-1 / kLog2E), conic_c = s.yy * (-2 / kLog2E);
   const float opacity = __builtin_exp2f(s.log_opacity);
-  const float grad[6] = {conic_a * sums[1] + conic_b * sums[2], conic_b * sums[1] + conic_c * sums[2],
-                         -0.5f * sums[3], -sums[4], -0.5f * sums[5], sums[0] / opacity};
-  for (int k = 0; k < 6; k++) a.grad[k][s.source] = grad[k];
-  for (int k = 6; k < kGradientRows; k++) a.grad[k][s.source] = sums[k];
+  const float grad[6] = {conic_a * sums[1] + conic_b * sums[2],
+                         conic_b * sums[1] + conic_c * sums[2],
+                         -0.5f * sums[3],
+                         -sums[4],
+                         -0.5f * sums[5],
+                         sums[0] / opacity};
+  for (int k = 0; k < 6; k++) a.grad[k][n] = grad[k];
+  for (int k = 6; k < kGradientRows; k++) a.grad[k][n] = sums[k];
 }
 
 }  // namespace
@@ -247,7 +257,7 @@ void rasterize_backward(const RasterBackwardArgs& args) {
   constexpr int kSplatsPerTask = 1024;
   for_each_task((args.raster.splat_count + kSplatsPerTask - 1) / kSplatsPerTask, [&](int task) {
     const int end = smaller(args.raster.splat_count, (task + 1) * kSplatsPerTask);
-    for (int rank = task * kSplatsPerTask; rank < end; rank++) gather_gradient(args, args.raster.splats[rank]);
+    for (int n = task * kSplatsPerTask; n < end; n++) gather_gradient(args, n);
   });
 }
 

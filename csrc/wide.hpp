@@ -1,11 +1,11 @@
 // Sixteen floats at a time, in the compiler's own vector types, no intrinsics.
 //
-// Float16 and Int16 are one native vector on AVX-512, two on AVX2, four on SSE2 or NEON: `Twin` glues halves together.
-// A comparison gives a mask of Int16 lanes, all ones or zero, for select().
+// Floats and Ints are one native vector on AVX-512, two on AVX2, four on SSE2 or NEON: `Twin` glues halves together.
+// A comparison gives a mask: Ints whose lanes are all ones or zero, for select().
 //
-// This header is compiled once for each instruction set, inside a namespace of its own (GENEFACE_TARGET). The files that
-// include it must not use templates or inline functions of the standard library: the linker keeps one copy of those,
-// and it might be one that the machine cannot run.
+// This header is compiled once for each instruction set, inside a namespace of its own (GENEFACE_TARGET). The files
+// that include it must not use templates or inline functions of the standard library: the linker keeps one copy of
+// those, and it might be one that the machine cannot run.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ struct Wide<kNativeLanes> {
   using Float = NativeFloat;
   using Int = NativeInt;
 };
-using Float16 = Wide<kLanes>::Float;
-using Int16 = Wide<kLanes>::Int;
+using Floats = Wide<kLanes>::Float;
+using Ints = Wide<kLanes>::Int;
 
 // ---- one native vector
 
@@ -68,18 +68,18 @@ GENEFACE_INLINE void fill(int32_t x, NativeInt& to) { to = x - NativeInt{}; }
 
 // ---- two halves
 
-#define GENEFACE_BINARY(op)                                                                        \
-  template <class H>                                                                               \
+#define GENEFACE_BINARY(op)                                                                            \
+  template <class H>                                                                                   \
   GENEFACE_INLINE auto operator op(const Twin<H>& a, const Twin<H>& b)->Twin<decltype(a.lo op b.lo)> { \
-    return {a.lo op b.lo, a.hi op b.hi};                                                           \
-  }                                                                                                \
-  template <class H, class Scalar>                                                                 \
-  GENEFACE_INLINE auto operator op(const Twin<H>& a, Scalar b)->Twin<decltype(a.lo op b)> {        \
-    return {a.lo op b, a.hi op b};                                                                 \
-  }                                                                                                \
-  template <class H, class Scalar>                                                                 \
-  GENEFACE_INLINE auto operator op(Scalar a, const Twin<H>& b)->Twin<decltype(a op b.lo)> {        \
-    return {a op b.lo, a op b.hi};                                                                 \
+    return {a.lo op b.lo, a.hi op b.hi};                                                               \
+  }                                                                                                    \
+  template <class H, class Scalar>                                                                     \
+  GENEFACE_INLINE auto operator op(const Twin<H>& a, Scalar b)->Twin<decltype(a.lo op b)> {            \
+    return {a.lo op b, a.hi op b};                                                                     \
+  }                                                                                                    \
+  template <class H, class Scalar>                                                                     \
+  GENEFACE_INLINE auto operator op(Scalar a, const Twin<H>& b)->Twin<decltype(a op b.lo)> {            \
+    return {a op b.lo, a op b.hi};                                                                     \
   }
 GENEFACE_BINARY(+)
 GENEFACE_BINARY(-)
@@ -118,10 +118,10 @@ template <class M, class H>
 GENEFACE_INLINE Twin<H> select(const Twin<M>& mask, const Twin<H>& yes, const Twin<H>& no) {
   return {select(mask.lo, yes.lo, no.lo), select(mask.hi, yes.hi, no.hi)};
 }
-#define GENEFACE_UNARY(name)                                                           \
-  template <class H>                                                                   \
-  GENEFACE_INLINE auto name(const Twin<H>& x)->Twin<decltype(name(x.lo))> {            \
-    return {name(x.lo), name(x.hi)};                                                   \
+#define GENEFACE_UNARY(name)                                                  \
+  template <class H>                                                          \
+  GENEFACE_INLINE auto name(const Twin<H>& x) -> Twin<decltype(name(x.lo))> { \
+    return {name(x.lo), name(x.hi)};                                          \
   }
 GENEFACE_UNARY(bits)
 GENEFACE_UNARY(from_bits)
@@ -150,23 +150,23 @@ GENEFACE_INLINE void fill(Number x, Twin<H>& to) {
 
 // ---- sixteen lanes
 
-GENEFACE_INLINE Float16 broadcast(float x) {
-  Float16 wide;
+GENEFACE_INLINE Floats broadcast(float x) {
+  Floats wide;
   fill(x, wide);
   return wide;
 }
-GENEFACE_INLINE Int16 broadcast_int(int32_t x) {
-  Int16 wide;
+GENEFACE_INLINE Ints broadcast_int(int32_t x) {
+  Ints wide;
   fill(x, wide);
   return wide;
 }
-GENEFACE_INLINE Float16 load16(const float* from) {
-  Float16 wide;
+GENEFACE_INLINE Floats load16(const float* from) {
+  Floats wide;
   load(from, wide);
   return wide;
 }
 // The first `count` lanes; the others are 0, or left alone.
-GENEFACE_INLINE Float16 load_some(const float* from, int count) {
+GENEFACE_INLINE Floats load_some(const float* from, int count) {
   if (count >= kLanes) return load16(from);
   float lanes[kLanes] = {};
   std::memcpy(lanes, from, sizeof(float) * count);
@@ -179,12 +179,12 @@ GENEFACE_INLINE void store_some(const Vector& from, Number* to, int count) {
   store(from, lanes);
   std::memcpy(to, lanes, sizeof(Number) * count);
 }
-GENEFACE_INLINE Float16 minimum(const Float16& a, const Float16& b) { return select(a < b, a, b); }
-GENEFACE_INLINE Float16 maximum(const Float16& a, const Float16& b) { return select(a > b, a, b); }
-GENEFACE_INLINE Float16 minimum(const Float16& a, float b) { return minimum(a, broadcast(b)); }
-GENEFACE_INLINE Float16 maximum(const Float16& a, float b) { return maximum(a, broadcast(b)); }
+GENEFACE_INLINE Floats minimum(const Floats& a, const Floats& b) { return select(a < b, a, b); }
+GENEFACE_INLINE Floats maximum(const Floats& a, const Floats& b) { return select(a > b, a, b); }
+GENEFACE_INLINE Floats minimum(const Floats& a, float b) { return minimum(a, broadcast(b)); }
+GENEFACE_INLINE Floats maximum(const Floats& a, float b) { return maximum(a, broadcast(b)); }
 
-GENEFACE_INLINE bool any(const Int16& mask) {
+GENEFACE_INLINE bool any(const Ints& mask) {
   int64_t words[kLanes / 2];
   std::memcpy(words, &mask, sizeof words);
   int64_t all = 0;
@@ -192,23 +192,34 @@ GENEFACE_INLINE bool any(const Int16& mask) {
   return all != 0;
 }
 
-// Sum of the lanes, always in the same order.
-GENEFACE_INLINE float sum(const Float16& x) {
-  float lanes[kLanes];
-  store(x, lanes);
-  for (int half = kLanes / 2; half; half /= 2)
-    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-  return lanes[0];
+// Sums of the lanes of several vectors, always in the same order.
+template <int count>
+GENEFACE_INLINE void sum_each(const Floats* const (&vectors)[count], float* sums) {
+  typedef float Quarter __attribute__((vector_size(16)));
+  float lanes[count][4];
+  for (int k = 0; k < count; k++) {
+    Quarter quarters[4];
+    std::memcpy(quarters, vectors[k], sizeof quarters);
+    const Quarter total = (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
+    std::memcpy(lanes[k], &total, sizeof total);
+  }
+  for (int k = 0; k < count; k++) sums[k] = (lanes[k][0] + lanes[k][2]) + (lanes[k][1] + lanes[k][3]);
+}
+GENEFACE_INLINE float sum(const Floats& x) {
+  const Floats* const vectors[1] = {&x};
+  float total;
+  sum_each(vectors, &total);
+  return total;
 }
 
 // 2^x for x in [-126, 127], relative error 1e-7. Other x give some number.
-GENEFACE_INLINE Float16 exp2(const Float16& x) {
+GENEFACE_INLINE Floats exp2(const Floats& x) {
   // Adding 1.5 * 2^23 rounds to an integer and leaves it in the lowest bits.
   const float rounder = 12582912.f;
-  const Float16 shifted = x + rounder;
-  const Float16 f = x - (shifted - rounder);
+  const Floats shifted = x + rounder;
+  const Floats f = x - (shifted - rounder);
   // Minimax polynomial of degree 5 for the relative error on [-1/2, 1/2].
-  Float16 power = f * 1.327647198e-3f + 9.675541334e-3f;
+  Floats power = f * 1.327647198e-3f + 9.675541334e-3f;
   power = power * f + 5.550713274e-2f;
   power = power * f + 2.402211972e-1f;
   power = power * f + 6.931469671e-1f;
@@ -216,22 +227,22 @@ GENEFACE_INLINE Float16 exp2(const Float16& x) {
   return from_bits(bits(power) + (bits(shifted) << 23));
 }
 // e^x, held inside of the range of normal floats. NaN gives NaN.
-GENEFACE_INLINE Float16 exponential(const Float16& x) {
-  const Float16 scaled = x * 1.44269504f;
-  const Float16 power = exp2(minimum(maximum(scaled, -126.f), 126.f));
+GENEFACE_INLINE Floats exponential(const Floats& x) {
+  const Floats scaled = x * 1.44269504f;
+  const Floats power = exp2(minimum(maximum(scaled, -126.f), 126.f));
   return select(x == x, power, x);
 }
 // log2 x for normal positive x, error 2e-7 (absolute, for x near 1).
-GENEFACE_INLINE Float16 log2(const Float16& x) {
+GENEFACE_INLINE Floats log2(const Floats& x) {
   // x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1)).
   const int32_t root_half = 0x3f3504f3;
-  const Int16 shifted = bits(x) - root_half;
-  const Int16 exponent = shifted >> 23;
-  const Float16 m = from_bits(bits(x) - (exponent << 23));
-  const Float16 s = (m - 1.f) / (m + 1.f);
-  const Float16 s2 = s * s;
+  const Ints shifted = bits(x) - root_half;
+  const Ints exponent = shifted >> 23;
+  const Floats m = from_bits(bits(x) - (exponent << 23));
+  const Floats s = (m - 1.f) / (m + 1.f);
+  const Floats s2 = s * s;
   // 2 / (k ln 2) for k = 9, 7, 5, 3, 1.
-  Float16 series = s2 * 0.320598898f + 0.412198583f;
+  Floats series = s2 * 0.320598898f + 0.412198583f;
   series = series * s2 + 0.577078016f;
   series = series * s2 + 0.961796694f;
   series = series * s2 + 2.885390082f;

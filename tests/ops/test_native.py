@@ -164,6 +164,7 @@ WRONG_CALLS = {
     ),
     "target": (ValueError, lambda: ops.image_loss(array(32, 32, 3), array(32, 31, 3))),
     "weight": (ValueError, lambda: ops.image_loss(array(32, 32, 3), array(32, 32, 3), array(32, 31))),
+    "too wide": (ValueError, lambda: ops.image_loss(array(1, 8193, 3), array(1, 8193, 3), dssim=0.0)),
     "grey": (ValueError, lambda: ops.image_loss(array(32, 32), array(32, 32))),
     "negative weight": (ValueError, lambda: ops.image_loss(array(32, 32, 3), array(32, 32, 3), l1=-1.0)),
     "bytes": (TypeError, lambda: ops.to_uint8(array(4, 4, 3, dtype=np.uint8))),

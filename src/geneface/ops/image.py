@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from geneface.ops.native import check, kernels
+from geneface.ops.native import check, check_size, kernels
 from geneface.ops.types import Array
 from geneface.types import ByteArray
 
@@ -40,6 +40,7 @@ def image_loss(
     if not (isinstance(prediction, np.ndarray) and prediction.ndim == 3 and prediction.shape[2] in (3, 4)):
         raise ValueError("prediction must be an array [H, W, 3] or [H, W, 4]")
     height, width = prediction.shape[:2]
+    check_size(width, height)
     check("prediction", prediction, (None, None, None))
     check("target", target, (height, width, 3))
     if weight is not None:
