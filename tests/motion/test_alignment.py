@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from geneface.errors import InputError
 from geneface.geometry.landmarks import CHEEKS, JAW, KEYPOINT_COUNT, LIPS_INNER, LIPS_OUTER, lip_opening, positions
+from geneface.io.store import load_tensors, save_tensors
 from geneface.motion.alignment import Alignment, Stretch, closed_form_alignment, split_folds
 from geneface.motion.score import correlation
 from geneface.types import SpeechFeatures
@@ -83,6 +85,40 @@ def test_folds_never_validate_on_what_they_fit():
     assert sum(len(stretch) for _, validated in split_folds(long) for stretch in validated) == 100
     many = [make_stretch(20, seed, 1, 0, 0) for seed in range(9)]
     assert sum(len(validated) for _, validated in split_folds(many)) == 9
+
+
+def test_lips_never_pass_through_each_other():
+    train = [make_stretch(200, seed, 1.0, 0.0, 0.0) for seed in range(2)]
+    alignment, _ = closed_form_alignment(train, NEUTRAL)
+    seen = np.concatenate([gap(stretch.measured) for stretch in train])
+    # Lips pressed through each other by more than the person ever closed them.
+    rng = np.random.default_rng(0)
+    pressed = alignment.apply(face(np.full(20, -0.05), rng))
+    loose = alignment.basis.displacement(alignment.coefficients(face(np.full(20, -0.05), rng)))
+    assert gap(loose).max() < seen.min() - 0.01
+    assert gap(pressed).min() >= np.percentile(seen, 0.5, axis=0).min() - 1e-4
+    # The middle of the mouth stays where it was; open lips are left alone.
+    assert np.allclose(pressed[:, UPPER, 1] + pressed[:, LOWER, 1], loose[:, UPPER, 1] + loose[:, LOWER, 1], atol=2e-3)
+    wide = face(np.full(20, 0.05), rng)
+    assert np.array_equal(alignment.apply(wide), alignment.basis.displacement(alignment.coefficients(wide)))
+
+
+def gap(displacement: np.ndarray) -> np.ndarray:
+    return (NEUTRAL + displacement)[:, UPPER, 1] - (NEUTRAL + displacement)[:, LOWER, 1]
+
+
+@pytest.mark.parametrize("damage", ["gain", "basis.synthesis", "speech.weights", "nan"])
+def test_damaged_file_is_an_input_error(tmp_path, damage):
+    alignment, _ = closed_form_alignment([make_stretch(400, 1, 1.0, 0.0, 1.0)], NEUTRAL)
+    alignment.save(tmp_path / "a.safetensors")
+    tensors = load_tensors(tmp_path / "a.safetensors")
+    if damage == "nan":
+        tensors["offset"][0] = np.nan
+    else:
+        tensors[damage] = tensors[damage][:-1]
+    save_tensors(tmp_path / "a.safetensors", tensors)
+    with pytest.raises(InputError, match="damaged"):
+        Alignment.load(tmp_path / "a.safetensors")
 
 
 def test_save_and_load(tmp_path):

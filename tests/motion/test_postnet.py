@@ -46,7 +46,9 @@ def test_discriminator_can_tell_still_from_moving():
 def alignment() -> Alignment:
     rng = np.random.default_rng(0)
     basis = fit_basis(0.01 * rng.standard_normal((50, KEYPOINT_COUNT, 3)).astype(np.float32), 4)
-    return Alignment(basis, np.full(4, 2.0, np.float32), np.zeros(4, np.float32), 1.0, 0.0, None)
+    # Lips that may go anywhere.
+    lips = np.array([[0.0] * 9, [-1.0] * 9], np.float32)
+    return Alignment(basis, np.full(4, 2.0, np.float32), np.zeros(4, np.float32), 1.0, 0.0, None, lips)
 
 
 def test_runtime_without_network_is_the_alignment(alignment, tmp_path):

@@ -166,6 +166,9 @@ def test_damaged_graph_and_other_version_are_refused(folder, tmp_path):
     (tmp_path / "motion.onnx").write_bytes(b"text")
     with pytest.raises(InputError, match=r"motion\.onnx"):
         MotionModel.load(tmp_path)
+    save_tensors(tmp_path / "stats.safetensors", {"basis.mean": np.zeros((2, 3), np.float32)})
+    with pytest.raises(InputError, match=r"stats\.safetensors"):
+        MotionModel.load(tmp_path)
     write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "format": 99})
     with pytest.raises(InputError, match="version"):
         MotionModel.load(tmp_path)

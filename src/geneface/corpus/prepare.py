@@ -9,6 +9,7 @@ Each clip's result is written atomically; what exists is not computed again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -27,7 +28,7 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
-from geneface.io.store import load_tensors, read_json, save_tensors, write_json
+from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
 from geneface.io.video import read_frames
 from geneface.types import (
     SPEECH_RATE_HZ,
@@ -180,11 +181,16 @@ _T = TypeVar("_T")
 def _each(
     work: Callable[[Source], _T], sources: Sequence[Source], workers: int, stage: str, progress: ProgressFn
 ) -> list[_T]:
-    """Run `work` on each clip in processes, in order."""
-    results = []
-    # Spawned, not forked: the tracker and onnxruntime start threads.
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(sources))) as pool:
-        for result in pool.imap(work, sources, chunksize=4):
+    """Run `work` on each clip in worker processes (in this one if `workers` is 1), in order."""
+    with contextlib.ExitStack() as stack:
+        if workers == 1:
+            results_in_order = map(work, sources)
+        else:
+            # Spawned, not forked: the tracker and onnxruntime start threads.
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
+            results_in_order = pool.imap(work, sources, chunksize=4)
+        results = []
+        for result in results_in_order:
             results.append(result)
             progress(stage, len(results), len(sources))
     return results
@@ -248,7 +254,10 @@ def _why_drop(raw: RawTrack) -> str:
 
 
 def _solve_speakers(sources: list[Source], heldout: set[str], out: Path) -> dict[str, float]:
-    """Neutral face and focal length of each speaker, from training clips; writes speakers.safetensors."""
+    """Neutral face and focal length of each speaker, from training clips; kept in speakers.safetensors."""
+    path = out / "speakers.safetensors"
+    if path.is_file():
+        return {name: float(focal) for name, focal in TensorFile(path).metadata.items()}
     focals: dict[str, float] = {}
     neutral: dict[str, FloatArray] = {}
     for speaker in sorted({source.speaker for source in sources}):
@@ -270,7 +279,7 @@ def _solve_speakers(sources: list[Source], heldout: set[str], out: Path) -> dict
         # Scattered frames are enough for the shape; their own poses are not used, hence no smoothing.
         solved = solve_head_poses(np.concatenate(meshes), width, height, smooth_frames=0.0, smooth_depth_frames=0.0)
         focals[speaker], neutral[speaker] = solved.focal, solved.neutral
-    save_tensors(out / "speakers.safetensors", neutral)
+    save_tensors(path, neutral, {name: repr(float(focal)) for name, focal in focals.items()})
     return focals
 
 

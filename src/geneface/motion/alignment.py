@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import lip_opening
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_COUNT, lip_opening, positions
 from geneface.io.store import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.score import correlation
@@ -37,7 +38,11 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _PENALTIES = (3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 """Per frame, for regressors of unit variance."""
 _GAIN_PENALTY = 0.02
-_GAIN_RANGE = (0.6, 2.0)
+_GAIN_RANGE = (0.6, 3.0)
+_UPPER_LIP = positions((191, 80, 81, 82, 13, 312, 311, 310, 415))
+_LOWER_LIP = positions((95, 88, 178, 87, 14, 317, 402, 318, 324))
+"""Inner lips, corner to corner, each point above its partner."""
+_CLOSED_PERCENTILE = 1.0
 _WORTHWHILE = 0.01
 """Correlation that the speech part must add to be used at all."""
 
@@ -93,6 +98,8 @@ class Alignment:
     share: float
     """Of the speech part: prediction = affine + share * (speech - affine)."""
     speech: SpeechPart | None
+    lips: FloatArray
+    """[2, 9] vertical distance of the inner lips' pairs: at rest, and the least that the person was seen with."""
 
     @property
     def context_frames(self) -> int:
@@ -108,13 +115,24 @@ class Alignment:
 
     def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
         """[F, K, 3] generic -> [F, K, 3] displacement from the person's neutral, head units."""
-        return self.basis.displacement(self.coefficients(displacement, features))
+        return self.displacement(self.coefficients(displacement, features))
+
+    def displacement(self, coefficients: FloatArray) -> FloatArray:
+        """[F, C] in the person's basis -> [F, K, 3]. Lips that would pass through each other meet halfway."""
+        displacement = self.basis.displacement(coefficients)
+        rest, least = self.lips
+        gap = rest + displacement[:, _UPPER_LIP, 1] - displacement[:, _LOWER_LIP, 1]
+        missing = np.maximum(least - gap, 0) / 2
+        displacement[:, _UPPER_LIP, 1] += missing
+        displacement[:, _LOWER_LIP, 1] -= missing
+        return displacement
 
     def save(self, path: Path) -> None:
         tensors: dict[str, NDArray] = {
             **self.basis.tensors(),
             "gain": self.gain,
             "offset": self.offset,
+            "lips": self.lips,
             "scalars": np.array([self.amplitude, self.share], np.float32),
         }
         if self.speech is not None:
@@ -123,12 +141,43 @@ class Alignment:
 
     @classmethod
     def load(cls, path: Path) -> Alignment:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is missing, or its tensors don't belong together.
+        """
         tensors = load_tensors(path)
+        _check(tensors, path)
         speech = None
         if "speech.weights" in tensors:
             speech = SpeechPart(*(tensors[f"speech.{name}"] for name in ("projection", "mean", "weights")))
         amplitude, share = (float(value) for value in tensors["scalars"])
-        return cls(MotionBasis.from_tensors(tensors), tensors["gain"], tensors["offset"], amplitude, share, speech)
+        basis = MotionBasis.from_tensors(tensors)
+        return cls(basis, tensors["gain"], tensors["offset"], amplitude, share, speech, tensors["lips"])
+
+
+def _check(tensors: dict[str, NDArray], path: Path) -> None:
+    """Avatars are passed around: shapes and values are checked before they are used."""
+    width = len(tensors.get("gain", ()))
+    face = (KEYPOINT_COUNT, 3)
+    shapes: dict[str, tuple[int, ...]] = {
+        "basis.synthesis": (width, *face),
+        "basis.analysis": (width, *face),
+        "basis.mean": face,
+        "gain": (width,),
+        "offset": (width,),
+        "scalars": (2,),
+        "lips": (2, len(_UPPER_LIP)),
+    }
+    if "speech.weights" in tensors:
+        regressors = len(tensors["speech.weights"]) - 1
+        features = len(tensors.get("speech.mean", ()))
+        shapes["speech.mean"] = (features,)
+        shapes["speech.projection"] = (features, regressors // len(_TAPS))
+        shapes["speech.weights"] = (regressors // len(_TAPS) * len(_TAPS) + 1, width)
+    for name, shape in shapes.items():
+        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
+            raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it anew")
 
 
 def closed_form_alignment(
@@ -152,8 +201,9 @@ def closed_form_alignment(
     spread = {candidate: [0.0, 0.0] for candidate in candidates}
     generic_scores: list[float] = []
     count = 0
+    lips = _lip_limits(stretches, neutral)
     for training, validation in folds:
-        affine = _fit_affine(training, basis)
+        affine = _fit_affine(training, basis, lips)
         parts = {penalty: _fit_speech(training, basis, penalty) for penalty in _PENALTIES}
         for stretch in validation:
             measured = lip_opening(neutral + stretch.measured)
@@ -172,7 +222,7 @@ def closed_form_alignment(
     amplitude = float(np.clip(spread[best][1] / max(spread[best][0], 1e-9), *_GAIN_RANGE))
     share, penalty = best
     speech = _fit_speech(stretches, basis, penalty) if share else None
-    alignment = replace(_fit_affine(stretches, basis), share=share, speech=speech, amplitude=amplitude)
+    alignment = replace(_fit_affine(stretches, basis, lips), share=share, speech=speech, amplitude=amplitude)
     figures = {
         "generic": float(np.mean(generic_scores)),
         "affine": means[0.0, 0.0],
@@ -207,7 +257,16 @@ def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple
     return pairs
 
 
-def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> Alignment:
+def _lip_limits(stretches: Sequence[Stretch], neutral: FloatArray) -> FloatArray:
+    """[2, 9], see `Alignment.lips`."""
+    rest = neutral[_UPPER_LIP, 1] - neutral[_LOWER_LIP, 1]
+    gaps = [rest + stretch.measured[:, _UPPER_LIP, 1] - stretch.measured[:, _LOWER_LIP, 1] for stretch in stretches]
+    # A percentile: single frames of the tracker are wrong.
+    least = np.percentile(np.concatenate(gaps), _CLOSED_PERCENTILE, axis=0)
+    return np.stack([rest, least]).astype(np.float32)
+
+
+def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis, lips: FloatArray) -> Alignment:
     """Gain and offset per coefficient by ridge regression towards the gain all share."""
     generic = np.concatenate([basis.coefficients(stretch.generic) for stretch in stretches]).astype(np.float64)
     measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
@@ -218,7 +277,7 @@ def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> Alignment:
     penalty = _GAIN_PENALTY * squares.mean() + 1e-12
     gain = (products + penalty * shared) / (squares + penalty)
     offset = target - gain * middle
-    return Alignment(basis, gain.astype(np.float32), offset.astype(np.float32), 1.0, 0.0, None)
+    return Alignment(basis, gain.astype(np.float32), offset.astype(np.float32), 1.0, 0.0, None, lips)
 
 
 def _frame_features(features: FloatArray, mean: FloatArray) -> FloatArray:
@@ -239,7 +298,7 @@ def _fit_speech(stretches: Sequence[Stretch], basis: MotionBasis, penalty: float
     centred = np.concatenate(frames).astype(np.float64) - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     chosen = np.argsort(values)[::-1][:_SPEECH_COMPONENTS]
-    projection = vectors[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9 * values.max()))
+    projection = vectors[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-9 * values.max() + 1e-12))
     design = np.concatenate([_taps((rows - mean) @ projection) for rows in frames])
     measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
     middle, target = design.mean(0), measured.mean(0)

@@ -62,7 +62,17 @@ class MotionBasis:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray], prefix: str = "basis.") -> MotionBasis:
+        """Invert `tensors`.
+
+        Raises:
+            KeyError, ValueError: an array is missing, has another shape, or is not finite.
+        """
         arrays = [tensors[f"{prefix}{name}"].astype(np.float32) for name in ("synthesis", "analysis", "mean")]
+        face = (landmarks.KEYPOINT_COUNT, 3)
+        if any(array.shape != (len(arrays[0]), *face) for array in arrays[:2]) or arrays[2].shape != face:
+            raise ValueError(f"the motion basis has shapes {[array.shape for array in arrays]}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("the motion basis is not finite")
         return cls(*arrays)
 
 

@@ -62,7 +62,7 @@ class PostNetRuntime:
         if self.session is not None and len(coefficients):
             out = self.session.run(["corrected"], {"aligned": np.ascontiguousarray(coefficients.T[None])})[0]
             coefficients = np.asarray(out, np.float32)[0].T
-        return self.alignment.basis.displacement(coefficients)
+        return self.alignment.displacement(coefficients)
 
 
 def save_person(alignment: Alignment, record: PostNetRecord, folder: Path) -> None:

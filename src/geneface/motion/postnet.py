@@ -24,10 +24,15 @@ class PostNetConfig(Config):
 
 
 class PostNet(nn.Module):
-    """[B, C, F] aligned coefficients -> [B, C, F]; zero-padded, the identity before training."""
+    """[B, C, F] aligned coefficients -> [B, C, F]; zero-padded, the identity before training.
+
+    `amplitude` scales the result about the person's mean motion; it is set after training, from validation.
+    """
 
     def __init__(self, config: PostNetConfig) -> None:
         super().__init__()
+        self.amplitude: Tensor
+        self.register_buffer("amplitude", torch.ones(()))
         self.config = config
         self.enter = nn.Conv1d(config.motion_width, config.channels, 1)
         self.layers = nn.ModuleList(
@@ -49,7 +54,7 @@ class PostNet(nn.Module):
         hidden = self.enter(motion)
         for layer in self.layers:
             hidden = hidden + self.dropout(functional.gelu(layer(hidden)))
-        return motion + self.leave(hidden)
+        return self.amplitude * (motion + self.leave(hidden))
 
 
 class Discriminator(nn.Module):

@@ -147,7 +147,11 @@ class MotionModel:
             ) from error
         if config.format != MODEL_FORMAT or config.keypoints != KEYPOINTS:
             raise InputError(f"the motion model {folder} is of another version", "train it again with this version")
-        basis = MotionBasis.from_tensors(load_tensors(folder / "stats.safetensors"))
+        stats = folder / "stats.safetensors"
+        try:
+            basis = MotionBasis.from_tensors(load_tensors(stats))
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{stats} is damaged", "train or install the motion model again") from error
         return cls(load_session(folder / "motion.onnx"), config, basis)
 
     def predict(

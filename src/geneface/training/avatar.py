@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from geneface import __version__
 from geneface.avatar.folder import PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
+from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
@@ -90,8 +92,10 @@ def build_avatar(
         resume=resume,
         progress=progress,
     )
-    person = measure_person(portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, portrait.neutral)
-    described = _describe(out.name, portrait, encoder, model, config, adapted["figures"])
+    person = measure_person(
+        portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
+    )
+    described = _describe(out.name, portrait, encoder, model, config, adapted["kind"])
     poster = draw_poster(described, model, person, portrait.background)
     parts = AvatarParts(
         described, model.tensors(), person, portrait.background, poster, motion_folder, work / PERSON_FOLDER
@@ -138,7 +142,7 @@ def draw_poster(
 def _adapt(
     portrait: Portrait, motion_folder: Path, work: Path, config: AvatarTrainConfig, resume: bool, progress: ProgressFn
 ) -> dict[str, Any]:
-    """Adapt the motion to the person unless that is done; returns its figures and the time left for the renderer."""
+    """Adapt the motion to the person unless that is done; returns what was fitted and the renderer's time."""
     done = work / _PROGRESS_FILE
     if done.is_file():
         return read_json(done)
@@ -149,9 +153,24 @@ def _adapt(
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
-    adapted = {"figures": figures, "renderer_budget_seconds": left}
+    if "network" not in figures:
+        kind = "closed form (no network: torch is not installed)"
+    elif (work / PERSON_FOLDER / "postnet.onnx").is_file():
+        kind = "closed form and network"
+    else:
+        kind = "closed form (a network was not better)"
+    adapted = {"kind": kind, "renderer_budget_seconds": left}
     write_json(done, adapted)
     return adapted
+
+
+def _silent(portrait: Portrait) -> NDArray[np.bool_]:
+    """[F] frames in which the person says nothing."""
+    parts = []
+    for number, segment in enumerate(portrait.segments):
+        closed = closing_weight(voice_activity(portrait.audio(number).samples)) == 1
+        parts.append(np.resize(closed, segment.frames))
+    return np.concatenate(parts)
 
 
 def _describe(
@@ -160,10 +179,9 @@ def _describe(
     encoder: str,
     model: GaussianModel,
     config: AvatarTrainConfig,
-    figures: dict[str, float],
+    adaptation: str,
 ) -> AvatarConfig:
     frames = int((~portrait.heldout).sum())
-    network = "closed form and network" if "network" in figures else "closed form (torch is not installed)"
     return AvatarConfig(
         name=name,
         renderer=config.renderer,
@@ -179,7 +197,7 @@ def _describe(
             "training_frames": frames,
             "heldout_frames": int(portrait.heldout.sum()),
             "gaussians": len(model),
-            "motion_adaptation": network,
+            "motion_adaptation": adaptation,
             "geneface": __version__,
         },
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.geometry.camera import pixels_to_camera, project
 from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_OVAL, MESH_RIGHT_EYE
@@ -16,6 +17,8 @@ from geneface.geometry.topology import mesh_triangles
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
 from geneface.portrait.portrait import Portrait
 from geneface.types import FloatArray
+
+Array = NDArray[np.floating]
 
 MOUTH_CORNERS, INNER_LIPS = (61, 291), (13, 14)
 LEFT_IRIS, RIGHT_IRIS = 468, 473
@@ -37,9 +40,9 @@ STATISTICS_FRAMES = 48
 class Cloud:
     """Points with the distance to their neighbours: what a layer is made of."""
 
-    points: FloatArray
+    points: Array
     """[N, 3]."""
-    spacing: FloatArray
+    spacing: Array
     """[N] head units."""
 
 
@@ -50,7 +53,7 @@ class SurfaceSamples:
     cloud: Cloud
     vertices: np.ndarray
     """[N, 3] mesh indices."""
-    weights: FloatArray
+    weights: Array
     """[N, 3] barycentric."""
 
 
@@ -85,7 +88,7 @@ def face_triangles() -> np.ndarray:
     return np.concatenate([surface, np.array(eyes, dtype=surface.dtype)])
 
 
-def sample_surface(neutral: FloatArray, triangles: np.ndarray, count: int, rng: np.random.Generator) -> SurfaceSamples:
+def sample_surface(neutral: Array, triangles: np.ndarray, count: int, rng: np.random.Generator) -> SurfaceSamples:
     """Points on a mesh [V, 3], denser at the mouth and the eyes."""
     corners = neutral[triangles]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
@@ -110,7 +113,7 @@ def sample_surface(neutral: FloatArray, triangles: np.ndarray, count: int, rng: 
     return SurfaceSamples(Cloud(points, spacing), triangles[chosen], barycentric)
 
 
-def sample_mouth(neutral: FloatArray, count: int, rng: np.random.Generator) -> Cloud:
+def sample_mouth(neutral: Array, count: int, rng: np.random.Generator) -> Cloud:
     """Points in a bowl behind the lips, bent like a row of teeth."""
     centre = neutral[[*MOUTH_CORNERS, *INNER_LIPS]].mean(0)
     half_width = abs(neutral[MOUTH_CORNERS[0], 0] - neutral[MOUTH_CORNERS[1], 0]) / 2
@@ -122,7 +125,7 @@ def sample_mouth(neutral: FloatArray, count: int, rng: np.random.Generator) -> C
     return Cloud(centre + offsets, spacing)
 
 
-def inside_polygon(points: FloatArray, polygon: FloatArray) -> np.ndarray:
+def inside_polygon(points: Array, polygon: Array) -> np.ndarray:
     """Which of the points [P, 2] lie in a polygon [V, 2] (crossing number)."""
     x, y = points[:, :1], points[:, 1:]
     start, stop = polygon, np.roll(polygon, -1, axis=0)
@@ -132,7 +135,7 @@ def inside_polygon(points: FloatArray, polygon: FloatArray) -> np.ndarray:
     return (straddles & (x < crossing)).sum(1) % 2 == 1
 
 
-def shell_depth(plane: FloatArray, oval: FloatArray, half_width: float, top: float) -> FloatArray:
+def shell_depth(plane: Array, oval: Array, half_width: float, top: float) -> Array:
     """Depth [P] of the hair and ears at points [P, 2] of the frontal plane: a skull, joined to the outline of the face.
 
     Args:
@@ -152,7 +155,7 @@ def shell_depth(plane: FloatArray, oval: FloatArray, half_width: float, top: flo
     return blend * rim + (1 - blend) * np.minimum(skull, oval[:, 2].max())
 
 
-def _mask_share(points: FloatArray, portrait: Portrait, statistics: PortraitStatistics) -> FloatArray:
+def _mask_share(points: Array, portrait: Portrait, statistics: PortraitStatistics) -> Array:
     """Share [P] of the frames in which the head mask covers where a head-frame point [P, 3] is seen."""
     hits = np.zeros(len(points))
     size = portrait.size
@@ -187,7 +190,7 @@ def sample_shell(portrait: Portrait, statistics: PortraitStatistics, count: int,
     return Cloud(points[chosen] + jitter, np.full(count, np.sqrt(len(selected) * step**2 / count)))
 
 
-def _neck_filled(torso_share: FloatArray, head_share: FloatArray) -> np.ndarray:
+def _neck_filled(torso_share: Array, head_share: Array) -> np.ndarray:
     """Where torso is drawn [S, S] bool: the mask, and on upwards under the jaw so that a moving head opens no gap."""
     visible = torso_share > 0.3
     reach = max(round(NECK_OVERLAP * len(visible)), 1)
@@ -197,11 +200,14 @@ def _neck_filled(torso_share: FloatArray, head_share: FloatArray) -> np.ndarray:
     return visible | (filled & (head_share + torso_share > 0.5))
 
 
-def _torso_colours(statistics: PortraitStatistics) -> FloatArray:
+def _torso_colours(statistics: PortraitStatistics) -> Array:
     """Mean colour [S, S, 3] where torso is seen; where it never is, the colour of the nearest pixel below."""
     weight = statistics.torso.astype(np.float32) / 255
     total = weight.sum(0)
-    mean = np.einsum("pyxc,pyx->yxc", statistics.images.astype(np.float32) / 255, weight) / np.maximum(total, 1e-6)[..., None]
+    mean = (
+        np.einsum("pyxc,pyx->yxc", statistics.images.astype(np.float32) / 255, weight)
+        / np.maximum(total, 1e-6)[..., None]
+    )
     seen = total > 0.05 * len(weight)
     for row in range(len(mean) - 2, -1, -1):
         mean[row] = np.where(seen[row][:, None], mean[row], mean[row + 1])
@@ -217,8 +223,8 @@ def torso_origin(portrait: Portrait, statistics: PortraitStatistics, head_z: flo
 
 
 def sample_torso(
-    portrait: Portrait, statistics: PortraitStatistics, origin: FloatArray, count: int, rng: np.random.Generator
-) -> tuple[Cloud, FloatArray]:
+    portrait: Portrait, statistics: PortraitStatistics, origin: Array, count: int, rng: np.random.Generator
+) -> tuple[Cloud, Array]:
     """Points in the torso frame, and their colours [N, 3]."""
     head_share, torso_share = ((mask > 127).mean(0) for mask in (statistics.head, statistics.torso))
     rows, columns = np.nonzero(_neck_filled(torso_share, head_share))
@@ -233,7 +239,7 @@ def sample_torso(
     return Cloud(points, spacing), _torso_colours(statistics)[rows[chosen], columns[chosen]]
 
 
-def head_colours(points: FloatArray, portrait: Portrait, statistics: PortraitStatistics) -> FloatArray:
+def head_colours(points: Array, portrait: Portrait, statistics: PortraitStatistics) -> Array:
     """Median colour [N, 3] seen at head-frame points [N, 3]."""
     seen = []
     for row, frame in enumerate(statistics.frames):
@@ -243,7 +249,7 @@ def head_colours(points: FloatArray, portrait: Portrait, statistics: PortraitSta
     return np.median(np.stack(seen), axis=0) / 255
 
 
-def layer_base(cloud: Cloud, colours: FloatArray, opacity_logit: float = 1.0) -> FloatArray:
+def layer_base(cloud: Cloud, colours: Array, opacity_logit: float = 1.0) -> FloatArray:
     """Round Gaussians [14, N] of a cloud."""
     base = np.zeros((14, len(cloud.points)), np.float32)
     base[MEAN] = cloud.points.T
@@ -254,7 +260,7 @@ def layer_base(cloud: Cloud, colours: FloatArray, opacity_logit: float = 1.0) ->
     return base
 
 
-def mesh_basis(mesh: FloatArray, conditions: FloatArray) -> FloatArray:
+def mesh_basis(mesh: Array, conditions: Array) -> FloatArray:
     """How the mesh follows the condition: ridge regression. [F, V, 3], [F, C] -> [C, V, 3]."""
     centred = conditions - conditions.mean(0)
     normal = centred.T @ centred + 1e-3 * len(centred) * np.eye(centred.shape[1])
@@ -262,10 +268,8 @@ def mesh_basis(mesh: FloatArray, conditions: FloatArray) -> FloatArray:
     return np.linalg.solve(normal, centred.T @ offsets).reshape(-1, *mesh.shape[1:]).astype(np.float32)
 
 
-def bound_basis(samples: SurfaceSamples, vertex_basis: FloatArray) -> FloatArray:
+def bound_basis(samples: SurfaceSamples, vertex_basis: Array) -> FloatArray:
     """Basis [C, 7, N] that moves surface samples with their triangle, colour and opacity untouched."""
     basis = np.zeros((len(vertex_basis), 7, len(samples.weights)), np.float32)
     basis[:, :3] = np.einsum("nk,cnkd->cdn", samples.weights, vertex_basis[:, samples.vertices])
     return basis
-
-

@@ -23,6 +23,7 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import compose
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION, Splats
 from geneface.portrait.portrait import Portrait
+from geneface.render.composite import from_uint8
 from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training import initialise
@@ -66,7 +67,7 @@ def train_renderer(
     path = work / CHECKPOINT_NAME
     fingerprint = _fingerprint(portrait, config)
     if resume and path.exists():
-        trainer.state.restore(path, fingerprint)
+        trainer.restore(path, fingerprint)
     else:
         if config.budget_seconds is not None:
             trainer.state.total_steps = _steps_within(portrait, config, extra_loss)
@@ -117,7 +118,9 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
         GaussianLayer("face", "head", "face", base(samples.cloud), face_basis),
         GaussianLayer("mouth", "head", "face", base(mouth), still(widths["face"], mouth)),
         GaussianLayer("shell", "head", "pose", base(shell), still(widths["pose"], shell)),
-        GaussianLayer("torso", "torso", "pose", initialise.layer_base(torso, torso_colours), still(widths["pose"], torso)),
+        GaussianLayer(
+            "torso", "torso", "pose", initialise.layer_base(torso, torso_colours), still(widths["pose"], torso)
+        ),
     )
     return replace(model, layers=tuple(layer for layer in layers if len(layer)))
 
@@ -128,11 +131,11 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
-    decay = np.array([config.basis_mean_decay] * 3 + [config.basis_decay] * 4)
-    shares = {"face": 1.0, "pose": config.pose_basis_share}
-    return {
-        name: Rates(base, (share * basis).astype(np.float32), decay.astype(np.float32)) for name, share in shares.items()
+    decays = {
+        "face": [config.basis_mean_decay] * 3 + [config.basis_decay] * 4,
+        "pose": [config.pose_basis_decay] * 7,
     }
+    return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
 class _Trainer:
@@ -146,21 +149,27 @@ class _Trainer:
         model = initial_model(portrait, self.frames, config)
         self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
-        self._plate = portrait.background.astype(np.float32) / 255
+        self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
-        self._grad_image = np.empty((portrait.size, portrait.size, 4), np.float32)
+        self._expressions = model.landmark_condition(landmark_inputs(portrait.landmarks))
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        """Go on from a checkpoint."""
+        self.state.restore(path, fingerprint)
+        self._expressions = self.state.model.landmark_condition(landmark_inputs(self._portrait.landmarks))
 
     def step(self, target: FrameTarget) -> float:
         """Show one frame; returns the loss before the update."""
         state, model, camera = self.state, self.state.model, self._portrait.camera
         fall = self._config.final_rate ** (state.step / state.total_steps)
         rotation, translation = self._pose(target.index)
-        expression = model.landmark_condition(landmark_inputs(self._portrait.landmarks[target.index]))
-        frame = model.conditions_from(expression, rotation, translation, state.torsos.values[target.index])
-        output = draw(model, frame, camera, self._plate, self._splats)
-        loss, grad_transmittance, grad_affine = self._losses(output, target)
+        frame = model.conditions_from(
+            self._expressions[target.index], rotation, translation, state.torsos.values[target.index]
+        )
+        output = draw(model, frame, camera, self._plates[int(self._portrait.segment[target.index])], self._splats)
+        loss, grad_image, grad_transmittance, grad_affine = self._losses(output, target)
 
-        grad_splats = ops.rasterize_backward(output, self._grad_image, grad_transmittance)
+        grad_splats = ops.rasterize_backward(output, grad_image, grad_transmittance)
         grad_poses = {"head": np.zeros(6), "torso": np.zeros(6)}
         for number, (layer, columns) in enumerate(model.slices()):
             gradients = ops.project_backward(
@@ -175,7 +184,9 @@ class _Trainer:
             grad_poses[layer.frame] += gradients.pose
             rates = self._rates[layer.input]
             apply_gradients(state, number, gradients, frame.conditions[layer.input], rates, fall)
-        self._update_frame(target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["pose"], fall)
+        self._update_frame(
+            target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["rigid"], fall
+        )
         state.step += 1
         return loss
 
@@ -204,31 +215,47 @@ class _Trainer:
         rotation = compose(turn, pose.rotation[index]).astype(np.float32)
         return rotation, (pose.translation[index] + shift).astype(np.float32)
 
-    def _losses(self, output: ops.RasterOutput, target: FrameTarget) -> tuple[float, FloatArray, np.ndarray]:
-        """Loss, gradient of the transmittance [H, W], of the frame's colour affine [6]; fills the image's gradient."""
+    def _losses(
+        self, output: ops.RasterOutput, target: FrameTarget
+    ) -> tuple[float, FloatArray, FloatArray, np.ndarray]:
+        """Loss; its gradients by image [H, W, 4], transmittance [H, W] and the frame's colour affine [6]."""
         config = self._config
         affine = self.state.affines.values[target.index].astype(np.float32)
-        gain, bias = 1 + affine[:3], affine[3:]
-        rgb = output.rgb
-        prediction = rgb * gain + bias
+        # The label channel passes through unchanged.
+        gain, bias = np.append(1 + affine[:3], np.float32(1)), np.append(affine[3:], np.float32(0))
+        prediction = output.image * gain + bias
         loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
         if self._extra_loss is not None:
-            more, grad_more = self._extra_loss(prediction, target)
-            loss, grad = loss + more, grad + grad_more
+            more, grad_more = self._extra_loss(prediction[..., :3], target)
+            loss += more
+            grad[..., :3] += grad_more
+        grad_affine = np.concatenate([(grad * output.image).sum((0, 1))[:3], grad.sum((0, 1))[:3]])
         head_loss, grad_label = _silhouette_loss(output.label, target.head)
-        solid_loss, grad_opacity = _silhouette_loss(1 - output.transmittance, target.solid)
-        self._grad_image[..., :3] = grad * gain
-        self._grad_image[..., 3] = config.silhouette * grad_label
-        grad_affine = np.concatenate([np.einsum("hwc,hwc->c", grad, rgb), grad.sum((0, 1))])
+        solid_loss, grad_transmittance = _silhouette_loss(output.transmittance, 1 - target.solid)
+        grad *= gain
+        grad[..., 3] = config.silhouette * grad_label
         loss += config.silhouette * (head_loss + solid_loss)
-        return loss, -config.silhouette * grad_opacity, grad_affine
+        return loss, grad, np.float32(config.silhouette) * grad_transmittance, grad_affine
+
+
+def _plates(portrait: Portrait) -> list[FloatArray]:
+    """Clean plate [H, W, 3] of every segment; those that share one picture share one array."""
+    converted: dict[bytes, FloatArray] = {}
+    plates = []
+    for number in range(int(portrait.segment.max()) + 1):
+        pixels = portrait.segment_background(number)
+        key = pixels.tobytes()
+        if key not in converted:
+            converted[key] = from_uint8(pixels)
+        plates.append(converted[key])
+    return plates
 
 
 def _silhouette_loss(opacity: FloatArray, mask: FloatArray) -> tuple[float, FloatArray]:
     """Mean over pixels of sqrt(d^2 + epsilon^2), and its gradient: forgiving where the mask itself is unsure."""
     difference = opacity - mask
     distance = np.sqrt(difference * difference + np.float32(SILHOUETTE_EPSILON**2))
-    return float(distance.mean()), difference / (distance * np.float32(difference.size))
+    return float(distance.mean()), (difference / (distance * difference.size)).astype(np.float32)
 
 
 def _steps_within(portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> int:

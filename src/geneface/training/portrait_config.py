@@ -39,10 +39,11 @@ class RendererTrainConfig(Config):
     basis_opacity_rate: float = 1e-2
     basis_colour_rate: float = 3e-3
     basis_decay: float = 0.5
-    """Decoupled decay of opacity and colour bases: what few frames ask for is not learnt."""
+    """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
     basis_mean_decay: float = 0.0
-    pose_basis_share: float = 1.0
-    """Rates of the bases that the head pose drives (shell, torso), as a part of the face's."""
+    """The same for positions."""
+    pose_basis_decay: float = 0.5
+    """The same for all rows of the bases that the head pose drives (shell, torso)."""
     final_rate: float = 0.03
 
     pose_rate: float = 4e-4
@@ -51,7 +52,7 @@ class RendererTrainConfig(Config):
     """Share of the steps before poses are refined."""
     pose_prior: float = 0.02
     """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
-    torso_map_rate: float = 3e-4
+    torso_map_rate: float = 1e-3
     torso_rate: float = 4e-4
     torso_prior: float = 0.02
     affine_rate: float = 1e-3

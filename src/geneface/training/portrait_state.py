@@ -5,7 +5,7 @@ Symbols: F frames of the portrait, N Gaussians of a layer, C condition values, D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ class FrameValues:
 
     @classmethod
     def zeros(cls, frames: int) -> FrameValues:
-        return cls(*(np.zeros((frames, 6)) for _ in range(3)), np.zeros(frames, np.int64))
+        values, first, second = (np.zeros((frames, 6)) for _ in range(3))
+        return cls(values, first, second, np.zeros(frames, np.int64))
 
     def update(self, frame: int, grad: np.ndarray, rate: float, prior: float) -> None:
         """One Adam step [6] of one frame, then a pull by `prior` towards zero."""
@@ -65,15 +66,15 @@ class TrainState:
 
     model: GaussianModel
     total_steps: int
-    step: int = 0
-    poses: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    step: int
+    poses: FrameValues
     """Corrections of the head poses: turn and shift."""
-    torsos: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    torsos: FrameValues
     """Turn and shift of the torso that the head pose does not explain."""
-    affines: FrameValues = field(default_factory=lambda: FrameValues.zeros(0))
+    affines: FrameValues
     """Gain - 1 and bias of the three colours."""
-    moments: list[LayerMoments] = field(default_factory=list)
-    map_moments: tuple[FloatArray, FloatArray] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+    moments: list[LayerMoments]
+    map_moments: tuple[FloatArray, FloatArray]
 
     @classmethod
     def fresh(cls, model: GaussianModel, frames: int, total_steps: int) -> TrainState:
@@ -84,9 +85,9 @@ class TrainState:
             )
             for layer in model.layers
         ]
-        per_frame = [FrameValues.zeros(frames) for _ in range(3)]
-        torso_map = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
-        return cls(model, total_steps, 0, *per_frame, moments, torso_map)
+        poses, torsos, affines = (FrameValues.zeros(frames) for _ in range(3))
+        map_moments = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
+        return cls(model, total_steps, 0, poses, torsos, affines, moments, map_moments)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; writing into them changes the state."""
@@ -140,7 +141,12 @@ class Rates:
 
 
 def apply_gradients(
-    state: TrainState, layer_number: int, gradients: ops.ProjectionGradients, condition: FloatArray, rates: Rates, fall: float
+    state: TrainState,
+    layer_number: int,
+    gradients: ops.ProjectionGradients,
+    condition: FloatArray,
+    rates: Rates,
+    fall: float,
 ) -> None:
     """One Adam step of one layer, rates multiplied by `fall`."""
     layer, moments = state.model.layers[layer_number], state.moments[layer_number]

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from geneface.portrait.portrait import Portrait
+from geneface.render.composite import from_uint8
 from geneface.training.portrait_config import RendererTrainConfig
 from geneface.types import FloatArray
 
@@ -34,7 +36,7 @@ class FrameTarget:
     """[H, W] of the image loss."""
 
 
-def landmark_box(pixels: FloatArray, margin: float, size: int) -> tuple[slice, slice]:
+def landmark_box(pixels: NDArray[np.floating], margin: float, size: int) -> tuple[slice, slice]:
     """Rows and columns of the box around points [P, 2], enlarged by a part of its width."""
     low, high = pixels.min(0), pixels.max(0)
     extra = margin * (high[0] - low[0])
@@ -46,10 +48,10 @@ def landmark_box(pixels: FloatArray, margin: float, size: int) -> tuple[slice, s
 def frame_target(portrait: Portrait, index: int, config: RendererTrainConfig) -> FrameTarget:
     """Read one frame and weight its pixels."""
     pixels, masks = portrait.frame(index)
-    scale = np.float32(1 / 255)
-    head, torso = masks[..., 0] * scale, masks[..., 1] * scale
+    head, torso = from_uint8(masks[..., 0]), from_uint8(masks[..., 1])
     solid = np.minimum(head + torso, 1)
-    weight = config.plate_weight + (1 - config.plate_weight) * head + (config.torso_weight - config.plate_weight) * torso
+    plate, clothes = np.float32(config.plate_weight), np.float32(config.torso_weight)
+    weight = plate + (1 - plate) * head + (clothes - plate) * torso
     pose = portrait.pose.rotation[index], portrait.pose.translation[index]
     points = project(portrait.landmarks[index], *pose, portrait.camera)
     for group, margin, gain in (
@@ -59,11 +61,11 @@ def frame_target(portrait: Portrait, index: int, config: RendererTrainConfig) ->
     ):
         box = landmark_box(points[group], margin, portrait.size)
         weight[box] = np.maximum(weight[box], gain)
-    return FrameTarget(index, pixels * scale, head, solid, weight.astype(np.float32, copy=False))
+    return FrameTarget(index, from_uint8(pixels), head, solid, weight)
 
 
 def frame_order(frames: np.ndarray, seed: int, start: int, stop: int) -> Iterator[int]:
-    """Frame numbers of steps start..stop: a new shuffle each epoch, known from the step alone so that a run can resume."""
+    """Frame numbers of steps start..stop: a new shuffle each epoch, known from the step alone, for a resumed run."""
     count, epoch, shuffled = len(frames), -1, frames
     for step in range(start, stop):
         if step // count != epoch:

@@ -10,6 +10,7 @@ if it does, it is trained again on all training frames for as many steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.training.loop import descend, train, update_average
 from geneface.training.sync import choose_preset, load_expert
 from geneface.types import FloatArray, ProgressFn, SpeechFeatures, no_progress
+
+AMPLITUDE_RANGE = (0.8, 1.5)
+"""Of the final gain: a quarter of a short video does not measure it well."""
 
 
 class PostNetTrainConfig(Config):
@@ -122,7 +126,7 @@ class PostNetTask:
             key: torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
             for key, parameters in self.parameters.items()
         }
-        self.notes: dict[str, Any] = {"best_score": -1.0, "best_step": 0}
+        self.notes: dict[str, Any] = {"best_score": -1.0, "best_step": 0, "shrinkage": 1.0}
         self.points = torch.from_numpy(basis.synthesis[:, SYNC_LANDMARKS])
         self.points_mean = torch.from_numpy(basis.mean[SYNC_LANDMARKS])
 
@@ -156,8 +160,8 @@ class PostNetTask:
         average = self.modules["average"]
         assert isinstance(average, PostNet) and self.neutral is not None
         score = validate(average, self.alignment, self.validation, self.neutral)
-        if score > self.notes["best_score"]:
-            self.notes.update(best_score=score, best_step=step)
+        if score.correlation > self.notes["best_score"]:
+            self.notes.update(best_score=score.correlation, best_step=step, shrinkage=score.shrinkage)
             self.modules["best"].load_state_dict(average.state_dict())
 
 
@@ -166,17 +170,32 @@ def align(alignment: Alignment, stretch: Stretch) -> FloatArray:
     return alignment.coefficients(stretch.generic, SpeechFeatures(stretch.features, ""))
 
 
+@dataclass(frozen=True)
+class Validation:
+    """How predicted lips compare with measured ones."""
+
+    correlation: float
+    """Of the opening, mean over the stretches."""
+    shrinkage: float
+    """Deviation of the measured opening over that of the predicted one."""
+
+
 @torch.no_grad()
-def validate(network: PostNet | None, alignment: Alignment, stretches: Sequence[Stretch], neutral: FloatArray) -> float:
-    """Mean correlation of the lip opening over the stretches; without a network, of the closed form."""
-    scores = []
+def validate(
+    network: PostNet | None, alignment: Alignment, stretches: Sequence[Stretch], neutral: FloatArray
+) -> Validation:
+    """Score the network over the alignment, or the alignment alone."""
+    scores, made, real = [], [], []
     for stretch in stretches:
         motion = torch.from_numpy(align(alignment, stretch)).T[None]
         if network is not None:
             motion = network.eval()(motion)
-        predicted = neutral + alignment.basis.displacement(motion[0].T.numpy())
-        scores.append(correlation(lip_opening(predicted), lip_opening(neutral + stretch.measured)))
-    return float(np.mean(scores))
+        predicted = lip_opening(neutral + alignment.displacement(motion[0].T.numpy()))
+        measured = lip_opening(neutral + stretch.measured)
+        scores.append(correlation(predicted, measured))
+        made.append(predicted.std())
+        real.append(measured.std())
+    return Validation(float(np.mean(scores)), float(np.mean(real) / max(np.mean(made), 1e-9)))
 
 
 def train_postnet(
@@ -214,13 +233,14 @@ def train_postnet(
     settings = {**config.model_dump(), "frames": sum(len(stretch) for stretch in stretches), "sync": has_expert}
     train(task, config.steps, out / "work-postnet", settings=settings, resume=resume, progress=progress)
     score, steps = task.notes["best_score"], task.notes["best_step"]
-    if score < validate(None, trial, validated, neutral) + config.worthwhile:
+    if score < validate(None, trial, validated, neutral).correlation + config.worthwhile:
         return 0, score
     torch.manual_seed(0)
     final = PostNetTask("post-net, all frames", alignment, stretches, free, expert, config)
     train(final, steps, out / "work-postnet-all", settings=settings, resume=resume, progress=progress)
     network = final.modules["average"]
     assert isinstance(network, PostNet)
+    network.amplitude.fill_(float(np.clip(task.notes["shrinkage"], *AMPLITUDE_RANGE)))
     axes = {"aligned": {2: "frames"}, "corrected": {2: "frames"}}
     example = torch.zeros(1, alignment.basis.width, 16)
     export_onnx(network, {"aligned": example}, "corrected", axes, out / "postnet.onnx")

@@ -1,0 +1,96 @@
+"""AudioToMotion learns a known filter; what is written is what was trained; regression is the same decoder."""
+
+import numpy as np
+import pytest
+import torch
+
+from geneface.corpus.dataset import load_corpus_data
+from geneface.motion.basis import fit_basis
+from geneface.motion.runtime import MotionModel
+from geneface.motion.score import score_lips
+from geneface.training.motion import (
+    MOTION_PRESETS,
+    MotionTask,
+    build_model,
+    lip_functionals,
+    predict_clip,
+    pretrain_motion,
+    score_model,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(small_corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("motion")
+    return out, pretrain_motion(small_corpus.folder, None, out, "tiny")
+
+
+def test_heldout_lips_follow_the_speech(trained):
+    for speaker in ("a", "b"):
+        assert trained[1][speaker]["temperature_0"]["opening_correlation"] > 0.8
+        assert trained[1][speaker]["temperature_0"]["best_lag_frames"] == 0
+
+
+def test_folder_predicts_what_was_scored(small_corpus, trained):
+    out, metrics = trained
+    model = MotionModel.load(out)
+    clips = [clip for clip in load_corpus_data(small_corpus).heldout if clip.speaker == "b"]
+    corpus_clips = {clip.name: clip for clip in small_corpus.clips(heldout=True)}
+    predicted = [
+        clip.neutral + model.predict(small_corpus.features(corpus_clips[clip.name]), style=clip.gain) for clip in clips
+    ]
+    score = score_lips(predicted, [clip.landmarks for clip in clips])
+    assert score.opening_correlation == pytest.approx(metrics["b"]["temperature_0"]["opening_correlation"], abs=2e-3)
+    assert score.amplitude_ratio == pytest.approx(metrics["b"]["temperature_0"]["amplitude_ratio"], abs=1e-2)
+
+
+def test_resumed_training_is_the_same(small_corpus, trained, tmp_path):
+    """A second run from the finished checkpoint changes nothing; a fresh one gives the same graph."""
+    again = pretrain_motion(small_corpus.folder, None, trained[0], "tiny", resume=True)
+    assert again == trained[1]
+    fresh = pretrain_motion(small_corpus.folder, None, tmp_path, "tiny")
+    assert fresh == trained[1]
+
+
+def test_lip_functionals_are_the_derivative_of_the_opening(small_corpus):
+    data = load_corpus_data(small_corpus)
+    displacement = np.concatenate([clip.displacement for clip in data.training if clip.speaker == "a"])
+    basis = fit_basis(displacement, 16)
+    coefficients = basis.coefficients(displacement)
+    curve = coefficients @ lip_functionals(basis, coefficients).numpy()
+    from geneface.geometry.landmarks import lip_opening
+
+    opening = lip_opening(data.training[0].neutral + basis.displacement(coefficients))
+    # Not quite 1: the made-up lips sometimes cross, where the distance folds.
+    assert np.corrcoef(curve[:, 0], opening)[0, 1] > 0.95
+    assert np.allclose(curve.std(0), 1, atol=1e-3)
+
+
+def test_regression_leaves_flow_and_encoder_untouched(small_corpus):
+    data = load_corpus_data(small_corpus)
+    config = MOTION_PRESETS["tiny"].model_copy(update={"objective": "regression"})
+    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), 8)
+    torch.manual_seed(0)
+    task = MotionTask(data, basis, None, config)
+    before = {key: value.clone() for key, value in task.modules["model"].state_dict().items()}
+    for index in range(3):
+        figures = task.step(index, 40, torch.Generator().manual_seed(index))
+    changed = {
+        key.split(".")[0]
+        for key, value in task.modules["model"].state_dict().items()
+        if not torch.equal(value, before[key])
+    }
+    assert changed == {"speech", "decoder_in", "decoder", "decoder_out"}
+    assert figures["loss"] > 0
+    assert score_model(task.modules["average"], basis, data.heldout, flow=False).amplitude_ratio >= 0
+
+
+def test_temperature_zero_is_repeatable_and_samples_differ(small_corpus):
+    data = load_corpus_data(small_corpus)
+    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), 8)
+    torch.manual_seed(0)
+    model = build_model(data, basis, MOTION_PRESETS["tiny"])
+    clip = data.heldout[0]
+    assert np.array_equal(predict_clip(model, basis, clip), predict_clip(model, basis, clip, seed=3))
+    samples = [predict_clip(model, basis, clip, 1.0, seed) for seed in (0, 1)]
+    assert abs(samples[0] - samples[1]).max() > 0
