@@ -16,6 +16,10 @@ class InputError(Exception):
         self.cause, self.where, self.remedy = cause, where, remedy
         super().__init__(f"{cause}{' ' + where if where else ''}: {remedy}")
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        # An exception is pickled by its text alone; worker processes must hand over all of it.
+        return InputError, (self.cause, self.remedy, self.where)
+
 
 class MissingExtraError(InputError):
     """An optional dependency is not installed."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2", reason="needs the [prepare] extra")
 from geneface.analysis.background import clean_plate, fill_smoothly, sample_indices
+
+pytest.importorskip("cv2", reason="needs the [prepare] extra")
 
 SIZE, COUNT = 64, 24
 

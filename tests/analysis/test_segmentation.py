@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
 from geneface.analysis.background import Plate
 from geneface.analysis.segmentation import PersonSegmenter, refine_matte, split_head, steady_mattes
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL
 from geneface.geometry.topology import mean_face
 from geneface.types import Camera
+
+cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -96,7 +97,7 @@ def test_a_raised_hand_is_not_head(mesh: np.ndarray, person: np.ndarray):
 
 
 def test_the_jaw_line_moves_by_parts_of_a_pixel(mesh: np.ndarray, person: np.ndarray):
-    areas = [float(split_head(person, mesh + [0, step])[0].sum()) for step in (0, 0.25, 0.5, 0.75, 1.0)]
+    areas = [float(split_head(person, mesh + np.array([0, step]))[0].sum()) for step in (0, 0.25, 0.5, 0.75, 1.0)]
     steps = np.diff(areas)
     assert (steps > 0).all() and steps.max() < 2 * steps.min()
 

@@ -66,13 +66,18 @@ def test_steady_speech_is_all_speech() -> None:
 
 
 def test_closing_never_touches_speech_and_is_smooth() -> None:
-    voiced = np.repeat([False, True, False, True, False], [20, 30, 25, 30, 20])
+    voiced = np.repeat([False, True, False, True, False], [40, 30, 45, 30, 20])
     weight = closing_weight(voiced)
     assert (weight[voiced] == 0).all()
-    # The mouth opens before the sound: the last three frames before an onset are free.
-    assert (weight[17:20] == 0).all() and (weight[72:75] == 0).all()
-    assert weight[0] == 1 and weight[-1] == 1 and weight[60:66].max() == 1
+    # The person breathes in before speaking: the last half second before an onset is free.
+    assert (weight[27:40] == 0).all() and (weight[102:115] == 0).all()
+    assert weight[0] == 1 and weight[-1] == 1 and weight[80:90].max() == 1
     assert np.abs(np.diff(weight)).max() < 0.3
+
+
+def test_short_pauses_are_left_to_the_motion_model() -> None:
+    voiced = np.repeat([True, False, True], [20, 15, 20])
+    assert (closing_weight(voiced) == 0).all()
 
 
 def test_close_and_scale_move_only_the_mouth() -> None:

@@ -190,14 +190,30 @@ def test_without_a_portrait_what_it_carries_is_measured(
     sound = tmp_path / "demo.wav"
     write_wav(sound, Waveform(np.random.default_rng(0).uniform(0, 0.04, 32000).astype(np.float32)))
     monkeypatch.setattr(evaluate_module, "asset_path", lambda *parts: sound)
-    stored = {"tables": {"image": {"head_psnr": 31.5}}}
+    stored = evaluate_avatar(FakeAvatar(portrait), portrait, tmp_path / "with", max_frames=4)
     metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out")
     assert metrics["as_trained"] == stored
     assert all(value is None for value in row(metrics, "image", "double").values())
     assert (row(metrics, "stability", "double")["brow_jitter"] or 0) > 0
     assert (row(metrics, "speed", "double")["render_rate"] or 0) > 0
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "As trained" in text and "31.5" in text and "--portrait" in text
+    now, trained = text.split("As trained")
+    psnr = f"{row(stored, 'image', 'double')['head_psnr']:.2f}"
+    assert psnr in trained and psnr not in now and "--portrait" in now
+    again = evaluate_avatar(FakeAvatar(portrait, metrics=metrics), None, tmp_path / "out")
+    assert again["as_trained"] == stored, "stored figures are not nested deeper with every evaluation"
+
+
+def test_stored_figures_of_another_version_are_kept_but_not_drawn(
+    portrait: FakePortrait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wav(tmp_path / "demo.wav", Waveform(np.full(3200, 0.02, np.float32)))
+    monkeypatch.setattr(evaluate_module, "asset_path", lambda *parts: tmp_path / "demo.wav")
+    stored = {"psnr": "<script>"}
+    metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out")
+    assert metrics["as_trained"] == stored
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "another version" in text and "<script>" not in text
 
 
 class HalfTransparent:

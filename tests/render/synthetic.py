@@ -20,7 +20,9 @@ from geneface.types import Camera, HeadPose
 FOCAL = 3.0
 SIZE = 64
 SKIN, HAIR, MOUTH, SHIRT = (0.85, 0.65, 0.5), (0.25, 0.18, 0.1), (0.25, 0.05, 0.08), (0.2, 0.3, 0.6)
-LOWER_LIP = tuple(index for index in MESH_LIPS_OUTER + MESH_LIPS_INNER if index in (14, 17, 84, 87, 178, 181, 314, 317, 402, 405))
+LOWER_LIP = tuple(
+    index for index in MESH_LIPS_OUTER + MESH_LIPS_INNER if index in (14, 17, 84, 87, 178, 181, 314, 317, 402, 405)
+)
 
 
 @dataclass
@@ -41,6 +43,9 @@ class PaintedPortrait:
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
 
+    def segment_background(self, segment: int) -> np.ndarray:
+        return self.background
+
 
 def _disc(grid: np.ndarray, centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Soft ellipse [H, W], one pixel of edge."""
@@ -57,9 +62,9 @@ def paint(camera: Camera, pose: HeadPose, opening: np.ndarray, plate: np.ndarray
     for rotation, translation, gap in zip(pose.rotation, pose.translation, opening, strict=True):
         unit = camera.focal * camera.width / -translation[2]
         centre, mouth = project(np.array([[0, 0, 0.1], lips]), rotation, translation, camera)
-        head = _disc(grid, centre + [0, -0.02 * unit], np.array([0.24, 0.33]) * unit)
-        face = _disc(grid, centre + [0, 0.06 * unit], np.array([0.19, 0.25]) * unit)
-        hole = _disc(grid, mouth + [0, gap * unit / 2], np.array([0.06, max(gap / 2, 0.003)]) * unit)
+        head = _disc(grid, centre + np.array([0, -0.02 * unit]), np.array([0.24, 0.33]) * unit)
+        face = _disc(grid, centre + np.array([0, 0.06 * unit]), np.array([0.19, 0.25]) * unit)
+        hole = _disc(grid, mouth + np.array([0, gap * unit / 2]), np.array([0.06, max(gap / 2, 0.003)]) * unit)
         follow = camera.width / 2 + (centre[0] - camera.width / 2) / 3
         width = 0.12 * unit + 0.8 * np.maximum(ys - 0.72 * camera.height, 0)
         torso = np.clip(width - np.abs(xs - follow) + 0.5, 0, 1) * np.clip(ys - 0.6 * camera.height + 0.5, 0, 1)
@@ -82,7 +87,7 @@ def painted_portrait(frames: int = 30, size: int = SIZE, seed: int = 0, pose_noi
     mesh[:, LOWER_LIP, 1] -= opening[:, None]
     rotation = np.stack([0.02 * np.sin(time * 0.4), 0.05 * np.sin(time * 0.23), 0.02 * np.cos(time * 0.3)], 1)
     shift = np.stack([0.03 * np.sin(time * 0.17), 0.015 * np.cos(time * 0.21), 0 * time], 1)
-    pose = HeadPose(rotation.astype(np.float32), (shift + [0, 0.05, -2.9]).astype(np.float32))
+    pose = HeadPose(rotation.astype(np.float32), (shift + np.array([0, 0.05, -2.9])).astype(np.float32))
     camera = Camera(FOCAL, size, size)
     ramp = np.linspace(0.35, 0.65, size)
     plate = np.stack(np.broadcast_arrays(ramp[None, :], 0.5, ramp[:, None]), -1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +16,7 @@ from geneface.apps.options import (
     existing,
     parse_duration,
     print_json,
+    settings,
 )
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
@@ -24,6 +26,8 @@ _EXAMPLE_PREPARE = "Example: geneface prepare me.mp4 -o me-portrait"
 _EXAMPLE_TRAIN = (
     "Example: geneface train me-portrait -o me --preset fast --consent 'I am the person in the video and agree. A. Lee'"
 )
+
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 
 VideosArgument = Annotated[list[Path], typer.Argument(help="Videos, or folders of clips, of one person.")]
 
@@ -43,13 +47,18 @@ def check(videos: VideosArgument, json: JsonOption = False) -> None:
     with progress_bars(not json) as progress:
         findings = check_videos(paths, progress=progress)
     if json:
-        print_json([_plain(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            print(finding)
-    stopping = [finding for finding in findings if finding.level == "error"]
+            where = f" {finding.where}" if finding.where else ""
+            remedy = f": {finding.remedy}" if finding.remedy else ""
+            print(f"{finding.severity:8}{finding.path}: {finding.cause}{where}{remedy}")
+    stopping = [finding for finding in findings if finding.severity == "error"]
     if stopping:
-        raise InputError(f"{len(stopping)} of the findings stop prepare", "replace or cut the video as they say")
+        first = stopping[0]
+        raise InputError(
+            f"{first.path} can't be used, {first.cause}", first.remedy or "give another video", first.where
+        )
 
 
 def prepare(
@@ -140,12 +149,3 @@ def _videos(paths: list[Path]) -> list[Path]:
             raise InputError(f"the folder {path} holds no videos", f"their names end in {', '.join(_VIDEO_SUFFIXES)}")
         videos += clips
     return videos
-
-
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
-
-
-def _plain(value: Any) -> Any:
-    from dataclasses import asdict, is_dataclass
-
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -139,5 +139,13 @@ def _print_scores(out: Path, scores: dict[str, Any], json: bool) -> None:
         print_json({"out": str(out), **scores})
         return
     print(f"{out}:")
+    _print_table(scores, "  ")
+
+
+def _print_table(scores: dict[str, Any], indent: str) -> None:
     for name, value in scores.items():
-        print(f"  {name.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            _print_table(value, indent + "  ")
+        else:
+            print(f"{indent}{name}: {f'{value:.3f}' if isinstance(value, float) else value}")

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.analysis.speech import SpeechEncoder, encode_blocks, load_encoder
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
@@ -139,7 +139,7 @@ class Avatar:
         )
         first_pose = int(np.random.default_rng([performance.seed, 0x905E]).integers(len(person.path)))
         displacement = self._model.predict_windows(
-            self._encoder.encode(samples),
+            encode_blocks(self._encoder, samples),
             temperature=performance.temperature,
             seed=performance.seed,
             person=self._person_motion,

@@ -20,6 +20,8 @@ from geneface.types import FloatArray, HeadPose
 
 _REST_PERCENTILES = (5, 20)
 """Lip openings of a mouth at rest: the very smallest are pressed lips (m, b, p) and tracking errors."""
+_CLOSED_PERCENTILE = 50
+_FEWEST_SILENT_FRAMES = 25
 _LONGEST_PATH = 100_000
 _LARGEST_VALUE = 100.0
 """No shape (head units), angle or distance comes near to this."""
@@ -86,7 +88,12 @@ class PersonStatistics:
 
 
 def measure_person(
-    landmarks: FloatArray, pose: HeadPose, segment: NDArray[np.integer], usable: NDArray[np.bool_], neutral: FloatArray
+    landmarks: FloatArray,
+    pose: HeadPose,
+    segment: NDArray[np.integer],
+    usable: NDArray[np.bool_],
+    silent: NDArray[np.bool_],
+    neutral: FloatArray,
 ) -> PersonStatistics:
     """Statistics of tracked frames.
 
@@ -95,6 +102,7 @@ def measure_person(
         pose: [F].
         segment: [F] index of each frame's segment; movement is not continued from one to the next.
         usable: [F] false for held-out frames, which are not looked at.
+        silent: [F] true where the person says nothing.
         neutral: [478, 3].
     """
     runs = training_runs(segment, usable)
@@ -102,18 +110,27 @@ def measure_person(
         raise InputError("the portrait has no training frames", "prepare it again from a longer video")
     return PersonStatistics(
         neutral=neutral.astype(np.float32),
-        rest=rest_shape(landmarks[usable]),
+        rest=rest_shape(landmarks[usable], silent[usable]),
         blink=measure_blinks(landmarks, runs),
         path=build_pose_path(pose, runs),
     )
 
 
-def rest_shape(landmarks: FloatArray) -> FloatArray:
-    """The closed mouth: median of the frames whose lips are nearly closed. [F, K, 3] -> [K, 3]."""
+def rest_shape(landmarks: FloatArray, silent: NDArray[np.bool_]) -> FloatArray:
+    """How the person holds the mouth in silence: a median of frames with nearly closed lips. [F, K, 3] -> [K, 3].
+
+    Of silent frames those count whose lips are not open (to breathe in, say); where there are too few of them,
+    all frames with nearly closed lips.
+
+    Args:
+        silent: [F].
+    """
     opening = lip_opening(landmarks)
-    low, high = np.percentile(opening, _REST_PERCENTILES)
-    chosen = landmarks[(opening >= low) & (opening <= high)]
-    return np.median(chosen, axis=0).astype(np.float32)
+    chosen = silent & (opening <= np.percentile(opening, _CLOSED_PERCENTILE))
+    if chosen.sum() < _FEWEST_SILENT_FRAMES:
+        low, high = np.percentile(opening, _REST_PERCENTILES)
+        chosen = (opening >= low) & (opening <= high)
+    return np.median(landmarks[chosen], axis=0).astype(np.float32)
 
 
 def _damaged(source: str, name: str) -> InputError:

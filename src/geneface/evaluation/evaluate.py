@@ -90,12 +90,17 @@ def evaluate_avatar(
         reference=None if portrait is None else "the held-out frames of its portrait",
         tables=tables,
         definitions=used_definitions(tables),
-        as_trained=None if portrait is not None else avatar.metrics,
+        as_trained=None if portrait is not None else _as_trained(avatar.metrics),
         versions=software_versions(),
         machine=machine_facts(),
     )
     write_report(report, out_dir, curves, _write_sheet(entries, out_dir))
     return report.model_dump()
+
+
+def _as_trained(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The stored figures; those inside, if what is stored was itself measured without a portrait."""
+    return stored if stored is None else stored.get("as_trained") or stored
 
 
 def _write_sheet(entries: Sequence[SheetEntry], out_dir: Path) -> Path | None:

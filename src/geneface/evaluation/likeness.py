@@ -118,7 +118,7 @@ def measure_likeness(
         )
         for name, row in scores.items()
     ]
-    note = f"{len(frames)} held-out frames of {len(spans)} spans, drawn from their own tracked landmarks and head pose."
+    note = f"{len(frames)} held-out frames (spans: {len(spans)}), drawn from their own tracked landmarks and head pose."
     return Likeness(MetricTable(title="Likeness", note=note, rows=rows), clock.rate(), entries)
 
 

@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from geneface import __version__
 from geneface.evaluation.schema import Direction, EvaluationReport, Figure, MetricDefinition, MetricTable
 from geneface.io.store import atomic_path, write_json, writing
 from geneface.types import VIDEO_RATE_HZ
 
 METRICS_FILE, REPORT_FILE, SHEET_FILE = "metrics.json", "report.html", "contact_sheet.png"
-_PACKAGES = ("geneface", "numpy", "onnxruntime", "av", "pydantic", "safetensors")
+_PACKAGES = ("numpy", "onnxruntime", "av", "pydantic", "safetensors")
 _BETTER: dict[Direction, str] = {
     "higher": "higher is better",
     "lower": "lower is better",
@@ -53,12 +55,12 @@ class LipCurve:
 
 def software_versions() -> dict[str, str]:
     """Versions of the interpreter and of the packages that take part."""
-    versions = {"python": platform.python_version()}
+    versions = {"geneface": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            versions[package] = "not installed as a package"
+            versions[package] = "not installed"
     return versions
 
 
@@ -188,16 +190,14 @@ def _curve(curve: LipCurve) -> str:
 
 
 def _as_trained(stored: dict[str, Any] | None) -> str:
-    if not stored:
+    if stored is None:
         return ""
-    rows = "".join(f"<tr><td>{_text(key)}</td><td>{_text(value)}</td></tr>" for key, value in _flatten(stored))
-    return f"<h2>As trained</h2><p><small>Stored with the avatar, not measured now.</small></p><table>{rows}</table>"
-
-
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [row for key, item in value.items() for row in _flatten(item, f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix, f"{value:.4g}" if isinstance(value, float) else str(value))]
+    heading = "<h2>As trained</h2><p><small>Stored with the avatar, not measured now.</small></p>"
+    try:
+        report = EvaluationReport.model_validate(stored)
+    except ValidationError:
+        return heading + "<p>Written by another version: see metrics.json.</p>"
+    return heading + "".join(_table(table, report.definitions) for table in report.tables.values())
 
 
 def _definitions(definitions: dict[str, MetricDefinition]) -> str:

@@ -85,7 +85,7 @@ def measure_speech(
         ]
 
     seconds = sum(len(track) for track in references) / VIDEO_RATE_HZ
-    note = f"{len(spans)} held-out spans, {seconds:.1f} s of speech, each scored alone, then averaged."
+    note = f"Held-out spans: {len(spans)}, {seconds:.1f} s of speech, each scored alone, then averaged."
     return SpeechResult(
         MetricTable(title="Speech to lips", note=note, rows=rows(lips)),
         MetricTable(title="Stability of the motion", note=note, rows=rows(stability)),

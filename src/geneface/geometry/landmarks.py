@@ -100,7 +100,7 @@ def lip_width(points: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def eye_openness(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Lid distance over eye width (the eye aspect ratio of Soukupova and Cech 2016). [..., K, D] -> [..., 2] left, right."""
+    """Lid distance over eye width (eye aspect ratio, Soukupova and Cech 2016). [..., K, D] -> [..., 2] left, right."""
     ratios = []
     for upper, lower, corners in _EYE_LIDS:
         lids = np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1).mean(-1)

@@ -70,7 +70,7 @@ def orient(mesh: ArrayLike) -> Array:
 
 def _place(mesh: Array) -> Array:
     """Scale and shift a mesh whose axes are right to the head frame's unit and origin."""
-    mesh = mesh * (FACE_HEIGHT / np.linalg.norm(mesh[_HAIRLINE] - mesh[_CHIN]))
+    mesh = mesh * float(FACE_HEIGHT / np.linalg.norm(mesh[_HAIRLINE] - mesh[_CHIN]))
     middle = np.array(
         [
             mesh[list(_TEMPLES), 0].mean(),
@@ -78,7 +78,7 @@ def _place(mesh: Array) -> Array:
             mesh[:MESH_SURFACE_SIZE, 2].mean(),
         ]
     )
-    return mesh - middle + _FACE_CENTER
+    return mesh + (_FACE_CENTER - middle)
 
 
 def neutral_shape(meshes: ArrayLike) -> Array:

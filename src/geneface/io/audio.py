@@ -55,11 +55,14 @@ def read_audio(path: Path | str) -> Waveform:
         InputError: no sound, no samples, NaN or infinite samples, damaged or cut-off file, and all of `open_media`.
     """
     reader = SoundReader(path)
-    blocks = list(reader.blocks(SPEECH_RATE_HZ, channels=1))
-    samples = np.concatenate(blocks)[:, 0] if blocks else np.zeros(0, np.float32)
+    # One growing buffer: a list of blocks and their concatenation would hold an hour of sound twice.
+    buffer = bytearray()
+    for block in reader.blocks(SPEECH_RATE_HZ, channels=1):
+        buffer += np.clip(block, -1, 1).tobytes()
+    samples = np.frombuffer(buffer, np.float32)
     if not len(samples):
         raise InputError(f"the sound of {path} is empty", "give a file with at least some sound")
-    return Waveform(np.clip(samples, -1, 1), reader.start_seconds)
+    return Waveform(samples, reader.start_seconds)
 
 
 def write_wav(path: Path | str, audio: Waveform) -> None:

@@ -141,7 +141,10 @@ def _write(
     metadata: Mapping[str, str] | None,
 ) -> int:
     if target.video_codec not in av.codecs_available:
-        raise InputError(f"this build of PyAV lacks the encoder {target.video_codec}", "pip install --force av")
+        raise InputError(
+            f"this build of PyAV lacks the encoder {target.video_codec}",
+            "install its official wheel: pip install --force-reinstall --only-binary av av",
+        )
     tags = {**SYNTHETIC_METADATA, **(metadata or {})}
     channels = _channels(audio)
     count = 0
@@ -158,7 +161,7 @@ def _write(
                 thread.put(muxer.to_frame(image))
                 count += 1
         if not count:
-            raise InputError(f"there is nothing to write to {path}", "give at least one picture of sound")
+            raise InputError(f"there is nothing to write to {path}", "give at least 0.04 s of sound, one picture")
     return count
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame as DecodedFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from geneface.errors import InputError
 from geneface.io.encode import SYNTHETIC_METADATA, write_video, write_webm_alpha
@@ -42,16 +42,10 @@ __all__ = [
     "write_webm_alpha",
 ]
 
-# H.273 matrix coefficients, as decoders report them, to the tables of libswscale.
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
+_BT709, _FCC, _BT601, _SMPTE240, _BT2020 = 1, 4, 5, 7, 9
+"""Matrices by libswscale's numbers (SWS_CS_*); older releases of PyAV don't name all of them."""
+_MATRICES = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240, 9: _BT2020, 10: _BT2020}
+"""H.273 matrix coefficients, as decoders report them, to libswscale's."""
 _FULL_RANGE = 2
 
 # Flags of libswscale (swscale.h). Without accurate rounding every picture gets darker by 1.2/255, and without full
@@ -157,10 +151,10 @@ def _to_image(path: Path, frame: DecodedFrame, aspect: float, seconds: float, be
     return image
 
 
-def _matrix(frame: DecodedFrame) -> Colorspace:
+def _matrix(frame: DecodedFrame) -> int:
     """The file's matrix; untagged video is BT.709 from HD up and BT.601 below, as players assume."""
     is_hd = frame.width >= 1280 or frame.height > 576
-    return _MATRICES.get(int(frame.colorspace), Colorspace.ITU709 if is_hd else Colorspace.ITU601)
+    return _MATRICES.get(int(frame.colorspace), _BT709 if is_hd else _BT601)
 
 
 def _is_full_range(frame: DecodedFrame) -> bool:

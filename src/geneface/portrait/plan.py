@@ -65,11 +65,18 @@ def dropped(scan: SourceScan, start: int, stop: int, reason: str) -> DroppedSpan
 
 
 def plan_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpan]]:
-    """The usable stretches of all sources, and why the rest is not used.
+    """`usable_shots`, if they are enough.
 
     Raises:
         InputError: nothing, or too little, is usable; names the reason that cost most.
     """
+    shots, rest = usable_shots(scans)
+    refuse_too_little(sum(shot.frames for shot in shots), rest, [scan.path for scan in scans])
+    return shots, rest
+
+
+def usable_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpan]]:
+    """The usable stretches of all sources, and why the rest is not used."""
     shots: list[Shot] = []
     rest: list[DroppedSpan] = []
     for index, scan in enumerate(scans):
@@ -81,7 +88,6 @@ def plan_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpa
             found, lost = _split_shot(index, scan, start, stop)
             shots += found
             rest += lost
-    refuse_too_little(sum(shot.frames for shot in shots), rest, [scan.path for scan in scans])
     return shots, rest
 
 
@@ -104,9 +110,14 @@ def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[
     first = next(span for span in spans if span.reason == reason)
     raise InputError(
         f"{subject} can't be used, {reason}" + ("" if frames == 0 else f" (only {seconds:.1f} s are usable)"),
-        _REMEDIES.get(reason, "give a video of one person who faces the camera and speaks"),
+        remedy_for(reason),
         f"from {first.start:.2f} to {first.stop:.2f} s" + ("" if len(paths) == 1 else f" of {first.source}"),
     )
+
+
+def remedy_for(reason: str) -> str:
+    """What a user can do about a stretch that is not usable for this reason."""
+    return _REMEDIES.get(reason, "give a video of one person who faces the camera and speaks")
 
 
 _NO_FACE, _TWO_FACES = "no face is seen", "two faces are seen"
@@ -148,7 +159,8 @@ def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[li
         if states[first]:
             rest.append(dropped(scan, begin, end, states[first]))
         else:
-            begin, end = _shrink(begin, end, first > 0, last + 1 < len(checks))
+            # Between a good check and a bad one anything may have happened: end at the good one.
+            end = end if last + 1 == len(checks) else checks[last].frame + 1
             boxes = np.array([check.box for check in checks[first : last + 1] if check.box is not None])
             if end - begin < MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
                 rest.append(dropped(scan, begin, end, _TOO_SHORT))
@@ -158,11 +170,6 @@ def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[li
     if not checks:
         rest.append(dropped(scan, start, stop, _TOO_SHORT))
     return shots, rest
-
-
-def _shrink(begin: int, end: int, lost_before: bool, lost_after: bool) -> tuple[int, int]:
-    """A stretch that ends between two checks, one good and one not, ends at the good one."""
-    return begin, end - (FACE_CHECK_FRAMES - 1 if lost_after else 0)
 
 
 def _forgive_single(states: list[str]) -> list[str]:

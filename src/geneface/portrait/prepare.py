@@ -44,11 +44,11 @@ class PrepareConfig(Config):
     """Weights of the encoder, where it has none of its own."""
     correct_sound: bool = True
     """Move sound that is late or early to its picture."""
-    smooth_frames: float = Field(1.5, ge=0)
+    smooth_frames: float = Field(default=1.5, ge=0)
     """Deviation of the Gaussian that steadies the head pose, frames."""
-    smooth_depth_frames: float = Field(4.0, ge=0)
+    smooth_depth_frames: float = Field(default=4.0, ge=0)
     """The same for the head's distance."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Processes at work; the result does not depend on it."""
 
     @classmethod

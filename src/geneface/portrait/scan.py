@@ -23,10 +23,12 @@ FACE_CHECK_FRAMES = 5
 """A face is looked for in every fifth frame."""
 _THUMBNAIL = 48
 """Longest side of the pictures that cuts are looked for in."""
-_CUT_LEVELS = 6.0
-"""A cut changes the thumbnail's pixels by at least this much on average, of 255."""
-_CUT_RATIO = 5.0
+_CUT_LEVELS = 2.5
+"""A cut changes the thumbnail by at least this `picture_change`: talking heads stay below 1.7."""
+_CUT_RATIO = 2.2
 """... and by this factor more than the frames around it."""
+_MOTION_PX = 2
+"""Motion of so many thumbnail pixels (4 % of the picture) from frame to frame is no change."""
 _CUT_WINDOW = 12
 _SILENCE_PEAK = 10 ** (-50 / 20)
 """Sound that never exceeds -50 dB of full scale is silence."""
@@ -96,7 +98,7 @@ def scan_source(path: Path) -> SourceScan:
     with FaceDetector() as detector:
         for index, frame in enumerate(read_frames(path)):
             small = _thumbnail(frame.image)
-            differences.append(0.0 if before is None else float(np.abs(small - before).mean()))
+            differences.append(0.0 if before is None else picture_change(before, small))
             before = small
             if index % FACE_CHECK_FRAMES == 0:
                 checks.append(_check_faces(detector, frame.image, index))
@@ -116,11 +118,28 @@ def scan_source(path: Path) -> SourceScan:
     )
 
 
+def picture_change(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """How much of a small picture [h, w, 3] is new, in levels of 255: each pixel is compared with the most similar
+    one near its place before, so that motion does not count.
+    """
+    reach = _MOTION_PX
+    height, width = after.shape[0] - 2 * reach, after.shape[1] - 2 * reach
+    if min(height, width) <= 0:
+        return float(np.abs(after - before).mean())
+    center = after[reach : reach + height, reach : reach + width]
+    least = np.full((height, width), np.inf, np.float32)
+    for down in range(2 * reach + 1):
+        for right in range(2 * reach + 1):
+            moved = before[down : down + height, right : right + width]
+            np.minimum(least, np.abs(center - moved).sum(-1), out=least)
+    return float(least.mean()) / 3
+
+
 def find_cuts(differences: ArrayLike) -> list[int]:
     """Frames that begin a new shot.
 
     Args:
-        differences: [F] mean absolute difference of each frame to the one before, of 255; the first is 0.
+        differences: [F] `picture_change` of each frame from the one before; the first is 0.
     """
     values = np.asarray(differences, np.float64)
     cuts = []

@@ -37,6 +37,8 @@ Result = TypeVar("Result")
 
 _LONG_SHOT_CHUNKS = 4
 """Shots with at least this many chunks are shared between the workers."""
+_PARTS_PER_WORKER = 2
+"""Into how many parts: more show progress finer, but each part decodes the video from its start."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot], sq
     tasks = []
     for index, shot in enumerate(shots):
         chunks = chunk_count(shot.frames)
-        parts = job.workers if chunks >= _LONG_SHOT_CHUNKS else 1
+        parts = min(chunks, _PARTS_PER_WORKER * job.workers) if chunks >= _LONG_SHOT_CHUNKS else 1
         edges = np.linspace(0, chunks, parts + 1).astype(int).tolist()
         for first, last in pairwise(edges):
             source, square = scans[shot.source].path, squares[shot.scene]

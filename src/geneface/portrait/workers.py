@@ -1,15 +1,32 @@
-"""A small pool of worker processes whose failures and interruptions reach the caller."""
+"""A small pool of worker processes whose failures reach the caller and which never outlive it."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_connections
 from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+def _prepare_worker(lifeline: Connection) -> None:
+    """Let the caller alone react to an interruption; end with it, however it ends, even in the middle of a task."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        # Nothing is ever sent: the line becomes readable when its other end is closed, by the caller or its death.
+        wait_for_connections([lifeline])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_tasks(
@@ -37,7 +54,8 @@ def run_tasks(
         return results
     # Fork would copy the threads' locks of MediaPipe and OpenCV in whatever state they are: start afresh.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _prepare_worker, (lifeline,))
     try:
         futures = {pool.submit(function, task): index for index, task in enumerate(tasks)}
         found: dict[int, Result] = {}
@@ -50,7 +68,13 @@ def run_tasks(
                 if done:
                     done(index, found[index])
         return [found[index] for index in range(len(tasks))]
-    except BrokenProcessPool as error:
-        raise RuntimeError("a worker process died; it may have run out of memory") from error
+    except BaseException as error:
+        # Tasks may take minutes: don't wait for those that nobody needs any more.
+        held.close()
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError("a worker process died; it may have run out of memory") from error
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        lifeline.close()
+        held.close()

@@ -23,6 +23,7 @@ class Workspace:
         self.out = out
         self.root = out / "work"
         self._record = self.root / "run.json"
+        self._existed = out.is_dir()
 
     def open(self, run: dict[str, Any], resume: bool) -> bool:
         """Begin or go on.
@@ -60,17 +61,23 @@ class Workspace:
         return path
 
     def close(self) -> None:
-        """Remove the workspace of a finished portrait, all but the record of the run."""
+        """Remove the workspace of a finished portrait, all but the record of the run, and what a kill left behind."""
         for path in self.root.iterdir() if self.root.is_dir() else ():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path != self._record:
                 path.unlink()
+        for path in self.out.rglob(".*.tmp*"):
+            path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """Remove all that this run wrote: after an input that can't be used, nothing half-made stays."""
-        shutil.rmtree(self.root, ignore_errors=True)
-        if self.out.is_dir() and not any(self.out.iterdir()):
+        """Remove all that this run wrote (the folder was empty or absent): nothing half-made stays."""
+        for path in list(self.out.iterdir()) if self.out.is_dir() else ():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        if not self._existed and self.out.is_dir():
             self.out.rmdir()
 
 

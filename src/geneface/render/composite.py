@@ -9,6 +9,11 @@ import numpy as np
 from geneface.types import ByteArray, FloatArray
 
 
+def from_uint8(image: ByteArray) -> FloatArray:
+    """Bytes 0..255 to float32 0..1, any shape."""
+    return image.astype(np.float32) * np.float32(1 / 255)
+
+
 @lru_cache(maxsize=16)
 def _resampling_matrix(source: int, target: int) -> FloatArray:
     """[target, source] weights of a Catmull-Rom filter, widened when the image shrinks so that it does not alias."""
@@ -29,12 +34,12 @@ def resize(image: FloatArray, height: int, width: int) -> FloatArray:
     rows, columns = _resampling_matrix(image.shape[0], height), _resampling_matrix(image.shape[1], width)
     tall = np.tensordot(rows, image, axes=(1, 0))
     wide = np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 1)
-    return np.ascontiguousarray(np.clip(wide, 0, 1), dtype=np.float32)
+    return np.ascontiguousarray(np.clip(wide, 0, 1).astype(np.float32))
 
 
 def over(foreground: FloatArray, opacity: FloatArray, plate: FloatArray) -> FloatArray:
     """Put a straight-alpha foreground [H, W, 3] with opacity [H, W] over a plate [H, W, 3]."""
-    return foreground * opacity[..., None] + plate * (1 - opacity[..., None])
+    return (foreground * opacity[..., None] + plate * (1 - opacity[..., None])).astype(np.float32, copy=False)
 
 
 def straight_alpha(composed: FloatArray, opacity: FloatArray, plate: FloatArray) -> ByteArray:

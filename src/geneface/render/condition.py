@@ -45,7 +45,9 @@ class AffineCondition:
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """values: [..., I] -> [..., C] float32."""
-        return np.clip((values - self.mean) @ self.projection, self.lower, self.upper).astype(np.float32, copy=False)
+        # Not "@": for one frame, BLAS would wake its threads and cost more than the product.
+        product = np.einsum("...i,ic->...c", values - self.mean, self.projection)
+        return np.clip(product, self.lower, self.upper).astype(np.float32, copy=False)
 
     def tensors(self) -> dict[str, FloatArray]:
         return {"mean": self.mean, "projection": self.projection, "lower": self.lower, "upper": self.upper}
@@ -92,7 +94,8 @@ def fit_landmark_condition(landmarks: FloatArray, components: int) -> AffineCond
     # An eigenvector's sign is arbitrary; fix it so that two runs agree.
     directions = directions * np.sign(directions[np.abs(directions).argmax(0), np.arange(components)])
     deviation = np.sqrt(np.maximum(variance, 1e-12))
-    # Half-way to whitening: std of component k is .5 (deviation_k / deviation_0)^(1/2), so that weak, noisy components stay weak.
+    # Half-way to whitening: the deviation of component k is .5 (deviation_k / deviation_0)^(1/2), so that weak, noisy
+    # components stay weak.
     scale = TYPICAL_VALUE / deviation * np.sqrt(deviation / deviation[0])
     projection = np.zeros((shape_width + 2, components + 2))
     projection[:shape_width, :components] = weights[:, None] * directions * scale

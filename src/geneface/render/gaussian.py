@@ -35,6 +35,9 @@ FORMAT = 1
 Frame = Literal["head", "torso"]
 Input = Literal["face", "pose"]
 HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
+POSE_LIMIT = 1.0
+"""Pose values that drive single Gaussians are held within twice their deviation: what only a few frames taught the
+Gaussians would be speckle beyond. Rigid motion is not limited so."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ class GaussianLayer:
 
 @dataclass(frozen=True)
 class FrameConditions:
-    """All that a frame's layers need: conditions by input name, rotation matrix and translation by frame name."""
+    """All that a frame's layers need: conditions by input name, rotation matrix and translation by frame name.
+
+    The condition "rigid" is the head pose as the torso's map sees it.
+    """
 
     conditions: Mapping[str, FloatArray]
     rotations: Mapping[str, FloatArray]
@@ -111,12 +117,13 @@ class GaussianModel:
         torso_extra: FloatArray | float = 0.0,
     ) -> FrameConditions:
         """Same, from the landmarks' condition; `torso_extra` [6] is what training knows about this frame's torso."""
-        pose = self.pose_condition(pose_inputs(rotation, translation))
-        torso = self.torso_map @ pose + torso_extra
+        unlimited = self.pose_condition(pose_inputs(rotation, translation))
+        torso = self.torso_map @ unlimited + torso_extra
+        pose = np.clip(unlimited, -POSE_LIMIT, POSE_LIMIT)
         rotations = rotation_matrix(np.stack([rotation, torso[:3]])).astype(np.float32)
         shift = (self.torso_origin + torso[3:]).astype(np.float32)
         return FrameConditions(
-            {"face": np.concatenate([expression, pose[: self.turn_width]]), "pose": pose},
+            {"face": np.concatenate([expression, pose[: self.turn_width]]), "pose": pose, "rigid": unlimited},
             {"head": rotations[0], "torso": rotations[1]},
             {"head": np.asarray(translation, np.float32), "torso": shift},
         )
@@ -153,13 +160,15 @@ class GaussianModel:
                 "train the avatar again, or update geneface",
             )
         try:
-            conditions = [
-                AffineCondition(*(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper")))
+            landmark, pose = (
+                AffineCondition(
+                    *(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper"))
+                )
                 for name in ("landmark", "pose")
-            ]
+            )
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
-            torso = tensors["torso_origin"], tensors["torso_map"]
-            return cls(layers, *conditions, *torso, Camera(**config["camera"]), config["turn_width"])
+            origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
+            return cls(layers, landmark, pose, origin, torso_map, Camera(**config["camera"]), config["turn_width"])
         except KeyError as missing:
             raise InputError(f"the Gaussian model lacks {missing}", "train the avatar again or copy it anew") from None
 
@@ -219,7 +228,9 @@ class GaussianRenderer:
         self._splats = Splats.empty(len(model))
         self._prepared: tuple[Camera, GaussianModel, FloatArray] | None = None
 
-    def render(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> RenderedFrame:
+    def render(
+        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+    ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
         model, plate = self._prepare(camera)
         frame = model.frame_conditions(landmarks, rotation, translation)

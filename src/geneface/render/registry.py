@@ -31,9 +31,7 @@ def check_renderer(name: str) -> None:
         raise InputError(f"there is no renderer {name!r}", f"choose one of: {', '.join(sorted(RENDERERS))}")
 
 
-def create_renderer(
-    name: str, tensors: Mapping[str, Any], config: Mapping[str, Any], plate: FloatArray
-) -> Renderer:
+def create_renderer(name: str, tensors: Mapping[str, Any], config: Mapping[str, Any], plate: FloatArray) -> Renderer:
     """Build the renderer of an avatar.
 
     Args:

@@ -1,5 +1,4 @@
-"""The interface of everything that draws a head: landmarks and a pose in, a picture over the plate out.
-"""
+"""The interface of everything that draws a head: landmarks and a pose in, a picture over the plate out."""
 
 from __future__ import annotations
 
@@ -13,10 +12,10 @@ from geneface.types import ByteArray, Camera, FloatArray
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One picture. The arrays belong to the renderer and are overwritten by its next frame: copy what must last."""
+    """One picture. Its arrays are its own, but for the plate, which all frames of a renderer share."""
 
     image: FloatArray
-    """[H, W, 4]: red, green, blue of head over torso over plate (they may leave [0, 1] a little); the share of the head."""
+    """[H, W, 4]: red, green, blue of head over torso over plate, now and then outside of [0, 1]; share of the head."""
     opacity: FloatArray
     """[H, W] of head and torso together."""
     plate: FloatArray
@@ -44,7 +43,9 @@ class RenderedFrame:
 class Renderer(Protocol):
     """Draws one frame at a time; equal arguments give equal pixels."""
 
-    def render(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> RenderedFrame:
+    def render(
+        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+    ) -> RenderedFrame:
         """Draw one frame.
 
         Args:

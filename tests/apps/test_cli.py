@@ -1,0 +1,181 @@
+"""The shell around the commands: help, exit statuses, one-sentence errors, quick start."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from geneface import __version__
+from geneface.apps import diagnosis
+from geneface.apps.options import parse_duration
+from geneface.avatar.avatar import Avatar
+from geneface.errors import InputError
+from geneface.types import no_progress
+
+from .conftest import Run, environment
+
+COMMANDS = [
+    ["doctor"], ["demo"], ["check"], ["prepare"], ["train"], ["render"], ["batch"], ["evaluate"], ["compare"],
+    ["corpus", "prepare"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(run: Run, words: list[str]) -> None:
+    outcome = run(*words, "--help")
+    assert outcome.code == 0
+    assert f"Example: geneface {' '.join(words)}" in " ".join(outcome.out.split())
+
+
+def test_all_commands_are_listed_and_none_else(run: Run) -> None:
+    listed = run("--help").out.split("Commands:")[1].splitlines()
+    assert {line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "} == {
+        words[0] for words in COMMANDS
+    }
+    assert run("--version").out.strip() == f"geneface {__version__}"
+
+
+@pytest.mark.parametrize(
+    "words", [["dance"], ["render"], ["render", "x", "--colour"], ["train", "x", "-o", "y"], ["pretrain", "cats"]]
+)
+def test_bad_usage_exits_2_without_a_traceback(run_process: Run, words: list[str]) -> None:
+    outcome = run_process(*words)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err and "--help" in outcome.err
+
+
+def test_help_needs_no_heavy_import() -> None:
+    program = "import sys; from geneface.apps.cli import app; print([m for m in ('av', 'onnxruntime', 'torch', 'mediapipe') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def _raise(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "error, code, words",
+    [
+        (InputError("the cause", "the remedy", "at 3.20 s"), 2, "the cause at 3.20 s: the remedy"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "geneface[train]"),
+        (ModuleNotFoundError("No module named 'mediapipe.x'", name="mediapipe.x"), 2, "geneface[prepare]"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 2, "a.bin, the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "b.bin"), 2, "b.bin"),
+        (RuntimeError("two\nlines"), 1, "two lines"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_exceptions_become_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, code: int, words: str
+) -> None:
+    monkeypatch.setattr(Avatar, "load", _raise(error))
+    outcome = run("render", "x", "--audio", tmp_path, "-o", tmp_path / "a.mp4")
+    assert outcome.code == code
+    assert len(outcome.err.strip().splitlines()) == 1 and words in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Avatar, "load", _raise(RuntimeError("deep inside")))
+    outcome = run("--debug", "render", "x", "--audio", tmp_path, "-o", tmp_path / "a.mp4")
+    assert outcome.code == 1 and "Traceback" in outcome.err and "deep inside" in outcome.err
+
+
+def test_an_interrupted_training_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from geneface.training import avatar
+
+    monkeypatch.setattr(avatar, "build_avatar", _raise(KeyboardInterrupt()))
+    outcome = run("train", tmp_path, "-o", tmp_path / "new one", "--consent", "mine", "--preset", "tiny")
+    assert outcome.code == 130
+    assert (
+        f"resume with: geneface train {tmp_path} -o '{tmp_path / 'new one'}' --consent mine --preset tiny --resume"
+        in outcome.err
+    )
+
+
+@pytest.mark.parametrize(
+    "text, seconds", [("90", 90), ("90s", 90), ("15m", 900), ("1h30m", 5400), ("1.5m", 90), (" 2M ", 120)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "m5"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(InputError, match="15m"):
+        parse_duration(text)
+
+
+def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    run("train", nowhere, "-o", tmp_path / "a", "--consent", "mine").refused("nowhere")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "  ").refused("--consent")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--preset", "best").refused("best", "tiny")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--budget", "soon").refused("soon")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--renderer", "nerf").refused("nerf", "gaussian")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine").refused("manifest.json")
+    run("evaluate", "nobody", "-o", tmp_path / "r").refused("nobody")
+    run("compare", nowhere, nowhere).refused("nowhere")
+    run("corpus", "prepare", nowhere, "-o", tmp_path / "c").refused("nowhere")
+    run("prepare", nowhere, "-o", tmp_path / "p").refused("nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
+    from geneface.io.store import asset_path
+
+    try:
+        asset_path("speech", "demo.flac")
+    except InputError:
+        pytest.skip("the bundled sentence is missing")
+    outcome = run("evaluate", avatar_folder, "-o", tmp_path / "report", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out) == json.loads((tmp_path / "report" / "metrics.json").read_text())
+
+
+def test_doctor_tells_programs_and_people(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_speed", lambda: {"256_px": 40.0})
+    facts = json.loads(run("doctor", "--json").out)
+    assert facts["versions"]["geneface"] == __version__
+    assert facts["codecs"]["libx264"] == "yes"
+    assert set(facts) >= {"machine", "kernels", "extras", "bundled", "expected_frames_per_second", "problems"}
+    assert "libx264: yes" in run("doctor").out
+
+
+def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis.ops, "available_instruction_sets", _raise(ImportError("no kernels")))
+    outcome = run("doctor", "--json")
+    assert outcome.code == 1 and json.loads(outcome.out)["problems"]["kernels"] == "no kernels"
+
+
+def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    from geneface.apps.progress import progress_bars
+
+    with progress_bars() as progress:
+        assert progress is no_progress
+        progress("stage", 1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_draws_a_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from geneface.apps.progress import progress_bars
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_bars() as progress:
+        progress("one", 1, 2)
+        progress("two", 3, 0)
+        progress("one", 2, 2)
+    written = capsys.readouterr()
+    assert written.out == "" and "one" in written.err and "2/2" in written.err

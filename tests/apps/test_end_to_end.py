@@ -1,0 +1,154 @@
+"""The whole chain by its commands: a video of a talking face in, an avatar that speaks another sentence out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from geneface.errors import InputError
+from geneface.geometry.landmarks import lip_opening
+from geneface.io.store import asset_path, load_tensors
+from geneface.io.video import write_video
+from geneface.types import Waveform
+
+from .conftest import Outcome, Run, command, environment
+from .talking_face import opening_curve, talking_frames, talking_sound
+
+FRAMES = 150
+CONSENT = "the picture is NASA's, in the public domain"
+
+
+def _run(*args: object) -> Outcome:
+    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=300, env=environment(), check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+class Chain(NamedTuple):
+    folder: Path
+    portrait: Path
+    avatar: Path
+    speech: Path
+    opening: np.ndarray
+    """What the mouth of somebody who spoke `speech` would do, 0 to 1."""
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    try:
+        asset_path("motion")
+    except InputError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("chain")
+    opening = opening_curve(FRAMES)
+    write_video(folder / "talk.mp4", iter(talking_frames(opening)), Waveform(talking_sound(opening)))
+    prepared = _run("prepare", folder / "talk.mp4", "-o", folder / "portrait", "--size", 128, "--json")
+    assert prepared.code == 0, prepared.err
+    assert json.loads(prepared.out)["frames"] > 0.9 * FRAMES
+    trained = _run(
+        "train", folder / "portrait", "-o", folder / "her", "--preset", "tiny", "--consent", CONSENT, "--json"
+    )
+    assert trained.code == 0, trained.err
+    assert trained.err == "" and json.loads(trained.out)["preset"] == "tiny"
+    other = opening_curve(75, seed=9)
+    soundfile.write(folder / "speech.wav", talking_sound(other, seed=9), 16_000)
+    return Chain(folder, folder / "portrait", folder / "her", folder / "speech.wav", other)
+
+
+def test_training_leaves_an_avatar_and_nothing_else(chain: Chain) -> None:
+    assert sorted(path.name for path in chain.folder.iterdir()) == ["her", "portrait", "speech.wav", "talk.mp4"]
+    assert CONSENT in (chain.avatar / "README.md").read_text()
+    assert json.loads((chain.avatar / "config.json").read_text())["consent"] == CONSENT
+    assert sum(path.stat().st_size for path in chain.avatar.rglob("*")) < 10e6
+
+
+def test_it_speaks_a_sentence_it_never_heard(chain: Chain) -> None:
+    out = chain.folder / "out.mp4"
+    rendered = _run("render", chain.avatar, "--audio", chain.speech, "-o", out)
+    assert rendered.code == 0, rendered.err
+    with av.open(str(out)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt, audio.codec_context.name) == (
+            "h264",
+            "yuv420p",
+            "aac",
+        )
+        assert video.codec_context.profile == "High" and video.codec_context.colorspace == 1
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video)]
+        assert audio.time_base is not None
+        assert float((audio.duration or 0) * audio.time_base) == pytest.approx(3.0, abs=0.04)
+    assert len(frames) == 75 and frames[0].shape == (128, 128, 3)
+    # It looks like her: close to the mean training picture, where a grey picture is far away.
+    segment = next((chain.portrait / "segments").iterdir())
+    mean = load_tensors(segment)["frames"].mean(0)
+    shown = np.mean(frames, axis=0)
+    assert np.abs(shown - mean).mean() < 0.25 * np.abs(128 - mean).mean()
+    out.unlink()
+
+
+def test_its_lips_follow_the_sound(chain: Chain) -> None:
+    out = chain.folder / "motion.safetensors"
+    assert _run("render", chain.avatar, "--audio", chain.speech, "-o", out, "--blink", "off").code == 0
+    opening = lip_opening(load_tensors(out)["landmarks"])
+    assert np.corrcoef(opening, chain.opening)[0, 1] > 0.5
+    out.unlink()
+
+
+def test_training_refuses_to_overwrite(chain: Chain) -> None:
+    again = _run("train", chain.portrait, "-o", chain.avatar, "--preset", "tiny", "--consent", "x")
+    again.refused("exists already")
+
+
+def test_killed_training_resumes_to_the_same_avatar(chain: Chain, tmp_path: Path) -> None:
+    out, work = tmp_path / "her", tmp_path / "her.partial"
+    args = ("train", chain.portrait, "-o", out, "--preset", "tiny", "--consent", CONSENT)
+    process = subprocess.Popen(command(*args), env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (work / "renderer.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not out.exists() and work.is_dir()
+    _run(*args).refused("--resume")
+    _run(*args[:-1], "other", "--resume").refused("other settings")
+    resumed = _run(*args, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert not work.exists()
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "motion.safetensors",
+        "poster.png",
+        "person/alignment.safetensors",
+    ):
+        assert (out / name).read_bytes() == (chain.avatar / name).read_bytes(), name
+
+
+def test_evaluation_on_the_heldout_frames_is_stored(chain: Chain, tmp_path: Path) -> None:
+    args = ("evaluate", chain.avatar, "--portrait", chain.portrait, "-o", tmp_path / "report", "--store", "--json")
+    outcome = _run(*args, "--max-frames", 5)
+    assert outcome.code == 0, outcome.err
+    metrics = json.loads(outcome.out)
+    row = next(row for row in metrics["tables"]["image"]["rows"] if row["role"] == "evaluated")
+    assert row["figures"]["head_psnr"]["value"] > 15
+    assert "PSNR, head" in (chain.avatar / "README.md").read_text()
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_training_needs_no_torch(chain: Chain, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "onnx", "mediapipe", "scipy", "cv2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    out = tmp_path / "her"
+    trained = run("train", chain.portrait, "-o", out, "--preset", "tiny", "--consent", CONSENT, "--budget", "10s")
+    assert trained.code == 0, trained.err
+    assert "torch is not installed" in trained.out
+    assert run("render", out, "--audio", chain.speech, "-o", tmp_path / "out.mp4").code == 0

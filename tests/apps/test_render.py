@@ -1,0 +1,278 @@
+"""render, batch and their refusals: exit 2, one sentence, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from geneface.apps.jobs import read_jobs
+from geneface.errors import InputError
+from geneface.io.store import load_tensors
+
+from .conftest import Run, command, environment
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_render_in_a_process_of_its_own(run_process: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    out = tmp_path / "talk.mp4"
+    outcome = run_process("render", avatar_folder, "--audio", sound, "-o", out, "--json")
+    assert outcome.code == 0, outcome.err
+    facts = json.loads(outcome.out)
+    assert facts["frames"] == 50 and facts["out"] == str(out) and facts["frames_per_second"] > 0
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(container.streams.video[0])) == 50
+    assert outcome.err == ""
+
+
+def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    common = ("render", avatar_folder, "--audio", sound)
+    assert run(*common, "-o", tmp_path / "a.mp4", "--size", 96, "--background", "#102030", "--seed", 4).code == 0
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].codec_context.width == 96
+    assert run(*common, "-o", tmp_path / "a.safetensors", "--blink", "off", "--mouth-gain", 1.2).code == 0
+    assert run(*common, "-o", tmp_path / "b.safetensors", "--blink", "off", "--mouth-gain", 1.2).code == 0
+    first, second = (load_tensors(tmp_path / f"{name}.safetensors") for name in "ab")
+    for name in ("landmarks", "rotation", "translation"):
+        np.testing.assert_array_equal(first[name], second[name])
+    assert run(*common, "-o", tmp_path / "pictures", "--format", "png").code == 0
+    assert len(_visible(tmp_path / "pictures")) == 50
+    text = run(*common, "-o", tmp_path / "c.webm")
+    assert text.code == 0 and "50 frames" in text.out
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"avatar": "nobody"}, ("nobody", "bundled")),
+        ({"--audio": "missing.wav"}, ("missing.wav",)),
+        ({"--audio": None}, ("--audio", "--text")),
+        ({"--text": "hello"}, ("--audio", "--text")),
+        ({"--audio": None, "--text": "hello"}, ("voice",)),
+        ({"--size": "77"}, ("77",)),
+        ({"--blink": "often"}, ("often",)),
+        ({"--format": "gif"}, ("gif",)),
+        ({"--format": "webm-alpha"}, (".webm",)),
+        ({"--background": "plaid"}, ("plaid",)),
+        ({"--mouth-gain": "nan"}, ("mouth-gain",)),
+        ({"--temperature": "-1"}, ("temperature",)),
+    ],
+)
+def test_refused_options_leave_nothing(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path, changes: dict[str, str | None], words: tuple[str, ...]
+) -> None:
+    options: dict[str, object] = {"--audio": sound, "-o": tmp_path / "out.mp4", **changes}
+    avatar = options.pop("avatar", avatar_folder)
+    flat = [part for name, value in options.items() if value is not None for part in (name, value)]
+    run("render", avatar, *flat).refused(*words)
+    assert _visible(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "samples, word",
+    [
+        (np.zeros(0), "empty"),
+        (np.array([0.1, np.nan] * 8000), "NaN"),
+        (np.array([0.1, np.inf] * 8000), "infinite"),
+        (np.full(16000, 3e4), "-1..1"),
+    ],
+)
+def test_bad_sound(run: Run, avatar_folder: Path, tmp_path: Path, samples: np.ndarray, word: str) -> None:
+    sound = tmp_path / "bad.wav"
+    soundfile.write(sound, samples.astype(np.float32), 16_000, subtype="FLOAT")
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "out.mp4").refused("bad.wav", word)
+    assert _visible(tmp_path) == ["bad.wav"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, this is text\n" * 50, b"#EXTM3U\n#EXTINF:1,\nhttp://localhost/x.ts\n"]
+)
+def test_what_is_not_sound(run_process: Run, avatar_folder: Path, tmp_path: Path, content: bytes) -> None:
+    sound = tmp_path / "notes.mp4"
+    sound.write_bytes(content)
+    run_process("render", avatar_folder, "--audio", sound, "-o", tmp_path / "out.mp4").refused("notes.mp4")
+    assert _visible(tmp_path) == ["notes.mp4"]
+
+
+def test_damaged_avatar(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(avatar_folder, tmp_path / "copy"))
+    (copy / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    run("render", copy, "--audio", sound, "-o", tmp_path / "out.mp4").refused("lacks")
+    (copy / "config.json").unlink()
+    run("render", copy, "--audio", sound, "-o", tmp_path / "out.mp4").refused("config.json")
+    assert _visible(tmp_path) == ["copy"]
+
+
+def test_output_that_cannot_be_written(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "file" / "out.mp4").refused("file")
+    (tmp_path / "folder.mp4").mkdir()
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "folder.mp4").refused("folder")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert _visible(tmp_path) == ["file", "folder.mp4"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_folder(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    run("render", avatar_folder, "--audio", sound, "-o", locked / "out.mp4").refused("locked", "written")
+
+
+def test_unwritable_folder_as_the_system_reports_it(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import tempfile
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "out.mp4").refused("out.mp4", "written")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path):
+    """A file system of 200 kB, where one can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.webm", "pictures", "out.safetensors"])
+def test_full_disk(run: Run, avatar_folder: Path, long_sound: Path, tiny_disk: Path, name: str) -> None:
+    extra = ("--format", "png") if name == "pictures" else ()
+    run("render", avatar_folder, "--audio", long_sound, "-o", tiny_disk / name, *extra).refused("full", name)
+    assert _visible(tiny_disk) == []
+
+
+def test_full_disk_without_a_mount(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from geneface.io import store
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "_sync", full)
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "out.mp4").refused("out.mp4", "full")
+    assert _visible(tmp_path) == []
+
+
+def test_kill_leaves_no_broken_output(avatar_folder: Path, long_sound: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"the video of yesterday")
+    process = subprocess.Popen(
+        command("render", avatar_folder, "--audio", long_sound, "-o", out, "--size", 1024), env=environment()
+    )
+    deadline = time.monotonic() + 60
+    while len(_visible(tmp_path)) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert out.read_bytes() == b"the video of yesterday"
+    assert [name for name in _visible(tmp_path) if not name.startswith(".")] == ["out.mp4"]
+
+
+def test_interrupt_exits_130_and_cleans_up(avatar_folder: Path, long_sound: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("render", avatar_folder, "--audio", long_sound, "-o", tmp_path / "out.mp4", "--size", 1024),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not _visible(tmp_path) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err and "Traceback" not in err
+    assert _visible(tmp_path) == []
+
+
+# ---- batch
+
+
+def _jobs(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_batch_skips_what_is_done_and_reports_failures(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "speech.wav").write_bytes(sound.read_bytes())
+    jobs = _jobs(
+        tmp_path / "jobs.csv",
+        "avatar,audio,out,size,blink",
+        f"{avatar_folder},speech.wav,,,",
+        f"{avatar_folder},missing.wav,other.mp4,96,off",
+        f"{avatar_folder},speech.wav,third.mp4,96,off",
+    )
+    out = tmp_path / "videos"
+    first = run("batch", jobs, "-o", out, "--json")
+    first.refused("1 of 3 jobs failed", "failures.csv")
+    assert json.loads(first.out)["rendered"] == 2
+    assert _visible(out) == ["done.json", "failures.csv", "speech.mp4", "third.mp4"]
+    assert "missing.wav" in (out / "failures.csv").read_text()
+    stamp = (out / "third.mp4").stat().st_mtime_ns
+    (tmp_path / "missing.wav").write_bytes(sound.read_bytes())
+    second = run("batch", jobs, "-o", out)
+    assert second.code == 0 and "1 rendered, 2 done before, 0 failed" in second.out
+    assert (out / "third.mp4").stat().st_mtime_ns == stamp
+    assert "failures.csv" not in _visible(out)
+
+
+def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    for seed, expected in ((0, "1 rendered"), (0, "0 rendered, 1 done"), (1, "1 rendered")):
+        jobs = _jobs(tmp_path / "jobs.csv", "avatar,audio,seed", f"{avatar_folder},{sound},{seed}")
+        assert expected in run("batch", jobs, "-o", tmp_path / "videos").out
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (("avatar,sound", "a,b"), ("sound",)),
+        (("audio", "b"), ("avatar",)),
+        (("avatar,audio",), ("no jobs",)),
+        (("avatar,audio,size", "a,b.wav,wide"), ("line 2", "size")),
+        (("avatar,audio,out", "a,b.wav,../../x.mp4"), ("line 2", "out")),
+        (("avatar,audio", "a,b.wav", "a,sub/b.wav"), ("twice", "lines 2 and 3")),
+        (("avatar,audio", "a,b.wav,c,d"), ("line 2", "columns")),
+        (("avatar,audio", ",b.wav"), ("line 2", "avatar")),
+    ],
+)
+def test_wrong_jobs_files_are_refused_with_their_line(
+    run: Run, tmp_path: Path, lines: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    run("batch", _jobs(tmp_path / "jobs.csv", *lines), "-o", tmp_path / "videos").refused("jobs.csv", *words)
+    assert not (tmp_path / "videos").exists()
+
+
+def test_jobs_read_as_text_only(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_jobs(tmp_path / "jobs.csv")

@@ -1,0 +1,119 @@
+"""Runs of tracked frames, held-out frames, names and sound, from arrays made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.geometry.camera import project
+from geneface.geometry.topology import mean_face
+from geneface.portrait.plan import Shot
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.segments import plan_segments, segment_names
+from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, describe_offsets, sound_frames
+from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, tracked_runs
+from geneface.types import Camera, Waveform
+
+SCAN = SourceScan("/videos/a.mp4", 640, 480, 300, 25.0, False, 0, (), (), "")
+
+
+def shot(start: int = 0, stop: int = 100, source: int = 0) -> Shot:
+    return Shot(source, start, stop, (0, 0, 100, 100), 100)
+
+
+def meshes(frames: int) -> np.ndarray:
+    face = project(mean_face(), np.zeros(3), np.array([0, 0, -4.5]), Camera(4.5, 256, 256))
+    sway = np.sin(np.arange(frames) / 8)[:, None, None] * [3.0, 0]
+    return np.concatenate([face + sway, np.zeros((frames, 478, 1))], axis=-1).astype(np.float32)
+
+
+def test_short_gaps_are_bridged_by_a_straight_line():
+    mesh = np.arange(10, dtype=np.float32)[:, None, None] * np.ones((1, 478, 3), np.float32)
+    found = np.ones(10, bool)
+    found[[3, 4, 5]] = False
+    broken = np.where(found[:, None, None], mesh, -1).astype(np.float32)
+    bridged, known = bridge_gaps(broken, found)
+    np.testing.assert_allclose(bridged, mesh)
+    assert known.all()
+
+
+def test_a_lost_face_splits_the_shot_and_is_reported():
+    found = np.ones(100, bool)
+    found[40:50] = False
+    runs, rest = tracked_runs(0, shot(200, 300), SCAN, meshes(100), found)
+    assert [(run.start, run.frames) for run in runs] == [(200, 40), (250, 50)]
+    assert [(span.start, span.stop, span.reason) for span in rest] == [(9.6, 10.0, "the face is lost")]
+
+
+def test_a_jump_of_the_face_is_a_cut_that_the_picture_did_not_show():
+    mesh = meshes(100)
+    mesh[60:, :, 0] += 60
+    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    assert [(run.start, run.frames) for run in runs] == [(0, 60), (60, 40)]
+    assert rest == []
+
+
+def test_short_runs_are_dropped():
+    mesh = meshes(100)
+    mesh[90:, :, 0] += 60
+    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    assert len(runs) == 1 and "less than 1 s" in rest[0].reason
+
+
+def test_every_tenth_of_many_clips_is_held_out_whole():
+    shots = [shot(source=index) for index in range(23)]
+    starts = heldout_starts(shots, 23)
+    assert [index for index, start in enumerate(starts) if start == 0] == [9, 19]
+    assert all(start > 1000 for index, start in enumerate(starts) if index not in (9, 19))
+
+
+def test_the_end_of_each_of_few_videos_is_held_out_at_most_a_minute():
+    shots = [shot(0, 500), shot(0, 20_000, source=1), shot(0, 60, source=2), shot(100, 140, source=2)]
+    assert heldout_starts(shots, 3) == [400, 18_500, 120]
+
+
+def test_names_are_unique_and_safe():
+    assert segment_names(["/x/a b.mp4", "/y/c.mp4"], [0, 1, 1]) == ["a_b", "c_00", "c_01"]
+    names = segment_names(["/x/a.mp4", "/y/a.mp4", "/z/../..mp4"], [0, 1, 2])
+    assert len(set(names)) == 3 and all("/" not in name and not name.startswith(".") for name in names)
+
+
+@pytest.mark.parametrize(("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94)])
+def test_pictures_whose_sound_is_missing_are_left_out(late: int, first: int, count: int):
+    run = Run(0, 0, 0, meshes(100))
+    sound = Waveform(np.zeros(100 * FRAME_SAMPLES, np.float32))
+    offset = SoundOffset(late, late, 0.8, 0.3, True)
+    segments, rest = plan_segments([SCAN], [shot()], [run], [sound], [offset])
+    assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
+    # 80 % of the pictures, whatever the sound takes away.
+    assert segments[0].heldout == (80 - first, count)
+    assert segments[0].heldout_flags.sum() == first + count - 80
+    assert len(rest) == (late != 0)
+
+
+def test_sound_is_cut_to_the_sample_and_padded_with_silence():
+    samples = np.arange(1, 16_001, dtype=np.float32)
+    late = Waveform(samples, start_seconds=0.1)
+    piece = cut_sound(late, 0, 5)
+    assert len(piece) == 5 * FRAME_SAMPLES
+    assert (piece[:1600] == 0).all() and piece[1600] == 1
+    early = cut_sound(Waveform(samples, start_seconds=-0.1), 0, 26)
+    assert early[0] == 1601 and early[-1] == 0
+    assert sound_frames(late) == (2, 28) and sound_frames(Waveform(samples)) == (0, 25)
+
+
+def test_one_offset_is_told_once_and_different_ones_by_name():
+    same = SoundOffset(6, 6, 0.7, 0.3, True)
+    assert describe_offsets({0: "a", 1: "b"}, [same, same])["frames"] == 6
+    both = describe_offsets({0: "a", 1: "b"}, [same, SoundOffset(0, 2, 0.1, 0.0, False)])
+    assert both["sources"]["a"]["frames"] == 6 and both["sources"]["b"]["confident"] is False  # type: ignore[index]
+
+
+def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
+    mesh = meshes(3)
+    box = mouth_boxes(mesh, 256)
+    for index in (61, 291, 0, 17):
+        assert (mesh[:, index, :2] > box[:, :2]).all() and (mesh[:, index, :2] < box[:, 2:]).all()
+    mesh[..., 0] += 120
+    assert mouth_boxes(mesh, 256).max() <= 256

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from geneface.errors import InputError
+from geneface.geometry.landmarks import LIPS
+from geneface.ops.types import Splats
+from geneface.render.composite import from_uint8, over, resize
+from geneface.render.gaussian import GaussianModel, GaussianRenderer, draw
+from geneface.render.registry import RENDERERS, create_renderer
+from geneface.training.portrait import initial_model
+from geneface.training.portrait_config import renderer_config
+from geneface.types import Camera
+
+from .synthetic import PaintedPortrait, as_portrait, painted_portrait
+
+
+@pytest.fixture(scope="module")
+def portrait() -> PaintedPortrait:
+    return painted_portrait()
+
+
+@pytest.fixture(scope="module")
+def model(portrait: PaintedPortrait) -> GaussianModel:
+    """Not trained, but with bases that move everything."""
+    config = renderer_config("tiny", face_count=1000, mouth_count=100, shell_count=500, torso_count=400)
+    made = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), config)
+    rng = np.random.default_rng(0)
+    for layer in made.layers:
+        layer.basis[:, :3] += rng.normal(0, 0.002, layer.basis[:, :3].shape)
+        layer.basis[:, 3:] += rng.normal(0, 0.1, layer.basis[:, 3:].shape)
+    return made
+
+
+@pytest.fixture
+def renderer(model: GaussianModel, portrait: PaintedPortrait) -> GaussianRenderer:
+    return GaussianRenderer(model, from_uint8(portrait.background))
+
+
+def arguments(portrait: PaintedPortrait, frame: int):
+    return portrait.landmarks[frame], portrait.pose.rotation[frame], portrait.pose.translation[frame]
+
+
+def splats_by_layer(
+    model: GaussianModel, portrait: PaintedPortrait, landmarks, rotation, translation
+) -> dict[str, np.ndarray]:
+    splats = Splats.empty(len(model))
+    draw(model, model.frame_conditions(landmarks, rotation, translation), portrait.camera, None, splats)
+    return {layer.name: splats.values[:, columns].copy() for layer, columns in model.slices()}
+
+
+def test_first_guess_lies_where_the_masks_are(renderer, portrait):
+    frame = renderer.render(*arguments(portrait, 3), portrait.camera)
+    head, torso = portrait.masks[3, ..., 0] > 127, portrait.masks[3, ..., 1] > 127
+    assert frame.head_opacity[head].mean() > 0.8
+    assert frame.opacity[torso].mean() > 0.7
+    assert frame.opacity[~(head | torso)].mean() < 0.1
+    assert frame.head_opacity[torso].mean() < 0.3
+
+
+def test_expression_moves_the_face_only(model, portrait):
+    landmarks, rotation, translation = arguments(portrait, 3)
+    before = splats_by_layer(model, portrait, landmarks, rotation, translation)
+    spoken = landmarks.copy()
+    spoken[LIPS[1::2], 1] -= 0.02
+    after = splats_by_layer(model, portrait, spoken, rotation, translation)
+    for name in ("face", "mouth"):
+        assert not np.array_equal(before[name], after[name])
+    for name in ("shell", "torso"):
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_torso_follows_the_head_pose_but_less_than_the_head(model, portrait):
+    landmarks, rotation, translation = arguments(portrait, 3)
+    model.torso_map[3, 3] = 0.002
+    before = splats_by_layer(model, portrait, landmarks, rotation, translation)
+    after = splats_by_layer(model, portrait, landmarks, rotation, translation + np.array([0.02, 0, 0], np.float32))
+    moved = {name: np.median(np.abs(after[name][0] - before[name][0])) for name in before}
+    model.torso_map[3, 3] = 0
+    assert 0.05 < moved["torso"] < 0.7 * moved["shell"]
+
+
+def test_saved_model_draws_the_same_picture(model, renderer, portrait):
+    config = json.loads(json.dumps(model.config()))
+    tensors = model.tensors()
+    again = create_renderer("gaussian", tensors, config, from_uint8(portrait.background))
+    expected = renderer.render(*arguments(portrait, 5), portrait.camera).rgb.copy()
+    drawn = again.render(*arguments(portrait, 5), portrait.camera).rgb
+    assert np.sqrt(((drawn - expected) ** 2).mean()) < 0.01
+    kept = sum(array.nbytes for array in tensors.values())
+    full = sum(layer.base.nbytes + layer.basis.nbytes for layer in model.layers)
+    assert kept < 0.4 * full
+
+
+def test_equal_arguments_give_equal_pixels(model, portrait):
+    plate = from_uint8(portrait.background)
+    one, two = GaussianRenderer(model, plate), GaussianRenderer(model, plate)
+    two.render(*arguments(portrait, 9), portrait.camera)
+    for frame in (2, 7):
+        a = one.render(*arguments(portrait, frame), portrait.camera).to_uint8()
+        b = two.render(*arguments(portrait, frame), portrait.camera).to_uint8()
+        np.testing.assert_array_equal(a, b)
+
+
+def test_double_size_shows_the_same_picture(renderer, portrait):
+    size = portrait.size
+    small = renderer.render(*arguments(portrait, 4), portrait.camera).image.copy()
+    large = renderer.render(*arguments(portrait, 4), Camera(portrait.camera.focal, 2 * size, 2 * size))
+    assert large.rgb.shape == (2 * size, 2 * size, 3)
+    shrunk = large.image.reshape(size, 2, size, 2, 4).mean((1, 3))
+    assert np.sqrt(((shrunk - small)[..., :3] ** 2).mean()) < 0.02
+    # Had the dilation been left as it is, the larger picture would have gaps.
+    assert abs(large.head_opacity.mean() - small[..., 3].mean()) < 0.01
+
+
+def test_alpha_picture_over_the_plate_is_the_picture(renderer, portrait):
+    frame = renderer.render(*arguments(portrait, 4), portrait.camera)
+    rgba = frame.to_rgba().astype(np.float32) / 255
+    again = over(rgba[..., :3], rgba[..., 3], resize(frame.plate, portrait.size, portrait.size))
+    # Colours outside of 0..1, which a random basis makes, are clipped: at a few pixels the picture can't be the same.
+    assert np.percentile(np.abs(again - np.clip(frame.rgb, 0, 1)), 95) < 0.01
+    assert rgba[0, 0, 3] == 0
+
+
+def test_unknown_renderer_names_those_that_exist(model, portrait):
+    with pytest.raises(InputError, match="gaussian"):
+        create_renderer("nerf", {}, {}, portrait.background)
+    assert set(RENDERERS) == {"gaussian"}
+
+
+def test_wrong_focal_length_is_refused(renderer, portrait):
+    with pytest.raises(InputError, match="focal"):
+        renderer.render(*arguments(portrait, 0), Camera(2 * portrait.camera.focal, 64, 64))
+
+
+def test_missing_tensor_is_named(model):
+    tensors = model.tensors()
+    del tensors["layer.face.basis"]
+    with pytest.raises(InputError, match=r"layer\.face\.basis"):
+        GaussianModel.from_tensors(tensors, model.config())
+
+
+def test_other_format_is_refused(model):
+    with pytest.raises(InputError, match="format"):
+        GaussianModel.from_tensors(model.tensors(), {**model.config(), "format": 99})

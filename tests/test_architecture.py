@@ -1,0 +1,169 @@
+"""Imports point down the tiers of docs/architecture.md, and rendering needs the core packages alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geneface
+
+PACKAGE = Path(geneface.__file__).resolve().parent
+TIERS = {
+    "types": 1, "config": 1, "errors": 1,
+    "geometry": 2, "ops": 2, "io": 2, "_native": 2,
+    "analysis": 3, "motion": 3, "render": 3,
+    "avatar": 4, "corpus": 4, "portrait": 4,
+    "training": 5, "evaluation": 5,
+    "apps": 6,
+}  # fmt: skip
+CORE_PACKAGES = {
+    "numpy",
+    "onnxruntime",
+    "av",
+    "soundfile",
+    "soxr",
+    "typer",
+    "rich",
+    "pydantic",
+    "safetensors",
+    "geneface",
+}
+CORE_MODULES = (
+    "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
+    "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
+    "training.portrait", "training.avatar", "portrait.portrait", "evaluation.evaluate", "evaluation.compare",
+)  # fmt: skip
+"""What rendering, evaluating and training a renderer run on."""
+WHERE_ALLOWED = {
+    "torch": ("motion/", "training/", "analysis/whisper", "analysis/hubert"),
+    "onnx": ("motion/", "training/"),
+    "mediapipe": ("analysis/", "portrait/"),
+    "scipy": ("analysis/", "portrait/"),
+    "cv2": ("analysis/", "portrait/"),
+    "transformers": ("analysis/",),
+}
+"""Optional package -> starts of the paths that may name it."""
+
+
+def _files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(tree: ast.AST, package: str, *, lazy: bool = True) -> Iterator[str]:
+    """Full names of imported modules. `lazy` false leaves out function bodies and TYPE_CHECKING blocks."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, *([base] if base else [])])
+            yield base
+            # `from geneface import ops` names a module, too.
+            yield from (f"{base}.{alias.name}" for alias in node.names if (base + ".").startswith("geneface."))
+        elif lazy or not (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _is_type_checking(node)
+        ):
+            yield from imports(node, package, lazy=lazy)
+
+
+def _package(path: Path) -> str:
+    return ".".join(("geneface", *path.relative_to(PACKAGE).parent.parts))
+
+
+def _violations(path: Path, tree: ast.AST) -> list[str]:
+    relative = path.relative_to(PACKAGE)
+    own = relative.parts[0].removesuffix(".py")
+    if own == "__init__":
+        return []
+    found = []
+    for name in imports(tree, _package(path)):
+        parts = name.split(".")
+        if parts[0] != "geneface" or len(parts) < 2 or parts[1] not in TIERS or parts[1] == own:
+            continue
+        if TIERS[parts[1]] >= TIERS[own]:
+            found.append(f"{relative} (tier {TIERS[own]}) imports {name} (tier {TIERS[parts[1]]})")
+    return found
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    assert _violations(path, ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "where, source",
+    [
+        ("io/audio.py", "from geneface.analysis import speech"),
+        ("portrait/x.py", "def f():\n    from geneface.corpus.prepare import y"),
+        ("motion/x.py", "from ..render import condition"),
+        ("motion/x.py", "from geneface import evaluation"),
+        ("types.py", "import geneface.config"),
+    ],
+)
+def test_the_test_sees_what_it_must(where: str, source: str) -> None:
+    assert _violations(PACKAGE / where, ast.parse(source))
+    assert not _violations(PACKAGE / "apps/x.py", ast.parse(source.replace("..render", "geneface.render")))
+
+
+def test_every_folder_has_a_tier() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert folders <= set(TIERS)
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_optional_packages_stay_in_their_corner(path: Path) -> None:
+    relative = path.relative_to(PACKAGE).as_posix()
+    named = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")), _package(path))}
+    wrong = {name for name, starts in WHERE_ALLOWED.items() if name in named and not relative.startswith(starts)}
+    assert not wrong
+
+
+def _module_file(name: str) -> Path | None:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def test_the_core_path_imports_core_packages_alone() -> None:
+    pending, seen, foreign = [f"geneface.{name}" for name in CORE_MODULES], set(), set()
+    while pending:
+        file = _module_file(pending.pop())
+        if file is None or file in seen:
+            continue
+        seen.add(file)
+        for name in imports(ast.parse(file.read_text(encoding="utf-8")), _package(file), lazy=False):
+            top = name.split(".")[0]
+            if top == "geneface":
+                # A package's __init__ runs before its modules.
+                pending += [".".join(name.split(".")[:length]) for length in range(2, len(name.split(".")) + 1)]
+            elif top not in CORE_PACKAGES and top not in sys.stdlib_module_names:
+                foreign.add(f"{file.relative_to(PACKAGE)}: {name}")
+    assert not foreign
+    assert len(seen) > len(CORE_MODULES)
+
+
+def test_the_core_path_loads_without_the_extras() -> None:
+    blocked = sorted(WHERE_ALLOWED)
+    program = f"""
+import importlib, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+for name in {CORE_MODULES!r}:
+    importlib.import_module("geneface." + name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
