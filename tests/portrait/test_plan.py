@@ -44,7 +44,7 @@ def test_a_cut_splits_and_short_rests_are_dropped_with_a_reason():
 def test_a_stretch_without_a_face_is_dropped_and_never_inside_a_shot():
     shots, rest = plan_shots([with_checks(scan(), 100, 150, None, 0)])
     assert [(shot.start, shot.stop) for shot in shots] == [(0, 96), (150, 250)]
-    assert [(span.start, span.stop, span.reason) for span in rest] == [(4.0, 6.0, "no face is seen")]
+    assert [(span.start, span.stop, span.reason) for span in rest] == [(3.84, 6.0, "no face is seen")]
 
 
 def test_one_missed_check_is_forgiven():

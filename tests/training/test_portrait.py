@@ -207,3 +207,9 @@ def test_turned_pose_composes_with_the_tracked_one(portrait):
     rotation, translation = trainer._pose(4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)
     np.testing.assert_allclose(translation, portrait.pose.translation[4] + [0, 0.2, 0], atol=1e-6)
+
+
+def test_seconds_do_not_cross_cuts():
+    segment = np.repeat([0, 1], [60, 30])
+    seconds = training._seconds(segment)
+    assert [int((seconds == number).sum()) for number in range(seconds.max() + 1)] == [25, 25, 10, 25, 5]

@@ -17,7 +17,10 @@ from geneface.geometry.landmarks import MESH_JAW, MESH_OVAL
 from geneface.geometry.rotation import umeyama
 from geneface.types import ByteArray, FloatArray
 
-_SUPERSAMPLE = 4
+_SMOOTH_PX = 256
+"""Size at which smooth fields are computed: nothing finer is in them."""
+_FINE_PX = 1024
+"""Outlines are filled at this size and averaged down, for edges soft to parts of a pixel."""
 _CONFIDENT_LEVELS = (30.0, 70.0)
 """Difference of person and plate at which the plate's matte begins to count, and counts alone."""
 
@@ -50,27 +53,45 @@ def refine_matte(image: ByteArray, matte: FloatArray, plate: Plate) -> FloatArra
     In a band around the edge the picture is a mix I = a F + (1 - a) B; F is the person's colour continued from
     inside, B the plate, so a = (I - B).(F - B) / |F - B|^2.
     """
-    cv2 = opencv()
-    size = image.shape[0]
-    reach = max(3, round(0.025 * size))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    inside = (cv2.erode(matte, kernel) > 0.95).astype(np.float32)
-    outside = (cv2.dilate(matte, kernel) < 0.05).astype(np.float32)
     picture = image.astype(np.float32)
-    person = fill_smoothly(picture, inside)
+    inside, outside, person, drift = _surroundings(picture, matte, plate)
     # The plate follows slow changes of light: shift it by the local difference seen outside the person.
-    drift = fill_smoothly(picture - plate.image, outside * plate.known)
     back = plate.image + drift
     direction = person - back
-    contrast = np.sqrt((direction**2).sum(-1))
-    alpha = ((picture - back) * direction).sum(-1) / np.maximum(contrast**2, 1)
+    contrast = np.sqrt(np.einsum("hwc,hwc->hw", direction, direction))
+    alpha = np.einsum("hwc,hwc->hw", picture - back, direction) / np.maximum(contrast**2, 1)
     # Noise of the plate must neither show as haze outside nor as holes inside.
     slack = np.clip(2.5 * plate.noise / np.maximum(contrast, 1), 0.03, 0.3)
     alpha = np.clip((alpha - slack) / (1 - 2 * slack), 0, 1)
     low, high = _CONFIDENT_LEVELS
     trust = np.clip((contrast - low - 4 * plate.noise) / (high - low), 0, 1) * plate.trust
     refined = trust * alpha + (1 - trust) * matte
-    return np.where(inside > 0, 1, np.where(outside > 0, 0, refined)).astype(np.float32)
+    return np.where(inside > 0.5, 1, np.where(outside > 0.5, 0, refined)).astype(np.float32)
+
+
+def _surroundings(picture: FloatArray, matte: FloatArray, plate: Plate) -> tuple[FloatArray, ...]:
+    """What surely is person and background, [S, S]; the person's colours continued from inside and the plate's
+    difference to the picture continued from outside, [S, S, 3]. All smooth, so computed at `_SMOOTH_PX` at most.
+    """
+    cv2 = opencv()
+    size = len(matte)
+    small = min(size, _SMOOTH_PX)
+
+    def shrink(values: FloatArray) -> FloatArray:
+        return values if small == size else cv2.resize(values, (small, small), interpolation=cv2.INTER_AREA)
+
+    def grow(values: FloatArray) -> FloatArray:
+        return values if small == size else cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
+
+    reach = max(3, round(0.025 * small))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    rough, view = shrink(matte), shrink(picture)
+    inside = (cv2.erode(rough, kernel) > 0.95).astype(np.float32)
+    outside = (cv2.dilate(rough, kernel) < 0.05).astype(np.float32)
+    known = (shrink(plate.known) > 0.99).astype(np.float32)
+    person = fill_smoothly(view, inside)
+    drift = fill_smoothly(view - shrink(plate.image), outside * known)
+    return grow(inside), grow(outside), grow(person), grow(drift)
 
 
 def split_head(person: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
@@ -109,9 +130,10 @@ def _above_jaw(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 def _polygon(outline: NDArray[np.float64], size: int) -> FloatArray:
     """Coverage [S, S] of a filled outline [N, 2] in pixels."""
     cv2 = opencv()
-    fine = np.zeros((size * _SUPERSAMPLE, size * _SUPERSAMPLE), np.uint8)
+    times = max(2, _FINE_PX // size)
+    fine = np.zeros((size * times, size * times), np.uint8)
     # fillPoly counts from the centre of the first pixel, in 1/256ths.
-    corners = np.round((np.clip(outline, -8 * size, 8 * size) * _SUPERSAMPLE - 0.5) * 256).astype(np.int32)
+    corners = np.round((np.clip(outline, -8 * size, 8 * size) * times - 0.5) * 256).astype(np.int32)
     cv2.fillPoly(fine, [corners], 255, shift=8)
     return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from geneface.errors import InputError
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.scan import FACE_CHECK_FRAMES, FaceCheck, SourceScan
+from geneface.portrait.scan import FaceCheck, SourceScan
 from geneface.types import VIDEO_RATE_HZ
 
 MIN_SEGMENT_SECONDS = 1.0
@@ -153,14 +153,13 @@ def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[li
         last = first
         while last + 1 < len(checks) and states[last + 1] == states[first]:
             last += 1
-        # A run reaches from its first check to the next run's first one.
-        begin = start if first == 0 else checks[first].frame
-        end = stop if last + 1 == len(checks) else checks[last + 1].frame
-        if states[first]:
+        # Between a good check and a bad one anything may have happened: what lies there counts as bad.
+        is_bad = bool(states[first])
+        begin = start if first == 0 else checks[first - 1].frame + 1 if is_bad else checks[first].frame
+        end = stop if last + 1 == len(checks) else checks[last + 1].frame if is_bad else checks[last].frame + 1
+        if is_bad:
             rest.append(dropped(scan, begin, end, states[first]))
         else:
-            # Between a good check and a bad one anything may have happened: end at the good one.
-            end = end if last + 1 == len(checks) else checks[last].frame + 1
             boxes = np.array([check.box for check in checks[first : last + 1] if check.box is not None])
             if end - begin < MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
                 rest.append(dropped(scan, begin, end, _TOO_SHORT))

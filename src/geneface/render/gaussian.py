@@ -35,8 +35,8 @@ FORMAT = 1
 Frame = Literal["head", "torso"]
 Input = Literal["face", "pose"]
 HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
-POSE_LIMIT = 1.0
-"""Pose values that drive single Gaussians are held within twice their deviation: what only a few frames taught the
+POSE_LIMIT = 1.5
+"""Pose values that drive single Gaussians are held within three deviations: what only a few frames taught the
 Gaussians would be speckle beyond. Rigid motion is not limited so."""
 
 

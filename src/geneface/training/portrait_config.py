@@ -38,12 +38,14 @@ class RendererTrainConfig(Config):
     basis_mean_rate: float = 2e-4
     basis_opacity_rate: float = 1e-2
     basis_colour_rate: float = 3e-3
-    basis_decay: float = 0.5
+    basis_decay: float = 2.0
     """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
-    basis_mean_decay: float = 0.0
+    basis_mean_decay: float = 1.0
     """The same for positions."""
-    pose_basis_decay: float = 0.5
+    pose_basis_decay: float = 3.0
     """The same for all rows of the bases that the head pose drives (shell, torso)."""
+    torso_look_share: float = Field(0.0, ge=0)
+    """Rates of the torso's opacity and colour bases, as a part of the others'."""
     final_rate: float = 0.03
 
     pose_rate: float = 4e-4

@@ -70,14 +70,15 @@ class TrainState:
     poses: FrameValues
     """Corrections of the head poses: turn and shift."""
     torsos: FrameValues
-    """Turn and shift of the torso that the head pose does not explain."""
+    """Turn and shift of the torso that the head pose does not explain, for each second: it moves slowly, and a frame
+    alone is seen too rarely. [seconds, 6]."""
     affines: FrameValues
     """Gain - 1 and bias of the three colours."""
     moments: list[LayerMoments]
     map_moments: tuple[FloatArray, FloatArray]
 
     @classmethod
-    def fresh(cls, model: GaussianModel, frames: int, total_steps: int) -> TrainState:
+    def fresh(cls, model: GaussianModel, frames: int, seconds: int, total_steps: int) -> TrainState:
         moments = [
             LayerMoments(
                 (np.zeros_like(layer.base), np.zeros_like(layer.base)),
@@ -85,7 +86,7 @@ class TrainState:
             )
             for layer in model.layers
         ]
-        poses, torsos, affines = (FrameValues.zeros(frames) for _ in range(3))
+        poses, torsos, affines = (FrameValues.zeros(count) for count in (frames, seconds, frames))
         map_moments = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
         return cls(model, total_steps, 0, poses, torsos, affines, moments, map_moments)
 
