@@ -32,6 +32,20 @@ def test_atomic_path_keeps_the_old_file_on_error(tmp_path) -> None:
     assert final.read_text() == "old" and list(tmp_path.iterdir()) == [final]
 
 
+def test_folders_made_for_nothing_go_again(tmp_path) -> None:
+    with pytest.raises(KeyError), store.atomic_path(tmp_path / "new" / "er" / "a.txt"):
+        raise KeyError("x")
+    with pytest.raises(KeyError), store.atomic_folder(tmp_path / "new" / "er" / "folder"):
+        raise KeyError("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_of_endless_depth(tmp_path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"deep\.json"):
+        store.read_json(tmp_path / "deep.json")
+
+
 def test_atomic_path_makes_files_that_others_may_read(tmp_path) -> None:
     (tmp_path / "plain").touch()
     with store.atomic_path(tmp_path / "ours"):

@@ -87,6 +87,16 @@ def test_folds_never_validate_on_what_they_fit():
     assert sum(len(validated) for _, validated in split_folds(many)) == 9
 
 
+def test_short_stretches_are_fitted_but_never_judge():
+    """Three frames correlate by chance: they must not weigh as much as a hundred."""
+    mixed = [make_stretch(200, 1, 1, 0, 0), make_stretch(14, 2, 1, 0, 0)]
+    for fitted, validated in split_folds(mixed):
+        assert [len(stretch) for stretch in validated] == [50]
+        assert any(stretch is mixed[1] for stretch in fitted)
+    # Where all are short there is nothing else to judge by.
+    assert all(len(validated) == 3 for _, validated in split_folds([make_stretch(25, 3, 1, 0, 0)] * 3))
+
+
 def test_lips_never_pass_through_each_other():
     train = [make_stretch(200, seed, 1.0, 0.0, 0.0) for seed in range(2)]
     alignment, _ = closed_form_alignment(train, NEUTRAL)

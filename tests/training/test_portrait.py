@@ -10,7 +10,7 @@ from geneface.render.gaussian import GaussianModel, GaussianRenderer
 from geneface.training import portrait as training
 from geneface.training.portrait import CHECKPOINT_NAME, initial_model, train_renderer
 from geneface.training.portrait_config import RendererTrainConfig, renderer_config
-from geneface.training.portrait_state import FrameValues
+from geneface.training.portrait_state import FrameValues, control_weights
 from geneface.training.portrait_targets import frame_order, frame_target, prefetched
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
@@ -209,7 +209,13 @@ def test_turned_pose_composes_with_the_tracked_one(portrait):
     np.testing.assert_allclose(translation, portrait.pose.translation[4] + [0, 0.2, 0], atol=1e-6)
 
 
-def test_seconds_do_not_cross_cuts():
-    segment = np.repeat([0, 1], [60, 30])
-    seconds = training._seconds(segment)
-    assert [int((seconds == number).sum()) for number in range(seconds.max() + 1)] == [25, 25, 10, 25, 5]
+def test_control_points_move_neighbours_together():
+    rng = np.random.default_rng(0)
+    means = rng.uniform(-0.5, 0.5, (3, 400)).astype(np.float32)
+    weights = control_weights(means, 9)
+    assert weights.shape == (9, 400)
+    np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-5)
+    offsets = rng.normal(size=9) @ weights
+    distance = np.linalg.norm(means[:2, :, None] - means[:2, None], axis=0)
+    near = (distance > 0) & (distance < 0.03)
+    assert np.abs(offsets[:, None] - offsets[None])[near].max() < 0.25 * np.ptp(offsets)

@@ -153,6 +153,25 @@ def test_network_learns_what_is_not_linear(person, motion_folder, tmp_path, monk
     assert frames > 0 and score > figures["aligned"] + 0.3
 
 
+@pytest.mark.parametrize("lengths", [[100, 14], [60] * 7 + [30], [60] * 3 + [13] + [60] * 4])
+def test_stretches_of_any_length_train_together(person, motion_folder, tmp_path, lengths):
+    """A cut leaves a short stretch: it must neither break the training nor shorten everybody's sequences to nothing."""
+    model, neutral = MotionModel.load(motion_folder), person.neutral[_keypoints()]
+    whole = training_stretches(person, model)  # type: ignore[arg-type]
+    stretches = [whole[index % 3][: length] for index, length in enumerate(lengths)]
+    alignment, _ = closed_form_alignment(stretches, neutral)
+    _, score = train_postnet(stretches, neutral, alignment, model, motion_folder, tmp_path, "tiny")
+    assert np.isfinite(score)
+
+
+def test_without_a_stretch_worth_drawing_from_no_network_is_used(person, motion_folder, tmp_path):
+    model, neutral = MotionModel.load(motion_folder), person.neutral[_keypoints()]
+    stretches = [stretch[:20] for stretch in training_stretches(person, model)]  # type: ignore[arg-type]
+    alignment, _ = closed_form_alignment(stretches, neutral)
+    frames, score = train_postnet(stretches, neutral, alignment, model, motion_folder, tmp_path, "tiny")
+    assert frames == 0 and np.isfinite(score) and not list(tmp_path.iterdir())
+
+
 def test_runs_are_half_open():
     assert runs(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == [(0, 2), (3, 4), (6, 7)]
     assert runs(np.zeros(3, bool)) == [] and runs(np.ones(2, bool)) == [(0, 2)]

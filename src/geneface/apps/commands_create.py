@@ -56,9 +56,9 @@ def check(videos: VideosArgument, json: JsonOption = False) -> None:
     stopping = [finding for finding in findings if finding.severity == "error"]
     if stopping:
         first = stopping[0]
-        raise InputError(
-            f"{first.path} can't be used, {first.cause}", first.remedy or "give another video", first.where
-        )
+        # The cause of an unreadable file names it already.
+        cause = first.cause if first.path in first.cause else f"{first.path} can't be used, {first.cause}"
+        raise InputError(cause, first.remedy or "give another video", first.where)
 
 
 def prepare(
@@ -74,11 +74,12 @@ def prepare(
     json: JsonOption = False,
 ) -> None:
     """Turn videos of one person into a portrait: crops, landmarks, poses, masks, background, speech features."""
+    from geneface.io.lock import exclusive_folder
     from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
     paths = _videos(videos)
     config = settings(PrepareConfig, size=size, encoder=encoder, encoder_path=encoder_path, correct_sound=correct_sound)
-    with progress_bars(not json) as progress:
+    with exclusive_folder(out), progress_bars(not json) as progress:
         manifest = prepare_portrait(paths, out, config, resume=resume, progress=progress)
     if json:
         print_json({"out": str(out), "frames": manifest.frames, "segments": len(manifest.segments)})
@@ -148,4 +149,8 @@ def _videos(paths: list[Path]) -> list[Path]:
         if not clips:
             raise InputError(f"the folder {path} holds no videos", f"their names end in {', '.join(_VIDEO_SUFFIXES)}")
         videos += clips
+    seen: dict[Path, Path] = {}
+    for video in videos:
+        if seen.setdefault(video.resolve(), video) is not video:
+            raise InputError(f"the video {video} is given twice", "name each video once")
     return videos

@@ -119,7 +119,10 @@ def _format(name: str | None, out: Path) -> Format:
     for known in FORMATS:
         if known == name:
             if out.suffix.lower() != SUFFIXES[known]:
-                raise InputError(f"{out} is not a name for {known}", f"end it in {SUFFIXES[known] or 'no suffix'!r}")
+                remedy = (
+                    f"end it in {SUFFIXES[known]}" if SUFFIXES[known] else "give the name of a folder, without suffix"
+                )
+                raise InputError(f"{out} is not a name for {known}", remedy)
             return known
     raise InputError(f"there is no format {name!r}", f"choose one of: {', '.join(FORMATS)}")
 

@@ -27,12 +27,24 @@ _EXTRAS = {
     "skimage": "metrics",
 }
 """Top-level module of an optional package -> the extra that brings it."""
-_USAGE_ERRORS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, *typer.BadParameter.__mro__[1:3])
-"""Click's own: UsageError and ClickException have no public name that every version of typer shares."""
+_USAGE_ERROR, _CLICK_ERROR = typer.BadParameter.__mro__[1:3]
+"""Click's UsageError and ClickException; they have no public name that every version of typer shares."""
 
 
 class GeneFaceGroup(TyperGroup):
     """The top command: runs the others and turns exceptions into messages and exit statuses."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)
+        except _CLICK_ERROR as error:
+            print(_usage_sentence(error), file=sys.stderr)
+            sys.exit(EXIT_INPUT)
+        except typer.Abort:
+            sys.exit(EXIT_INTERRUPTED)
+        sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta["geneface.args"] = list(args)
@@ -41,7 +53,7 @@ class GeneFaceGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except _USAGE_ERRORS:
+        except (typer.Exit, typer.Abort, _CLICK_ERROR):
             raise
         except KeyboardInterrupt:
             print(_interrupted(ctx.meta["geneface.args"]), file=sys.stderr)
@@ -52,6 +64,20 @@ class GeneFaceGroup(TyperGroup):
             status, sentence = explain(error)
             print(f"geneface: {sentence}", file=sys.stderr)
             raise typer.Exit(status) from None
+
+
+def _usage_sentence(error: Any) -> str:
+    """What click says about wrong usage, as one line; the help itself where no command was given."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, _USAGE_ERROR) and type(error).__name__ == "NoArgsIsHelpError":
+        return error.format_message()
+    words: list[str] = []
+    while context is not None and context.parent is not None:
+        words.insert(0, str(context.info_name))
+        context = context.parent
+    command = " ".join(["geneface", *words])
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"geneface: {message}: see '{command} --help'"
 
 
 def explain(error: Exception) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from geneface.avatar.avatar import SUFFIXES, Avatar, Format, Performance
 from geneface.config import Config
@@ -42,6 +42,14 @@ class Job(Config):
     @property
     def file_name(self) -> str:
         return self.out or f"{self.audio.stem}{SUFFIXES[self.format]}"
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Job:
+        """The name fits the format; so none can be that of a file that `run_jobs` keeps, or lead out of the folder."""
+        suffix = SUFFIXES[self.format]
+        if Path(self.file_name).suffix.lower() != suffix or self.file_name in (".", ".."):
+            raise ValueError(f"{self.file_name} is not a name for {self.format}, it ends in {suffix or 'no suffix'}")
+        return self
 
     @property
     def digest(self) -> str:
@@ -95,7 +103,8 @@ def _job(path: Path, line: int, row: dict[str, Any]) -> Job:
         job = Job.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = f"at line {line}, column {'.'.join(str(part) for part in first['loc'])}"
+        column = ".".join(str(part) for part in first["loc"])
+        place = f"at line {line}" + (f", column {column}" if column else "")
         raise InputError(f"the jobs file {path} is wrong ({first['msg']})", "correct that value", place) from error
     return job.model_copy(update={"audio": path.parent / job.audio})
 

@@ -196,6 +196,7 @@ class Avatar:
         out = Path(out)
         if format not in FORMATS:
             raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
+        self._refuse_overwriting(out, None if isinstance(audio, Waveform) else Path(audio))
         sound = audio if isinstance(audio, Waveform) else SoundFile(Path(audio))
         audio = Waveform(_samples(audio))
         if isinstance(sound, Waveform):
@@ -209,6 +210,7 @@ class Avatar:
 
         if format == "landmarks":
             return self._write_motion(self.motion_windows(audio, performance), out, progress, total)
+        # Checks size and background now, before an output file is begun.
         drawn = self._drawn(audio, performance, size, background)
         if format == "webm-alpha":
             return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
@@ -224,10 +226,23 @@ class Avatar:
         renderer = self.renderer
         if background != KEEP:
             renderer = self._renderer_over(background_plate(background, self.files.plate))
-        for window in self.motion_windows(audio, performance):
-            points, pose = window.landmarks.points, window.pose
-            for index in range(len(window)):
-                yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
+        windows = self.motion_windows(audio, performance)
+
+        def draw() -> Iterator[RenderedFrame]:
+            for window in windows:
+                points, pose = window.landmarks.points, window.pose
+                for index in range(len(window)):
+                    yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
+
+        return draw()
+
+    def _refuse_overwriting(self, out: Path, audio: Path | None) -> None:
+        """An output may replace an older one, but not the speech, nor a file of the avatar."""
+        target = out.resolve()
+        if audio is not None and target == audio.resolve():
+            raise InputError(f"the output {out} is the speech itself", "choose another name")
+        if target.is_relative_to(self.files.folder.resolve()):
+            raise InputError(f"the output {out} lies in the avatar's folder", "choose another place")
 
     def _camera(self, size: int | None) -> Camera:
         size = self.files.config.size if size is None else size

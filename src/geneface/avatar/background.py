@@ -39,7 +39,7 @@ def background_plate(background: str, plate: FloatArray) -> FloatArray:
     colour = _colour(background)
     if colour is not None:
         return np.broadcast_to(np.divide(colour, 255, dtype=np.float32), plate.shape).copy()
-    if not Path(background).is_file():
+    if not _is_file(background):
         raise InputError(
             f"the background {background!r} is neither a colour nor an image file",
             f"give 'keep', #rrggbb, one of {', '.join(COLOURS)}, or the path of a PNG or JPEG file",
@@ -48,6 +48,14 @@ def background_plate(background: str, plate: FloatArray) -> FloatArray:
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return np.divide(image[top : top + side, left : left + side], 255, dtype=np.float32)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        # Too long for a path, or with a null character.
+        return False
 
 
 def _colour(text: str) -> tuple[int, ...] | None:

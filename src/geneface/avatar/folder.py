@@ -86,9 +86,14 @@ class AvatarFiles:
 def find_avatar(avatar: Path | str) -> Path:
     """The folder of an avatar given as a folder, or as the name of a bundled one."""
     folder = Path(avatar)
-    if folder.is_dir():
+    try:
+        is_folder, exists = folder.is_dir() and str(avatar) != "", folder.exists()
+    except (OSError, ValueError):
+        # Too long for a path, or with a null character.
+        is_folder = exists = False
+    if is_folder:
         return folder
-    if folder.exists():
+    if exists and str(avatar):
         raise InputError(f"{folder} is a file, not an avatar folder", "give the folder that geneface train wrote")
     names = bundled_avatars()
     if str(avatar) in names:

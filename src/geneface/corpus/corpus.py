@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.errors import InputError
@@ -24,6 +25,7 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.store import load_tensors, read_json
 from geneface.types import FloatArray, SpeechFeatures
 
+MANIFEST_NAME = "manifest.json"
 CORPUS_FORMAT = 1
 HELDOUT_PERIOD = 10
 
@@ -82,9 +84,12 @@ class Corpus:
             InputError: it is missing, unfinished or of another version.
         """
         folder = Path(folder)
-        if not (folder / "manifest.json").is_file():
+        if not (folder / MANIFEST_NAME).is_file():
             raise InputError(f"{folder} has no manifest.json", "finish it with: geneface corpus prepare --resume")
-        manifest = CorpusManifest(**read_json(folder / "manifest.json"))
+        try:
+            manifest = CorpusManifest.model_validate(read_json(folder / MANIFEST_NAME))
+        except ValidationError as error:
+            raise InputError(f"{folder / MANIFEST_NAME} is not a corpus's manifest", "prepare it again") from error
         if manifest.format != CORPUS_FORMAT or manifest.keypoints != KEYPOINTS:
             raise InputError(f"the corpus {folder} is of another version", "prepare it again")
         neutral = load_tensors(folder / "speakers.safetensors")

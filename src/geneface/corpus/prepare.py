@@ -14,6 +14,7 @@ import functools
 import itertools
 import multiprocessing
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ import numpy as np
 
 from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.analysis.tracker import FaceTrack, track_frames
-from geneface.corpus.corpus import ClipEntry, CorpusManifest, DroppedEntry, is_heldout
-from geneface.errors import InputError
+from geneface.corpus.corpus import MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, is_heldout
+from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
+from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
 from geneface.io.video import read_frames
 from geneface.types import (
@@ -110,13 +112,36 @@ def prepare_corpus(
     """
     sources = find_sources(folders)
     out = Path(out)
+    # A wrong name or missing weights should be told before the clips are tracked, not after.
+    load_encoder(encoder, encoder_path)
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
-    _claim(out, settings, resume)
-    _each(functools.partial(_track, out=out), sources, workers, "track", progress)
-    reasons = {source.name: _why_drop(read_track(out, source)) for source in sources}
+    with exclusive_folder(out):
+        _claim(out, settings, resume)
+        try:
+            manifest = _prepare(sources, out, encoder, encoder_path, workers, progress)
+        except InputError:
+            if not resume:
+                _abandon(out)
+            raise
+        remove_leftovers(out)
+    return manifest
+
+
+def _prepare(
+    sources: list[Source], out: Path, encoder: str, encoder_path: Path | None, workers: int, progress: ProgressFn
+) -> CorpusManifest:
+    """All steps in their order."""
+    unreadable = _each(functools.partial(_track, out=out), sources, workers, "track", progress)
+    reasons = {
+        source.name: reason or _why_drop(read_track(out, source))
+        for source, reason in zip(sources, unreadable, strict=True)
+    }
     usable = [source for source in sources if not reasons[source.name]]
     if not usable:
-        raise InputError("no clip shows a face throughout", "geneface check VIDEO says what is wrong with a clip")
+        raise InputError(
+            f"none of the {len(sources)} clips can be used, {sources[0].path}: {reasons[sources[0].name]}",
+            "geneface check VIDEO says more about a clip",
+        )
     heldout = heldout_names(sources)
     focals = _solve_speakers(usable, heldout, out)
     finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
@@ -137,7 +162,7 @@ def prepare_corpus(
         ),
         dropped=tuple(DroppedEntry(name=name, reason=reason) for name, reason in sorted(reasons.items()) if reason),
     )
-    write_json(out / "manifest.json", manifest.model_dump(mode="json"))
+    write_json(out / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return manifest
 
 
@@ -168,11 +193,18 @@ def _claim(out: Path, settings: dict[str, object], resume: bool) -> None:
         if read_json(record) != settings:
             raise InputError(f"{out} was begun with other clips or another encoder", "choose another folder")
         return
-    if out.is_dir() and any(out.iterdir()) and not resume:
-        raise InputError(f"{out} is not empty", "choose another folder")
-    for name in ("raw", "clips"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+    if any(not path.name.startswith(".") for path in out.iterdir()):
+        raise InputError(f"the folder {out} is not empty", "choose another one")
     write_json(record, settings)
+
+
+def _abandon(out: Path) -> None:
+    """Remove what this run wrote into the folder, which was empty: nothing half-made stays."""
+    for path in list(out.iterdir()):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 _T = TypeVar("_T")
@@ -196,10 +228,11 @@ def _each(
     return results
 
 
-def _track(source: Source, out: Path) -> None:
+def _track(source: Source, out: Path) -> str:
+    """Track one clip; returns why it can't be read, or nothing. One damaged clip must not cost the others."""
     path = out / "raw" / f"{source.name}.safetensors"
     if path.is_file():
-        return
+        return ""
     size: list[int] = []
     times: list[float] = []
 
@@ -209,9 +242,13 @@ def _track(source: Source, out: Path) -> None:
             times.append(frame.time_seconds)
             yield frame.image
 
-    track = track_frames(images())
-    if not len(track):
-        raise InputError(f"{source.path} holds no picture", "take the clip out of the folder")
+    try:
+        read_audio(source.path)
+        track = track_frames(images())
+    except MissingExtraError:
+        raise
+    except InputError as error:
+        return f"{error.cause} {error.where}".rstrip()
     tensors = {
         "mesh_px": track.mesh_px,
         "found": track.found.astype(np.uint8),
@@ -220,6 +257,7 @@ def _track(source: Source, out: Path) -> None:
         "first_frame_seconds": np.array(times[:1], np.float64),
     }
     save_tensors(path, tensors)
+    return ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from geneface.evaluation.report import (
     SHEET_FILE,
     LipCurve,
     machine_facts,
-    prepare_folder,
+    report_folder,
     software_versions,
     write_report,
 )
@@ -91,9 +91,9 @@ def compare_videos(
         InputError: one can't be read, or their sizes differ.
     """
     total = _frame_count(reference, other)
-    if out_dir is not None:
-        prepare_folder(out_dir)
     with ExitStack() as stack:
+        if out_dir is not None:
+            stack.enter_context(report_folder(out_dir))
         try:
             trackers = stack.enter_context(FaceTracker()), stack.enter_context(FaceTracker())
         except MissingExtraError as error:

@@ -20,7 +20,7 @@ from geneface.evaluation.report import (
     SHEET_FILE,
     LipCurve,
     machine_facts,
-    prepare_folder,
+    report_folder,
     software_versions,
     write_report,
 )
@@ -72,7 +72,18 @@ def evaluate_avatar(
     """
     if portrait is not None:
         _check_same_person(avatar, portrait)
-    prepare_folder(out_dir)
+    with report_folder(out_dir):
+        return _evaluate(avatar, portrait, out_dir, max_frames, progress).model_dump()
+
+
+def _evaluate(
+    avatar: EvaluatedAvatar,
+    portrait: ReferencePortrait | None,
+    out_dir: Path,
+    max_frames: int,
+    progress: ProgressFn,
+) -> EvaluationReport:
+    """Measure, and write the report."""
     if portrait is None:
         tables, curves = _without_truth(avatar, progress)
         entries: list[SheetEntry] = []
@@ -95,7 +106,7 @@ def evaluate_avatar(
         machine=machine_facts(),
     )
     write_report(report, out_dir, curves, _write_sheet(entries, out_dir))
-    return report.model_dump()
+    return report
 
 
 def _as_trained(stored: dict[str, Any] | None) -> dict[str, Any] | None:

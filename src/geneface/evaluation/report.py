@@ -10,6 +10,7 @@ import html
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 
 from geneface import __version__
 from geneface.evaluation.schema import Direction, EvaluationReport, Figure, MetricDefinition, MetricTable
-from geneface.io.store import atomic_path, write_json, writing
+from geneface.io.store import atomic_path, new_folders, write_json
 from geneface.types import VIDEO_RATE_HZ
 
 METRICS_FILE, REPORT_FILE, SHEET_FILE = "metrics.json", "report.html", "contact_sheet.png"
@@ -72,14 +73,15 @@ def machine_facts() -> dict[str, str | float | int]:
     return facts
 
 
-def prepare_folder(out_dir: Path) -> None:
+def report_folder(out_dir: Path) -> AbstractContextManager[None]:
     """Make the folder before anything is measured: a path that can't be written should fail at once.
+
+    If nothing comes to lie in it, it goes again at the end of the block.
 
     Raises:
         InputError: it can't be made.
     """
-    with writing(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
+    return new_folders(out_dir, out_dir)
 
 
 def write_report(report: EvaluationReport, out_dir: Path, curves: Sequence[LipCurve], sheet: Path | None) -> None:

@@ -14,7 +14,8 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,11 +101,13 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
     with writing(final, is_creation=True):
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(final))
-        final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem[:40]}-", suffix=f".tmp{final.suffix}")
-        os.close(handle)
+    with new_folders(final.parent, final), writing(final):
+        with writing(final, is_creation=True):
+            handle, name = tempfile.mkstemp(
+                dir=final.parent, prefix=f".{final.stem[:40]}-", suffix=f".tmp{final.suffix}"
+            )
+            os.close(handle)
         temporary = Path(name)
-    with writing(final):
         try:
             yield temporary
             # mkstemp makes files that only their owner may read; a product should have the ordinary rights.
@@ -127,9 +130,9 @@ def atomic_folder(final: Path | str) -> Iterator[Path]:
     with writing(final, is_creation=True):
         if final.is_dir() and any(final.iterdir()):
             raise InputError(f"the folder {final} is not empty", "choose another one or remove it first")
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:40]}-", suffix=".tmp"))
-    with writing(final):
+    with new_folders(final.parent, final), writing(final):
+        with writing(final, is_creation=True):
+            temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:40]}-", suffix=".tmp"))
         try:
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
@@ -141,6 +144,25 @@ def atomic_folder(final: Path | str) -> Iterator[Path]:
         finally:
             if temporary.exists():
                 shutil.rmtree(temporary)
+
+
+@contextmanager
+def new_folders(folder: Path, target: Path) -> Iterator[None]:
+    """Make a folder and its parents; after the block those that were made and are still empty go again.
+
+    Raises:
+        InputError: they can't be made; names `target`, which is to lie in the folder.
+    """
+    with writing(target, is_creation=True):
+        made = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for path in made:
+                if path.exists():
+                    path.rmdir()
 
 
 def _umask() -> int:
@@ -169,7 +191,7 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"the file {path} is missing", "check the path, or make the file again") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not valid JSON", "make the file again", f"at line {error.lineno}") from error
-    except (UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError, RecursionError) as error:
         raise InputError(f"{path} can't be read as JSON", "make the file again or check its permissions") from error
 
 

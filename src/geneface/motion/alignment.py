@@ -34,6 +34,8 @@ _SPEECH_COMPONENTS = 64
 _GUARD_FRAMES = 8
 """Frames between fitted and validated stretches, so that smoothness does not pass for prediction."""
 _FOLDS = 4
+_SHORTEST_BLOCK = 12
+"""Frames of a validated block: a correlation over fewer is chance, and each block counts alike."""
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _PENALTIES = (3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 """Per frame, for regressors of unit variance."""
@@ -235,7 +237,10 @@ def closed_form_alignment(
 
 
 def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
-    """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks."""
+    """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks.
+
+    Stretches too short to be cut are always fitted and never validated, unless all are.
+    """
     if len(stretches) >= 2 * folds:
         return [
             (
@@ -244,11 +249,13 @@ def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple
             )
             for fold in range(folds)
         ]
+    long = [stretch for stretch in stretches if len(stretch) >= folds * _SHORTEST_BLOCK] or stretches
+    short = [] if long is stretches else [s for s in stretches if len(s) < folds * _SHORTEST_BLOCK]
     pairs = []
     for fold in range(folds):
-        fitted: list[Stretch] = []
+        fitted: list[Stretch] = list(short)
         validated: list[Stretch] = []
-        for stretch in stretches:
+        for stretch in long:
             first, last = fold * len(stretch) // folds, (fold + 1) * len(stretch) // folds
             validated.append(stretch[first:last])
             rest = [stretch[: max(0, first - _GUARD_FRAMES)], stretch[min(len(stretch), last + _GUARD_FRAMES) :]]

@@ -109,16 +109,10 @@ class GaussianModel:
         expression = self.landmark_condition(landmark_inputs(landmarks))
         return self.conditions_from(expression, rotation, translation)
 
-    def conditions_from(
-        self,
-        expression: FloatArray,
-        rotation: FloatArray,
-        translation: FloatArray,
-        torso_extra: FloatArray | float = 0.0,
-    ) -> FrameConditions:
-        """Same, from the landmarks' condition; `torso_extra` [6] is what training knows about this frame's torso."""
+    def conditions_from(self, expression: FloatArray, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
+        """Same, from the landmarks' condition (training keeps it: it does not change with the pose)."""
         unlimited = self.pose_condition(pose_inputs(rotation, translation))
-        torso = self.torso_map @ unlimited + torso_extra
+        torso = self.torso_map @ unlimited
         pose = np.clip(unlimited, -POSE_LIMIT, POSE_LIMIT)
         rotations = rotation_matrix(np.stack([rotation, torso[:3]])).astype(np.float32)
         shift = (self.torso_origin + torso[3:]).astype(np.float32)

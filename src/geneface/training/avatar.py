@@ -21,8 +21,10 @@ from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
-from geneface.io.store import asset_path, read_json, write_json, writing
+from geneface.io.lock import exclusive_folder
+from geneface.io.store import asset_path, read_json, sha256, write_json
 from geneface.motion.runtime import MotionModel
+from geneface.portrait.manifest import MANIFEST_NAME
 from geneface.portrait.portrait import Portrait
 from geneface.render.gaussian import GaussianModel
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
@@ -68,7 +70,7 @@ def build_avatar(
         progress: called with "align motion", "post-net", "renderer" and others.
 
     Raises:
-        InputError: bad portrait, settings or folders; see `work_folder`.
+        InputError: bad portrait, settings or folders; another run is at work on the same avatar.
     """
     check_renderer(config.renderer)
     portrait = Portrait.load(portrait_folder)
@@ -82,7 +84,26 @@ def build_avatar(
             f"the motion model hears {encoder}",
             f"prepare it again with --encoder {encoder}, or give another motion model",
         )
-    work = work_folder(out, portrait_folder, config, resume)
+    _open_all(portrait)
+    settings = _settings(portrait_folder, motion_folder, config)
+    _refuse_existing(out)
+    work = out.with_name(f"{out.name}.partial")
+    with exclusive_folder(work):
+        _claim(work, settings, resume)
+        return _build(portrait, out, work, config, motion_folder, encoder, resume, progress)
+
+
+def _build(
+    portrait: Portrait,
+    out: Path,
+    work: Path,
+    config: AvatarTrainConfig,
+    motion_folder: Path,
+    encoder: str,
+    resume: bool,
+    progress: ProgressFn,
+) -> AvatarConfig:
+    """All steps in their order."""
     adapted = _adapt(portrait, motion_folder, work, config, resume, progress)
     budget = adapted["renderer_budget_seconds"]
     model = train_renderer(
@@ -105,28 +126,48 @@ def build_avatar(
     return described
 
 
-def work_folder(out: Path, portrait_folder: Path, config: AvatarTrainConfig, resume: bool) -> Path:
-    """OUT.partial, made or found, after checking that it is of the same training.
+def _open_all(portrait: Portrait) -> None:
+    """Open every file that training reads: a damaged one is found now and not after minutes."""
+    for number in range(len(portrait.segments)):
+        portrait.frame(portrait.frames_of(number)[0])
+        portrait.features(number)
+        portrait.audio(number)
+        portrait.segment_background(number)
 
-    Raises:
-        InputError: the avatar exists; unfinished work lies there and `resume` is false, or was begun otherwise.
-    """
+
+def _refuse_existing(out: Path) -> None:
+    if not out.name:
+        raise InputError(f"{str(out)!r} is not a name for an avatar", "give the name of a new folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already", "choose another name, or remove it first")
-    work = out.with_name(f"{out.name}.partial")
-    settings = {"portrait": str(portrait_folder.resolve()), **config.model_dump(mode="json")}
+
+
+def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainConfig) -> dict[str, Any]:
+    """What decides the result, plain values: a training goes on only with the same."""
+    return {
+        "portrait": str(portrait_folder.resolve()),
+        "portrait_sha256": sha256(portrait_folder / MANIFEST_NAME),
+        "motion_sha256": sha256(motion_folder / "motion.onnx"),
+        **config.model_dump(mode="json"),
+    }
+
+
+def _claim(work: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Begin the unfinished avatar's folder, or check that what lies there is of the same training.
+
+    Raises:
+        InputError: unfinished work lies there and `resume` is false, or it was begun otherwise.
+    """
     if (work / _SETTINGS_FILE).is_file():
         if not resume:
             raise InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder")
         if read_json(work / _SETTINGS_FILE) != settings:
             raise InputError(
-                f"{work} was begun with other settings", "repeat the first command with --resume, or remove that folder"
+                f"{work} was begun with another portrait or other settings",
+                "repeat the first command with --resume, or remove that folder",
             )
-        return work
-    with writing(work):
-        work.mkdir(parents=True, exist_ok=True)
-    write_json(work / _SETTINGS_FILE, settings)
-    return work
+    else:
+        write_json(work / _SETTINGS_FILE, settings)
 
 
 def draw_poster(

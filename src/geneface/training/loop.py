@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from geneface.errors import InputError
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.lock import exclusive_folder, remove_leftovers
+from geneface.io.store import TensorFile, save_tensors, sha256
 from geneface.types import ProgressFn, no_progress
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -92,6 +93,29 @@ def train(
 
 
 @contextmanager
+def model_folder(out: Path, result: str, work: str, resume: bool) -> Iterator[Path]:
+    """Keep a model's folder to this training for the block; yields the folder for its checkpoints.
+
+    Args:
+        result: a file that the finished training writes into `out`.
+        work: name of the checkpoints' folder in `out`.
+
+    Raises:
+        InputError: another process trains there, or an earlier training lies there and `resume` is false.
+    """
+    with exclusive_folder(out):
+        if not resume and any(path.exists() for path in (out / result, out / work / CHECKPOINT)):
+            raise InputError(f"{out} holds a model already", "add --resume to go on with it, or choose another folder")
+        remove_leftovers(out / work)
+        yield out / work
+
+
+def file_digest(path: Path) -> str:
+    """What identifies an input of a training in its settings."""
+    return sha256(path)[:16]
+
+
+@contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generator (dropout draws from it) for the block, and leave the caller's alone."""
     with torch.random.fork_rng(devices=[]):
@@ -131,6 +155,8 @@ def _restore(
 ) -> int:
     """Load a checkpoint into the task; returns the number of steps done."""
     stored = TensorFile(path)
+    if "training" not in stored.metadata:
+        raise InputError(f"{path} is not a checkpoint of a training", "start anew in another folder")
     record = json.loads(stored.metadata["training"])
     if record["settings"] != settings:
         changed = sorted(key for key in settings if record["settings"].get(key) != settings[key])

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from geneface.config import Config
-from geneface.corpus.corpus import Corpus
+from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.geometry.landmarks import positions
 from geneface.io.store import atomic_path, save_tensors, write_json
@@ -35,7 +35,7 @@ from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig
-from geneface.training.loop import descend, learning_rate, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
 from geneface.training.sync import choose_preset, feature_statistics, load_expert
 from geneface.types import ProgressFn, no_progress
 
@@ -244,22 +244,29 @@ def pretrain_motion(
         scores on the held-out clips, by speaker and temperature (also written as metrics.json).
     """
     config = choose_preset(MOTION_PRESETS, preset)
+    opened = Corpus.load(Path(corpus))
     out = Path(out)
-    data = load_corpus_data(Corpus.load(Path(corpus)), progress)
-    expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
-    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
-    torch.manual_seed(seed)
-    task = MotionTask(data, basis, expert, config)
-    settings = {"stage": "motion", **config.model_dump(), "clips": len(data.training), "sync": expert is not None}
-    train(task, config.steps, out / "work-motion", settings=settings, seed=seed, resume=resume, progress=progress)
-    model = task.modules["average"]
-    assert isinstance(model, AudioToMotion)
-    save_model(model, basis, data.encoder, out)
-    if sync_model is not None and Path(sync_model).resolve() != out.resolve():
-        for name in ("sync.json", "sync.safetensors"):
-            _copy(Path(sync_model) / name, out / name)
-    metrics = heldout_scores(model, basis, data)
-    write_json(out / "metrics.json", metrics)
+    with model_folder(out, "motion.onnx", "work-motion", resume) as work:
+        data = load_corpus_data(opened, progress)
+        expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
+        basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
+        torch.manual_seed(seed)
+        task = MotionTask(data, basis, expert, config)
+        settings = {
+            "stage": "motion",
+            **config.model_dump(),
+            "corpus": file_digest(opened.folder / MANIFEST_NAME),
+            "sync": None if sync_model is None else file_digest(Path(sync_model) / "sync.safetensors"),
+        }
+        train(task, config.steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
+        model = task.modules["average"]
+        assert isinstance(model, AudioToMotion)
+        save_model(model, basis, data.encoder, out)
+        if sync_model is not None and Path(sync_model).resolve() != out.resolve():
+            for name in ("sync.json", "sync.safetensors"):
+                _copy(Path(sync_model) / name, out / name)
+        metrics = heldout_scores(model, basis, data)
+        write_json(out / "metrics.json", metrics)
     return metrics
 
 

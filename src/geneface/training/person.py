@@ -38,7 +38,7 @@ def adapt_to_person(
 
     Args:
         motion_folder: generic model, None for the one that ships.
-        preset: of `training.postnet`; without torch only the closed form is fitted.
+        preset: of `training.postnet`; without torch and onnx only the closed form is fitted.
 
     Returns:
         figures of the validation: `generic`, `affine`, `aligned`, and `network` if one was trained.
@@ -53,7 +53,7 @@ def adapt_to_person(
     alignment, figures = closed_form_alignment(stretches, neutral)
     progress("align motion", 1, 1)
     network_frames = 0
-    if importlib.util.find_spec("torch") is not None:
+    if all(importlib.util.find_spec(package) for package in ("torch", "onnx")):
         from geneface.training.postnet import train_postnet
 
         network_frames, score = train_postnet(

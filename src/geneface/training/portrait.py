@@ -30,7 +30,7 @@ from geneface.training import initialise
 from geneface.training.portrait_config import RendererTrainConfig
 from geneface.training.portrait_state import Rates, TrainState, apply_gradients
 from geneface.training.portrait_targets import FrameTarget, frame_order, frame_target, prefetched
-from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.types import FloatArray, ProgressFn, no_progress
 
 CHECKPOINT_NAME = "renderer.safetensors"
 TIMED_STEPS = 24
@@ -125,20 +125,14 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
     return replace(model, layers=tuple(layer for layer in layers if len(layer)))
 
 
-def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
-    """Learning rates by row of base and basis, for each layer by name."""
+def layer_rates(config: RendererTrainConfig) -> Rates:
+    """Learning rates by row of base and basis."""
     base = np.empty(14, np.float32)
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
-    face = np.array([config.basis_mean_decay] * 3 + [config.basis_decay] * 4)
-    shell = np.full(7, config.pose_basis_decay)
-    # Clothes change their place with the pose, hardly their look: free colours would only speckle their edges.
-    look = np.array([1.0] * 3 + [config.torso_look_share] * 4)
-    rows = {"face": (basis, face), "mouth": (basis, face), "shell": (basis, shell), "torso": (basis * look, shell)}
-    return {
-        name: Rates(base, rate.astype(np.float32), decay.astype(np.float32)) for name, (rate, decay) in rows.items()
-    }
+    decay = np.array([config.basis_mean_decay] * 3 + [config.basis_decay] * 4)
+    return Rates(base, basis.astype(np.float32), decay.astype(np.float32), config.pose_points_rate)
 
 
 class _Trainer:
@@ -150,10 +144,7 @@ class _Trainer:
             raise InputError("the portrait has no training frames", "prepare more video")
         self._portrait, self._config, self._extra_loss = portrait, config, extra_loss
         model = initial_model(portrait, self.frames, config)
-        self.state = TrainState.fresh(
-            model, len(portrait.landmarks), int(_seconds(portrait.segment)[-1]) + 1, config.steps
-        )
-        self._seconds = _seconds(portrait.segment)
+        self.state = TrainState.fresh(model, len(portrait.landmarks), config)
         self._rates = layer_rates(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
@@ -169,9 +160,7 @@ class _Trainer:
         state, model, camera = self.state, self.state.model, self._portrait.camera
         fall = self._config.final_rate ** (state.step / state.total_steps)
         rotation, translation = self._pose(target.index)
-        frame = model.conditions_from(
-            self._expressions[target.index], rotation, translation, state.torsos.values[self._seconds[target.index]]
-        )
+        frame = model.conditions_from(self._expressions[target.index], rotation, translation)
         output = draw(model, frame, camera, self._plates[int(self._portrait.segment[target.index])], self._splats)
         loss, grad_image, grad_transmittance, grad_affine = self._losses(output, target)
 
@@ -188,8 +177,7 @@ class _Trainer:
                 camera,
             )
             grad_poses[layer.frame] += gradients.pose
-            rates = self._rates[layer.name]
-            apply_gradients(state, number, gradients, frame.conditions[layer.input], rates, fall)
+            apply_gradients(state, number, gradients, frame.conditions[layer.input], self._rates, fall)
         self._update_frame(
             target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["rigid"], fall
         )
@@ -211,7 +199,6 @@ class _Trainer:
         slow = max(fall, 0.1)
         if state.step >= config.pose_warmup * state.total_steps:
             state.poses.update(index, head, config.pose_rate * slow, config.pose_prior)
-            state.torsos.update(int(self._seconds[index]), torso, config.torso_rate * slow, config.torso_prior)
         state.affines.update(index, affine, config.affine_rate, config.affine_prior)
 
     def _pose(self, index: int) -> tuple[FloatArray, FloatArray]:
@@ -242,13 +229,6 @@ class _Trainer:
         grad[..., 3] = config.silhouette * grad_label
         loss += config.silhouette * (head_loss + solid_loss)
         return loss, grad, np.float32(config.silhouette) * grad_transmittance, grad_affine
-
-
-def _seconds(segment: np.ndarray) -> np.ndarray:
-    """Number [F] of the stretch of one second that a frame belongs to; none goes on across a cut. segment: [F]."""
-    begins = np.flatnonzero(np.diff(segment, prepend=segment[:1] - 1))
-    inside = np.arange(len(segment)) - np.repeat(begins, np.diff(begins, append=len(segment)))
-    return np.cumsum(inside % VIDEO_RATE_HZ == 0) - 1
 
 
 def _plates(portrait: Portrait) -> list[FloatArray]:

@@ -42,10 +42,9 @@ class RendererTrainConfig(Config):
     """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
     basis_mean_decay: float = 1.0
     """The same for positions."""
-    pose_basis_decay: float = 3.0
-    """The same for all rows of the bases that the head pose drives (shell, torso)."""
-    torso_look_share: float = Field(0.0, ge=0)
-    """Rates of the torso's opacity and colour bases, as a part of the others'."""
+    pose_points: int = Field(16, ge=1)
+    """Control points of the smooth motion by which shell and torso follow the head pose."""
+    pose_points_rate: float = 5e-4
     final_rate: float = 0.03
 
     pose_rate: float = 4e-4
@@ -55,8 +54,6 @@ class RendererTrainConfig(Config):
     pose_prior: float = 0.02
     """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
     torso_map_rate: float = 1e-3
-    torso_rate: float = 4e-4
-    torso_prior: float = 0.02
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 

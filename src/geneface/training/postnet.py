@@ -32,6 +32,8 @@ from geneface.types import FloatArray, ProgressFn, SpeechFeatures, no_progress
 
 AMPLITUDE_RANGE = (0.8, 1.5)
 """Of the final gain: a quarter of a short video does not measure it well."""
+SHORTEST_CROP = 24
+"""Frames. Shorter stretches take no part: they would shorten all sequences, and the expert's window is 9 frames."""
 
 
 class PostNetTrainConfig(Config):
@@ -40,7 +42,7 @@ class PostNetTrainConfig(Config):
     steps: int
     batch: int = 8
     crop_frames: int = 48
-    """Even; shortened to the shortest stretch."""
+    """Even; see `crop_length`."""
     rate: float = 1e-3
     weight_decay: float = 5e-2
     velocity_weight: float = 1.0
@@ -64,15 +66,24 @@ POSTNET_PRESETS = {
 }
 
 
+def crop_length(lengths: Sequence[int], wanted: int) -> int:
+    """Frames of a training sequence: `wanted`, or as many as the shortest recording has that is worth drawing from.
+
+    Args:
+        lengths: frames of all recordings; those shorter than `SHORTEST_CROP` are left out by `Sequences`.
+    """
+    shortest = min(length for length in lengths if length >= SHORTEST_CROP)
+    return min(wanted, shortest - shortest % 2)
+
+
 class Sequences:
     """Coefficient sequences with their features, cropped at random."""
 
-    def __init__(self, items: Sequence[tuple[FloatArray, FloatArray, FloatArray]], crop_frames: int) -> None:
-        """items: aligned [F, C], target [F, C], features [2F, D]."""
-        shortest = min(len(aligned) for aligned, _, _ in items)
-        self.crop = min(crop_frames, shortest - shortest % 2)
-        self.items = items
-        lengths = np.array([len(aligned) for aligned, _, _ in items], float)
+    def __init__(self, items: Sequence[tuple[FloatArray, FloatArray, FloatArray]], crop: int) -> None:
+        """items: aligned [F, C], target [F, C], features [2F, D]; those shorter than `crop` frames are left out."""
+        self.crop = crop
+        self.items = [item for item in items if len(item[0]) >= crop]
+        lengths = np.array([len(aligned) for aligned, _, _ in self.items], float)
         self.shares = lengths / lengths.sum()
 
     def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,10 +117,12 @@ class PostNetTask:
         self.validation, self.neutral = validation, neutral
         basis = alignment.basis
         pairs = [(align(alignment, s), basis.coefficients(s.measured), s.features) for s in labelled]
-        self.labelled = Sequences(pairs, config.crop_frames)
+        # One length for both: they go through the network together.
+        crop = crop_length([*map(len, labelled), *(len(generic) for generic, _ in unlabelled)], config.crop_frames)
+        self.labelled = Sequences(pairs, crop)
         free = [alignment.coefficients(generic, SpeechFeatures(rows, "")) for generic, rows in unlabelled]
         self.unlabelled = Sequences(
-            [(motion, motion, rows) for motion, (_, rows) in zip(free, unlabelled, strict=True)], self.labelled.crop
+            [(motion, motion, rows) for motion, (_, rows) in zip(free, unlabelled, strict=True)], crop
         )
         sizes = PostNetConfig(motion_width=basis.width, channels=config.channels)
         scale = torch.from_numpy(np.concatenate([target for _, target, _ in pairs]).std(0)).clamp(min=1e-3)
@@ -228,6 +241,8 @@ def train_postnet(
     free = unlabelled_motion([*(s.features for s in stretches), *(f.values for f in unlabelled)], generic, config)
     fitted, validated = split_folds(stretches)[-1]
     trial, _ = closed_form_alignment(fitted, neutral)
+    if max(map(len, fitted)) < SHORTEST_CROP:
+        return 0, validate(None, trial, validated, neutral).correlation
     torch.manual_seed(0)
     task = PostNetTask("post-net", trial, fitted, free, expert, config, validated, neutral)
     settings = {**config.model_dump(), "frames": sum(len(stretch) for stretch in stretches), "sync": has_expert}

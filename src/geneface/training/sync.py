@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from geneface.config import Config
-from geneface.corpus.corpus import Corpus
+from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.errors import InputError
 from geneface.io.store import TensorFile, read_json, save_tensors, write_json
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert, SyncExpertConfig, contrastive_loss, lag_scores
-from geneface.training.loop import descend, learning_rate, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
 from geneface.types import ProgressFn, no_progress
 
 MAX_LAG = 15
@@ -149,16 +149,18 @@ def pretrain_sync(
         `score_expert` on the held-out clips.
     """
     config = choose_preset(SYNC_PRESETS, preset)
+    opened = Corpus.load(Path(corpus))
     out = Path(out)
-    data = load_corpus_data(Corpus.load(Path(corpus)), progress)
-    torch.manual_seed(seed)
-    task = SyncTask(data, config)
-    settings = {"stage": "sync", **config.model_dump(), "clips": len(data.training)}
-    train(task, config.steps, out / "work-sync", settings=settings, seed=seed, resume=resume, progress=progress)
-    expert = task.modules["average"]
-    assert isinstance(expert, SyncExpert)
-    scores = score_expert(expert, data.heldout)
-    save_expert(expert, out, data.encoder, scores)
+    with model_folder(out, "sync.json", "work-sync", resume) as work:
+        data = load_corpus_data(opened, progress)
+        torch.manual_seed(seed)
+        task = SyncTask(data, config)
+        settings = {"stage": "sync", **config.model_dump(), "corpus": file_digest(opened.folder / MANIFEST_NAME)}
+        train(task, config.steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
+        expert = task.modules["average"]
+        assert isinstance(expert, SyncExpert)
+        scores = score_expert(expert, data.heldout)
+        save_expert(expert, out, data.encoder, scores)
     return scores
 
 
@@ -177,6 +179,8 @@ def load_expert(folder: Path, encoder: str) -> SyncExpert:
         InputError: it is missing or hears with another speech encoder.
     """
     record = read_json(Path(folder) / "sync.json")
+    if not isinstance(record, dict) or not {"encoder", "sizes"} <= set(record):
+        raise InputError(f"{Path(folder) / 'sync.json'} is not a sync expert's", "give a folder of `pretrain sync`")
     if record["encoder"] != encoder:
         raise InputError(
             f"the sync expert in {folder} was trained on features of {record['encoder']}, not {encoder}",

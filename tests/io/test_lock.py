@@ -1,0 +1,61 @@
+"""A folder belongs to one process at a time, and to nobody once that is gone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geneface.errors import InputError
+from geneface.io.lock import exclusive_folder, remove_leftovers
+
+_HOLD = """
+import sys, time
+from geneface.io.lock import exclusive_folder
+with exclusive_folder(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "portrait"
+    with subprocess.Popen([sys.executable, "-c", _HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+            with pytest.raises(InputError, match="another run"), exclusive_folder(folder):
+                pass
+            assert folder.is_dir()
+        finally:
+            holder.send_signal(signal.SIGKILL)
+    with exclusive_folder(folder):
+        (folder / "result").touch()
+    assert list(folder.iterdir()) == [folder / "result"]
+
+
+def test_an_unused_folder_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), exclusive_folder(tmp_path / "a" / "b"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with exclusive_folder(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    for path in (tmp_path / "a", tmp_path / "a" / "b", Path("/proc/none")):
+        with pytest.raises(InputError, match="cannot write"), exclusive_folder(path):
+            pass
+
+
+def test_leftovers_of_a_killed_process(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for name in (".clip-ab_c1234.tmp.safetensors", "clip.safetensors", ".hidden", ".mine.tmp"):
+        (tmp_path / "raw" / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [".hidden", ".mine.tmp", "clip.safetensors"]
