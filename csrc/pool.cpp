@@ -90,7 +90,8 @@ class Pool {
 std::atomic<bool> in_use{false};
 std::atomic<int> wanted_threads{usable_processors()};
 Pool* pool = nullptr;
-pid_t pool_process = 0;
+// Set before any thread can ask: two that found it unset would throw each other's first pool away.
+pid_t pool_process = getpid();
 
 // Threads do not survive a fork: the child starts anew and leaves the parent's pool, whose locks may be held, alone.
 void forget_pool_of_parent() {

@@ -51,6 +51,17 @@ def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> 
     assert np.allclose(values[:200], expected[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-4)
 
 
+def test_a_recorded_name_finds_its_weights_and_no_others(tmp_path: Path) -> None:
+    """What a portrait or a motion model has written down as its encoder can be loaded again."""
+    folder = save_tiny(tmp_path / "tiny", "layer")
+    name = load_encoder("hubert", folder).name
+    assert load_encoder(name, folder).name == name == "hubert:tiny"
+    with pytest.raises(InputError, match="give the path"):
+        load_encoder(name)
+    with pytest.raises(InputError, match=r"of the speech encoder hubert:tiny, not of hubert:other"):
+        load_encoder("hubert:other", folder)
+
+
 def test_rows_stand_at_the_middle_of_their_20_ms(tmp_path: Path) -> None:
     """An impulse there moves that row's convolutional features most."""
     encoder = load_encoder("hubert", save_tiny(tmp_path / "tiny", "group"))

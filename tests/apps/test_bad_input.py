@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geneface.io.lock import exclusive_folder
 from geneface.io.store import read_json
 
 from .conftest import Run
@@ -98,6 +99,19 @@ def test_a_missing_video_is_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run("prepare", tmp_path / "empty", "-o", tmp_path / "portrait").refused("holds no videos")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_video_given_twice_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    run("prepare", tmp_path / "a.mp4", tmp_path / "b.mp4", "-o", tmp_path / "portrait").refused("twice")
+
+
+def test_two_runs_at_once_are_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("not a video")
+    with exclusive_folder(tmp_path / "portrait"):
+        # The second lock is another opening of the folder, as that of another process would be.
+        run("prepare", tmp_path / "a.mp4", "-o", tmp_path / "portrait").refused("another run")
 
 
 def test_refused_options(run: Run, tmp_path: Path) -> None:

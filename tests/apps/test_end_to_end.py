@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
+from geneface.io.lock import exclusive_folder
 from geneface.io.store import asset_path, load_tensors
 from geneface.io.video import write_video
 from geneface.types import Waveform
@@ -106,6 +108,25 @@ def test_its_lips_follow_the_sound(chain: Chain) -> None:
 def test_training_refuses_to_overwrite(chain: Chain) -> None:
     again = _run("train", chain.portrait, "-o", chain.avatar, "--preset", "tiny", "--consent", "x")
     again.refused("exists already")
+
+
+def test_a_damaged_portrait_is_refused_before_anything_is_trained(chain: Chain, run: Run, tmp_path: Path) -> None:
+    args = ("train", tmp_path / "portrait", "-o", tmp_path / "her", "--preset", "tiny", "--consent", "x")
+    for damaged in ("segments/*.safetensors", "audio/*", "features.safetensors"):
+        shutil.copytree(chain.portrait, tmp_path / "portrait")
+        path = next((tmp_path / "portrait").glob(damaged))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        run(*args).refused(path.name)
+        shutil.rmtree(tmp_path / "portrait")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_two_trainings_of_one_avatar_at_once_are_refused(chain: Chain, run: Run, tmp_path: Path) -> None:
+    with exclusive_folder(tmp_path / "her.partial"):
+        run("train", chain.portrait, "-o", tmp_path / "her", "--preset", "tiny", "--consent", "x").refused(
+            "another run"
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_training_resumes_to_the_same_avatar(chain: Chain, tmp_path: Path) -> None:

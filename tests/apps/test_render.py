@@ -67,6 +67,9 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
         ({"--background": "plaid"}, ("plaid",)),
         ({"--mouth-gain": "nan"}, ("mouth-gain",)),
         ({"--temperature": "-1"}, ("temperature",)),
+        ({"--seed": str(2**63)}, ("--seed",)),
+        ({"--background": "x" * 5000}, ("background",)),
+        ({"avatar": ""}, ("no avatar",)),
     ],
 )
 def test_refused_options_leave_nothing(
@@ -77,6 +80,29 @@ def test_refused_options_leave_nothing(
     flat = [part for name, value in options.items() if value is not None for part in (name, value)]
     run("render", avatar, *flat).refused(*words)
     assert _visible(tmp_path) == []
+
+
+def test_a_refused_rendering_makes_no_folders(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "er" / "out.mp4"
+    for option in (("--size", 77), ("--background", "plaid")):
+        run("render", avatar_folder, "--audio", sound, "-o", out, *option).refused(str(option[1]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_the_speech_nor_the_avatar_is_overwritten(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
+) -> None:
+    movie = tmp_path / "talk.mp4"
+    assert run("render", avatar_folder, "--audio", sound, "-o", movie).code == 0
+    before = movie.read_bytes()
+    (tmp_path / "same.mp4").symlink_to(movie)
+    for out in (movie, tmp_path / "same.mp4"):
+        run("render", avatar_folder, "--audio", movie, "-o", out).refused("the speech itself")
+    assert movie.read_bytes() == before
+    target = avatar_folder / "model.safetensors"
+    before = target.read_bytes()
+    run("render", avatar_folder, "--audio", sound, "-o", target, "--format", "landmarks").refused("avatar's folder")
+    assert target.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -260,6 +286,8 @@ def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: P
         (("avatar,audio",), ("no jobs",)),
         (("avatar,audio,size", "a,b.wav,wide"), ("line 2", "size")),
         (("avatar,audio,out", "a,b.wav,../../x.mp4"), ("line 2", "out")),
+        (("avatar,audio,out", "a,b.wav,.."), ("line 2", "..")),
+        (("avatar,audio,out", "a,b.wav,done.json"), ("line 2", "done.json", ".mp4")),
         (("avatar,audio", "a,b.wav", "a,sub/b.wav"), ("twice", "lines 2 and 3")),
         (("avatar,audio", "a,b.wav,c,d"), ("line 2", "columns")),
         (("avatar,audio", ",b.wav"), ("line 2", "avatar")),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
-from geneface.corpus.dataset import SequenceSampler, load_corpus_data
+from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
 from geneface.corpus.prepare import Source, find_sources, frame_samples, heldout_names, prepare_corpus
 from geneface.errors import InputError
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.topology import mean_face
 from geneface.io.encode import write_video
-from geneface.io.store import save_tensors, write_json
+from geneface.io.store import load_tensors, save_tensors, write_json
 from geneface.types import SPEECH_RATE_HZ, Camera, Waveform
 
 FRAMES, SIDE = 50, 64
@@ -139,10 +139,13 @@ def test_sampler_keeps_speech_and_motion_together(tracked):
     # Motion that is the features' own first column can only stay equal to it if both are cut alike.
     motion = [clip.features[::2, :3].astype(np.float32) for clip in data.training]
     sampler = SequenceSampler(data.training, motion, crop_frames=80)
-    features, cut, owner = sampler.draw(6, seed=1)
+    features, cut, places = sampler.draw(6, seed=1)
     assert features.shape == (6, 160, 80) and cut.shape == (6, 80, 3)
     assert np.array_equal(features[:, ::2, :3], cut)
-    assert all(len(set(data.training[i].speaker for i in row)) == 1 for row in owner)
+    clips, frames = np.divmod(places, CLIP_STRIDE)
+    assert all(len(set(data.training[i].speaker for i in row)) == 1 for row in clips)
+    found = np.array([[motion[c][f] for c, f in zip(*row, strict=True)] for row in zip(clips, frames, strict=True)])
+    assert np.array_equal(found, cut)
     assert np.array_equal(sampler.draw(6, seed=1)[0], features)
     assert not np.array_equal(sampler.draw(6, seed=2)[0], features)
 
@@ -175,8 +178,38 @@ def test_no_clips_is_an_input_error(tmp_path):
         Corpus.load(tmp_path)
 
 
-def test_clips_without_a_face_are_refused(tmp_path):
+def test_clips_without_a_face_are_refused_and_nothing_is_left(tmp_path):
     pytest.importorskip("mediapipe")
     make_clips(tmp_path / "videos", ["x"])
     with pytest.raises(InputError, match="face"):
         prepare_corpus(tmp_path / "videos", tmp_path / "out", encoder="mel", workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+def test_a_damaged_clip_is_dropped_and_a_wrong_encoder_is_told_first(tmp_path, tracked):
+    _, done = tracked
+    videos, out = tmp_path / "ann", tmp_path / "out"
+    make_clips(videos, list("abcd"))
+    (videos / "d.mp4").write_text("not a video")
+    with pytest.raises(InputError, match="no speech encoder"):
+        prepare_corpus(videos, out, encoder="nope", workers=1)
+    assert not out.exists()
+    for letter in "abc":
+        save_tensors(
+            out / "raw" / f"ann__{letter}.safetensors", load_tensors(done / "raw" / f"ann__{letter}.safetensors")
+        )
+    write_json(out / "settings.json", {"encoder": "mel", "sources": [f"ann__{letter}" for letter in "abcd"]})
+    manifest = prepare_corpus(videos, out, encoder="mel", resume=True, workers=1)
+    assert [clip.name for clip in manifest.clips] == ["ann__a", "ann__b"]
+    reasons = {entry.name: entry.reason for entry in manifest.dropped}
+    assert "text file" in reasons["ann__d"]
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    make_clips(tmp_path / "videos", ["x"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="not empty"):
+            prepare_corpus(tmp_path / "videos", tmp_path / "mine", encoder="mel", resume=resume, workers=1)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]

@@ -93,8 +93,9 @@ def test_short_stretches_are_fitted_but_never_judge():
     for fitted, validated in split_folds(mixed):
         assert [len(stretch) for stretch in validated] == [50]
         assert any(stretch is mixed[1] for stretch in fitted)
-    # Where all are short there is nothing else to judge by.
-    assert all(len(validated) == 3 for _, validated in split_folds([make_stretch(25, 3, 1, 0, 0)] * 3))
+    # Where all are short there is nothing else to judge by, and something must be left to fit.
+    for fitted, validated in [*split_folds([make_stretch(20, 3, 1, 0, 0)] * 3), *split_folds([mixed[1]])]:
+        assert sum(map(len, fitted)) >= 8 and sum(map(len, validated)) >= 3
 
 
 def test_lips_never_pass_through_each_other():

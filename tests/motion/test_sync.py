@@ -45,6 +45,30 @@ def test_perfect_pairs_hit_and_shuffled_pairs_do_not():
     assert float(contrastive_loss(lips, lips.flip(0), torch.tensor(2.0))[1]) < 0.5
 
 
+def test_a_moment_drawn_twice_is_no_negative_of_itself():
+    """The same clip twice in the batch: without its places half of the loss punishes what is right."""
+    one = functional.normalize(torch.randn(1, 16, 9, generator=torch.Generator().manual_seed(0)), dim=1)
+    twice, temperature = one.expand(2, -1, -1), torch.tensor(2.0)
+    places = torch.arange(100, 120).expand(2, -1)
+    alone, hits = contrastive_loss(one, one, temperature)
+    found, hits_twice = contrastive_loss(twice, twice, temperature, places=places)
+    assert torch.allclose(found, _with_wrong_times_twice(one, temperature), atol=1e-5)
+    assert hits == hits_twice == 1
+    assert contrastive_loss(twice, twice, temperature)[0] > found + 0.3 > alone
+    # Other moments, other clips: nothing is left out.
+    apart = torch.stack([places[0], places[0] + 1000])
+    assert (
+        contrastive_loss(twice, twice, temperature, places=apart)[0] == contrastive_loss(twice, twice, temperature)[0]
+    )
+
+
+def _with_wrong_times_twice(one: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    windows = one[0, :, ::3].T
+    scores = windows @ windows.T * temperature.exp()
+    wrong = scores.exp() - torch.diag(scores.diagonal().exp())
+    return ((scores.diagonal().exp() + 2 * wrong.sum(1)).log() - scores.diagonal()).mean()
+
+
 def test_lag_is_found():
     speech = functional.normalize(torch.randn(16, 60, generator=torch.Generator().manual_seed(0)), dim=0)
     # Lips that follow the speech of three windows later.

@@ -10,7 +10,7 @@ from geneface.render.gaussian import GaussianModel, GaussianRenderer
 from geneface.training import portrait as training
 from geneface.training.portrait import CHECKPOINT_NAME, initial_model, train_renderer
 from geneface.training.portrait_config import RendererTrainConfig, renderer_config
-from geneface.training.portrait_state import FrameValues, control_weights
+from geneface.training.portrait_state import FrameValues
 from geneface.training.portrait_targets import frame_order, frame_target, prefetched
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
@@ -18,7 +18,7 @@ from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
 
 def small(steps: int, **changes) -> RendererTrainConfig:
     counts = {"face_count": 900, "mouth_count": 120, "shell_count": 500, "torso_count": 400}
-    return renderer_config("tiny", **{"steps": steps, "components": 6, **counts, **changes})
+    return renderer_config("tiny", **{"steps": steps, "visits": 100, "components": 6, **counts, **changes})
 
 
 def heldout_error(model: GaussianModel, portrait: PaintedPortrait) -> np.ndarray:
@@ -129,6 +129,16 @@ def test_heldout_frames_are_never_read(portrait, tmp_path):
     train_renderer(as_portrait(guarded), tmp_path, small(30))
 
 
+def test_a_short_portrait_is_not_shown_too_often(portrait, tmp_path):
+    done = []
+    config = small(999, visits=2)
+    train_renderer(
+        as_portrait(portrait), tmp_path, config, progress=lambda stage, step, total: done.append((step, total))
+    )
+    limit = 2 * int((~portrait.heldout).sum())
+    assert done[-1] == (limit, limit)
+
+
 def test_a_budget_becomes_steps_once(portrait, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_steps_within", lambda *_: 7)
     seen = []
@@ -207,15 +217,3 @@ def test_turned_pose_composes_with_the_tracked_one(portrait):
     rotation, translation = trainer._pose(4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)
     np.testing.assert_allclose(translation, portrait.pose.translation[4] + [0, 0.2, 0], atol=1e-6)
-
-
-def test_control_points_move_neighbours_together():
-    rng = np.random.default_rng(0)
-    means = rng.uniform(-0.5, 0.5, (3, 400)).astype(np.float32)
-    weights = control_weights(means, 9)
-    assert weights.shape == (9, 400)
-    np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-5)
-    offsets = rng.normal(size=9) @ weights
-    distance = np.linalg.norm(means[:2, :, None] - means[:2, None], axis=0)
-    near = (distance > 0) & (distance < 0.03)
-    assert np.abs(offsets[:, None] - offsets[None])[near].max() < 0.25 * np.ptp(offsets)

@@ -158,7 +158,7 @@ def test_stretches_of_any_length_train_together(person, motion_folder, tmp_path,
     """A cut leaves a short stretch: it must neither break the training nor shorten everybody's sequences to nothing."""
     model, neutral = MotionModel.load(motion_folder), person.neutral[_keypoints()]
     whole = training_stretches(person, model)  # type: ignore[arg-type]
-    stretches = [whole[index % 3][: length] for index, length in enumerate(lengths)]
+    stretches = [whole[index % 3][:length] for index, length in enumerate(lengths)]
     alignment, _ = closed_form_alignment(stretches, neutral)
     _, score = train_postnet(stretches, neutral, alignment, model, motion_folder, tmp_path, "tiny")
     assert np.isfinite(score)

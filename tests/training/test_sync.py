@@ -1,11 +1,14 @@
 """The expert learns which lips belong to which sound, on made-up speech."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from geneface.corpus.dataset import load_corpus_data
 from geneface.errors import InputError
+from geneface.io.store import write_json
 from geneface.training.sync import SYNC_PRESETS, build_expert, choose_preset, load_expert, pretrain_sync, score_expert
 
 
@@ -43,6 +46,36 @@ def test_scores_are_of_the_right_lag(small_corpus, folder):
     assert score_expert(expert, moved)["lag_accuracy"] < score_expert(expert, data.heldout)["lag_accuracy"]
 
 
+def test_a_single_clip_is_not_compared_with_itself(small_corpus, folder):
+    data = load_corpus_data(small_corpus)
+    expert = load_expert(folder[0], "numbers")
+    # Against itself as "another clip" no window could win, and the score would stay below one half.
+    assert score_expert(expert, data.heldout[:1])["pair_accuracy"] > 0.6
+
+
 def test_unknown_preset_is_an_input_error():
     with pytest.raises(InputError, match="tiny"):
         choose_preset(SYNC_PRESETS, "huge")
+
+
+def test_a_model_is_not_trained_over(folder, small_corpus, tmp_path):
+    folder, _ = folder
+    before = (folder / "sync.safetensors").read_bytes()
+    with pytest.raises(InputError, match="--resume"):
+        pretrain_sync(small_corpus.folder, folder, "tiny", seed=1)
+    other = tmp_path / "corpus"
+    shutil.copytree(small_corpus.folder, other)
+    (other / "manifest.json").write_text((other / "manifest.json").read_text() + " ")
+    with pytest.raises(InputError, match="corpus"):
+        pretrain_sync(other, folder, "tiny", resume=True)
+    assert (folder / "sync.safetensors").read_bytes() == before
+
+
+def test_a_damaged_corpus_or_expert_is_an_input_error(small_corpus, tmp_path):
+    write_json(tmp_path / "manifest.json", {"clips": 3})
+    with pytest.raises(InputError, match="manifest"):
+        pretrain_sync(tmp_path, tmp_path / "out", "tiny")
+    assert not (tmp_path / "out").exists()
+    write_json(tmp_path / "sync.json", [1])
+    with pytest.raises(InputError, match=r"sync\.json"):
+        load_expert(tmp_path, "mel")

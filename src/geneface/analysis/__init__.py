@@ -1,0 +1,1 @@
+"""Media to measurements: speech features, faces, masks, backgrounds, the offset between sound and picture."""

@@ -69,15 +69,20 @@ class SpeechEncoder(Protocol):
 
 
 def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) -> SpeechEncoder:
-    """The encoder called `name` (one of `ENCODERS`).
+    """The encoder called `name`.
 
     Args:
+        name: one of `ENCODERS`, or the name that an encoder gave itself ("hubert:hubert-base-ls960"), as portraits
+            and models record it: the weights must then be those.
         path: the weights of "whisper" (a CTranslate2 `model.bin` or a transformers folder) and of "hubert" (a
             folder or a name on the Hugging Face hub, by default facebook/hubert-large-ls960-ft).
 
     Raises:
-        InputError: an unknown name, missing weights. MissingExtraError: a package is not installed.
+        InputError: an unknown name, missing or other weights. MissingExtraError: a package is not installed.
     """
+    kind, _, model = name.partition(":")
+    if model and kind in ("whisper", "hubert"):
+        return _recorded_encoder(name, kind, path)
     if name == DEFAULT_ENCODER:
         return ShippedEncoder()
     if name == "mel":
@@ -93,6 +98,17 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
 
         return HubertEncoder(path or DEFAULT_MODEL)
     raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}")
+
+
+def _recorded_encoder(name: str, kind: str, path: Path | str | None) -> SpeechEncoder:
+    from geneface.analysis.hubert import DEFAULT_MODEL
+
+    if path is None and name != f"hubert:{Path(DEFAULT_MODEL).name}":
+        raise InputError(f"the speech encoder {name} is not part of this package", "give the path of its weights")
+    encoder = load_encoder(kind, path)
+    if encoder.name != name:
+        raise InputError(f"the weights {path} are of the speech encoder {encoder.name}, not of {name}", "give its own")
+    return encoder
 
 
 def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[SpeechFeatures]:

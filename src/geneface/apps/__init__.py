@@ -1,0 +1,1 @@
+"""The command line; `cli` puts it together, one file a group of commands."""

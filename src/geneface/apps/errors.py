@@ -27,7 +27,8 @@ _EXTRAS = {
     "skimage": "metrics",
 }
 """Top-level module of an optional package -> the extra that brings it."""
-_USAGE_ERROR, _CLICK_ERROR = typer.BadParameter.__mro__[1:3]
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's UsageError and ClickException; they have no public name that every version of typer shares."""
 
 

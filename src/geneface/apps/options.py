@@ -17,8 +17,9 @@ AvatarArgument = Annotated[str, typer.Argument(help="Folder of an avatar, or the
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
 PresetOption = Annotated[str, typer.Option(help="tiny (seconds, to try things), fast (minutes) or good (longer).")]
-SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0)]
+SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
 
+_LONGEST_SECONDS = 31 * 24 * 3600
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -26,12 +27,12 @@ def parse_duration(text: str) -> float:
     """Seconds of "90", "90s", "15m" or "1h30m".
 
     Raises:
-        InputError: anything else, or not more than zero.
+        InputError: anything else, zero, or more than a month.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
-    if total <= 0:
+    if not 0 < total <= _LONGEST_SECONDS:
         raise InputError(f"{text!r} is not a duration", "write it as 90s, 15m or 1h30m")
     return total
 

@@ -80,14 +80,17 @@ class Avatar:
         self._encoder, self._model, self._person_motion = encoder, model, person
 
     @classmethod
-    def load(cls, avatar: Path | str) -> Avatar:
+    def load(cls, avatar: Path | str, encoder_path: Path | str | None = None) -> Avatar:
         """Load an avatar from its folder, or a bundled one by name (`grid-s1`).
+
+        Args:
+            encoder_path: weights of the speech encoder, for avatars that hear with one that is not shipped.
 
         Raises:
             InputError: no such avatar, or a file of it that is missing or damaged.
         """
         files = read_avatar(avatar)
-        encoder = load_encoder(files.config.encoder)
+        encoder = load_encoder(files.config.encoder, encoder_path)
         model = MotionModel.load(files.folder / MOTION_FOLDER)
         if model.config.encoder != files.config.encoder:
             raise InputError(

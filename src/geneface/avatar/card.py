@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from geneface.types import VIDEO_RATE_HZ
+
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 _NOT_YET = "Not measured yet: `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` fills this in."
 
@@ -45,9 +47,9 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 | | |
 |---|---|
 | renderer | {_plain(config["renderer"])} |
-| picture | {config["size"]} x {config["size"]} pixels at 25 frames/s |
+| picture | {config["size"]} x {config["size"]} pixels at {VIDEO_RATE_HZ} frames/s |
 | speech encoder | {_plain(config["encoder"])} |
-| head movement | a path of {path_frames / 25:.1f} s from the training frames, played back and forth |
+| head movement | a path of {path_frames / VIDEO_RATE_HZ:.1f} s from the training frames, played back and forth |
 {made}
 
 ## Figures on held-out frames

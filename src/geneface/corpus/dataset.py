@@ -89,6 +89,10 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress) -> Corp
     return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains)
 
 
+CLIP_STRIDE = 1 << 20
+"""Distance of clips in the numbering of frames that `SequenceSampler` gives: longer than any clip."""
+
+
 class SequenceSampler:
     """Draws training sequences: clips of one speaker strung together, then cropped.
 
@@ -107,12 +111,17 @@ class SequenceSampler:
         self._shares = weights / weights.sum()
 
     def draw(self, count: int, seed: int) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
-        """Features [count, 2 crop, D], motion [count, crop, *] and the clip of each frame [count, crop]."""
+        """Draw `count` sequences.
+
+        Returns:
+            features [count, 2 crop, D]; motion [count, crop, *]; places [count, crop]: frame f of clip c is
+            c * CLIP_STRIDE + f, so that a moment that was drawn twice can be known again.
+        """
         rng = np.random.default_rng(seed)
         speakers = list(self._by_speaker.values())
         drawn = [self._sequence(speakers[rng.choice(len(speakers), p=self._shares)], rng) for _ in range(count)]
-        features, motion, clips = (np.stack(parts) for parts in zip(*drawn, strict=True))
-        return features.astype(np.float32), motion.astype(np.float32), clips
+        features, motion, places = (np.stack(parts) for parts in zip(*drawn, strict=True))
+        return features.astype(np.float32), motion.astype(np.float32), places
 
     def _sequence(self, members: list[int], rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
         chosen: list[int] = []
@@ -126,6 +135,6 @@ class SequenceSampler:
             frames += length
         features = np.concatenate([self._clips[index].features for index in chosen])
         motion = np.concatenate([self._motion[index] for index in chosen])
-        owner = np.concatenate([np.full(len(self._motion[index]), index) for index in chosen])
+        places = np.concatenate([index * CLIP_STRIDE + np.arange(len(self._motion[index])) for index in chosen])
         last = first + self._crop
-        return features[2 * first : 2 * last], motion[first:last], owner[first:last]
+        return features[2 * first : 2 * last], motion[first:last], places[first:last]

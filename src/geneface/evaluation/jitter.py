@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.schema import STABILITY_RATIO_KEYS, Figure, figure, missing
+from geneface.evaluation.schema import STABILITY_KEYS, STABILITY_RATIO_KEYS, Figure, figure, missing
 from geneface.geometry.landmarks import BROWS
 from geneface.types import MotionTrack
 
@@ -40,8 +40,7 @@ def _components(clips: Sequence[MotionTrack]) -> tuple[float, float, float]:
 
 def stability_figures(clips: Sequence[MotionTrack]) -> dict[str, Figure]:
     """Absolute jitter of motion that has no ground truth."""
-    keys = ("brow_jitter", "rotation_jitter", "translation_jitter")
-    return {key: figure(value, _TOO_SHORT) for key, value in zip(keys, _components(clips), strict=True)}
+    return {key: figure(value, _TOO_SHORT) for key, value in zip(STABILITY_KEYS, _components(clips), strict=True)}
 
 
 def stability_ratio_figures(references: Sequence[MotionTrack], others: Sequence[MotionTrack]) -> dict[str, Figure]:

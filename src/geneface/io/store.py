@@ -264,10 +264,6 @@ class TensorWriter:
         self._spools[name].write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
         self._specs[name] = (dtype, (shape[0] + len(rows), *shape[1:]))
 
-    def set_metadata(self, key: str, value: str) -> None:
-        """Set one entry of the file's metadata."""
-        self._metadata[key] = value
-
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         with self._stack:
             # The stack's exits see the exception of this block too, and remove the temporary file.
@@ -329,11 +325,6 @@ def load_tensors(path: Path | str) -> dict[str, NDArray[Any]]:
     """Read all tensors of a safetensors file."""
     file = TensorFile(path)
     return {name: file.get(name) for name in file.names}
-
-
-def read_tensor_slice(path: Path | str, name: str, start: int, stop: int) -> NDArray[Any]:
-    """Rows [start, stop) of one tensor, without reading the rest of the file."""
-    return TensorFile(path).rows(name, start, stop)
 
 
 def asset_path(*parts: str) -> Path:

@@ -239,26 +239,29 @@ def closed_form_alignment(
 def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
     """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks.
 
-    Stretches too short to be cut are always fitted and never validated, unless all are.
+    Beside long stretches, those too short to be cut are always fitted and never validated.
     """
-    if len(stretches) >= 2 * folds:
+    long = [stretch for stretch in stretches if len(stretch) >= folds * _SHORTEST_BLOCK]
+    if len(stretches) >= 2 * folds or (len(stretches) > 1 and not long):
+        count = min(folds, len(stretches))
         return [
             (
-                [stretch for index, stretch in enumerate(stretches) if index % folds != fold],
-                [stretch for index, stretch in enumerate(stretches) if index % folds == fold],
+                [stretch for index, stretch in enumerate(stretches) if index % count != fold],
+                [stretch for index, stretch in enumerate(stretches) if index % count == fold],
             )
-            for fold in range(folds)
+            for fold in range(count)
         ]
-    long = [stretch for stretch in stretches if len(stretch) >= folds * _SHORTEST_BLOCK] or stretches
-    short = [] if long is stretches else [s for s in stretches if len(s) < folds * _SHORTEST_BLOCK]
+    short = [stretch for stretch in stretches if len(stretch) < folds * _SHORTEST_BLOCK] if long else []
     pairs = []
     for fold in range(folds):
         fitted: list[Stretch] = list(short)
         validated: list[Stretch] = []
-        for stretch in long:
+        for stretch in long or stretches:
             first, last = fold * len(stretch) // folds, (fold + 1) * len(stretch) // folds
+            # Of a single short stretch the guard must leave something to fit.
+            guard = min(_GUARD_FRAMES, len(stretch) // (2 * folds))
             validated.append(stretch[first:last])
-            rest = [stretch[: max(0, first - _GUARD_FRAMES)], stretch[min(len(stretch), last + _GUARD_FRAMES) :]]
+            rest = [stretch[: max(0, first - guard)], stretch[min(len(stretch), last + guard) :]]
             fitted += [part for part in rest if len(part)]
         pairs.append((fitted, validated))
     return pairs

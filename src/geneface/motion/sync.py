@@ -83,7 +83,9 @@ class SyncExpert(nn.Module):
         return (self.embed_lips(points) * self.embed_speech(features)).sum(dim=1)
 
 
-def contrastive_loss(lips: Tensor, speech: Tensor, log_temperature: Tensor, stride: int = 3) -> tuple[Tensor, Tensor]:
+def contrastive_loss(
+    lips: Tensor, speech: Tensor, log_temperature: Tensor, stride: int = 3, places: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Symmetric InfoNCE over all windows of all clips in the batch.
 
     Negatives are wrong clips (so also wrong speakers) and wrong times of the same clip; windows closer than `stride`
@@ -91,6 +93,8 @@ def contrastive_loss(lips: Tensor, speech: Tensor, log_temperature: Tensor, stri
 
     Args:
         lips, speech: unit embeddings [B, E, W].
+        places: [B, >= W] number of each frame in the corpus. A moment that is in the batch twice (speakers with few
+            clips) is then no negative of itself.
 
     Returns:
         the loss, and how often the true window has the highest cosine (mean of both directions).
@@ -99,6 +103,11 @@ def contrastive_loss(lips: Tensor, speech: Tensor, log_temperature: Tensor, stri
     columns = speech[..., ::stride].transpose(1, 2).flatten(0, 1)
     scores = rows @ columns.T * log_temperature.clamp(max=4.0).exp()
     truth = torch.arange(len(rows), device=scores.device)
+    if places is not None:
+        starts = places[:, : lips.shape[-1] : stride].flatten()
+        repeated = (starts[:, None] - starts[None]).abs() < stride
+        repeated[truth, truth] = False
+        scores = scores.masked_fill(repeated, -torch.inf)
     loss = (functional.cross_entropy(scores, truth) + functional.cross_entropy(scores.T, truth)) / 2
     hits = (scores.argmax(0) == truth).float().mean() + (scores.argmax(1) == truth).float().mean()
     return loss, hits / 2

@@ -80,7 +80,7 @@ def project(
     moved[np.array(DYNAMIC_ROWS), :dynamic] += np.tensordot(condition, basis, 1)
     out = Splats.empty(base.shape[1], base.dtype) if out is None else out
     with np.errstate(all="ignore"):  # whatever is not finite is not drawn
-        points = moved[MEAN].T @ rotation.T + translation
+        points: Array = moved[MEAN].T @ rotation.T + translation
         depth = -points[:, 2]
         scale = camera.focal * camera.width
         u = camera.width / 2 + scale * points[:, 0] / depth

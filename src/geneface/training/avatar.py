@@ -90,7 +90,13 @@ def build_avatar(
     work = out.with_name(f"{out.name}.partial")
     with exclusive_folder(work):
         _claim(work, settings, resume)
-        return _build(portrait, out, work, config, motion_folder, encoder, resume, progress)
+        try:
+            return _build(portrait, out, work, config, motion_folder, encoder, resume, progress)
+        except InputError:
+            # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
+            if not resume and not (work / _PROGRESS_FILE).is_file():
+                shutil.rmtree(work)
+            raise
 
 
 def _build(

@@ -70,7 +70,7 @@ def train_renderer(
         trainer.restore(path, fingerprint)
     else:
         if config.budget_seconds is not None:
-            trainer.state.total_steps = _steps_within(portrait, config, extra_loss)
+            trainer.limit_steps(_steps_within(portrait, config, extra_loss))
         trainer.state.save(path, fingerprint)
     state = trainer.state
     saved = time.monotonic()
@@ -125,14 +125,17 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
     return replace(model, layers=tuple(layer for layer in layers if len(layer)))
 
 
-def layer_rates(config: RendererTrainConfig) -> Rates:
-    """Learning rates by row of base and basis."""
+def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
+    """Learning rates by row of base and basis, for each kind of input."""
     base = np.empty(14, np.float32)
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
-    decay = np.array([config.basis_mean_decay] * 3 + [config.basis_decay] * 4)
-    return Rates(base, basis.astype(np.float32), decay.astype(np.float32), config.pose_points_rate)
+    decays = {
+        "face": [config.basis_mean_decay] * 3 + [config.basis_decay] * 4,
+        "pose": [config.pose_basis_decay] * 7,
+    }
+    return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
 class _Trainer:
@@ -144,11 +147,16 @@ class _Trainer:
             raise InputError("the portrait has no training frames", "prepare more video")
         self._portrait, self._config, self._extra_loss = portrait, config, extra_loss
         model = initial_model(portrait, self.frames, config)
-        self.state = TrainState.fresh(model, len(portrait.landmarks), config)
+        self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
         self._expressions = model.landmark_condition(landmark_inputs(portrait.landmarks))
+        self.limit_steps(config.steps)
+
+    def limit_steps(self, steps: int) -> None:
+        """Set the number of steps, and no more than frames and their visits allow."""
+        self.state.total_steps = min(steps, self._config.visits * len(self.frames))
 
     def restore(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint."""
@@ -177,7 +185,8 @@ class _Trainer:
                 camera,
             )
             grad_poses[layer.frame] += gradients.pose
-            apply_gradients(state, number, gradients, frame.conditions[layer.input], self._rates, fall)
+            rates = self._rates[layer.input]
+            apply_gradients(state, number, gradients, frame.conditions[layer.input], rates, fall)
         self._update_frame(
             target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["rigid"], fall
         )

@@ -19,6 +19,8 @@ class RendererTrainConfig(Config):
     """Frames shown, one a step."""
     budget_seconds: float | None = Field(None, gt=0)
     """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
+    visits: int = Field(6, ge=1)
+    """How often a frame is shown at most: a short portrait is over-fitted long before `steps` are done."""
     seed: int = 0
     face_count: int = Field(9500, ge=1)
     mouth_count: int = Field(900, ge=0)
@@ -42,9 +44,8 @@ class RendererTrainConfig(Config):
     """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
     basis_mean_decay: float = 1.0
     """The same for positions."""
-    pose_points: int = Field(16, ge=1)
-    """Control points of the smooth motion by which shell and torso follow the head pose."""
-    pose_points_rate: float = 5e-4
+    pose_basis_decay: float = 3.0
+    """The same for all rows of the bases that the head pose drives (shell, torso)."""
     final_rate: float = 0.03
 
     pose_rate: float = 4e-4
@@ -54,6 +55,7 @@ class RendererTrainConfig(Config):
     pose_prior: float = 0.02
     """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
     torso_map_rate: float = 1e-3
+    """Of the linear map by which the torso follows the head pose."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 
@@ -72,7 +74,7 @@ class RendererTrainConfig(Config):
 _PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"steps": 150, "face_count": 1500, "mouth_count": 150, "shell_count": 700, "torso_count": 600},
     "fast": {"steps": 5000},
-    "good": {"steps": 16000},
+    "good": {"steps": 16000, "visits": 10},
 }
 
 

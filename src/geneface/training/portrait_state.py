@@ -13,9 +13,8 @@ import numpy as np
 from geneface import ops
 from geneface.errors import InputError
 from geneface.io.store import TensorFile, load_tensors, save_tensors
-from geneface.ops.types import COLOR, MEAN
+from geneface.ops.types import COLOR
 from geneface.render.gaussian import GaussianModel
-from geneface.training.portrait_config import RendererTrainConfig
 from geneface.types import FloatArray
 
 FRAME_BETA1, FRAME_BETA2, FRAME_EPS = 0.8, 0.95, 1e-12
@@ -63,43 +62,6 @@ class LayerMoments:
 
 
 @dataclass
-class SmoothMotion:
-    """How a layer follows a condition: by control points, not Gaussian by Gaussian, so that neighbours stay together.
-
-    J control points; the basis' rows for the mean are coefficients @ weights.
-    """
-
-    weights: FloatArray
-    """[J, N] share of each control point in each Gaussian's offset; not learnt."""
-    coefficients: FloatArray
-    """[C * 3, J] head units for one unit of each condition value."""
-    first: FloatArray
-    second: FloatArray
-
-    @classmethod
-    def still(cls, means: FloatArray, widths: int, points: int) -> SmoothMotion:
-        """No motion yet. means: [3, N]; widths: C."""
-        weights = control_weights(means, points)
-        coefficients, first, second = (np.zeros((3 * widths, len(weights)), np.float32) for _ in range(3))
-        return cls(weights, coefficients, first, second)
-
-
-def control_weights(means: FloatArray, count: int) -> FloatArray:
-    """Weights [J, N] of J = min(count, N) control points spread over x and y of the means [3, N]; columns sum to 1."""
-    plane = means[:2].T.astype(np.float64)
-    chosen = [int(np.abs(plane - plane.mean(0)).sum(1).argmin())]
-    distance = np.full(len(plane), np.inf)
-    for _ in range(min(count, len(plane))):
-        distance = np.minimum(distance, np.linalg.norm(plane - plane[chosen[-1]], axis=1))
-        chosen.append(int(distance.argmax()))
-    chosen = chosen[:-1]
-    # Every Gaussian is within `reach` of a control point: at that width neighbouring points blend.
-    reach = max(float(distance.max()), 1e-6)
-    weights = np.exp(-0.5 * (np.linalg.norm(plane[chosen][:, None] - plane[None], axis=2) / reach) ** 2) + 1e-12
-    return (weights / weights.sum(0)).astype(np.float32)
-
-
-@dataclass
 class TrainState:
     """Model (its arrays change in place), optimiser and the number of steps done."""
 
@@ -111,12 +73,10 @@ class TrainState:
     affines: FrameValues
     """Gain - 1 and bias of the three colours."""
     moments: list[LayerMoments]
-    smooth: dict[str, SmoothMotion]
-    """By the name of the layer, for those that the pose drives."""
     map_moments: tuple[FloatArray, FloatArray]
 
     @classmethod
-    def fresh(cls, model: GaussianModel, frames: int, config: RendererTrainConfig) -> TrainState:
+    def fresh(cls, model: GaussianModel, frames: int, total_steps: int) -> TrainState:
         moments = [
             LayerMoments(
                 (np.zeros_like(layer.base), np.zeros_like(layer.base)),
@@ -124,14 +84,9 @@ class TrainState:
             )
             for layer in model.layers
         ]
-        smooth = {
-            layer.name: SmoothMotion.still(layer.base[MEAN], len(layer.basis), config.pose_points)
-            for layer in model.layers
-            if layer.input == "pose"
-        }
-        map_moments = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
         poses, affines = FrameValues.zeros(frames), FrameValues.zeros(frames)
-        return cls(model, config.steps, 0, poses, affines, moments, smooth, map_moments)
+        map_moments = np.zeros_like(model.torso_map), np.zeros_like(model.torso_map)
+        return cls(model, total_steps, 0, poses, affines, moments, map_moments)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; writing into them changes the state."""
@@ -144,9 +99,6 @@ class TrainState:
                 first, second = getattr(moments, part)
                 result[f"{layer.name}.{part}"] = getattr(layer, part)
                 result[f"{layer.name}.{part}.first"], result[f"{layer.name}.{part}.second"] = first, second
-        for name, motion in self.smooth.items():
-            for part in ("weights", "coefficients", "first", "second"):
-                result[f"{name}.smooth.{part}"] = getattr(motion, part)
         for name, frames in (("poses", self.poses), ("affines", self.affines)):
             for part in ("values", "first", "second", "visits"):
                 result[f"{name}.{part}"] = getattr(frames, part)
@@ -185,8 +137,6 @@ class Rates:
     """[7]."""
     decay: FloatArray
     """[7]."""
-    smooth: float
-    """Of the control points."""
 
 
 def apply_gradients(
@@ -203,9 +153,6 @@ def apply_gradients(
     ops.adam(layer.base, gradients.base, *moments.base, step=step, lr=rates.base * fall)
     # Neighbours of opposite, impossible colours cancel in the frames they were fitted to and speckle in all others.
     np.clip(layer.base[COLOR], 0, 1, out=layer.base[COLOR])
-    if layer.name in state.smooth:
-        _move_points(layer.basis, state.smooth[layer.name], gradients.dynamic, condition, step, rates.smooth * fall)
-        return
     ops.adam_basis(
         layer.basis,
         np.ascontiguousarray(gradients.dynamic),
@@ -215,13 +162,3 @@ def apply_gradients(
         lr=rates.basis * fall,
         decay=rates.decay,
     )
-
-
-def _move_points(
-    basis: FloatArray, motion: SmoothMotion, grad_dynamic: FloatArray, condition: FloatArray, step: int, rate: float
-) -> None:
-    """One Adam step of a layer's control points, and the basis that follows from them."""
-    by_point = grad_dynamic[MEAN] @ motion.weights.T
-    grad = np.multiply.outer(condition, by_point).reshape(motion.coefficients.shape).astype(np.float32)
-    ops.adam(motion.coefficients, grad, motion.first, motion.second, step=step, lr=rate)
-    basis[:, MEAN] = (motion.coefficients @ motion.weights).reshape(len(basis), 3, -1)

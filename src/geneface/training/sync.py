@@ -66,9 +66,10 @@ class SyncTask:
         assert isinstance(model, SyncExpert)
         model.train()
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        features, lips, _ = (torch.from_numpy(part) for part in self.sampler.draw(config.batch, seed))
+        features, lips, places = (torch.from_numpy(part) for part in self.sampler.draw(config.batch, seed))
         lips = self._vary(lips, model, generator)
-        loss, hits = contrastive_loss(model.embed_lips(lips), model.embed_speech(features), model.log_temperature)
+        embedded = model.embed_lips(lips), model.embed_speech(features)
+        loss, hits = contrastive_loss(*embedded, model.log_temperature, places=places)
         descend(self.optimizers["model"], loss, self.parameters, learning_rate(index, total, config.peak_rate))
         update_average(self.modules["average"], model, index, config.average_decay)
         return {"loss": float(loss.detach()), "hits": float(hits)}
@@ -126,11 +127,13 @@ def score_expert(expert: SyncExpert, clips: list[ClipData]) -> dict[str, float]:
         if windows > 2 * MAX_LAG:
             right_lag.append(float(abs(int(lag_scores(lips, speech, MAX_LAG).argmax()) - MAX_LAG) <= 1))
         own = (lips * speech).sum(0)
-        other = embedded[(index + 1) % len(embedded)][1]
-        shared = min(windows, other.shape[1])
-        wrong_clip = (lips[:, :shared] * other[:, :shared]).sum(0)
         wrong_time = (lips * speech.roll(windows // 2, dims=1)).sum(0)
-        right_pair += [float((own[:shared] > wrong_clip).float().mean()), float((own > wrong_time).float().mean())]
+        right_pair.append(float((own > wrong_time).float().mean()))
+        if len(embedded) > 1:
+            other = embedded[(index + 1) % len(embedded)][1]
+            shared = min(windows, other.shape[1])
+            wrong_clip = (lips[:, :shared] * other[:, :shared]).sum(0)
+            right_pair.append(float((own[:shared] > wrong_clip).float().mean()))
     return {"lag_accuracy": float(np.mean(right_lag or [0.0])), "pair_accuracy": float(np.mean(right_pair))}
 
 
