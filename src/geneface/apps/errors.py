@@ -27,9 +27,8 @@ _EXTRAS = {
     "skimage": "metrics",
 }
 """Top-level module of an optional package -> the extra that brings it."""
-_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
-"""Click's UsageError and ClickException; they have no public name that every version of typer shares."""
+"""Click's ClickException; it has no public name that every version of typer shares."""
 
 
 class GeneFaceGroup(TyperGroup):
@@ -70,7 +69,7 @@ class GeneFaceGroup(TyperGroup):
 def _usage_sentence(error: Any) -> str:
     """What click says about wrong usage, as one line; the help itself where no command was given."""
     context = getattr(error, "ctx", None)
-    if isinstance(error, _USAGE_ERROR) and type(error).__name__ == "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":
         return error.format_message()
     words: list[str] = []
     while context is not None and context.parent is not None:

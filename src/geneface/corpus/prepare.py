@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 
 from geneface.analysis.speech import SpeechEncoder, load_encoder
-from geneface.analysis.tracker import FaceTrack, track_frames
+from geneface.analysis.tracker import FaceTrack, mediapipe_solutions, track_frames
 from geneface.corpus.corpus import MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, is_heldout
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
@@ -114,6 +114,8 @@ def prepare_corpus(
     out = Path(out)
     # A wrong name or missing weights should be told before the clips are tracked, not after.
     load_encoder(encoder, encoder_path)
+    if not all(_raw_path(out, source).is_file() for source in sources):
+        mediapipe_solutions()
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
         _claim(out, settings, resume)
@@ -228,9 +230,13 @@ def _each(
     return results
 
 
+def _raw_path(out: Path, source: Source) -> Path:
+    return out / "raw" / f"{source.name}.safetensors"
+
+
 def _track(source: Source, out: Path) -> str:
     """Track one clip; returns why it can't be read, or nothing. One damaged clip must not cost the others."""
-    path = out / "raw" / f"{source.name}.safetensors"
+    path = _raw_path(out, source)
     if path.is_file():
         return ""
     size: list[int] = []
@@ -273,7 +279,7 @@ class RawTrack:
 
 def read_track(out: Path, source: Source) -> RawTrack:
     """Read it."""
-    tensors = load_tensors(out / "raw" / f"{source.name}.safetensors")
+    tensors = load_tensors(_raw_path(out, source))
     track = FaceTrack(tensors["mesh_px"], tensors["found"].astype(bool), tensors["face_count"].astype(int))
     width, height = (int(side) for side in tensors["size"])
     return RawTrack(track, width, height, float(tensors["first_frame_seconds"][0]))

@@ -34,7 +34,7 @@ _STABLE = np.array(STABLE_MESH)
 _ALL, _ALL_BUT_DEPTH, _POSITION = (0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (3, 4)
 """Which of the six unknowns of a pose are solved for: rotation x, y, z, translation x, y, z."""
 _POSE_CHUNK = 4096
-"""Frames solved at a time: bounds memory, does not change the result."""
+"""Frames solved at a time: bounds memory. The threshold for outliers is each chunk's own."""
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,17 @@ class Segment:
     sound_shift: int
     """Frames by which the sound is late."""
     heldout: tuple[int, int] | None
-    """Frames [start, stop) of the run that training must not see."""
+    """Frames [start, stop) of the run that training must not see; they end with the run."""
 
     @property
     def first_row(self) -> int:
         """First frame, counted in its shot."""
         return self.run.start - self.shot.start
+
+    @property
+    def training_frames(self) -> int:
+        """How many of the run's frames, from its start, training may see."""
+        return self.heldout[0] if self.heldout else self.run.frames
 
     @property
     def heldout_flags(self) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -77,9 +78,10 @@ class Job:
         """Tensors of the plate of one scene."""
         return self.work.folder("plates") / f"{scene:03d}.safetensors"
 
-    def rows(self, segment: Segment) -> FrameRef:
-        """Where the pictures of a segment lie."""
-        return FrameRef(str(self.measured(segment.run.shot)), segment.first_row, segment.run.frames)
+    def rows(self, segment: Segment, frames: int | None = None) -> FrameRef:
+        """Where the pictures of a segment lie, or the first `frames` of them."""
+        count = segment.run.frames if frames is None else frames
+        return FrameRef(str(self.measured(segment.run.shot)), segment.first_row, count)
 
 
 def scan(job: Job, videos: Sequence[Path]) -> list[SourceScan]:
@@ -124,18 +126,25 @@ def find_offsets(
 
 
 def solve_poses(job: Job, segments: Sequence[Segment], smooth_frames: float, smooth_depth_frames: float) -> HeadTrack:
-    """Head poses and landmarks of all segments: tracks.safetensors. Fast, so it is never skipped."""
+    """Head poses and landmarks of all segments: tracks.safetensors. Fast, so it is never skipped.
+
+    The person's shape and focal length come from training frames only, and no pose is smoothed across the border
+    to held-out frames.
+    """
     mesh_px = np.concatenate([segment.run.mesh_px for segment in segments])
     label = np.repeat(np.arange(len(segments), dtype=np.int32), [segment.run.frames for segment in segments])
+    heldout = np.concatenate([segment.heldout_flags for segment in segments])
+    stretch = 2 * label + heldout
     job.progress("solve the head's pose", 0, 1)
-    track = solve_head_poses(
-        mesh_px,
-        job.size,
-        job.size,
-        segments=label,
+    solve = partial(
+        solve_head_poses,
+        width=job.size,
+        height=job.size,
         smooth_frames=smooth_frames,
         smooth_depth_frames=smooth_depth_frames,
     )
+    person = solve(mesh_px[~heldout], segments=stretch[~heldout])
+    track = solve(mesh_px, segments=stretch, neutral=person.neutral, focal=person.focal)
     save_tensors(
         job.work.out / TRACKS_NAME,
         {
@@ -144,7 +153,7 @@ def solve_poses(job: Job, segments: Sequence[Segment], smooth_frames: float, smo
             "rotation": track.pose.rotation,
             "translation": track.pose.translation,
             "segment": label,
-            "heldout": np.concatenate([segment.heldout_flags for segment in segments]),
+            "heldout": heldout,
             "neutral": track.neutral,
             "mouth_box": mouth_boxes(mesh_px, job.size),
         },
@@ -154,14 +163,18 @@ def solve_poses(job: Job, segments: Sequence[Segment], smooth_frames: float, smo
 
 
 def clean_backgrounds(job: Job, segments: Sequence[Segment]) -> dict[int, str]:
-    """A clean plate a scene; returns scene -> file name. That of the scene with the most frames is background.png."""
+    """A clean plate a scene; returns scene -> file name. That of the scene with the most frames is background.png.
+
+    Held-out frames do not enter a plate, unless a scene has no others.
+    """
     members: dict[int, list[Segment]] = {}
     for segment in segments:
         members.setdefault(segment.shot.scene, []).append(segment)
-    tasks = [
-        PlateTask(tuple(job.rows(segment) for segment in scene), str(job.plate(number)))
-        for number, scene in members.items()
-    ]
+    tasks = []
+    for number, scene in members.items():
+        training = [segment for segment in scene if segment.training_frames]
+        refs = [job.rows(segment, segment.training_frames) for segment in training]
+        tasks.append(PlateTask(tuple(refs or [job.rows(segment) for segment in scene]), str(job.plate(number))))
     job.run("clean the background", make_plate, tasks)
     main = max(members, key=lambda number: (sum(s.run.frames for s in members[number]), -number))
     names = {number: BACKGROUND_NAME if number == main else f"backgrounds/{number:03d}.png" for number in members}
