@@ -229,7 +229,7 @@ class GaussianRenderer:
         model, plate = self._prepare(camera)
         frame = model.frame_conditions(landmarks, rotation, translation)
         output = draw(model, frame, camera, plate, self._splats)
-        return RenderedFrame(output.image, 1 - output.transmittance, plate)
+        return RenderedFrame(output.image, np.subtract(1, output.transmittance, dtype=np.float32), plate)
 
     def _prepare(self, camera: Camera) -> tuple[GaussianModel, FloatArray]:
         if self._prepared is None or self._prepared[0] != camera:

@@ -178,7 +178,7 @@ def sample_shell(portrait: Portrait, statistics: PortraitStatistics, count: int,
     covered = plane[_mask_share(flat, portrait, statistics) > 0.5]
     if len(covered) == 0:
         covered = oval[:, :2]
-    half_width, top = np.percentile(np.abs(covered[:, 0]), 99), np.percentile(covered[:, 1], 99.5)
+    half_width, top = float(np.percentile(np.abs(covered[:, 0]), 99)), float(np.percentile(covered[:, 1], 99.5))
     points = np.concatenate([plane, shell_depth(plane, oval, half_width, top)[:, None]], 1)
     centre = oval[:, :2].mean(0)
     outside = ~inside_polygon(plane, centre + 0.96 * (oval[:, :2] - centre))

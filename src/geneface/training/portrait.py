@@ -233,7 +233,9 @@ class _Trainer:
             grad[..., :3] += grad_more
         grad_affine = np.concatenate([(grad * output.image).sum((0, 1))[:3], grad.sum((0, 1))[:3]])
         head_loss, grad_label = _silhouette_loss(output.label, target.head)
-        solid_loss, grad_transmittance = _silhouette_loss(output.transmittance, 1 - target.solid)
+        solid_loss, grad_transmittance = _silhouette_loss(
+            output.transmittance, np.subtract(1, target.solid, dtype=np.float32)
+        )
         grad *= gain
         grad[..., 3] = config.silhouette * grad_label
         loss += config.silhouette * (head_loss + solid_loss)
@@ -276,7 +278,7 @@ def _steps_within(portrait: Portrait, config: RendererTrainConfig, extra_loss: I
 
 
 def _fingerprint(portrait: Portrait, config: RendererTrainConfig) -> str:
-    """Changes with anything that a checkpoint depends on, but not with how often checkpoints are written."""
+    """Changes with the settings and with the frames' landmarks, poses and division; pictures are not read for it."""
     digest = hashlib.sha256(config.model_dump_json(exclude={"checkpoint_seconds"}).encode())
     for array in (portrait.landmarks, portrait.pose.rotation, portrait.pose.translation, portrait.heldout):
         digest.update(np.ascontiguousarray(array).tobytes())
