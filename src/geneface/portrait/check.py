@@ -11,7 +11,7 @@ import numpy as np
 
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.tracker import track_frames
-from geneface.errors import InputError
+from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.video import read_frames
 from geneface.portrait.manifest import DroppedSpan
@@ -57,6 +57,8 @@ def check_videos(paths: Sequence[Path], progress: ProgressFn = no_progress) -> l
         path = Path(path)
         try:
             scan = scan_source(path)
+        except MissingExtraError:
+            raise
         except InputError as error:
             findings.append(Finding("error", str(path), error.cause, error.where, error.remedy))
             continue
@@ -86,7 +88,7 @@ def _look(path: Path, scan: SourceScan, shots: list[Shot], rest: list[DroppedSpa
     for span in rest:
         severity = "warning" if shots else "error"
         where = f"from {span.start:.2f} to {span.stop:.2f} s"
-        yield Finding(severity, name, f"not usable, {span.reason}", where, remedy_for(span.reason))
+        yield Finding(severity, name, span.reason, where, remedy_for(span.reason))
     if shots:
         yield from _look_at_face(name, scan, shots)
     if not scan.sound:

@@ -6,7 +6,7 @@ Seconds and frames count from the first picture of a source video, frames at 25 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from geneface.errors import InputError
@@ -94,13 +94,20 @@ class PortraitManifest:
         try:
             segments = tuple(_segment(segment) for segment in values.pop("segments"))
             dropped = tuple(DroppedSpan(**span) for span in values.pop("dropped"))
-            return cls(segments=segments, dropped=dropped, **{**values, "notes": tuple(values.get("notes", ()))})
-        except (KeyError, TypeError) as error:
+            manifest = cls(segments=segments, dropped=dropped, **{**values, "notes": tuple(values.get("notes", ()))})
+            if manifest.focal <= 0 or manifest.size < 1:
+                raise ValueError("no such camera")
+            return manifest
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / MANIFEST_NAME} is damaged", "prepare the portrait again") from error
 
 
 def _segment(values: dict[str, Any]) -> SegmentInfo:
     heldout = values.get("heldout_frames")
+    # A portrait may come from somebody else: its file names must not lead out of its folder.
+    name, background = PurePath(values["name"]), PurePath(values.get("background", "background.png"))
+    if len(name.parts) != 1 or ".." in (*name.parts, *background.parts) or background.is_absolute():
+        raise ValueError("a file name leads out of the portrait")
     return SegmentInfo(
         **{**values, "heldout_frames": tuple(heldout) if heldout else None, "crop": tuple(values["crop"])}
     )

@@ -53,9 +53,9 @@ class Portrait:
         """[478, 3] the face at rest."""
         self.mouth_box: NDArray[np.int32] = tracks.get("mouth_box")
         """[F, 4] x0, y0, x1, y1 pixels around the lips, ends exclusive."""
-        self._check()
         self.background: ByteArray = read_png(folder / BACKGROUND_NAME)
         """[S, S, 3] the clean plate of most frames."""
+        self._check()
         counts = [segment.frames for segment in manifest.segments]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._files: dict[int, TensorFile] = {}
@@ -109,7 +109,12 @@ class Portrait:
         return self._files[segment]
 
     def _check(self) -> None:
-        frames = self.manifest.frames
+        frames, size = self.manifest.frames, self.manifest.size
+        if self.background.shape != (size, size, 3):
+            raise InputError(
+                f"{self.folder / BACKGROUND_NAME} does not fit the manifest: it is not {size} pixels square",
+                "prepare the portrait again",
+            )
         shapes = {
             "mesh": (self.mesh, (frames, MESH_SIZE, 3)),
             "landmarks": (self.landmarks, (frames, KEYPOINT_COUNT, 3)),

@@ -225,7 +225,7 @@ class _Trainer:
         affine = self.state.affines.values[target.index].astype(np.float32)
         # The label channel passes through unchanged.
         gain, bias = np.append(1 + affine[:3], np.float32(1)), np.append(affine[3:], np.float32(0))
-        prediction = output.image * gain + bias
+        prediction: FloatArray = (output.image * gain + bias).astype(np.float32, copy=False)
         loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
         if self._extra_loss is not None:
             more, grad_more = self._extra_loss(prediction[..., :3], target)
