@@ -228,6 +228,8 @@ def test_interrupt_exits_130_and_cleans_up(avatar_folder: Path, long_sound: Path
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background of a shell inherits an ignored SIGINT, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not _visible(tmp_path) and time.monotonic() < deadline and process.poll() is None:
