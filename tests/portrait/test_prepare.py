@@ -222,7 +222,7 @@ def test_check_names_what_is_wrong_and_where(make_media):
     video = make_media("mixed.mp4", images=whole + half, samples=murmur(4.7), rate=30)
     findings = check_videos([video, video.with_name("absent.mp4")])
     texts = {(finding.severity, finding.cause) for finding in findings}
-    assert ("warning", "not usable, two faces are seen") in texts
+    assert ("warning", "two faces are seen") in texts
     two = next(finding for finding in findings if "two faces" in finding.cause)
     # 70 pictures at 30 a second: the picture with two faces that is nearest to a frame at 25 may be one earlier.
     assert two.where == "from 2.32 to 4.68 s" and two.remedy
