@@ -25,7 +25,7 @@ def card_text(config: Mapping[str, Any], path_frames: int) -> str:
     attribution = _plain(config["attribution"]) or "none required"
     return f"""# Avatar {_plain(config["name"])}
 
-A talking face for [geneface](https://pypi.org/project/geneface/): speech in, video out. It holds weights, a computed
+A talking face for geneface: speech in, video out. It holds weights, a computed
 background plate and statistics; no frame of the source video is in it.
 
 **Videos made with it are synthetic media.** They are marked as such in their metadata; say so wherever you show them.
