@@ -40,10 +40,17 @@ CORE_MODULES = (
 )  # fmt: skip
 """What rendering, evaluating and training a renderer run on."""
 WHERE_ALLOWED = {
-    "torch": ("motion/", "training/", "analysis/whisper", "analysis/hubert"),
+    "torch": (
+        "motion/", "training/", "analysis/whisper", "analysis/hubert",
+        "evaluation/weights", "evaluation/lpips", "evaluation/inception", "evaluation/fid", "evaluation/syncnet",
+        "evaluation/lse",
+    ),
+    "skimage": ("evaluation/image",),
+    "PIL": ("evaluation/fid", "evaluation/niqe", "evaluation/lse"),
+    "python_speech_features": ("evaluation/lse",),
     "onnx": ("motion/", "training/"),
     "mediapipe": ("analysis/", "portrait/"),
-    "scipy": ("analysis/", "portrait/"),
+    "scipy": ("analysis/", "portrait/", "evaluation/niqe", "evaluation/fid"),
     "cv2": ("analysis/", "portrait/"),
     "transformers": ("analysis/",),
 }

@@ -22,7 +22,8 @@ from .conftest import Run, environment
 
 COMMANDS = [
     ["doctor"], ["demo"], ["check"], ["prepare"], ["train"], ["render"], ["batch"], ["evaluate"], ["compare"],
-    ["corpus", "prepare"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"],
+    ["corpus", "prepare"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"], ["pretrain", "judge"],
+    ["convert-weights"],
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ UPPER, LOWER = positions((82, 13, 312)), positions((87, 14, 317))
 @dataclass(frozen=True)
 class Segment:
     name: str
+    words: tuple[tuple[float, float, str], ...] = ()
 
 
 def neutral_mesh() -> FloatArray:
@@ -79,6 +80,7 @@ class FakePortrait:
         image[44 - rows : 44 + rows, 27:37] = 20
         masks = np.zeros((SIZE, SIZE, 2), np.uint8)
         masks[12:54, 14:50, 0] = 255
+        masks[56:, :, 1] = 255
         return image.round().astype(np.uint8), masks
 
     def audio(self, segment: int) -> Waveform:
@@ -100,8 +102,35 @@ def track(neutral: FloatArray, opening: np.ndarray) -> FloatArray:
     return points
 
 
+def read_mesh(image: ByteArray) -> FloatArray | None:
+    """What a tracker sees in a picture of `FakePortrait`: the mouth's dark rows say how far it is open.
+
+    A black picture has no face.
+    """
+    if image.mean() < 10:
+        return None
+    rows = float((image[30:58, 32].mean(-1) < 25).sum()) / 2
+    mesh = neutral_mesh()
+    mesh[[87, 14, 317], 1] = mesh[[82, 13, 312], 1] - (rows - 1) / 200
+    pixels = SIZE * (0.5 + mesh[:, :2] * np.array([1, -1], np.float32))
+    return np.column_stack([pixels, -SIZE * mesh[:, 2]]).astype(np.float32)
+
+
+class FakeTracker:
+    """Stands in for `analysis.tracker.FaceTracker`."""
+
+    def __enter__(self) -> FakeTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def track(self, image: ByteArray) -> FloatArray | None:
+        return read_mesh(image)
+
+
 class FakeRenderer:
-    """Finds the frame by its landmarks and returns it with an error of exactly `error` levels in every value."""
+    """Finds the frame by its lips and returns it with an error of exactly `error` levels in every value."""
 
     def __init__(self, portrait: FakePortrait, error: int) -> None:
         self._portrait, self._error = portrait, error
@@ -112,7 +141,8 @@ class FakeRenderer:
     ) -> RenderedFrame:
         self.calls += 1
         assert camera == self._portrait.camera
-        distance = np.abs(self._portrait.landmarks - landmarks).sum((1, 2))
+        lips = [*UPPER, *LOWER]
+        distance = np.abs(self._portrait.landmarks[:, lips] - landmarks[lips]).sum((1, 2))
         image = self._portrait.frame(int(distance.argmin()))[0].astype(np.float32)
         checker = np.where(np.indices(image.shape).sum(0) % 2 == 0, 1, -1) * self._error
         opacity = np.ones(image.shape[:2], np.float32)
@@ -135,6 +165,7 @@ class FakeAvatar:
 
     def __post_init__(self) -> None:
         self.camera = self.portrait.camera
+        self.neutral = self.portrait.neutral
         self.fake_renderer = FakeRenderer(self.portrait, self.error)
         self.heard_seconds: list[float] = []
 

@@ -2,150 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from geneface.errors import InputError, MissingExtraError
 from geneface.evaluation import compare as compare_module
+from geneface.evaluation import tools, videos
 from geneface.evaluation.compare import compare_videos
-from geneface.evaluation.schema import LIP_KEYS, EvaluationReport
-from geneface.geometry.landmarks import MESH_SIZE
+from geneface.evaluation.definitions import LIP_KEYS
+from geneface.evaluation.schema import EvaluationReport
 from geneface.io.video import write_video
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
+
+from .doubles import FakePortrait, FakeTracker
 
 FRAMES, SIZE = 40, 64
 
 
-def texture() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return np.clip(128 + 300 * ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE, 3)), (2, 2, 0)), 40, 215)
+@pytest.fixture(scope="module")
+def pictures() -> list[ByteArray]:
+    """A face that opens a dark mouth; see `doubles`."""
+    portrait = FakePortrait(lengths=(FRAMES + 8,), heldout_segments=())
+    return [portrait.frame(index)[0] for index in range(FRAMES + 8)]
 
 
-def openings(frames: int = FRAMES) -> np.ndarray:
-    return 0.5 + 0.5 * np.sin(np.arange(frames) / 2.3) * np.cos(np.arange(frames) / 7)
-
-
-def video(path: Path, opening: np.ndarray, noise: float = 0, shift: float = 0, size: int = SIZE) -> Path:
-    """A grey bar in the lower half whose brightness is the opening: what the double of the tracker reads."""
+def video(path: Path, frames: Sequence[ByteArray], noise: float = 0, shift: float = 0, sound: bool = False) -> Path:
+    """Noise and shift spare the mouth, which the double of the tracker reads."""
     rng = np.random.default_rng(1)
-    frames = []
-    for value in opening:
-        image = texture() + shift + rng.normal(0, noise, (SIZE, SIZE, 3)) if noise else texture() + shift
-        image[48:60, 8:56] = 40 + 170 * value
-        frames.append(np.clip(image, 0, 255).round().astype(np.uint8)[:size, :size])
-    write_video(path, iter(frames), None)
+    images = []
+    for frame in frames:
+        image = frame + shift + rng.normal(0, noise, frame.shape) if noise else frame + shift
+        image = np.where(frame < 25, frame, image)
+        images.append(np.clip(image, 26 if noise else 0, 255).round().astype(np.uint8))
+        images[-1][frame < 25] = frame[frame < 25]
+    seconds = len(images) / VIDEO_RATE_HZ
+    tone = np.sin(np.arange(round(seconds * SPEECH_RATE_HZ)) / 9).astype(np.float32) / 4
+    write_video(path, iter(images), Waveform(tone) if sound else None, crf=4)
     return path
 
 
-class FakeTracker:
-    """Reads the opening of the lips from the bar's brightness; a black picture has no face."""
+class FakeSegmenter:
+    """The whole picture is a person."""
 
-    def __enter__(self) -> FakeTracker:
+    def __enter__(self) -> FakeSegmenter:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def track(self, image: np.ndarray) -> np.ndarray | None:
-        if image.mean() < 20:
-            return None
-        mesh = 8 * np.random.default_rng(0).normal(size=(MESH_SIZE, 3)).astype(np.float32) + 32
-        mesh[234, :2], mesh[454, :2] = (12, 30), (52, 30)
-        opening = (image[50:58, 16:48].mean() - 40) / 170
-        for upper, lower in ((82, 87), (13, 14), (312, 317)):
-            mesh[lower] = mesh[upper]
-            mesh[lower, 1] += 6 * opening
-        return mesh
+    def matte(self, image: ByteArray) -> FloatArray:
+        return np.ones(image.shape[:2], np.float32)
+
+
+def halves(person: FloatArray, mesh_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Head above, torso below."""
+    head = person.copy()
+    head[54:] = 0
+    return head, person - head
 
 
 @pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_module, "FaceTracker", FakeTracker)
+    monkeypatch.setattr(videos, "FaceTracker", FakeTracker)
+    monkeypatch.setattr(compare_module, "PersonSegmenter", FakeSegmenter)
+    monkeypatch.setattr(compare_module, "split_head", halves)
 
 
-def figures(metrics: dict[str, Any], table: str) -> dict[str, dict[str, Any]]:
-    return metrics["tables"][table]["rows"][0]["figures"]
+def row(metrics: dict[str, Any], table: str, role: str = "evaluated") -> dict[str, dict[str, Any]]:
+    return next(r["figures"] for r in metrics["tables"][table]["rows"] if r["role"] == role)
+
+
+def test_a_video_equals_itself(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES])
+    metrics = compare_videos(one, one)
+    for region in ("frame", "head", "mouth"):
+        assert row(metrics, f"image_{region}")[f"{region}_psnr"]["value"] == 100
+        assert row(metrics, f"image_{region}")[f"{region}_ssim"]["value"] == pytest.approx(1, abs=1e-5)
+        assert row(metrics, f"image_{region}")[f"{region}_ciede2000"]["value"] == 0
+    assert row(metrics, "lips")["opening_correlation"]["value"] == pytest.approx(1)
+    assert row(metrics, "lips")["lip_landmark_distance"]["value"] == 0
+    assert row(metrics, "stability")["torso_flicker_ratio"]["value"] == pytest.approx(1)
+    assert row(metrics, "stability")["temporal_difference_error"]["value"] == 0
+    assert "no sound" in row(metrics, "sync")["judge_distance"]["reason"]
+
+
+def test_a_late_video_is_late_and_a_brighter_one_brighter(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray]
+) -> None:
+    one = video(tmp_path / "a.mp4", pictures[3 : FRAMES + 3])
+    other = video(tmp_path / "b.mp4", pictures[:FRAMES], shift=12)
+    metrics = compare_videos(one, other)
+    assert row(metrics, "lips")["offset_frames"]["value"] == 3
+    assert row(metrics, "image_frame")["frame_luminance_shift"]["value"] == pytest.approx(12, abs=1.5)
+
+
+def test_more_noise_scores_worse(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:
+    some = pictures[:12]
+    one = video(tmp_path / "a.mp4", some)
+    runs = [compare_videos(one, video(tmp_path / f"{n}.mp4", some, noise=n)) for n in (4, 16, 40)]
+    for region, key in (("frame", "frame_psnr"), ("frame", "frame_ssim"), ("mouth", "mouth_psnr")):
+        values = [row(metrics, f"image_{region}")[key]["value"] for metrics in runs]
+        assert values == sorted(values, reverse=True), key
+
+
+def test_files_are_written_and_valid(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES], sound=True)
+    other = video(tmp_path / "b.mp4", pictures[: FRAMES - 8], noise=5, sound=True)
+    metrics = compare_videos(one, other, tmp_path / "out")
+    text = (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")
+    assert EvaluationReport.model_validate_json(text).model_dump() == metrics
+    assert "32 frames compared" in metrics["tables"]["image_frame"]["note"]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page and "data:video/mp4;base64," in page and "<svg" in page
+    assert (tmp_path / "out" / "contact_sheet.png").exists()
+
+
+def test_long_videos_are_compared_piece_by_piece_without_losing_a_frame(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES])
+    other = video(tmp_path / "b.mp4", pictures[1 : FRAMES + 1])
+    whole = compare_videos(one, other)
+    monkeypatch.setattr(compare_module, "CHUNK_FRAMES", 10)
+    pieces = compare_videos(one, other)
+    for table, key in (("image_frame", "frame_psnr"), ("image_mouth", "mouth_ssim"), ("lips", "lip_landmark_distance")):
+        assert row(pieces, table)[key]["value"] == pytest.approx(row(whole, table)[key]["value"], rel=1e-3), key
+    late = [next(r for r in m["tables"]["image_frame"]["rows"] if "late" in r["name"]) for m in (whole, pieces)]
+    assert late[0]["figures"]["frame_psnr"]["value"] == pytest.approx(late[1]["figures"]["frame_psnr"]["value"])
+
+
+def test_without_the_tracker_lips_have_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: list[ByteArray]
+) -> None:
+    monkeypatch.setattr(tools, "mediapipe_solutions", missing_tracker)
+    one = video(tmp_path / "a.mp4", pictures[:8])
+    metrics = compare_videos(one, one)
+    for key in LIP_KEYS:
+        assert "mediapipe" in row(metrics, "lips")[key]["reason"]
+    assert "mediapipe" in row(metrics, "image_mouth")["mouth_psnr"]["reason"]
+    assert "mediapipe" in row(metrics, "image_head")["head_psnr"]["reason"]
+    assert row(metrics, "image_frame")["frame_psnr"]["value"] == 100
 
 
 def missing_tracker() -> None:
     raise MissingExtraError("mediapipe", "prepare")
 
 
-def test_a_video_equals_itself(tmp_path: Path, tracker: None) -> None:
-    one = video(tmp_path / "a.mp4", openings())
-    metrics = compare_videos(one, one)
-    assert figures(metrics, "image")["frame_psnr"]["value"] == 100
-    assert figures(metrics, "image")["frame_ssim"]["value"] == pytest.approx(1, abs=1e-5)
-    assert figures(metrics, "lips")["opening_correlation"]["value"] == pytest.approx(1)
-    assert figures(metrics, "lips")["lip_landmark_distance"]["value"] == 0
-    assert "masks" in figures(metrics, "image")["head_psnr"]["reason"]
-
-
-def test_a_late_video_is_late_and_a_brighter_one_brighter(tmp_path: Path, tracker: None) -> None:
-    curve = openings(FRAMES + 3)
-    one = video(tmp_path / "a.mp4", curve[3:])
-    other = video(tmp_path / "b.mp4", curve[:-3], shift=12)
-    metrics = compare_videos(one, other)
-    assert figures(metrics, "lips")["offset_frames"]["value"] == 3
-    # Three quarters of the picture are 12 levels brighter; the bar is as bright as before on average.
-    assert figures(metrics, "image")["luminance_shift"]["value"] == pytest.approx(12 * (1 - 12 * 48 / 64**2), abs=2)
-
-
-def test_more_noise_scores_worse(tmp_path: Path, tracker: None) -> None:
-    one = video(tmp_path / "a.mp4", openings())
-    scores = [
-        figures(compare_videos(one, video(tmp_path / f"{n}.mp4", openings(), noise=n)), "image") for n in (4, 16, 40)
-    ]
-    for key in ("frame_psnr", "frame_ssim", "mouth_psnr"):
-        values = [score[key]["value"] for score in scores]
-        assert values == sorted(values, reverse=True), key
-
-
-def test_files_are_written_and_valid(tmp_path: Path, tracker: None) -> None:
-    one = video(tmp_path / "a.mp4", openings())
-    other = video(tmp_path / "b.mp4", openings(FRAMES - 8), noise=5)
-    metrics = compare_videos(one, other, tmp_path / "out")
-    text = (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")
-    assert EvaluationReport.model_validate_json(text).model_dump() == metrics
-    assert "32 frames compared" in metrics["tables"]["image"]["note"]
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page and page.count("<polyline") == 2
-    assert (tmp_path / "out" / "contact_sheet.png").exists()
-
-
-def test_without_the_tracker_lips_have_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_module, "FaceTracker", missing_tracker)
-    one = video(tmp_path / "a.mp4", openings(8))
-    metrics = compare_videos(one, one)
-    for key in LIP_KEYS:
-        assert "mediapipe" in figures(metrics, "lips")[key]["reason"]
-    assert "mediapipe" in figures(metrics, "image")["mouth_psnr"]["reason"]
-    assert figures(metrics, "image")["frame_psnr"]["value"] == 100
-
-
 def test_videos_without_a_face_have_no_lips(tmp_path: Path, tracker: None) -> None:
     black = tmp_path / "black.mp4"
     write_video(black, iter([np.zeros((SIZE, SIZE, 3), np.uint8)] * 10), None)
     metrics = compare_videos(black, black)
-    assert "0 of 10 frames" in figures(metrics, "lips")["opening_correlation"]["reason"]
-    assert figures(metrics, "image")["mouth_psnr"]["reason"] == "no face was found"
+    assert "no face" in row(metrics, "lips")["opening_correlation"]["reason"]
+    assert row(metrics, "image_mouth")["mouth_psnr"]["reason"] == "no face was found"
 
 
-def test_sizes_must_agree(tmp_path: Path, tracker: None) -> None:
-    one = video(tmp_path / "a.mp4", openings(5))
-    small = video(tmp_path / "b.mp4", openings(5), size=48)
+def test_sizes_must_agree(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:5])
+    small = video(tmp_path / "b.mp4", [np.ascontiguousarray(p[:48, :48]) for p in pictures[:5]])
     with pytest.raises(InputError, match=r"64x64.*48x48"):
         compare_videos(one, small, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_text("no video")], ids=["missing", "text"])
-def test_bad_files_are_named(tmp_path: Path, tracker: None, make: Callable[[Path], object]) -> None:
-    one = video(tmp_path / "a.mp4", openings(5))
+def test_bad_files_are_named(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray], make: Callable[[Path], object]
+) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:5])
     make(tmp_path / "bad.mp4")
     with pytest.raises(InputError, match=r"bad\.mp4"):
         compare_videos(one, tmp_path / "bad.mp4")

@@ -9,9 +9,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from geneface.evaluation.image import (
     PSNR_CEILING_DB,
-    ImageScores,
+    ciede2000,
     clip_box,
     erode,
+    lab,
     luminance,
     psnr,
     sharpness,
@@ -115,72 +116,19 @@ def test_boxes_are_cut_at_the_border(box: tuple[int, ...], expected: object) -> 
     assert clip_box(np.array(box), width=30, height=20) == expected
 
 
-def scores_of(other: np.ndarray, reference: np.ndarray | None = None) -> dict[str, float]:
-    reference = picture() if reference is None else reference
-    head = np.zeros(reference.shape[:2], bool)
-    head[6:40, 8:50] = True
-    scores = ImageScores()
-    scores.add(reference, other, head, np.array([20, 20, 40, 32]))
-    out = {}
-    for key, item in scores.figures().items():
-        assert item.value is not None, key
-        out[key] = item.value
-    return out
+def test_ciede2000_of_published_pairs() -> None:
+    """Sharma, Wu and Dalal 2005, table 1: pairs 1, 7, 17, 25 and 34."""
+    pairs = [
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, 0.0, 0.0), (50.0, -1.0, 2.0), 2.3669),
+        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ]
+    first, second, expected = (np.array(column)[:, None] for column in zip(*pairs, strict=True))
+    assert ciede2000(first, second).ravel() == pytest.approx(expected.ravel(), abs=1e-4)
 
 
-def test_psnr_is_averaged_over_frames_in_decibels() -> None:
-    grey = np.full((20, 20, 3), 100, np.uint8)
-    scores = ImageScores()
-    for step in (1, 10):
-        scores.add(grey, grey + np.uint8(step))
-    value = scores.figures()["frame_psnr"].value
-    expected = np.mean([20 * np.log10(255), 20 * np.log10(25.5)])
-    assert value == pytest.approx(expected, rel=1e-6)
-
-
-def test_regions_are_scored_apart() -> None:
-    image = picture()
-    other = image.copy()
-    other[20:32, 20:40] = 255 - other[20:32, 20:40]
-    scores = scores_of(other)
-    assert scores["mouth_psnr"] < scores["head_psnr"] < scores["frame_psnr"]
-    assert scores["head_ssim"] < scores["frame_ssim"] < 1
-
-
-def test_blur_lowers_sharpness_and_noise_raises_it() -> None:
-    image = picture()
-    blurred = ndimage.gaussian_filter(image, (1.5, 1.5, 0))
-    assert scores_of(image)["sharpness_ratio"] == pytest.approx(1)
-    assert scores_of(blurred)["sharpness_ratio"] < 0.9
-    assert scores_of(noisy(image, 6))["sharpness_ratio"] > 1.5
-
-
-def test_luminance_shift_is_signed_and_in_levels() -> None:
-    image = np.clip(picture(), 20, 200)
-    assert scores_of(image + np.uint8(7), image)["luminance_shift"] == pytest.approx(7, abs=1e-3)
-    assert scores_of(image - np.uint8(4), image)["luminance_shift"] == pytest.approx(-4, abs=1e-3)
-
-
-def test_worse_pictures_score_worse() -> None:
-    ordered = [scores_of(noisy(picture(), sigma)) for sigma in (2, 8, 20)]
-    for key in ("head_psnr", "mouth_psnr", "frame_psnr", "head_ssim", "frame_ssim"):
-        values = [scores[key] for scores in ordered]
-        assert values == sorted(values, reverse=True), key
-
-
-def test_what_cannot_be_had_has_a_reason() -> None:
-    scores = ImageScores()
-    assert all(item.reason for item in scores.figures().values())
-    scores.add(picture(), picture())
-    figures = scores.figures("no masks here", "no mouth here")
-    assert figures["head_psnr"].reason == figures["head_ssim"].reason == "no masks here"
-    assert figures["mouth_psnr"].reason == "no mouth here"
-    assert figures["frame_psnr"].value == PSNR_CEILING_DB
-    flat = ImageScores()
-    flat.add(np.zeros((20, 20, 3), np.uint8), picture(height=20, width=20))
-    assert "flat" in (flat.figures()["sharpness_ratio"].reason or "")
-
-
-def test_sizes_must_agree() -> None:
-    with pytest.raises(ValueError, match="different shapes"):
-        ImageScores().add(picture(), picture(height=30))
+def test_lab_of_known_colours() -> None:
+    colours = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0]]], np.uint8)
+    assert lab(colours)[0] == pytest.approx(np.array([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]]), abs=0.02)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.evaluation.sheet import SheetEntry, contact_sheet, draw_text, error_map
+from geneface.evaluation.sheet import (
+    ERROR_GAIN,
+    MEAN_ERROR_GAIN,
+    SheetEntry,
+    contact_sheet,
+    draw_text,
+    error_map,
+    heat,
+    label_bar,
+    mean_error_map,
+    resize_image,
+)
 
 
 def entry(colour: tuple[int, int, int], other: tuple[int, int, int], label: str = "7") -> SheetEntry:
@@ -60,3 +71,38 @@ def test_letters_are_three_by_five_dots() -> None:
     assert ["".join("#" if dot else "." for dot in row) for row in dots] == expected
     assert draw_text("t", 2).shape == (10, 8)
     assert not draw_text("é", 1).any()
+
+
+def test_heat_turns_white_where_the_scale_says() -> None:
+    """The report's scale runs from black over red and yellow to white at 255 / gain levels."""
+    limit = 255 / MEAN_ERROR_GAIN
+    colours = mean_error_map(np.array([[0, limit / 3, 2 * limit / 3, limit, 255]]))[0]
+    assert colours.tolist() == [[0, 0, 0], [255, 0, 0], [255, 255, 0], [255, 255, 255], [255, 255, 255]]
+    levels = np.full((2, 3), 12.0)
+    assert (
+        heat(levels, ERROR_GAIN) == error_map(np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 12, np.uint8))
+    ).all()
+
+
+def test_labels_fit_their_panel() -> None:
+    short, long, longer = (label_bar("W" * n, 64) for n in (7, 15, 99))
+    assert short.shape == long.shape == longer.shape == (14, 64, 3)
+    lit = [int((bar.max(-1) > 100).sum()) for bar in (short, long, longer)]
+    per_letter = int(draw_text("W", 1).sum())
+    assert lit[0] == 7 * 4 * per_letter, "large dots where they fit"
+    assert lit[1] == 15 * per_letter, "small ones where not"
+    assert (longer[:, -2:] < 100).all(), "cut at the margin"
+
+
+def test_every_character_has_its_own_shape() -> None:
+    shapes = {c: draw_text(c, 1).tobytes() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+_:/()%,"}
+    assert len(set(shapes.values())) == len(shapes)
+    assert all(any(shape) for shape in shapes.values())
+
+
+def test_images_of_bytes_are_resampled() -> None:
+    ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], (30, 1, 3))
+    half = resize_image(ramp, 15, 30)
+    assert half.shape == (15, 30, 3) and half.dtype == np.uint8
+    assert np.abs(half[7, 3:-3, 0] - (8.0 * np.arange(30) + 2)[3:-3]).max() <= 1
+    assert (resize_image(ramp, 30, 60) == ramp).all()

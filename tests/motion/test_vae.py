@@ -2,13 +2,14 @@
 
 import math
 
+import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
 from geneface.motion.vae import AudioToMotion, AudioToMotionConfig, Posterior
 
 
-def make_model() -> AudioToMotion:
+def make_model(**changes) -> AudioToMotion:
     torch.manual_seed(2)
     config = AudioToMotionConfig(
         feature_width=5,
@@ -18,6 +19,7 @@ def make_model() -> AudioToMotion:
         channels=16,
         encoder_channels=16,
         flow_channels=8,
+        **changes,
     )
     model = AudioToMotion(config).double().eval()
     for parameter in model.prior.parameters():
@@ -38,17 +40,23 @@ def test_latent_runs_at_half_the_video_rate_and_no_feature_row_is_dropped():
     assert (used[36:46] > 0).all()
 
 
-def test_motion_depends_on_speech_within_the_stated_reach_only():
-    model = make_model()
-    features, noise = torch.randn(1, 240, 5).double(), torch.randn(1, 4, 60).double()
-    for frame in (60, 61):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"latent_stride": 4}, {"flow_steps": 0}, {"latent_stride": 4, "flow_steps": 0}, {"dilations": (1, 1, 1, 1)}],
+)
+def test_motion_depends_on_speech_within_the_stated_reach_only(changes):
+    model = make_model(**changes)
+    stride = model.config.latent_stride
+    assert model.reach_frames % stride == 0
+    features, noise = torch.randn(1, 320, 5).double(), torch.randn(1, 4, 160 // stride).double()
+    for frame in range(80, 80 + stride):
         changed = features.clone()
         changed[:, 2 * frame : 2 * frame + 2] += 1
         moved = (model(changed, noise) - model(features, noise)).abs().amax(dim=(0, 1))
         where = (moved > 1e-15).nonzero().flatten() - frame
         assert int(where.abs().max()) <= model.reach_frames
         # The bound is worth its name: it is nearly reached.
-        assert int(where.abs().max()) >= model.reach_frames - 6
+        assert int(where.abs().max()) >= model.reach_frames - 3 * stride
 
 
 def test_kl_matches_closed_form_when_the_flow_is_the_identity():
@@ -69,3 +77,40 @@ def test_encoder_sees_the_motion():
     second = model.encode(torch.ones(1, 6, 20).double(), speech)
     assert first.mean.shape == (1, 4, 10)
     assert (first.mean - second.mean).abs().max() > 1e-3
+
+
+def test_dilations_of_one_hear_less():
+    """GeneFace's own stacks: 4 frames to either side instead of 15, in the decoder and in the posterior."""
+    assert make_model().config.dilations == (1, 2, 4, 8)
+    flat = make_model(dilations=(1, 1, 1, 1))
+    assert (flat.decoder.reach, flat.encoder.reach) == (4, 4)
+    assert make_model().reach_frames - flat.reach_frames == 15 - 4 + 1
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_latent_runs_at_the_video_rate_over_the_stride(stride):
+    model = make_model(latent_stride=stride)
+    speech, slow = model.condition(torch.randn(1, 80, 5).double())
+    posterior = model.encode(torch.randn(1, 6, 40).double(), speech)
+    assert slow.shape[2] == posterior.mean.shape[2] == 40 // stride
+    z = torch.randn(1, 4, 40 // stride).double()
+    assert model.decode(z, speech).shape == (1, 6, 40)
+    # Frames of one latent step share its value: only the decoder's convolutions blur the border.
+    changed = z.clone()
+    changed[..., 4] += 1
+    moved = (model.decode(changed, speech) - model.decode(z, speech)).abs().amax(dim=(0, 1))
+    reach = model.decoder.reach + 1
+    frames = (moved > 1e-15).nonzero().flatten()
+    assert (int(frames.min()), int(frames.max())) == (max(0, 4 * stride - reach), min(39, 5 * stride - 1 + reach))
+
+
+def test_without_a_flow_the_prior_is_standard_normal_and_deaf():
+    model = make_model(flow_steps=0)
+    noise = torch.randn(1, 4, 10).double()
+    for _ in range(2):
+        speech, slow = model.condition(torch.randn(1, 40, 5).double())
+        assert torch.equal(model.prior.inverse(noise, slow), noise)
+    posterior = Posterior(torch.zeros(1, 4, 10).double(), torch.zeros(1, 4, 10).double())
+    assert float(model.kl(posterior, noise, slow)) == pytest.approx(0, abs=1e-12)
+    flowing = make_model()
+    assert not torch.equal(flowing.prior.inverse(noise, slow), noise)

@@ -1,5 +1,7 @@
 """AudioToMotion learns a known filter; what is written is what was trained; regression is the same decoder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +10,16 @@ from geneface.corpus.dataset import load_corpus_data
 from geneface.motion.basis import fit_basis
 from geneface.motion.runtime import MotionModel
 from geneface.motion.score import score_lips
+from geneface.motion.vae import AudioToMotionConfig
 from geneface.training.motion import (
     MOTION_PRESETS,
     MotionTask,
+    MotionTrainConfig,
     build_model,
     lip_functionals,
     predict_clip,
     pretrain_motion,
+    save_model,
     score_model,
 )
 
@@ -94,3 +99,56 @@ def test_temperature_zero_is_repeatable_and_samples_differ(small_corpus):
     assert np.array_equal(predict_clip(model, basis, clip), predict_clip(model, basis, clip, seed=3))
     samples = [predict_clip(model, basis, clip, 1.0, seed) for seed in (0, 1)]
     assert abs(samples[0] - samples[1]).max() > 0
+
+
+def test_what_can_be_switched_is_ours_by_default():
+    sizes, training = AudioToMotionConfig(feature_width=1, motion_width=1), MotionTrainConfig(steps=1)
+    for config in (sizes, training):
+        assert (config.dilations, config.latent_stride, config.flow_steps) == ((1, 2, 4, 8), 2, 4)
+    assert training.motion_penalty == 0
+    assert MotionModel.load().config.latent_stride == 2
+
+
+@pytest.mark.parametrize("changes", [{"latent_stride": 4}, {"flow_steps": 0}, {"dilations": (1, 1, 1, 1)}])
+def test_switched_models_are_exported_as_they_are(small_corpus, tmp_path, changes):
+    """The folder predicts what torch does, also for lengths that are no multiple of the stride, and in windows."""
+    data = load_corpus_data(small_corpus)
+    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), 8)
+    torch.manual_seed(0)
+    model = build_model(data, basis, MOTION_PRESETS["tiny"].model_copy(update=changes)).eval()
+    for parameter in model.prior.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    save_model(model, basis, "numbers", tmp_path)
+    loaded = MotionModel.load(tmp_path)
+    entry = small_corpus.clips(heldout=True)[0]
+    features = small_corpus.features(entry)
+    short = type(features)(features.values[: 2 * 59], features.encoder)
+    clip = next(clip for clip in data.heldout if clip.name == entry.name)
+    clip = replace(clip, features=clip.features[: 2 * 59], displacement=clip.displacement[:59])
+    whole = loaded.predict(short)
+    assert whole.shape[0] == 59
+    # Weights are stored in half precision.
+    assert np.allclose(clip.neutral + clip.gain * whole, predict_clip(model, basis, clip), atol=2e-4)
+    for temperature in (0.0, 1.0):
+        whole = loaded.predict(short, temperature=temperature, seed=3)
+        pieces = list(loaded.predict_windows(short, temperature=temperature, seed=3, window_frames=10))
+        assert len(pieces) > 3
+        assert np.allclose(np.concatenate(pieces), whole, atol=1e-5)
+
+
+def test_motion_penalty_is_the_speed_of_all_landmarks_and_makes_lips_lazy(small_corpus):
+    data = load_corpus_data(small_corpus)
+    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), 8)
+    spreads = []
+    for penalty in (0.0, 3.0):
+        torch.manual_seed(0)
+        task = MotionTask(data, basis, None, MOTION_PRESETS["tiny"].model_copy(update={"motion_penalty": penalty}))
+        for index in range(40):
+            task.step(index, 40, torch.Generator().manual_seed(index))
+        spreads.append(score_model(task.modules["model"], basis, data.heldout).amplitude_ratio)
+    assert spreads[1] < 0.9 * spreads[0]
+    # Against plain differences of landmarks: the measured motion itself costs the weight, on average over clips.
+    points = [basis.displacement(basis.coefficients(clip.displacement)) for clip in data.training]
+    speeds = [np.linalg.norm(np.diff(clip, axis=0), axis=-1).mean() for clip in points]
+    moving = torch.from_numpy(basis.coefficients(data.training[0].displacement).T[None])
+    assert float(task._motion_penalty(moving)) == pytest.approx(3.0 * speeds[0] / np.mean(speeds), rel=1e-3)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from geneface import __version__
-from geneface.apps import commands_create, commands_measure, commands_pretrain, commands_render
+from geneface.apps import commands_create, commands_measure, commands_pretrain, commands_render, commands_weights
 from geneface.apps.errors import GeneFaceGroup
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def common(
     """Options before the command; typer reads the docstring's place from `help` above."""
 
 
-for module in (commands_measure, commands_render, commands_create, commands_pretrain):
+for module in (commands_measure, commands_render, commands_create, commands_pretrain, commands_weights):
     module.register(app)
 
 

@@ -70,6 +70,10 @@ def prepare(
     ] = "whisper-2",
     encoder_path: Annotated[str | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
     correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
+    words: Annotated[
+        Path | None,
+        typer.Option(help='JSON {"CLIP": [[START_S, END_S, "WORD"], ...]}; by default a words.json beside the videos.'),
+    ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -80,7 +84,7 @@ def prepare(
     paths = _videos(videos)
     config = settings(PrepareConfig, size=size, encoder=encoder, encoder_path=encoder_path, correct_sound=correct_sound)
     with exclusive_folder(out), progress_bars(not json) as progress:
-        manifest = prepare_portrait(paths, out, config, resume=resume, progress=progress)
+        manifest = prepare_portrait(paths, out, config, resume=resume, progress=progress, words=words)
     if json:
         print_json({"out": str(out), "frames": manifest.frames, "segments": len(manifest.segments)})
         return

@@ -38,6 +38,17 @@ def doctor(json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+LpipsOption = Annotated[
+    Path | None, typer.Option(help="Weights for LPIPS (AlexNet), from `geneface convert-weights lpips`.")
+]
+InceptionOption = Annotated[
+    Path | None, typer.Option(help="Weights for FID (Inception-v3), from `geneface convert-weights inception`.")
+]
+SyncNetOption = Annotated[
+    Path | None, typer.Option("--syncnet", help="Weights for LSE-C and LSE-D, from `geneface convert-weights syncnet`.")
+]
+
+
 def evaluate(
     avatar: AvatarArgument,
     out: Annotated[
@@ -49,19 +60,26 @@ def evaluate(
     store: Annotated[
         bool, typer.Option("--store", help="Keep the figures with the avatar, in metrics.json and card.")
     ] = False,
-    max_frames: Annotated[int, typer.Option(help="Held-out frames that the image metrics use at most.", min=1)] = 300,
+    max_frames: Annotated[
+        int, typer.Option(help="Held-out frames that are drawn at most, in runs of consecutive ones.", min=1)
+    ] = 300,
+    lpips: LpipsOption = None,
+    inception: InceptionOption = None,
+    syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar: likeness and lips on held-out frames, stability, speed."""
+    """Measure an avatar on held-out frames: pictures, lips, sync, stability, speed, beside controls."""
     from geneface.avatar.avatar import Avatar
     from geneface.avatar.folder import store_metrics
     from geneface.evaluation.evaluate import evaluate_avatar
+    from geneface.evaluation.tools import MetricWeights
     from geneface.portrait.portrait import Portrait
 
     with progress_bars(not json) as progress:
         loaded = Avatar.load(avatar)
         truth = None if portrait is None else Portrait.load(existing(portrait, "the portrait"))
-        metrics = evaluate_avatar(loaded, truth, out, max_frames=max_frames, progress=progress)
+        weights = MetricWeights(lpips, inception, syncnet)
+        metrics = evaluate_avatar(loaded, truth, out, max_frames=max_frames, weights=weights, progress=progress)
         if store:
             store_metrics(avatar, metrics)
     _print_metrics(metrics, out / "report.html", json)
@@ -73,28 +91,45 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
     ] = None,
+    lpips: LpipsOption = None,
+    inception: InceptionOption = None,
+    syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Image and lip metrics of two videos of equal size."""
+    """Picture, lip, sync and stability metrics of two videos of equal size, beside controls."""
     from geneface.evaluation.compare import compare_videos
+    from geneface.evaluation.tools import MetricWeights
 
+    weights = MetricWeights(lpips, inception, syncnet)
     with progress_bars(not json) as progress:
-        metrics = compare_videos(existing(reference, "the video"), existing(other, "the video"), out, progress=progress)
+        metrics = compare_videos(
+            existing(reference, "the video"), existing(other, "the video"), out, weights=weights, progress=progress
+        )
     _print_metrics(metrics, None if out is None else out / "report.html", json)
 
 
 def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> None:
+    """What is evaluated, beside the ground truth; the controls stand in the report."""
     if json:
         print_json(metrics)
         return
+    absent: dict[str, list[str]] = {}
     for table in metrics["tables"].values():
+        rows = [row for row in table["rows"] if row["role"] != "control"]
         print(table["title"])
-        for row in table["rows"]:
-            print(f"  {row['name']}")
-            for key, figure in row["figures"].items():
-                definition = metrics["definitions"][key]
-                value = figure["value"]
-                shown = f"n/a ({figure['reason']})" if value is None else f"{value:.3g} {definition['unit']}"
-                print(f"    {definition['title']}: {shown}")
+        for key in dict.fromkeys(key for row in rows for key in row["figures"]):
+            definition = metrics["definitions"][key]
+            figures = {row["name"]: row["figures"][key] for row in rows if key in row["figures"]}
+            known = {name: figure["value"] for name, figure in figures.items() if figure["value"] is not None}
+            if not known:
+                reason = next(iter(figures.values()))["reason"]
+                absent.setdefault(reason, []).append(definition["title"])
+                continue
+            verdict = table["verdicts"].get(key)
+            doubt = "" if verdict is None or verdict["informative"] else " (not informative here)"
+            shown = "; ".join(f"{name} {value:.4g}" for name, value in known.items())
+            print(f"  {definition['title']} [{definition['unit']}]{doubt}: {shown}")
+    for reason, titles in absent.items():
+        print(f"n/a: {', '.join(titles)}: {reason}")
     if report is not None:
         print(report)

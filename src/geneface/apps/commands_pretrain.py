@@ -12,6 +12,7 @@ from geneface.apps.progress import progress_bars
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
 _EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
+_EXAMPLE_JUDGE = "Example: geneface pretrain judge corpus -o judge"
 _EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
 _EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings speech/ -o whisper_base_2.onnx"
 
@@ -81,6 +82,29 @@ def pretrain_sync(
     existing(corpus, "the corpus")
     with progress_bars(not json) as progress:
         scores = sync.pretrain_sync(corpus, out, preset, seed=seed, resume=resume, progress=progress)
+    _print_scores(out, scores, json)
+
+
+@pretrain_app.command("judge", epilog=_EXAMPLE_JUDGE)
+def pretrain_judge(
+    corpus: CorpusArgument,
+    out: ModelOption,
+    attribution: Annotated[
+        str | None, typer.Option(help="For the card: whose recordings, under which licence.")
+    ] = None,
+    preset: PresetOption = "fast",
+    seed: SeedOption = 1,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train the expert that measures sync and is never a training loss, on half of the clips."""
+    from geneface.training import judge
+
+    existing(corpus, "the corpus")
+    with progress_bars(not json) as progress:
+        scores = judge.pretrain_judge(
+            corpus, out, preset, seed=seed, attribution=attribution, resume=resume, progress=progress
+        )
     _print_scores(out, scores, json)
 
 

@@ -25,6 +25,9 @@ _EXTRAS = {
     "cv2": "prepare",
     "transformers": "hubert",
     "skimage": "metrics",
+    "skvideo": "metrics",
+    "PIL": "metrics",
+    "python_speech_features": "metrics",
 }
 """Top-level module of an optional package -> the extra that brings it."""
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]

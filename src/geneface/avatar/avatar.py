@@ -110,6 +110,11 @@ class Avatar:
     def camera(self) -> Camera:
         return self.files.config.camera
 
+    @property
+    def neutral(self) -> FloatArray:
+        """[478, 3] the person's face at rest."""
+        return self.files.person.neutral
+
     @cached_property
     def renderer(self) -> Renderer:
         """Draws over the avatar's own plate."""

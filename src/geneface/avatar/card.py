@@ -62,27 +62,35 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 
 def with_figures(card: str, metrics: Mapping[str, Any]) -> str:
     """The card with the figures of a metrics.json (`evaluation.schema.EvaluationReport`) in their place."""
-    rows = [f"| {title} | {value} |" for title, value in _figures(metrics)]
-    block = "\n".join([_BEGIN, "| | |", "|---|---|", *rows, _END])
+    block = "\n".join([_BEGIN, *_figures(metrics), _END])
     if _BEGIN not in card or _END not in card:
         return f"{card.rstrip()}\n\n{block}\n"
     return re.sub(f"{_BEGIN}.*?{_END}", lambda _: block, card, flags=re.DOTALL)
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """A Markdown table for each table of the metrics: what is evaluated, without figures that could not be had."""
     definitions = metrics.get("definitions", {})
     for table in metrics.get("tables", {}).values():
-        for row in table.get("rows", []):
-            if row.get("role") != "evaluated":
-                continue
-            for key, figure in row["figures"].items():
-                definition = definitions.get(key, {})
-                title, unit = definition.get("title", key), definition.get("unit", "")
-                value = figure.get("value")
-                yield (
-                    _plain(title),
-                    f"{value:.3g} {unit}" if value is not None else f"n/a ({_plain(figure.get('reason'))})",
-                )
+        rows = [row for row in table.get("rows", []) if row.get("role") == "evaluated"]
+        keys = [
+            key
+            for key in dict.fromkeys(key for row in rows for key in row["figures"])
+            if any(row["figures"].get(key, {}).get("value") is not None for row in rows)
+        ]
+        if not keys:
+            continue
+        names = [_plain(row.get("name")) for row in rows]
+        yield from ("", f"| {_plain(table.get('title'))} | {' | '.join(names)} |", "|---" * (len(rows) + 1) + "|")
+        for key in keys:
+            definition = definitions.get(key, {})
+            cells = [_value(row["figures"].get(key, {}).get("value")) for row in rows]
+            yield f"| {_plain(definition.get('title', key))} [{_plain(definition.get('unit'))}] | {' | '.join(cells)} |"
+    yield ""
+
+
+def _value(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3g}"
 
 
 def _plain(value: object) -> str:

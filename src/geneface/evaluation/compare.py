@@ -1,75 +1,60 @@
-"""Compares two videos of the same size frame by frame, and their lips by tracking both again.
+"""Compares two videos of the same size: pictures, lips tracked anew in both, sync, stability.
 
-No portrait is needed, so there are no head masks: sharpness and luminance are taken over the whole frame. Lips need the
-tracker of the [prepare] or [metrics] extra; without it they are n/a with that reason.
+No portrait is needed. Head and torso come from the tracker's segmentation of the reference; without the tracker
+([prepare] or [metrics] extra) those regions and the lips are n/a with that reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import FaceTracker
-from geneface.errors import InputError, MissingExtraError
-from geneface.evaluation.image import ImageScores
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.analysis.segmentation import PersonSegmenter, split_head
+from geneface.errors import InputError
+from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
+from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
+from geneface.evaluation.definitions import used_definitions
+from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.lips import face_width
+from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.report import (
-    SHEET_FILE,
     LipCurve,
+    ReportMedia,
     machine_facts,
     report_folder,
     software_versions,
     write_report,
 )
-from geneface.evaluation.schema import (
-    LIP_KEYS,
-    EvaluationReport,
-    Figure,
-    MetricRow,
-    MetricTable,
-    missing,
-    used_definitions,
-)
-from geneface.evaluation.sheet import SheetEntry, contact_sheet
-from geneface.geometry.landmarks import KEYPOINTS, LIPS, lip_opening
+from geneface.evaluation.schema import EvaluationReport
+from geneface.evaluation.tables import Person, VideoTables
+from geneface.evaluation.tools import MetricWeights, open_tools
+from geneface.evaluation.videos import Chunk, VideoScores, track_video
+from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_OUTER, lip_opening
+from geneface.geometry.pose import solve_head_poses
+from geneface.io.audio import read_audio
 from geneface.io.media import probe
-from geneface.io.video import read_frames, write_png
-from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray, ProgressFn, no_progress
+from geneface.io.video import read_frames
+from geneface.types import (
+    SPEECH_RATE_HZ,
+    VIDEO_RATE_HZ,
+    ByteArray,
+    Camera,
+    FloatArray,
+    ProgressFn,
+    Waveform,
+    no_progress,
+)
 
-TrackFn = Callable[[ByteArray], FloatArray | None]
-"""Image [H, W, 3] -> mesh [478, 3] in pixels, or None where no face is found; called on consecutive frames."""
-
-_MIN_TRACKED_SHARE = 0.5
-_MOUTH_MARGIN = 0.18
-_SHEET_FRAMES = 6
-_NO_MASKS = "two videos come without head masks; evaluate an avatar with its portrait to have this"
-
-
-@dataclass
-class _Tracks:
-    """Landmarks of both videos, in face widths, of the frames in which both show a face."""
-
-    reference: list[FloatArray] = field(default_factory=list)
-    other: list[FloatArray] = field(default_factory=list)
-    frames: int = 0
-
-    def add(self, reference: FloatArray | None, other: FloatArray | None) -> None:
-        self.frames += 1
-        if reference is not None and other is not None:
-            self.reference.append(reference)
-            self.other.append(other)
-
-    def figures(self) -> dict[str, Figure]:
-        if len(self.reference) < max(2, _MIN_TRACKED_SHARE * self.frames):
-            return missing(LIP_KEYS, f"both faces were found in only {len(self.reference)} of {self.frames} frames")
-        return lip_figures([(np.stack(self.reference), np.stack(self.other))])
+_MOUTH_MARGIN = 0.3
+_ALPHA = 0.5
+_MAX_CURVE_FRAMES = 30 * VIDEO_RATE_HZ
 
 
 def compare_videos(
@@ -77,61 +62,41 @@ def compare_videos(
     other: Path,
     out_dir: Path | None = None,
     *,
+    weights: MetricWeights | None = None,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
     """Measure how far `other` is from `reference`, over the frames that both have (25 a second).
 
     Args:
         out_dir: where metrics.json, report.html and contact_sheet.png go; None writes nothing.
+        weights: third-party weights for LPIPS, FID and LSE; without them these are n/a.
 
     Returns:
         The content of metrics.json (`EvaluationReport`).
 
     Raises:
-        InputError: one can't be read, or their sizes differ.
+        InputError: one can't be read, their sizes differ, or weights are damaged.
     """
     total = _frame_count(reference, other)
+    scores = VideoScores(open_tools(weights), (other.name,))
     with ExitStack() as stack:
+        films = Path(stack.enter_context(TemporaryDirectory()))
         if out_dir is not None:
             stack.enter_context(report_folder(out_dir))
-        try:
-            trackers = stack.enter_context(FaceTracker()), stack.enter_context(FaceTracker())
-        except MissingExtraError as error:
-            track, no_lips = None, str(error)
-        else:
-            track, no_lips = (trackers[0].track, trackers[1].track), ""
-        return _compare(reference, other, out_dir, track, no_lips, total, progress)
-
-
-def _compare(
-    reference: Path,
-    other: Path,
-    out_dir: Path | None,
-    track: tuple[TrackFn, TrackFn] | None,
-    no_lips: str,
-    total: int,
-    progress: ProgressFn,
-) -> dict[str, Any]:
-    scores, tracks, entries = ImageScores(), _Tracks(), []
-    shown = set(np.linspace(0, max(total - 1, 0), _SHEET_FRAMES + 2).astype(int)[1:-1].tolist())
-    pairs = _Pairs(reference, other)
-    for index, (image, image_other) in enumerate(pairs):
-        meshes = (track[0](image), track[1](image_other)) if track else (None, None)
-        box = None if meshes[0] is None else _mouth_box(meshes[0])
-        scores.add(image, image_other, None, box)
-        if track:
-            tracks.add(_face_points(meshes[0]), _face_points(meshes[1]))
-        if index in shown:
-            entries.append(SheetEntry(image, image_other, box, str(index)))
-        progress("comparing", index + 1, total)
-    lips = tracks.figures() if track else missing(LIP_KEYS, no_lips)
-    report = _report(reference, other, scores, lips, pairs, no_lips or "no face was found")
-    if out_dir is not None:
-        sheet = None
-        if entries:
-            sheet = out_dir / SHEET_FILE
-            write_png(sheet, contact_sheet(entries, names=("REFERENCE", "OTHER")))
-        write_report(report, out_dir, _curves(tracks, other), sheet)
+        pairs = _Pairs(reference, other)
+        names = ("REFERENCE", "OTHER")
+        gallery = Gallery(
+            films, out_dir or films, -(-total // CHUNK_FRAMES), film_row=other.name, sheet_row=other.name, names=names
+        )
+        source = _Chunks(pairs, reference, other, isinstance(scores.tools.tracker, str))
+        for chunk in source:
+            if out_dir is not None:
+                gallery.add(chunk)
+            scores.add(chunk)
+            progress("comparing", scores.frames, total)
+        report, media = _report(scores, pairs, gallery, reference, other)
+        if out_dir is not None:
+            write_report(report, out_dir, media)
     return report.model_dump()
 
 
@@ -148,6 +113,84 @@ class _Pairs:
             self.counts[1] += b is not None
             if a is not None and b is not None:
                 yield a.image, b.image
+
+
+class _Chunks:
+    """The two videos, `CHUNK_FRAMES` at a time, with what the tracker sees in the reference."""
+
+    def __init__(self, pairs: _Pairs, reference: Path, other: Path, blind: bool) -> None:
+        self._pairs, self._name, self._blind = pairs, other.name, blind
+        self._sounds = [_sound(path) for path in (reference, other)]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        start, before, still = 0, [], None
+        for pairs in _batches(self._pairs, CHUNK_FRAMES):
+            images = [pair[0] for pair in pairs]
+            still = images[0] if still is None else still
+            sounds = [_cut(sound, start, len(images)) for sound in self._sounds]
+            yield Chunk(
+                name=f"{start / VIDEO_RATE_HZ:.1f} s",
+                references=self._references(images),
+                evaluated={self._name: [pair[1] for pair in pairs]},
+                before=before,
+                still=still,
+                sound=sounds[0],
+                other_sound={} if sounds[1] is None else {self._name: sounds[1]},
+            )
+            start, before = start + len(images), images[-DELAY_FRAMES:]
+
+    def _references(self, images: Sequence[ByteArray]) -> list[ReferenceFrame]:
+        if self._blind:
+            return [ReferenceFrame(image) for image in images]
+        track = track_video(images)
+        with PersonSegmenter() as segmenter:
+            return [
+                _reference(image, mesh, segmenter) if found else ReferenceFrame(image)
+                for image, mesh, found in zip(images, track.mesh_px, track.found, strict=True)
+            ]
+
+
+def _batches(pairs: _Pairs, size: int) -> Iterator[list[tuple[ByteArray, ByteArray]]]:
+    """`size` pairs at a time; the rest joins the last batch if it is less than half of one."""
+    batch: list[tuple[ByteArray, ByteArray]] = []
+    for pair in pairs:
+        batch.append(pair)
+        if len(batch) == size + size // 2:
+            yield batch[:size]
+            batch = batch[size:]
+    if batch:
+        yield batch
+
+
+def _reference(image: ByteArray, mesh_px: FloatArray, segmenter: PersonSegmenter) -> ReferenceFrame:
+    """Head, torso and mouth of one picture."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[:height, :width] = image
+    head, torso = split_head(segmenter.matte(square), mesh_px)
+    lips = mesh_px[list(MESH_LIPS_OUTER), :2]
+    low, high = lips.min(0), lips.max(0)
+    margin = _MOUTH_MARGIN * (high[0] - low[0])
+    box: NDArray[np.int64] = np.array([*np.floor(low - margin), *np.ceil(high + margin)], np.int64)
+    return ReferenceFrame(image, head[:height, :width] > _ALPHA, torso[:height, :width] > _ALPHA, box)
+
+
+def _sound(path: Path) -> Waveform | None:
+    info = probe(path)
+    return read_audio(path) if info.audio is not None else None
+
+
+def _cut(sound: Waveform | None, start: int, frames: int) -> Waveform | None:
+    """Sound of frames start .. start + frames - 1, padded with silence; counted from the first picture."""
+    if sound is None:
+        return None
+    first = start * SAMPLES_PER_FRAME - round(sound.start_seconds * SPEECH_RATE_HZ)
+    wanted = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
+    low, high = max(first, 0), min(first + len(wanted), len(sound.samples))
+    if high > low:
+        wanted[low - first : high - first] = sound.samples[low:high]
+    return Waveform(wanted)
 
 
 def _frame_count(reference: Path, other: Path) -> int:
@@ -172,42 +215,45 @@ def _frame_count(reference: Path, other: Path) -> int:
     return round(min(seconds) * VIDEO_RATE_HZ)
 
 
-def _face_points(mesh_px: FloatArray | None) -> FloatArray | None:
-    """[478, 3] pixels -> named landmarks [K, 2] in widths of this face, so that its distance plays no part."""
-    if mesh_px is None:
+def _person(scores: VideoScores, size: tuple[int, int]) -> Person | None:
+    """Neutral face and focal length, fitted to the reference."""
+    meshes = [track.mesh_px for track in scores.truth.tracks if track is not None and track.usable]
+    if not meshes:
         return None
-    points = mesh_px[list(KEYPOINTS), :2]
-    return points / float(face_width(points))
+    fitted = solve_head_poses(np.concatenate(meshes), *size)
+    return Person(fitted.neutral, Camera(fitted.focal, *size))
 
 
-def _mouth_box(mesh_px: FloatArray) -> NDArray[np.int64]:
-    """Box around the lips and a margin: x0, y0, x1, y1 in pixels."""
-    lips = mesh_px[list(KEYPOINTS), :2][LIPS]
-    low, high = lips.min(0), lips.max(0)
-    margin = _MOUTH_MARGIN * (high[0] - low[0])
-    return np.array([*np.floor(low - margin), *np.ceil(high + margin)], np.int64)
-
-
-def _curves(tracks: _Tracks, other: Path) -> list[LipCurve]:
-    if not tracks.reference:
-        return []
-    return [LipCurve(other.name, lip_opening(np.stack(tracks.reference)), lip_opening(np.stack(tracks.other)))]
+def _curve(scores: VideoScores, other: Path) -> list[LipCurve]:
+    """Lip opening of both in the picture plane, the first half minute, in face widths."""
+    curves = []
+    for name in (TRUTH, other.name):
+        tracks = [track for track in scores.rows[name].tracks if track is not None and track.found.any()]
+        if not tracks:
+            return []
+        points = np.concatenate([track.mesh_px for track in tracks])[:_MAX_CURVE_FRAMES, list(KEYPOINTS), :2]
+        curves.append(np.asarray(lip_opening(points)) / float(np.mean(face_width(points))))
+    sounds = [chunk.sound for chunk in scores.chunks]
+    samples = np.concatenate([sound.samples for sound in sounds if sound is not None]) if all(sounds) else None
+    if samples is not None:
+        samples = samples[: len(curves[0]) * SAMPLES_PER_FRAME]
+    return [LipCurve(other.name, curves[0], curves[1], samples)]
 
 
 def _report(
-    reference: Path, other: Path, scores: ImageScores, lips: dict[str, Figure], pairs: _Pairs, no_mouth: str
-) -> EvaluationReport:
-    frames = f"{scores.frames} frames compared; {reference.name} has {pairs.counts[0]}, {other.name} {pairs.counts[1]}."
-    image_row = MetricRow(name=other.name, role="evaluated", figures=scores.figures(_NO_MASKS, no_mouth))
-    tables = {
-        "image": MetricTable(title="Image", note=frames, rows=[image_row]),
-        "lips": MetricTable(
-            title="Lips",
-            note="Landmarks tracked in both videos, in the picture plane, each frame in widths of its face.",
-            rows=[MetricRow(name=other.name, role="evaluated", figures=lips)],
-        ),
-    }
-    return EvaluationReport(
+    scores: VideoScores, pairs: _Pairs, gallery: Gallery, reference: Path, other: Path
+) -> tuple[EvaluationReport, ReportMedia]:
+    tracker = scores.tools.tracker
+    unseen = tracker if isinstance(tracker, str) else "no face was found"
+    info = probe(reference).video
+    assert info is not None
+    note = f"{scores.frames} frames compared; {reference.name} has {pairs.counts[0]}, {other.name} {pairs.counts[1]}."
+    why = {"head": unseen, "mouth": unseen, "torso": unseen}
+    built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
+    tables = built.tables()
+    rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
+    plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
+    report = EvaluationReport(
         subject=other.name,
         reference=reference.name,
         tables=tables,
@@ -215,3 +261,4 @@ def _report(
         versions=software_versions(),
         machine=machine_facts(),
     )
+    return report, gallery.media(_curve(scores, other), plots, error_maps(scores, rows))

@@ -1,15 +1,17 @@
 """Image metrics in numpy. Images are uint8 [H, W, 3] RGB; masks are bool [H, W]; boxes are x0, y0, x1, y1 in pixels.
 
 PSNR is taken over RGB in the 8-bit range; SSIM, sharpness and luminance on the BT.601 luma that Wang et al. 2004 and
-the Matlab reference use.
+the Matlab reference use; colour in CIELAB, by scikit-image ([metrics] extra).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.schema import Figure, figure
+from geneface.errors import MissingExtraError
 from geneface.types import ByteArray, FloatArray
 
 PSNR_CEILING_DB = 100.0
@@ -19,8 +21,6 @@ _SSIM_SIGMA = 1.5
 _SSIM_C1 = (0.01 * 255) ** 2
 _SSIM_C2 = (0.03 * 255) ** 2
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_SHARPNESS_BORDER_PX = 2
-"""The mask's edge is where rendering and ground truth differ in shape, not in sharpness."""
 
 Mask = NDArray[np.bool_]
 
@@ -110,66 +110,32 @@ def clip_box(box: NDArray[np.integer], width: int, height: int) -> tuple[slice, 
     return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
 
 
-class ImageScores:
-    """Accumulates the image metrics over frames; memory does not grow with the images."""
+def lab(image: ByteArray) -> NDArray[np.floating[Any]]:
+    """CIELAB under D65 (2 degrees) of sRGB values, [H, W, 3].
 
-    def __init__(self) -> None:
-        self._means: dict[str, list[float]] = {
-            key: [] for key in ("head_psnr", "mouth_psnr", "frame_psnr", "head_ssim", "frame_ssim", "luminance_shift")
-        }
-        self._sharpness_reference = 0.0
-        self._sharpness_other = 0.0
-        self.frames = 0
+    Raises:
+        MissingExtraError: scikit-image is not installed.
+    """
+    return require_colour().rgb2lab(image)
 
-    def add(
-        self,
-        reference: ByteArray,
-        other: ByteArray,
-        head: Mask | None = None,
-        mouth_box: NDArray[np.integer] | None = None,
-    ) -> None:
-        """Score one frame. Without a head mask, sharpness and luminance are taken over the whole frame."""
-        if reference.shape != other.shape:
-            raise ValueError(f"images of different shapes: {reference.shape} and {other.shape}")
-        self.frames += 1
-        self._note("frame_psnr", psnr(reference, other))
-        if mouth_box is not None:
-            box = clip_box(mouth_box, reference.shape[1], reference.shape[0])
-            if box is not None:
-                self._note("mouth_psnr", psnr(reference[box], other[box]))
-        luma_reference, luma_other = luminance(reference), luminance(other)
-        similarity = ssim_map(luma_reference, luma_other)
-        self._note("frame_ssim", float(similarity.mean(dtype=np.float64)))
-        if head is not None and head.any():
-            self._note("head_psnr", psnr(reference, other, head))
-            inner = head[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
-            if inner.any():
-                self._note("head_ssim", float(similarity[inner].mean(dtype=np.float64)))
-        self._add_tone(luma_reference, luma_other, head)
 
-    def _add_tone(self, reference: FloatArray, other: FloatArray, head: Mask | None) -> None:
-        eroded = None if head is None else erode(head, _SHARPNESS_BORDER_PX)
-        detail = sharpness(reference, eroded), sharpness(other, eroded)
-        if np.isfinite(detail).all():
-            self._sharpness_reference += detail[0]
-            self._sharpness_other += detail[1]
-        difference = other - reference
-        inside = difference if head is None else difference[head]
-        if inside.size:
-            self._note("luminance_shift", float(inside.mean(dtype=np.float64)))
+def ciede2000(reference: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Colour difference (Sharma, Wu and Dalal 2005) of CIELAB images [H, W, 3] -> [H, W].
 
-    def _note(self, key: str, value: float) -> None:
-        if np.isfinite(value):
-            self._means[key].append(value)
+    Raises:
+        MissingExtraError: scikit-image is not installed.
+    """
+    return require_colour().deltaE_ciede2000(reference, other)
 
-    def figures(self, no_head: str = "no head mask", no_mouth: str = "no mouth box") -> dict[str, Figure]:
-        """The figures of all frames so far; `no_head` and `no_mouth` are the reasons where those could not be had."""
-        reasons = {"head_psnr": no_head, "head_ssim": no_head, "mouth_psnr": no_mouth}
-        out = {
-            key: figure(float(np.mean(values)) if values else float("nan"), reasons.get(key, "no frames to compare"))
-            for key, values in self._means.items()
-        }
-        flat = "the ground truth is flat: its Laplacian has no variance"
-        ratio = self._sharpness_other / self._sharpness_reference if self._sharpness_reference > 0 else float("nan")
-        out["sharpness_ratio"] = figure(ratio, flat if self.frames else "no frames to compare")
-        return out
+
+def require_colour() -> Any:
+    """scikit-image's colour module.
+
+    Raises:
+        MissingExtraError: scikit-image is not installed.
+    """
+    try:
+        from skimage import color
+    except ImportError as error:
+        raise MissingExtraError("scikit-image", "metrics") from error
+    return color

@@ -55,17 +55,24 @@ def lagged_correlations(reference: Curve, other: Curve, max_lag: int = MAX_LAG_F
     return out
 
 
-def best_offset(correlations: Sequence[NDArray[np.float64]]) -> float:
-    """The lag whose correlation, averaged over clips, is largest; nan if there is none.
+def averaged_correlation(correlations: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over clips of correlations [2 L + 1] by lag; -inf where some clip has none, empty if no clip has any.
 
-    The nearest to 0 wins a tie. Averaging before the maximum keeps single clips' chance matches out.
+    Averaging before the maximum keeps single clips' chance matches out.
     """
     known = [row for row in correlations if np.isfinite(row).any()]
     if not known:
-        return float("nan")
+        return np.empty(0)
     stacked = np.stack(known)
     # A lag that some clip is too short for would be averaged over other clips than its neighbours.
-    mean = np.where(np.isfinite(stacked).all(0), np.nan_to_num(stacked).mean(0), -np.inf)
+    return np.where(np.isfinite(stacked).all(0), np.nan_to_num(stacked).mean(0), -np.inf)
+
+
+def best_offset(correlations: Sequence[NDArray[np.float64]]) -> float:
+    """The lag whose correlation, averaged over clips, is largest; nan if there is none. The nearest to 0 wins a tie."""
+    mean = averaged_correlation(correlations)
+    if not np.isfinite(mean).any():
+        return float("nan")
     lags = np.arange(len(mean)) - len(mean) // 2
     order = np.argsort(np.abs(lags), kind="stable")
     return float(lags[order][np.argmax(mean[order])])

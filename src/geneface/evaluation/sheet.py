@@ -1,13 +1,15 @@
 """Contact sheet: ground truth beside rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
 
 One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. The labels
-are drawn with a built-in alphabet of 3 x 5 dots, so that a sheet needs no font and no drawing library.
+are drawn with a built-in alphabet of 3 x 5 dots, so that a sheet needs no font and no drawing library. Errors are mean
+absolute differences of the channels, in levels of 255.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,9 @@ from geneface.render.composite import resize
 from geneface.types import ByteArray
 
 ERROR_GAIN = 4
-"""The error map shows the mean absolute difference of the channels times this."""
+"""The error map of one frame turns white at 255 levels divided by this."""
+MEAN_ERROR_GAIN = 8
+"""The same for the mean over many frames, where extremes average out."""
 PANEL_PX = 256
 _COLUMNS = 2
 _GAP_PX = 4
@@ -32,6 +36,7 @@ _DOTS = {
     "Q": "25563", "R": "65655", "S": "34216", "T": "72222", "U": "55557", "V": "55552", "W": "55775", "X": "55255",
     "Y": "55222", "Z": "71247", "0": "75557", "1": "26227", "2": "61247", "3": "61216", "4": "55711", "5": "74616",
     "6": "34757", "7": "71222", "8": "75757", "9": "75716", ".": "00002", "-": "00700", "+": "02720", " ": "00000",
+    "_": "00007", ":": "02020", "/": "11244", "(": "24442", ")": "21112", "%": "51245", ",": "00024",
 }  # fmt: skip
 
 
@@ -56,7 +61,7 @@ def contact_sheet(
     Args:
         entries: at least one; all frames of one size.
         panel_px: width of a whole-frame panel.
-        names: what stands over the two pictures; letters, digits and . - + only.
+        names: what stands over the two pictures; see `draw_text`.
 
     Returns:
         uint8 [H, W, 3].
@@ -78,14 +83,41 @@ def contact_sheet(
 
 
 def error_map(reference: ByteArray, other: ByteArray, gain: float = ERROR_GAIN) -> ByteArray:
-    """Mean absolute difference of the channels times `gain`: black is equal, then red, yellow, white."""
-    difference = np.abs(reference.astype(np.float32) - other.astype(np.float32)).mean(-1)
-    heat = 3 * np.clip(gain * difference / 255, 0, 1)[..., None] - np.arange(3, dtype=np.float32)
-    return np.round(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    """Mean absolute difference of the channels as colours, see `heat`."""
+    return heat(np.abs(reference.astype(np.float32) - other.astype(np.float32)).mean(-1), gain)
+
+
+def mean_error_map(levels: NDArray[np.floating[Any]]) -> ByteArray:
+    """Mean errors [H, W] over many frames, in levels of 255, as the colours that the report's scale explains."""
+    return heat(levels, MEAN_ERROR_GAIN)
+
+
+def heat(levels: NDArray[np.floating[Any]], gain: float) -> ByteArray:
+    """[H, W] levels of 255 -> [H, W, 3]: black is 0, then red, yellow, and white from 255 / `gain` on."""
+    ramp = 3 * np.clip(gain * np.asarray(levels, np.float32) / 255, 0, 1)[..., None] - np.arange(3, dtype=np.float32)
+    return np.round(np.clip(ramp, 0, 1) * 255).astype(np.uint8)
+
+
+def label_bar(text: str, width: int) -> ByteArray:
+    """[14, width, 3] bar with the text, in smaller letters or cut where it is too long."""
+    bar = np.full((_LABEL_HEIGHT_PX, width, 3), _PAPER, np.uint8)
+    room = width - 2 * _LABEL_DOT_PX
+    dot = _LABEL_DOT_PX if 4 * len(text) * _LABEL_DOT_PX <= room else 1
+    mask = draw_text(text, dot)[:, :room]
+    bar[_LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[0], _LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[1]][mask] = 230
+    return bar
+
+
+def resize_image(image: ByteArray, height: int, width: int) -> ByteArray:
+    """Resample [H, W, 3] bytes to [height, width, 3]."""
+    return np.round(resize((image / 255).astype(np.float32), height, width) * 255).astype(np.uint8)
 
 
 def draw_text(text: str, dot_px: int = _LABEL_DOT_PX) -> NDArray[np.bool_]:
-    """[5 dot_px, 4 dot_px * len(text)] mask of the text in capitals; a character without a shape is left blank."""
+    """[5 dot_px, 4 dot_px * len(text)] mask of the text in capitals.
+
+    Letters, digits and . - + _ : / ( ) % , have a shape; any other character is left blank.
+    """
     glyphs = [[[int(row) >> bit & 1 for bit in (2, 1, 0)] + [0] for row in _DOTS.get(c, "00000")] for c in text.upper()]
     dots = (
         np.concatenate([np.array(glyph, dtype=bool) for glyph in glyphs], axis=1) if glyphs else np.zeros((5, 0), bool)
@@ -100,18 +132,11 @@ def _block(entry: SheetEntry, panel_px: int, mouth_half: int, names: tuple[str, 
     frame_height = round(panel_px * entry.reference.shape[0] / entry.reference.shape[1])
     columns = []
     for image, name in zip(images, titles, strict=True):
-        parts = [_label(name, panel_px), _resize(image, frame_height, panel_px)]
+        parts = [label_bar(name, panel_px), resize_image(image, frame_height, panel_px)]
         if entry.mouth_box is not None:
-            parts.append(_resize(_mouth(image, entry.mouth_box, mouth_half), panel_px // 2, panel_px))
+            parts.append(resize_image(_mouth(image, entry.mouth_box, mouth_half), panel_px // 2, panel_px))
         columns.append(np.concatenate(parts, axis=0))
     return np.concatenate(columns, axis=1)
-
-
-def _label(text: str, width: int) -> ByteArray:
-    bar = np.full((_LABEL_HEIGHT_PX, width, 3), _PAPER, np.uint8)
-    mask = draw_text(text)[:, : width - 2 * _LABEL_DOT_PX]
-    bar[_LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[0], _LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[1]][mask] = 230
-    return bar
 
 
 def _mouth_half_width(entries: Sequence[SheetEntry]) -> int:
@@ -131,7 +156,3 @@ def _mouth(image: ByteArray, box: NDArray[np.integer], half: int) -> ByteArray:
     left = int(np.clip(round((x0 + x1) / 2) - half, 0, width - 2 * half))
     top = int(np.clip(round((y0 + y1) / 2) - half // 2, 0, height - half))
     return image[top : top + half, left : left + 2 * half]
-
-
-def _resize(image: ByteArray, height: int, width: int) -> ByteArray:
-    return np.round(resize((image / 255).astype(np.float32), height, width) * 255).astype(np.uint8)

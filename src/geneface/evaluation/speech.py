@@ -1,38 +1,46 @@
-"""Speech to lips: motion predicted from held-out sound, against the motion that was tracked there.
+"""Motion from speech: predicted from held-out sound, against the motion that was tracked there, before any rendering.
 
 The prediction goes the whole way an avatar's video does (encoder, motion model, person's post-net, smoothing). The
 landmarks are compared in the canonical head frame, so that head motion, which speech does not determine, plays no part.
+All held-out spans are used, however few of them are drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.jitter import stability_ratio_figures
-from geneface.evaluation.likeness import CONTROL_DELAY_FRAMES
+from geneface.evaluation.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.chunks import SAMPLES_PER_FRAME, shift_words
+from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
+from geneface.evaluation.definitions import JUDGE_KEYS, LIP_KEYS
 from geneface.evaluation.lips import face_width, lip_figures
-from geneface.evaluation.report import LipCurve
-from geneface.evaluation.schema import Figure, MetricRow, MetricTable
-from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans
-from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
+from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
+from geneface.evaluation.stability import stability_ratio_figures
+from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
+from geneface.evaluation.tables import judge_figures
+from geneface.evaluation.tools import Tools
+from geneface.evaluation.videos import Words
+from geneface.geometry.landmarks import KEYPOINTS
+from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50
 """Sound around a span is given to the encoder too, as it would be in a longer speech."""
-_MAX_CURVES = 6
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
+MOTION_LIP_KEYS = tuple(key for key in LIP_KEYS if key != "lip_landmark_distance_px")
 
 
 @dataclass(frozen=True)
-class SpeechResult:
-    """Result of `measure_speech`."""
+class SpokenSpan:
+    """One held-out span: truth, prediction, sound."""
 
-    lips: MetricTable
-    stability: MetricTable
-    curves: list[LipCurve]
+    name: str
+    reference: MotionTrack
+    predicted: MotionTrack
+    samples: FloatArray
+    """[T] at 16 kHz, from the span's first frame."""
+    words: Words | None
 
 
 def cut(motion: MotionTrack, start: int, stop: int) -> MotionTrack:
@@ -44,66 +52,122 @@ def predict_span(avatar: EvaluatedAvatar, portrait: ReferencePortrait, span: Spa
     """Motion of the span from the portrait's sound, as long as the span."""
     first = max(span.segment_start, span.start - CONTEXT_FRAMES)
     last = min(span.segment_stop, span.stop + CONTEXT_FRAMES)
-    samples = portrait.audio(span.segment).samples
-    sound = samples[
-        (first - span.segment_start) * _SAMPLES_PER_FRAME : (last - span.segment_start) * _SAMPLES_PER_FRAME
-    ]
+    sound = _samples(portrait, span, first, last)
     return cut(avatar.motion(Waveform(sound)), span.start - first, span.stop - first)
 
 
-def measure_speech(
-    avatar: EvaluatedAvatar, portrait: ReferencePortrait, tracked: MotionTrack, *, progress: ProgressFn
-) -> SpeechResult:
-    """Predict every held-out span and compare with `tracked`, the portrait's own motion [F]."""
-    spans = heldout_spans(portrait.segment, portrait.heldout)
-    references = [cut(tracked, span.start, span.stop) for span in spans]
-    predictions = []
+def _samples(portrait: ReferencePortrait, span: Span, first: int, last: int) -> FloatArray:
+    samples = portrait.audio(span.segment).samples
+    begin = span.segment_start
+    return samples[(first - begin) * SAMPLES_PER_FRAME : (last - begin) * SAMPLES_PER_FRAME]
+
+
+def predict_spans(
+    avatar: EvaluatedAvatar,
+    portrait: ReferencePortrait,
+    tracked: MotionTrack,
+    spans: Sequence[Span],
+    progress: ProgressFn,
+) -> list[SpokenSpan]:
+    """Predict every held-out span. `tracked`: the portrait's own motion, [F]."""
+    spoken = []
     for done, span in enumerate(spans):
-        predictions.append(predict_span(avatar, portrait, span))
-        progress("speech to lips", done + 1, len(spans))
-    width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
-    delay = CONTROL_DELAY_FRAMES
-    controls = {
-        f"ground truth, {delay} frames late": [
-            (cut(track, delay, len(track)), cut(track, 0, len(track) - delay)) for track in references
-        ],
-        "still face": [(track, _still(track)) for track in references],
-    }
-    evaluated = list(zip(references, predictions, strict=True))
-
-    def lips(pairs: Sequence[tuple[MotionTrack, MotionTrack]]) -> dict[str, Figure]:
-        return lip_figures([(a.landmarks.points / width, b.landmarks.points / width) for a, b in pairs])
-
-    def stability(pairs: Sequence[tuple[MotionTrack, MotionTrack]]) -> dict[str, Figure]:
-        return stability_ratio_figures([a for a, _ in pairs], [b for _, b in pairs])
-
-    def rows(score: Callable[[Sequence[tuple[MotionTrack, MotionTrack]]], dict[str, Figure]]) -> list[MetricRow]:
-        first = MetricRow(name=avatar.name, role="evaluated", figures=score(evaluated))
-        return [
-            first,
-            *(MetricRow(name=name, role="control", figures=score(pairs)) for name, pairs in controls.items()),
-        ]
-
-    seconds = sum(len(track) for track in references) / VIDEO_RATE_HZ
-    note = f"Held-out spans: {len(spans)}, {seconds:.1f} s of speech, each scored alone, then averaged."
-    return SpeechResult(
-        MetricTable(title="Speech to lips", note=note, rows=rows(lips)),
-        MetricTable(title="Stability of the motion", note=note, rows=rows(stability)),
-        [
-            LipCurve(
-                str(portrait.segments[span.segment].name),
-                lip_opening(reference.landmarks.points) / width,
-                lip_opening(prediction.landmarks.points) / width,
+        segment = portrait.segments[span.segment]
+        words = shift_words(segment.words, span.start - span.segment_start, span.stop - span.start)
+        spoken.append(
+            SpokenSpan(
+                str(segment.name),
+                cut(tracked, span.start, span.stop),
+                predict_span(avatar, portrait, span),
+                _samples(portrait, span, span.start, span.stop),
+                words if segment.words else None,
             )
-            for span, (reference, prediction) in list(zip(spans, evaluated, strict=True))[:_MAX_CURVES]
-        ],
+        )
+        progress("speech to motion", done + 1, len(spans))
+    return spoken
+
+
+def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, tools: Tools) -> MetricTable:
+    """Lips, sync and jitter of the predicted motion.
+
+    Args:
+        name: of the evaluated row.
+        neutral: [478, 3] the person's face at rest.
+    """
+    videos = {
+        TRUTH: [span.reference for span in spans],
+        name: [span.predicted for span in spans],
+        CONTROL_NAMES["late"]: [held_late(span.reference) for span in spans],
+        CONTROL_NAMES["still"]: [held_still(span.reference) for span in spans],
+    }
+    judged = judge_rows(videos, [span.samples for span in spans], videos[TRUTH], neutral, tools)
+    width = float(face_width(neutral[list(KEYPOINTS)]))
+    rows = []
+    for row, motions in videos.items():
+        figures = _lips(spans, motions, width) | stability_ratio_figures(videos[TRUTH], motions)
+        role = "truth" if row == TRUTH else "evaluated" if row == name else "control"
+        rows.append(MetricRow(name=row, role=role, figures=figures | judged[row]))
+    seconds = sum(len(span.reference) for span in spans) / VIDEO_RATE_HZ
+    note = (
+        f"Landmarks and head pose before rendering, in the head frame: {len(spans)} held-out spans, {seconds:.1f} s "
+        "of speech, each scored alone, then averaged. The head's pose is the avatar's own here."
+    )
+    return MetricTable(
+        title="Motion from speech, before rendering", note=note, rows=rows, verdicts=verdicts(rows, TRUTH)
     )
 
 
-def _still(track: MotionTrack) -> MotionTrack:
+def _lips(spans: Sequence[SpokenSpan], motions: Sequence[MotionTrack], width: float) -> dict[str, Figure]:
+    clips = [
+        ArticulationClip(
+            span.reference.landmarks.points / width, motion.landmarks.points / width, span.samples, span.words
+        )
+        for span, motion in zip(spans, motions, strict=True)
+    ]
+    figures = lip_figures([(clip.reference, clip.other) for clip in clips]) | articulation_figures(clips)
+    return {key: figures[key] for key in MOTION_LIP_KEYS}
+
+
+def judge_rows(
+    videos: Mapping[str, Sequence[MotionTrack]],
+    sounds: Sequence[FloatArray],
+    truths: Sequence[MotionTrack],
+    neutral: FloatArray,
+    tools: Tools,
+) -> dict[str, dict[str, Figure]]:
+    """The judge's figures of each row.
+
+    Args:
+        videos: row -> motion of each clip.
+        sounds: [T] at 16 kHz of each clip.
+        truths: motion of each clip that tells how far this person opens the mouth.
+        neutral: [478, 3] the face at rest.
+    """
+    judge = tools.judge
+    if isinstance(judge, str):
+        return {row: missing(JUDGE_KEYS, judge) for row in videos}
+    if not sounds:
+        return {row: missing(JUDGE_KEYS, "no held-out frames") for row in videos}
+    features = [judge.encode(samples, len(truth)) for samples, truth in zip(sounds, truths, strict=True)]
+    gain = judge.gain_of([truth.landmarks.points for truth in truths])
+    figures = {}
+    for row, motions in videos.items():
+        clips = [(motion.landmarks.points, f) for motion, f in zip(motions, features, strict=True)]
+        figures[row] = judge_figures(judge.score(clips, neutral[list(KEYPOINTS)], gain=gain))
+    return figures
+
+
+def held_late(track: MotionTrack) -> MotionTrack:
+    """`DELAY_FRAMES` late; the first frame is held until then."""
+    frames = np.maximum(np.arange(len(track)) - DELAY_FRAMES, 0)
+    pose = HeadPose(track.pose.rotation[frames], track.pose.translation[frames])
+    return MotionTrack(LandmarkTrack(track.landmarks.points[frames]), pose)
+
+
+def held_still(track: MotionTrack) -> MotionTrack:
     """The mean face and the mean pose, held."""
 
-    def hold(values: np.ndarray) -> np.ndarray:
+    def hold(values: FloatArray) -> FloatArray:
         return np.broadcast_to(values.mean(0, keepdims=True), values.shape)
 
     return MotionTrack(

@@ -25,6 +25,11 @@ class EvaluatedAvatar(Protocol):
     def name(self) -> str: ...
     @property
     def camera(self) -> Camera: ...
+    @property
+    def neutral(self) -> FloatArray:
+        """[478, 3] the person's face at rest."""
+        ...
+
     # A cached property, as in `Avatar`: type checkers don't take it for a plain one.
     @cached_property
     def renderer(self) -> Renderer: ...
@@ -77,7 +82,7 @@ class ReferencePortrait(Protocol):
 
     @property
     def segments(self) -> Sequence[Any]:
-        """Each with a `name`."""
+        """Each with a `name` and `words`, ((start, end, word), ...) in seconds from its first frame."""
         ...
 
     def frame(self, index: int, /) -> tuple[ByteArray, ByteArray]:
@@ -120,10 +125,3 @@ def evenly_spaced(indices: NDArray[np.integer], count: int) -> NDArray[np.intege
     if len(indices) <= count:
         return indices
     return indices[((np.arange(count) + 0.5) * len(indices) / count).astype(int)]
-
-
-def late_frame(index: int, span: Span, frames: int) -> int:
-    """The frame shown at `index` by a video that is `frames` late; early instead where the span begins."""
-    if index - frames >= span.start:
-        return index - frames
-    return min(index + frames, span.stop - 1)

@@ -60,7 +60,7 @@ def read_png(path: Path | str) -> ByteArray:
 def write_png(path: Path | str, image: ByteArray) -> None:
     """Write an image [H, W, 3] or [H, W, 4] atomically, losslessly."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_encode_png(image))
+        temporary.write_bytes(encode_png(image))
 
 
 def write_png_sequence(folder: Path | str, images: Iterable[ByteArray]) -> int:
@@ -72,12 +72,13 @@ def write_png_sequence(folder: Path | str, images: Iterable[ByteArray]) -> int:
     count = 0
     with atomic_folder(folder) as temporary:
         for image in images:
-            (temporary / f"frame_{count:06d}.png").write_bytes(_encode_png(image))
+            (temporary / f"frame_{count:06d}.png").write_bytes(encode_png(image))
             count += 1
     return count
 
 
-def _encode_png(image: ByteArray) -> bytes:
+def encode_png(image: ByteArray) -> bytes:
+    """A PNG file of uint8 [H, W, 3] RGB or [H, W, 4] RGBA, in memory."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in _CHANNEL_FORMATS:
         raise ValueError(f"an image is uint8 [H, W, 3 or 4], not {image.dtype} {image.shape}")
     pixel_format = _CHANNEL_FORMATS[image.shape[2]]

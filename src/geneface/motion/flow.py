@@ -68,7 +68,7 @@ class FlowPrior(nn.Module):
         condition_channels: width of the condition, at the latent's rate.
         channels: width of the shared WaveNet.
         dilations: of the shared WaveNet.
-        steps: number of coupling layers.
+        steps: number of coupling layers; 0 leaves the standard normal.
         affine: scales too, or shifts only (volume-preserving).
     """
 

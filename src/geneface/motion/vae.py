@@ -1,8 +1,9 @@
 """AudioToMotion: speech to landmark motion, a variational autoencoder with a flow prior (GeneFace, section 3.1).
 
-B clips, F video frames (even), D feature width, C motion coefficients, Z latent channels. Speech comes as
+B clips, F video frames, D feature width, C motion coefficients, Z latent channels. Speech comes as
 [B, 2F, D] at 50 Hz and is stacked in pairs; motion is [B, C, F] at 25 Hz, in the units of
-`motion.basis.MotionBasis`; the latent runs at 12.5 Hz, [B, Z, F/2], fast enough for single phonemes.
+`motion.basis.MotionBasis`; the latent runs at 25 / s Hz, [B, Z, F/s], with a stride s of two frames by default: 12.5 Hz
+is fast enough for single phonemes. F is a multiple of s.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +21,7 @@ from geneface.motion.flow import FlowPrior
 from geneface.motion.layers import DILATIONS, WaveNet, stack_pairs
 
 LATENT_STRIDE = 2
-"""Video frames per latent step."""
+"""Video frames per latent step, unless the configuration says otherwise."""
 
 
 class AudioToMotionConfig(Config):
@@ -31,6 +33,8 @@ class AudioToMotionConfig(Config):
     """C of the motion basis."""
     latent_channels: int = 16
     """Z."""
+    latent_stride: int = Field(LATENT_STRIDE, ge=2, multiple_of=2)
+    """Video frames per latent step. GeneFace's own code has 4, which is late on fast phonemes."""
     speech_channels: int = 128
     """Width of the speech condition."""
     channels: int = 128
@@ -38,11 +42,12 @@ class AudioToMotionConfig(Config):
     encoder_channels: int = 96
     """Width of the posterior encoder's WaveNet, used in training only."""
     dilations: tuple[int, ...] = DILATIONS
-    """Of encoder and decoder."""
+    """Of encoder and decoder. GeneFace's own code has 1 in every layer."""
     flow_channels: int = 48
     flow_dilations: tuple[int, ...] = (1, 2)
     """Short, because the reaches of the steps add up and delay live speech."""
-    flow_steps: int = 4
+    flow_steps: int = Field(4, ge=0)
+    """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
     flow_affine: bool = True
     dropout: float = 0.1
     """On the speech features and inside the decoder, in training."""
@@ -53,15 +58,15 @@ class Posterior:
     """q(z | motion, speech), a diagonal Gaussian."""
 
     mean: Tensor
-    """[B, Z, F/2]."""
+    """[B, Z, F/s]."""
     log_std: Tensor
-    """[B, Z, F/2]."""
+    """[B, Z, F/s]."""
 
     def sample(self, noise: Tensor) -> Tensor:
         return self.mean + torch.exp(self.log_std) * noise
 
     def log_density(self, z: Tensor) -> Tensor:
-        """[B, Z, F/2], nats per element."""
+        """[B, Z, F/s], nats per element."""
         standardised = (z - self.mean) * torch.exp(-self.log_std)
         return -0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)
 
@@ -95,10 +100,13 @@ class AudioToMotion(nn.Module):
         self.config = config
         speech, z = config.speech_channels, config.latent_channels
         self.speech = SpeechFront(config.feature_width, speech, config.dropout)
-        self.slow_speech = nn.Conv1d(speech, config.flow_channels, 4, stride=LATENT_STRIDE, padding=1)
+        # A latent step sees its own frames and half as many to either side.
+        stride = config.latent_stride
+        reads, margin = 2 * stride, stride // 2
+        self.slow_speech = nn.Conv1d(speech, config.flow_channels, reads, stride=stride, padding=margin)
         self.encoder_in = nn.Conv1d(config.motion_width, config.encoder_channels, 1)
         self.encoder = WaveNet(config.encoder_channels, speech, config.dilations)
-        self.encoder_out = nn.Conv1d(config.encoder_channels, 2 * z, 4, stride=LATENT_STRIDE, padding=1)
+        self.encoder_out = nn.Conv1d(config.encoder_channels, 2 * z, reads, stride=stride, padding=margin)
         self.prior = FlowPrior(
             z,
             config.flow_channels,
@@ -113,27 +121,31 @@ class AudioToMotion(nn.Module):
 
     @property
     def reach_frames(self) -> int:
-        """Video frames of speech that a frame of motion depends on, to either side (a tight upper bound, even)."""
+        """Video frames of speech that a frame of motion depends on, to either side.
+
+        A tight upper bound, rounded up to whole latent steps.
+        """
         decoder = self.decoder.reach + 1
-        # A latent step reads one frame of speech before its own pair and one after it.
-        latent = LATENT_STRIDE * self.prior.reach + 2
+        stride = self.config.latent_stride
+        # From the last frame of a latent step to the first one that it reads; without a flow the latent reads none.
+        latent = stride * self.prior.reach + stride - 1 + stride // 2 if self.config.flow_steps else 0
         reach = self.speech.reach + decoder + latent
-        return reach + reach % 2
+        return reach + -reach % stride
 
     def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 2F, D] -> speech at 25 Hz [B, S, F], at 12.5 Hz [B, flow_channels, F/2]."""
+        """[B, 2F, D] -> speech at 25 Hz [B, S, F], at the latent's rate [B, flow_channels, F/s]."""
         speech = self.speech(features)
         return speech, functional.gelu(self.slow_speech(speech))
 
     def encode(self, motion: Tensor, speech: Tensor) -> Posterior:
-        """motion [B, C, F], speech [B, S, F] -> posterior at 12.5 Hz."""
+        """motion [B, C, F], speech [B, S, F] -> posterior at the latent's rate."""
         hidden = functional.gelu(self.encoder(self.encoder_in(motion), speech))
         mean, log_std = self.encoder_out(hidden).chunk(2, dim=1)
         return Posterior(mean, log_std.clamp(-6.0, 2.0))
 
     def decode(self, z: Tensor, speech: Tensor) -> Tensor:
-        """Latent [B, Z, F/2], speech [B, S, F] -> motion [B, C, F]."""
-        fast = torch.stack([z] * LATENT_STRIDE, dim=-1).flatten(2)
+        """Latent [B, Z, F/s], speech [B, S, F] -> motion [B, C, F]."""
+        fast = torch.stack([z] * self.config.latent_stride, dim=-1).flatten(2)
         hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
         return self.decoder_out(functional.gelu(self.decoder(hidden, speech)))
 
@@ -147,6 +159,6 @@ class AudioToMotion(nn.Module):
         return (posterior.log_density(z).sum(dim=(1, 2)) - log_prior) / (z.shape[1] * z.shape[2])
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Inference: features [B, 2F, D], noise [B, Z, F/2] (zero: the mean path) -> motion [B, C, F]."""
+        """Inference: features [B, 2F, D], noise [B, Z, F/s] (zero: the mean path) -> motion [B, C, F]."""
         speech, slow_speech = self.condition(features)
         return self.decode(self.prior.inverse(noise, slow_speech), speech)

@@ -15,6 +15,9 @@ from geneface.io.store import read_json, write_json
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 
+Words = tuple[tuple[float, float, str], ...]
+"""(start, end, word) in seconds; "sil" and "sp" are silence."""
+
 
 @dataclass(frozen=True)
 class SegmentInfo:
@@ -33,6 +36,8 @@ class SegmentInfo:
     """x0, y0 and side of the square that was cut out of the source, source pixels."""
     background: str = "background.png"
     """The clean plate behind this segment."""
+    words: Words = ()
+    """What is said, in seconds from the first frame, in step with the pictures; empty where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ def _segment(values: dict[str, Any]) -> SegmentInfo:
     name, background = PurePath(values["name"]), PurePath(values.get("background", "background.png"))
     if len(name.parts) != 1 or ".." in (*name.parts, *background.parts) or background.is_absolute():
         raise ValueError("a file name leads out of the portrait")
-    return SegmentInfo(
-        **{**values, "heldout_frames": tuple(heldout) if heldout else None, "crop": tuple(values["crop"])}
-    )
+    words = tuple((float(start), float(end), str(word)) for start, end, word in values.get("words", ()))
+    if not all(0 <= start <= end < float("inf") for start, end, _ in words):
+        raise ValueError("a word ends before it starts")
+    fixed = {"heldout_frames": tuple(heldout) if heldout else None, "crop": tuple(values["crop"]), "words": words}
+    return SegmentInfo(**{**values, **fixed})

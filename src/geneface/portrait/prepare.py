@@ -29,6 +29,7 @@ from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.sound import describe_offsets
 from geneface.portrait.tracks import measured_runs
+from geneface.portrait.words import find_words, with_words
 from geneface.portrait.workspace import Workspace, describe_sources
 from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
 
@@ -70,15 +71,18 @@ def prepare_portrait(
     config: PrepareConfig | None = None,
     resume: bool = False,
     progress: ProgressFn = no_progress,
+    words: Path | None = None,
 ) -> PortraitManifest:
     """Make a portrait folder from one video or many clips of one person.
 
     Args:
         videos: in any order; they are sorted by name.
-        out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left.
+        out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left. Of a
+            finished portrait only the words are brought up to date.
+        words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
 
     Raises:
-        InputError: the videos can't be used (the message says why and where), or `out` can't be written.
+        InputError: the videos or the words can't be used (the message says why and where), or `out` can't be written.
         MissingExtraError: the [prepare] extra is not installed.
     """
     if not videos:
@@ -90,14 +94,20 @@ def prepare_portrait(
     work = Workspace(out)
     # Workers only share out the work: a run may go on with another number of them.
     run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
-    if not work.open(run, resume):
+    spoken = find_words(videos, words)
+    if work.open(run, resume):
+        finished = PortraitManifest.read(out)
+        manifest = with_words(finished, videos, spoken)
+        if manifest != finished:
+            manifest.write(out)
+    else:
         try:
-            manifest = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
+            made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
         except InputError:
             if not resume:
                 work.abandon()
             raise
-        manifest.write(out)
+        with_words(made, videos, spoken).write(out)
     work.close()
     return PortraitManifest.read(out)
 

@@ -83,10 +83,15 @@ def plan_segments(
     return segments, rest
 
 
-def segment_names(paths: Sequence[str], sources: Sequence[int]) -> list[str]:
-    """A unique file name for each run: the source's, numbered where a source has several runs or its name repeats."""
+def source_stems(paths: Sequence[str]) -> list[str]:
+    """A unique name for each source: the file's, numbered where it repeats."""
     stems = [re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem).strip("._") or "video" for path in paths]
-    stems = [stem if stems.count(stem) == 1 else f"{stem}-{index:03d}" for index, stem in enumerate(stems)]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{index:03d}" for index, stem in enumerate(stems)]
+
+
+def segment_names(paths: Sequence[str], sources: Sequence[int]) -> list[str]:
+    """A unique file name for each run: that of its source, numbered where a source has several runs."""
+    stems = source_stems(paths)
     counts: dict[int, int] = {}
     names = []
     for source in sources:

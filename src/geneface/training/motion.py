@@ -10,6 +10,8 @@ the weighted squared error of the landmarks:
     velocity      the same errors of first differences in time, for both paths
     sync          1 - cosine of the SyncExpert, for the mean path and for a sample of the prior
 
+What GeneFace's own code does otherwise is a setting, so that benchmarks/ablations.py can measure the difference.
+
 The plain regression of the comparison table is the same decoder with z = 0 and the mean-path losses only.
 """
 
@@ -31,6 +33,7 @@ from geneface.geometry.landmarks import positions
 from geneface.io.store import atomic_path, save_tensors, write_json
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.export import export_onnx
+from geneface.motion.layers import DILATIONS
 from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
@@ -42,6 +45,8 @@ from geneface.types import ProgressFn, no_progress
 _INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))
 _SAMPLED_SHARE = 4
 """One sequence in so many also gets a sample of the prior."""
+_STANDSTILL = 1e-6
+"""Head units a frame."""
 
 
 class MotionTrainConfig(Config):
@@ -51,7 +56,7 @@ class MotionTrainConfig(Config):
     objective: Literal["vae", "regression"] = "vae"
     batch: int = 12
     crop_frames: int = 96
-    """Even."""
+    """A multiple of `latent_stride`."""
     motion_width: int = 48
     """C at most."""
     channels: int = 128
@@ -71,6 +76,13 @@ class MotionTrainConfig(Config):
     sync_weight: float = 0.05
     average_decay: float = 0.995
     dropout: float = 0.1
+    dilations: tuple[int, ...] = DILATIONS
+    latent_stride: int = LATENT_STRIDE
+    flow_steps: int = 4
+    """See `AudioToMotionConfig`."""
+    motion_penalty: float = 0.0
+    """Of the mean speed of all landmarks, the lips' included, over the measured mean speed. As in GeneFace's own code,
+    whose mask for the mouth is empty, it makes lips lazy: ours is 0."""
 
 
 MOTION_PRESETS = {
@@ -102,6 +114,12 @@ class MotionTask:
         self.lips = lip_functionals(basis, np.concatenate(coefficients))
         self.lip_points = torch.from_numpy(basis.synthesis[:, SYNC_LANDMARKS])
         self.lip_mean = torch.from_numpy(basis.mean[SYNC_LANDMARKS])
+        self.synthesis = torch.from_numpy(basis.synthesis)
+        self.measured_speed = 1.0
+        if config.motion_penalty:
+            # Clip by clip: all landmarks of a corpus at once would take gigabytes.
+            speeds = [self._speed(torch.from_numpy(rows.T[None])) for rows in coefficients]
+            self.measured_speed = float(torch.stack(speeds).mean())
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
         model = self.modules["model"]
@@ -122,7 +140,7 @@ class MotionTask:
         predicted = model.decode(speech.new_zeros(self._latent_shape(motion)), speech)
         loss = self._distance(predicted, motion)
         figures = {"mean_path": float(loss.detach())}
-        return loss + self._sync_loss(predicted, features), figures
+        return loss + self._sync_loss(predicted, features) + self._motion_penalty(predicted), figures
 
     def _vae(
         self, model: AudioToMotion, features: Tensor, motion: Tensor, done: float, generator: torch.Generator
@@ -143,6 +161,7 @@ class MotionTask:
         anneal = min(1.0, done / config.kl_anneal)
         loss = mean_loss + config.posterior_weight * rebuilt_loss + anneal * config.kl_weight * kl
         loss = loss + self._sync_loss(mean, features) + 0.5 * self._sync_loss(sample, features[:few])
+        loss = loss + self._motion_penalty(mean)
         figures = {
             "mean_path": float(mean_loss.detach()),
             "posterior": float(rebuilt_loss.detach()),
@@ -151,7 +170,7 @@ class MotionTask:
         return loss, figures
 
     def _latent_shape(self, motion: Tensor) -> tuple[int, int, int]:
-        return len(motion), self.config.latent_channels, motion.shape[2] // LATENT_STRIDE
+        return len(motion), self.config.latent_channels, motion.shape[2] // self.config.latent_stride
 
     def _distance(self, predicted: Tensor, motion: Tensor) -> Tensor:
         """MSE of coefficients, of their velocity, and of the mouth's opening and width."""
@@ -171,6 +190,17 @@ class MotionTask:
         points = torch.einsum("bcf,cpd->bfpd", predicted, self.lip_points) + self.lip_mean
         return self.config.sync_weight * (1 - self.expert.evidence(points, features).mean())
 
+    def _motion_penalty(self, predicted: Tensor) -> Tensor:
+        if not self.config.motion_penalty:
+            return predicted.new_zeros(())
+        return self.config.motion_penalty * self._speed(predicted) / self.measured_speed
+
+    def _speed(self, motion: Tensor) -> Tensor:
+        """Mean speed of the landmarks, head units a frame, of coefficients [B, C, F]."""
+        velocity = torch.einsum("bcf,ckd->bfkd", motion[..., 1:] - motion[..., :-1], self.synthesis)
+        # The square root has no slope at standstill.
+        return (velocity.square().sum(-1) + _STANDSTILL**2).sqrt().mean()
+
 
 def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig) -> AudioToMotion:
     """An untrained model that normalises features by the statistics of the training clips."""
@@ -183,6 +213,9 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         encoder_channels=config.channels,
         flow_channels=config.flow_channels,
         dropout=config.dropout,
+        dilations=config.dilations,
+        latent_stride=config.latent_stride,
+        flow_steps=config.flow_steps,
     )
     model = AudioToMotion(sizes)
     mean, scale = feature_statistics(data.training)
@@ -208,9 +241,10 @@ def predict_clip(
     model.eval()
     frames = len(clip.displacement)
     features = torch.from_numpy(clip.features[None].astype(np.float32))
-    if frames % LATENT_STRIDE:
-        features = torch.cat([features, features[:, -2:]], dim=1)
-    shape = (1, model.config.latent_channels, features.shape[1] // 2 // LATENT_STRIDE)
+    stride = model.config.latent_stride
+    missing = -frames % stride
+    features = torch.cat([features, features[:, -2:].repeat(1, missing, 1)], dim=1)
+    shape = (1, model.config.latent_channels, (frames + missing) // stride)
     noise = temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     motion = model(features, noise) if flow else model.decode(torch.zeros(shape), model.condition(features)[0])
     displacement = basis.displacement(motion[0].T[:frames].numpy())
@@ -284,8 +318,11 @@ def heldout_scores(model: AudioToMotion, basis: MotionBasis, data: CorpusData) -
 
 def save_model(model: AudioToMotion, basis: MotionBasis, encoder: str, folder: Path) -> None:
     """Write config.json, motion.onnx and stats.safetensors."""
-    sizes = model.config
-    inputs = {"features": torch.zeros(1, 8, sizes.feature_width), "noise": torch.zeros(1, sizes.latent_channels, 2)}
+    sizes, stride = model.config, model.config.latent_stride
+    inputs = {
+        "features": torch.zeros(1, 4 * stride, sizes.feature_width),
+        "noise": torch.zeros(1, sizes.latent_channels, 2),
+    }
     axes = {"features": {1: "rows"}, "noise": {2: "steps"}, "motion": {2: "frames"}}
     export_onnx(model, inputs, "motion", axes, folder / "motion.onnx")
     save_tensors(folder / "stats.safetensors", {k: v.astype(np.float16) for k, v in basis.tensors().items()})
@@ -293,7 +330,7 @@ def save_model(model: AudioToMotion, basis: MotionBasis, encoder: str, folder: P
         encoder=encoder,
         feature_width=sizes.feature_width,
         latent_channels=sizes.latent_channels,
-        latent_stride=LATENT_STRIDE,
+        latent_stride=stride,
         context_frames=model.reach_frames,
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))

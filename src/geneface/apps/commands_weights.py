@@ -1,0 +1,38 @@
+"""convert-weights: the published networks behind LPIPS, FID and LSE, made readable once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geneface.apps.options import JsonOption, existing, print_json
+
+_EXAMPLE = "Example: geneface convert-weights syncnet syncnet_v2.model -o syncnet.safetensors"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("convert-weights", epilog=_EXAMPLE)(convert_weights)
+
+
+def convert_weights(
+    network: Annotated[str, typer.Argument(help="lpips, inception (for FID) or syncnet (for LSE-C and LSE-D).")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Its published files: for lpips AlexNet's and the linear layers', else one."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The safetensors file to write.")],
+    json: JsonOption = False,
+) -> None:
+    """Convert a published network, a pickle file, to safetensors; no code in the file is run."""
+    from geneface.evaluation.weights import convert_weights as convert
+
+    for source in sources:
+        existing(source, "the file")
+    done = convert(network, sources, out)
+    if json:
+        print_json({"out": str(out), "network": network, "tensors": done.tensors, "sha256": done.sha256})
+    else:
+        print(f"{out}: {done.tensors} tensors of {network}, sha256 {done.sha256}")

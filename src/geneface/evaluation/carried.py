@@ -1,0 +1,92 @@
+"""What can be said of an avatar without its portrait, on the bundled sentence: no ground truth, so no likeness.
+
+The avatar speaks the sentence as it would for anybody. Controls are its own motion, late and held still: they show what
+the judge can tell of this avatar. F frames at 25 Hz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from geneface.evaluation.controls import CONTROL_NAMES, verdicts
+from geneface.evaluation.definitions import JITTER_KEYS, image_keys
+from geneface.evaluation.drawing import RenderClock, speed_table
+from geneface.evaluation.film import FILM_FRAMES, write_film
+from geneface.evaluation.lips import face_width
+from geneface.evaluation.report import Film, LipCurve, ReportMedia
+from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
+from geneface.evaluation.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
+from geneface.evaluation.stability import stability_figures
+from geneface.evaluation.subjects import EvaluatedAvatar
+from geneface.evaluation.tools import Tools
+from geneface.geometry.landmarks import lip_opening
+from geneface.io.audio import read_audio
+from geneface.io.store import asset_path
+from geneface.types import ByteArray, MotionTrack, ProgressFn, Waveform
+
+_NO_PORTRAIT = "needs the ground truth of a portrait: give it with --portrait"
+
+
+def measure_carried(
+    avatar: EvaluatedAvatar, tools: Tools, films: Path, progress: ProgressFn
+) -> tuple[dict[str, MetricTable], ReportMedia]:
+    """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
+    sound = read_audio(asset_path("speech", "demo.flac"))
+    motion = avatar.motion(sound)
+    clock = RenderClock(avatar, avatar.camera)
+    frames = min(len(motion), FILM_FRAMES)
+    naturalness: list[float] = []
+
+    def drawn() -> Iterator[tuple[ByteArray]]:
+        for index in range(frames):
+            image = clock.draw(motion, index)
+            if not isinstance(tools.niqe, str):
+                naturalness.append(tools.niqe.score(image))
+            progress("drawing the bundled sentence", index + 1, frames)
+            yield (image,)
+
+    path = films / "sentence.mp4"
+    write_film(path, drawn(), (avatar.name.upper(),), sound)
+    note = f"The bundled sentence, {len(motion)} frames, said by the avatar; there is nothing to compare it with."
+    tables = {
+        "image_frame": _image(avatar.name, note, tools, naturalness),
+        "motion": _motion(avatar, note, motion, sound, tools),
+        "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
+    }
+    points = motion.landmarks.points
+    opening = np.asarray(lip_opening(points)) / float(np.mean(face_width(points)))
+    return tables, ReportMedia(
+        curves=[LipCurve("the bundled sentence", None, opening, sound.samples)],
+        films=[Film("the bundled sentence", path, f"{avatar.name} says the bundled sentence.")],
+    )
+
+
+def _image(name: str, note: str, tools: Tools, naturalness: list[float]) -> MetricTable:
+    figures = missing(image_keys(("frame",)), _NO_PORTRAIT)
+    known = [value for value in naturalness if np.isfinite(value)]
+    reason = tools.niqe if isinstance(tools.niqe, str) else "the pictures are too small for NIQE"
+    figures["frame_niqe"] = figure(float(np.mean(known)) if known else float("nan"), reason)
+    return MetricTable(title="Picture", note=note, rows=[MetricRow(name=name, role="evaluated", figures=figures)])
+
+
+def _motion(avatar: EvaluatedAvatar, note: str, motion: MotionTrack, sound: Waveform, tools: Tools) -> MetricTable:
+    """Sync by the judge, and absolute jitter."""
+    videos = {
+        avatar.name: [motion],
+        CONTROL_NAMES["late"]: [held_late(motion)],
+        CONTROL_NAMES["still"]: [held_still(motion)],
+    }
+    judged = judge_rows(videos, [sound.samples], [motion], avatar.neutral, tools)
+    rows = []
+    for name in videos:
+        if name == avatar.name:
+            rest = stability_figures([motion]) | missing(MOTION_LIP_KEYS, _NO_PORTRAIT)
+        else:
+            rest = missing(JITTER_KEYS, "a control of the judge")
+        role = "evaluated" if name == avatar.name else "control"
+        rows.append(MetricRow(name=name, role=role, figures={**judged[name], **rest}))
+    note += " The controls spoil its own motion, which stands in for the ground truth."
+    return MetricTable(title="Motion from speech", note=note, rows=rows, verdicts=verdicts(rows, avatar.name))

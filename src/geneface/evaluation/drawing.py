@@ -1,0 +1,54 @@
+"""Draws an avatar's frames and times the renderer alone."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure
+from geneface.evaluation.subjects import EvaluatedAvatar
+from geneface.render.renderer import RenderedFrame
+from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
+
+_WARM_UP_FRAMES = 3
+"""The first frames pay for buffers and threads: they are drawn but not timed."""
+
+
+class RenderClock:
+    """Times the renderer alone."""
+
+    def __init__(self, avatar: EvaluatedAvatar, camera: Camera) -> None:
+        self._renderer, self._camera = avatar.renderer, camera
+        self._frames, self._seconds = 0, 0.0
+
+    def draw(self, motion: MotionTrack, index: int, plate: FloatArray | None = None) -> ByteArray:
+        """Draw frame `index` of the motion, [H, W, 3], over the avatar's plate or over [H, W, 3] in [0, 1]."""
+        begin = time.perf_counter()
+        frame = self._renderer.render(
+            motion.landmarks.points[index], motion.pose.rotation[index], motion.pose.translation[index], self._camera
+        )
+        image = frame.to_uint8()
+        self._frames += 1
+        if self._frames > _WARM_UP_FRAMES:
+            self._seconds += time.perf_counter() - begin
+        return image if plate is None else _over(frame, plate)
+
+    def rate(self) -> Figure:
+        """Frames a second."""
+        timed = self._frames - _WARM_UP_FRAMES
+        value = timed / self._seconds if timed > 0 and self._seconds > 0 else float("nan")
+        return figure(value, f"fewer than {_WARM_UP_FRAMES + 1} frames were drawn")
+
+
+def _over(frame: RenderedFrame, plate: FloatArray) -> ByteArray:
+    """The frame with its plate exchanged: what shines through it is known."""
+    moved = frame.rgb + (1 - frame.opacity[..., None]) * (plate - frame.plate)
+    return np.round(np.clip(moved, 0, 1) * 255).astype(np.uint8)
+
+
+def speed_table(name: str, rate: Figure, camera: Camera) -> MetricTable:
+    """Frames a second of the renderer alone."""
+    row = MetricRow(name=name, role="evaluated", figures={"render_rate": rate})
+    note = f"{camera.width} x {camera.height} pixels, the renderer alone; other programs on the machine slow it down."
+    return MetricTable(title="Speed", note=note, rows=[row])

@@ -1,0 +1,85 @@
+"""The instruments of an evaluation: what is at hand, and for the rest the reason why not.
+
+Some metrics need third-party weights that no package registry carries; they are given by path. Others need an optional
+package. Each field of `Tools` is the instrument, or a sentence that goes into the report in place of a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from geneface.analysis.tracker import mediapipe_solutions
+from geneface.errors import MissingExtraError
+from geneface.evaluation.fid import InceptionFeatures
+from geneface.evaluation.image import require_colour
+from geneface.evaluation.judge import SyncJudge
+from geneface.evaluation.lpips import Lpips
+from geneface.evaluation.lse import SyncNetScorer
+from geneface.evaluation.niqe import NiqeModel
+from geneface.evaluation.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
+
+Instrument = TypeVar("Instrument")
+
+
+@dataclass(frozen=True)
+class MetricWeights:
+    """Files of third-party weights, as `geneface convert-weights` writes them; None: not at hand."""
+
+    lpips: Path | None = None
+    inception: Path | None = None
+    syncnet: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Instruments, or reasons."""
+
+    colour: Literal[True] | str
+    niqe: NiqeModel | str
+    lpips: Lpips | str
+    inception: InceptionFeatures | str
+    syncnet: SyncNetScorer | str
+    judge: SyncJudge | str
+    tracker: Literal[True] | str
+
+
+def open_tools(weights: MetricWeights | None = None) -> Tools:
+    """Open every instrument that can be had.
+
+    Raises:
+        InputError: weights were given and are damaged: that must not pass for "n/a".
+    """
+    weights = weights or MetricWeights()
+    return Tools(
+        colour=_or_reason(_colour),
+        niqe=_or_reason(NiqeModel.load),
+        lpips=_given(weights.lpips, LPIPS_NEEDS_WEIGHTS, Lpips.load),
+        inception=_given(weights.inception, FID_NEEDS_WEIGHTS, InceptionFeatures.load),
+        syncnet=_given(weights.syncnet, LSE_NEEDS_WEIGHTS, SyncNetScorer.load),
+        judge=_or_reason(SyncJudge.load),
+        tracker=_or_reason(_tracker),
+    )
+
+
+def _given(path: Path | None, reason: str, load: Callable[[Path], Instrument]) -> Instrument | str:
+    return reason if path is None else load(path)
+
+
+def _or_reason(load: Callable[[], Instrument]) -> Instrument | str:
+    try:
+        return load()
+    except MissingExtraError as error:
+        return str(error)
+
+
+def _colour() -> Literal[True]:
+    require_colour()
+    return True
+
+
+def _tracker() -> Literal[True]:
+    mediapipe_solutions()
+    return True

@@ -1,0 +1,123 @@
+"""Word times of a portrait's segments, from a `words.json` beside the clips.
+
+    {clip stem: [[start, end, word], ...]}    seconds from the first sample of that clip's sound
+
+"sil" and "sp" mean silence. In the manifest the times count from the segment's first frame, on the picture's
+timeline: where the sound was moved to its picture, the words are moved with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from geneface.errors import InputError
+from geneface.io.audio import read_audio
+from geneface.io.store import read_json
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo, Words
+from geneface.portrait.segments import source_stems
+from geneface.types import VIDEO_RATE_HZ
+
+WORDS_NAME = "words.json"
+_LONGEST = 1e7
+"""Seconds; no recording is longer."""
+_SHAPE = "each clip needs a list of [start, end, word], in seconds"
+
+
+def read_words(path: Path) -> dict[str, Words]:
+    """Words of every clip in the file, by the clip's stem.
+
+    Raises:
+        InputError: it is missing or damaged; names the file and the entry.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no word times: it is not an object with one entry a clip", _SHAPE)
+    return {stem: _clip_words(path, stem, entries) for stem, entries in values.items()}
+
+
+def _clip_words(path: Path, stem: str, entries: Any) -> Words:
+    if not isinstance(entries, list):
+        raise InputError(f"the words of {stem!r} in {path} are not a list", _SHAPE)
+    return tuple(_entry(path, stem, number, entry) for number, entry in enumerate(entries))
+
+
+def _entry(path: Path, stem: str, number: int, entry: Any) -> tuple[float, float, str]:
+    where = f"at entry {number} of {stem!r}"
+    try:
+        start, end, word = entry
+    except (TypeError, ValueError):
+        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where) from None
+    if not (_is_time(start) and _is_time(end) and isinstance(word, str)):
+        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where)
+    if end < start:
+        raise InputError(f"{path} is damaged, the word {word!r} ends before it starts", _SHAPE, where)
+    return float(start), float(end), word
+
+
+def _is_time(value: Any) -> bool:
+    # Integers may be too large for a float; comparing them is safe.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LONGEST <= value <= _LONGEST
+
+
+def find_words(videos: Sequence[Path], file: Path | None = None) -> dict[Path, Words]:
+    """Words of those videos that have any, from `file` or from the `words.json` beside each video.
+
+    Raises:
+        InputError: a file is damaged, or the given one is missing or names none of the videos.
+    """
+    files = {video: file or video.parent / WORDS_NAME for video in videos}
+    known = {path: read_words(path) for path in dict.fromkeys(files.values()) if file or path.is_file()}
+    found = {video: known[path][video.stem] for video, path in files.items() if video.stem in known.get(path, {})}
+    if file and not found:
+        raise InputError(
+            f"{file} has the words of none of the videos", "its entries are the videos' names without their endings"
+        )
+    return found
+
+
+def segment_words(words: Words, begin_seconds: float, frames: int) -> Words:
+    """Words in seconds from a segment's first frame, clipped to its frames.
+
+    Args:
+        words: in seconds of the clip's sound.
+        begin_seconds: where in that sound the segment's first frame is.
+    """
+    length = frames / VIDEO_RATE_HZ
+    moved = ((max(start - begin_seconds, 0.0), min(end - begin_seconds, length), word) for start, end, word in words)
+    return tuple((round(start, 4), round(end, 4), word) for start, end, word in moved if end > start)
+
+
+def with_words(manifest: PortraitManifest, videos: Sequence[Path], found: Mapping[Path, Words]) -> PortraitManifest:
+    """The manifest with the words of those segments whose source has any; other segments keep what they have.
+
+    Args:
+        videos: all sources, in the order in which the portrait was made.
+    """
+    sources = dict(zip(source_stems([str(video) for video in videos]), videos, strict=True))
+    begins: dict[Path, float] = {}
+    segments = []
+    for segment in manifest.segments:
+        source = _source(segment, sources)
+        if source is not None and source in found:
+            if source not in begins:
+                begins[source] = read_audio(source).start_seconds
+            begin = _first_frame_seconds(segment) - begins[source]
+            segment = replace(segment, words=segment_words(found[source], begin, segment.frames))
+        segments.append(segment)
+    return replace(manifest, segments=tuple(segments))
+
+
+def _source(segment: SegmentInfo, sources: Mapping[str, Path]) -> Path | None:
+    """The video of a segment, whose name is its source's, with a number where there are several segments."""
+    for stem in (segment.name, segment.name.rpartition("_")[0]):
+        if stem in sources and sources[stem].name == segment.source:
+            return sources[stem]
+    return None
+
+
+def _first_frame_seconds(segment: SegmentInfo) -> float:
+    """Where on the media's clock the sound of a segment's first frame is: later by as much as the sound is late."""
+    return segment.start_seconds + segment.sound_shift_frames / VIDEO_RATE_HZ
