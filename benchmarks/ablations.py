@@ -1,7 +1,7 @@
 """Each thing that GeneFace's own code gets wrong, one at a time against ours, and what it costs.
 
     python benchmarks/ablations.py CORPUS [--portrait PORTRAIT --avatar AVATAR] [--sync MODEL] [--only NAME,...]
-                                   [--preset tiny|small|fast] [--seeds 0 1] [-o table.md]
+                                   [--preset tiny|small|fast] [--seeds 0 1] [-o table.md] [--work DIR]
 
 CORPUS is a folder of `geneface corpus prepare`: variants of the motion model are trained on it and scored on its
 held-out clips. With the portrait of a person and the avatar trained from it, variants of the avatar's motion and of
@@ -280,15 +280,16 @@ def parse(arguments: Sequence[str] | None) -> tuple[Settings, Path]:
     parser.add_argument("--preset", default="small", choices=PRESETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("-o", "--out", type=Path, default=Path("ablations.md"))
+    parser.add_argument("--work", type=Path, help="folder of what is finished; tables of several persons may share it")
     given = parser.parse_args(arguments)
     only = tuple(name for name in given.only.split(",") if name)
     known = {name for group in CHANGES.values() for name in group}
     if unknown := sorted(set(only) - known):
         parser.error(f"no variant {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    work = given.out.with_suffix(".work")
-    return Settings(
-        given.corpus, given.portrait, given.avatar, given.sync, given.preset, tuple(given.seeds), only, work
-    ), given.out
+    work = given.work or given.out.with_suffix(".work")
+    seeds = tuple(given.seeds)
+    settings = Settings(given.corpus, given.portrait, given.avatar, given.sync, given.preset, seeds, only, work)
+    return settings, given.out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

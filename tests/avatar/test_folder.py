@@ -162,17 +162,21 @@ def test_card_says_whose_face_it_is_and_takes_figures(copy: Path) -> None:
         "definitions": {"head_psnr": {"title": "PSNR, head", "unit": "dB"}, "offset": {"title": "Offset", "unit": "frames"}},
         "tables": {
             "image": {
+                "title": "Picture",
                 "rows": [
-                    {"role": "control", "figures": {"head_psnr": {"value": 99.0, "reason": None}}},
-                    {"role": "evaluated", "figures": {"head_psnr": {"value": 31.25, "reason": None}, "offset": {"value": None, "reason": "no sound"}}},
-                ]
-            }
+                    {"name": "encoded", "role": "control", "figures": {"head_psnr": {"value": 99.0, "reason": None}}},
+                    {"name": "a|b", "role": "evaluated", "figures": {"head_psnr": {"value": 31.25, "reason": None}, "offset": {"value": None, "reason": "no sound"}}},
+                    {"name": "second", "role": "evaluated", "figures": {"head_psnr": {"value": None, "reason": "none"}}},
+                ],
+            },
+            "empty": {"title": "Nothing", "rows": [{"name": "a", "role": "evaluated", "figures": {"offset": {"value": None, "reason": "no sound"}}}]},
         },
     }  # fmt: skip
     for _ in range(2):
         store_metrics(copy, metrics)
         card = (copy / "README.md").read_text()
-        assert "| PSNR, head | 31.2 dB |" in card and "n/a (no sound)" in card and "99" not in card
+        assert "| Picture | a/b | second |" in card and "| PSNR, head [dB] | 31.2 | n/a |" in card
+        assert "99" not in card and "Nothing" not in card and "Offset" not in card
         assert "Not measured yet" not in card
     assert read_metrics(copy) == metrics
 

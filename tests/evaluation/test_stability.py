@@ -95,6 +95,13 @@ def test_band_equals_the_periodogram_of_scipy(frames: int) -> None:
     assert band_jitter([values[:, None]], low, 12.5) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_parabola_has_constant_second_differences() -> None:
+    """All of their power is at frequency 0 and next to it, where the window spreads it."""
+    parabola = 1.5 * np.arange(40.0)[:, None] ** 2
+    assert band_jitter([parabola], 0, 12.5) == pytest.approx(3)
+    assert band_jitter([parabola], *BAND) < 1e-2
+
+
 def test_bands_add_up() -> None:
     clip = np.random.default_rng(2).normal(size=(60, 5, 2))
     parts = [band_jitter([clip], low, high) for low, high in ((0, 3.3), (3.3, 7.1), (7.1, 12.5))]

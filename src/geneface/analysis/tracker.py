@@ -7,6 +7,7 @@ in the same unit, smaller nearer to the camera.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,17 +25,40 @@ _BLANK = np.zeros((64, 64, 3), np.uint8)
 """MediaPipe's threads log on their first picture: give them this one while nobody listens."""
 
 
+class _Silence:
+    """The standard error of the process, put aside while anybody wants quiet; threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users, self._saved = 0, -1
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+                os.dup2(sink, 2)
+                os.close(sink)
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide what MediaPipe's C++ side writes to the standard error while it starts."""
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+    _SILENCE.begin()
     try:
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
+        _SILENCE.end()
 
 
 def mediapipe_solutions() -> ModuleType:

@@ -18,13 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.idle import voice_activity
-from geneface.evaluation.lips import (
-    MAX_LAG_FRAMES,
-    Curve,
-    Points,
-    averaged_correlation,
-    pearson,
-)
+from geneface.evaluation.lips import Curve, Points, averaged_correlation, pearson
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import LIPS, lip_opening
 from geneface.types import VIDEO_RATE_HZ, FloatArray
@@ -54,6 +48,9 @@ LEAD_FRAMES, TAIL_FRAMES = 8, 2
 speak people open the mouth, three to six times as fast as they move at rest."""
 MIN_SILENCE_SECONDS = 0.5
 FAST_SHARE = 0.25
+FAST_LAG_FRAMES = 6
+"""Lags of fast articulation are searched from -6 to 6: a quarter of a clip's frames matches more distant ones by
+chance (on 4 s of speech, at -10)."""
 _MIN_FAST_FRAMES = 6
 
 _SILENCE_WORDS = frozenset({"", "sil", "sp"})
@@ -104,7 +101,7 @@ def articulation_figures(clips: Sequence[ArticulationClip]) -> dict[str, Figure]
     words = [clip.words for clip in clips]
     return {
         "fast_offset_frames": figure(
-            fast_offset(references, others), "no lag within 15 frames stands out, or the lips do not move"
+            fast_offset(references, others), "no lag within 6 frames stands out, or the lips do not move"
         ),
         **_closing_figures(references, others, words),
         "silence_motion_ratio": figure(
@@ -222,7 +219,7 @@ def fast_offset(references: Sequence[Curve], others: Sequence[Curve]) -> float:
     which moves the parabola by some hundredths: the ground truth's own peak is subtracted.
 
     Returns:
-        Positive: late; nan where there is no peak inside -15 .. 15.
+        Positive: late; nan where there is no peak inside -6 .. 6.
     """
     speeds = [np.abs(np.gradient(curve)) if len(curve) > 1 else np.zeros(len(curve)) for curve in references]
     threshold = float(np.quantile(np.concatenate(speeds), 1 - FAST_SHARE)) if speeds else 0.0
@@ -234,11 +231,11 @@ def fast_offset(references: Sequence[Curve], others: Sequence[Curve]) -> float:
 
 def _correlations_at(reference: Curve, other: Curve, frames: NDArray[np.intp]) -> NDArray[np.float64]:
     """Correlation of reference[t] with other[t + lag] over some frames t, for every lag; nan where few are left."""
-    out = np.full(2 * MAX_LAG_FRAMES + 1, np.nan)
-    for lag in range(-MAX_LAG_FRAMES, MAX_LAG_FRAMES + 1):
+    out = np.full(2 * FAST_LAG_FRAMES + 1, np.nan)
+    for lag in range(-FAST_LAG_FRAMES, FAST_LAG_FRAMES + 1):
         kept = frames[(frames + lag >= 0) & (frames + lag < len(other))]
         if len(kept) >= max(_MIN_FAST_FRAMES, len(frames) / 2):
-            out[lag + MAX_LAG_FRAMES] = pearson(reference[kept], other[kept + lag])
+            out[lag + FAST_LAG_FRAMES] = pearson(reference[kept], other[kept + lag])
     return out
 
 

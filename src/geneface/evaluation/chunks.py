@@ -16,7 +16,8 @@ import numpy as np
 from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
-from geneface.evaluation.videos import Chunk, Words
+from geneface.evaluation.videos import Chunk
+from geneface.portrait.manifest import Words
 from geneface.types import (
     SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,

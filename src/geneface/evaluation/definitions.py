@@ -183,18 +183,20 @@ DEFINITIONS |= {
         "Lag on fast articulation",
         "frames of 40 ms",
         "zero",
-        "The same over the quarter of the frames in which the ground truth's lip opening changes fastest, to a "
-        "fraction of a frame by a parabola through the peak; positive: late.",
+        "The same, from -6 to 6, over the quarter of all frames in which the ground truth's opening changes fastest: a "
+        "parabola through the peak, less that of the ground truth with itself; positive: late. Our definition.",
         _TIMING,
     ),
     "closure_rate": _define(
         "Closures hit",
         "share",
         "higher",
-        "Share of the ground truth's lip closures in which the evaluated lips close too. Where word times are known: "
-        "closures at words that begin with b, p or m; else all short closures between open lips. Closed: below 15 % "
-        "of the way from the 5th to the 95th percentile of the ground truth's opening.",
-        ("still",),
+        "Share of the ground truth's lip closures inside which the evaluated lips close, without being closed from 6 "
+        "frames before to 6 after. Word times known: closures within a frame of the start of words spelled with an "
+        "initial b, p or m (not ph, ps, pn, pt, mn; of the letter m: its end), only those that the ground truth shows; "
+        "else all closed runs of at most 7 frames between open lips. Closed: below 15 % of the way from the 5th to the "
+        "95th percentile of the ground truth's opening; a closure of the ground truth goes below 10 %. Our definition.",
+        _TIMING,
     ),
     "false_closure_rate": _define(
         "False closures",
@@ -208,8 +210,9 @@ DEFINITIONS |= {
         "Motion in silence",
         "ratio",
         "lower",
-        "Root mean square speed of the lip landmarks in silent frames, evaluated / ground truth. A still face scores "
-        "0. Silence comes from word times where they are known, else from the sound's level.",
+        "Root mean square speed of the lip landmarks, mouth centres aligned, in silence (word times, else the sound's "
+        "level), 8 frames before and 2 after speech left out: evaluated / ground truth. In video most of it is the "
+        "tracker's noise: above 1 is twitching, below 1 says little; a still face scores 0. Our definition.",
     ),
     "lse_c": _define(
         "LSE-C",

@@ -22,8 +22,8 @@ from geneface.evaluation.stability import stability_ratio_figures
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
 from geneface.evaluation.tables import judge_figures
 from geneface.evaluation.tools import Tools
-from geneface.evaluation.videos import Words
 from geneface.geometry.landmarks import KEYPOINTS
+from geneface.portrait.manifest import Words
 from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50

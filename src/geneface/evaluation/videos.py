@@ -29,14 +29,13 @@ from geneface.evaluation.lse import LseScore
 from geneface.evaluation.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.stability import temporal_difference_error, torso_flicker
 from geneface.evaluation.tools import Tools
+from geneface.portrait.manifest import Words
 from geneface.types import ByteArray, FloatArray, Waveform
 
 _WORKERS = 2
 _NOISE_FRAMES = 4
 """Frames a chunk that the tracker's noise is measured on."""
 _MIN_FOUND_SHARE = 0.5
-
-Words = tuple[tuple[float, float, str], ...]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class AudioToMotionConfig(Config):
     """C of the motion basis."""
     latent_channels: int = 16
     """Z."""
-    latent_stride: int = Field(LATENT_STRIDE, ge=2, multiple_of=2)
+    latent_stride: int = Field(default=LATENT_STRIDE, ge=2, multiple_of=2)
     """Video frames per latent step. GeneFace's own code has 4, which is late on fast phonemes."""
     speech_channels: int = 128
     """Width of the speech condition."""
@@ -46,7 +46,7 @@ class AudioToMotionConfig(Config):
     flow_channels: int = 48
     flow_dilations: tuple[int, ...] = (1, 2)
     """Short, because the reaches of the steps add up and delay live speech."""
-    flow_steps: int = Field(4, ge=0)
+    flow_steps: int = Field(default=4, ge=0)
     """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
     flow_affine: bool = True
     dropout: float = 0.1
