@@ -41,8 +41,15 @@ CORE_MODULES = (
 """What rendering, evaluating and training a renderer run on."""
 WHERE_ALLOWED = {
     "torch": (
-        "motion/", "training/", "analysis/whisper", "analysis/hubert",
-        "evaluation/weights", "evaluation/lpips", "evaluation/inception", "evaluation/fid", "evaluation/syncnet",
+        "motion/",
+        "training/",
+        "analysis/whisper",
+        "analysis/hubert",
+        "evaluation/weights",
+        "evaluation/lpips",
+        "evaluation/inception",
+        "evaluation/fid",
+        "evaluation/syncnet",
         "evaluation/lse",
     ),
     "skimage": ("evaluation/image",),

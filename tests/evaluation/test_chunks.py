@@ -9,6 +9,7 @@ import pytest
 
 from geneface.evaluation.chunks import CHUNK_FRAMES, Piece, PortraitChunks, choose_pieces, shift_words
 from geneface.evaluation.subjects import Span, heldout_spans
+from geneface.evaluation.videos import Chunk
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Camera, LandmarkTrack, MotionTrack
 
@@ -52,7 +53,7 @@ def test_words_move_with_the_piece() -> None:
     assert shift_words(words, 0, 75) == words
 
 
-def chunk_of(portrait: FakePortrait, avatar: FakeAvatar, piece: Piece) -> tuple[PortraitChunks, object]:
+def chunk_of(portrait: FakePortrait, avatar: FakeAvatar, piece: Piece) -> tuple[PortraitChunks, Chunk]:
     tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
     found = heldout_spans(portrait.segment, portrait.heldout)
     predictions = [avatar.motion(portrait.audio(span.segment)) for span in found]
@@ -72,17 +73,19 @@ def test_a_chunk_holds_truth_drawings_sound_and_words_of_the_same_frames() -> No
         for row in (chunks.from_speech, chunks.from_landmarks):
             error = chunk.evaluated[row][offset].astype(int) - truth
             assert set(np.abs(error).ravel().tolist()) == {3}
-    assert chunk.references[0].head.sum() == 42 * 36
+    head, sound, words = chunk.references[0].head, chunk.sound, chunk.words
+    assert head is not None and sound is not None and words is not None
+    assert head.sum() == 42 * 36
     assert [np.array_equal(a, portrait.frame(start - 2 + i)[0]) for i, a in enumerate(chunk.before)] == [True, True]
     samples = portrait.audio(1).samples
     first = 12 * SPEECH_RATE_HZ // VIDEO_RATE_HZ
-    assert np.array_equal(chunk.sound.samples, samples[first : first + len(chunk.sound.samples)])
-    assert chunk.sound.duration_seconds == pytest.approx(20 / 25)
-    assert [word for _, _, word in chunk.words] == ["bin", "at"]
+    assert np.array_equal(sound.samples, samples[first : first + len(sound.samples)])
+    assert sound.duration_seconds == pytest.approx(20 / 25)
+    assert [word for _, _, word in words] == ["bin", "at"]
     assert np.array_equal(chunk.still, portrait.frame(0)[0]), "the still frame comes from the training part"
 
 
-def test_nothing_before_a_span_is_shown_late() -> None:
+def test_nothing_before_a_segment_is_shown_late() -> None:
     portrait = FakePortrait()
     _, chunk = chunk_of(portrait, FakeAvatar(portrait), Piece(0, 40, 60))
     assert list(chunk.before) == []

@@ -34,9 +34,10 @@ def test_late_shows_what_came_before() -> None:
         return len(got) == len(wanted) and all(np.array_equal(x, y) for x, y in zip(got, wanted, strict=True))
 
     assert same(late([a, b], [c, d, e]), [a, b, c])
-    assert same(late([b], [c, d, e]), [b, b, c]), "the earliest is held where too little is known"
-    assert same(late([], [c, d, e]), [c, c, c])
+    assert same(late([b], [c, d, e]), [e, b, c]), "early where too little is known: a held frame would equal the truth"
+    assert same(late([], [a, b, c, d, e]), [c, d, a, b, c])
     assert same(late([a, b], [c]), [a])
+    assert same(late([], [c]), [c])
 
 
 def test_degraded_is_blurred_and_brighter() -> None:

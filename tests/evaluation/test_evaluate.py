@@ -23,7 +23,7 @@ from geneface.evaluation.schema import EvaluationReport, Figure, MetricRow, Metr
 from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
 from geneface.io.audio import write_wav
 from geneface.io.image import read_png
-from geneface.types import Camera, Waveform
+from geneface.types import Waveform
 
 from .doubles import FakeAvatar, FakePortrait, FakeTracker
 
@@ -77,9 +77,7 @@ def test_a_late_avatar_draws_the_wrong_lips(evaluated: tuple[dict[str, Any], Pat
 def test_image_controls_are_ordered(evaluated: tuple[dict[str, Any], Path]) -> None:
     """Our MP4 costs little, two frames of delay much, and every figure says so."""
     for region in REGIONS:
-        encoded, late = (
-            row(evaluated[0], f"image_{region}", name) for name in ("encoded as our MP4", "frames late")
-        )
+        encoded, late = (row(evaluated[0], f"image_{region}", name) for name in ("encoded as our MP4", "frames late"))
         for metric in ("psnr", "ssim"):
             key = f"{region}_{metric}"
             assert (encoded[key] or 0) > (late[key] or 0), key
@@ -227,9 +225,12 @@ def test_a_portrait_without_held_out_frames_gives_reasons(tmp_path: Path) -> Non
 
 def test_another_portrait_is_refused(portrait: FakePortrait, tmp_path: Path) -> None:
     avatar = FakeAvatar(portrait)
-    avatar.camera = Camera(4.0, 64, 64)
-    with pytest.raises(InputError, match="another portrait"):
-        evaluate_avatar(avatar, portrait, tmp_path)
+    avatar.neutral = portrait.neutral + np.array([0, 0.004, 0], np.float32)
+    evaluate_avatar(avatar, FakePortrait(heldout_segments=()), tmp_path / "same")
+    avatar.neutral = portrait.neutral + np.array([0, 0.006, 0], np.float32)
+    with pytest.raises(InputError, match="another person"):
+        evaluate_avatar(avatar, portrait, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(portrait: FakePortrait, tmp_path: Path) -> None:

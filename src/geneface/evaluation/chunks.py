@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from geneface.evaluation.controls import DELAY_FRAMES
 from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
@@ -31,7 +32,6 @@ CHUNK_FRAMES = 100
 """Longer spans are measured in pieces: bounds memory."""
 SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _ALPHA = 127
-_LEAD_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class PortraitChunks:
             self.from_speech: [self.clock.draw(spoken, index - piece.start, plate) for index in frames],
             self.from_landmarks: [self.clock.draw(self._tracked, index, plate) for index in frames],
         }
-        lead = range(max(span.start, piece.start - _LEAD_FRAMES), piece.start)
+        lead = range(max(span.segment_start, piece.start - DELAY_FRAMES), piece.start)
         return Chunk(
             name=_name(portrait.segments[span.segment].name, piece, span),
             references=[self._reference(index) for index in frames],

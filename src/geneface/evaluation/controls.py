@@ -54,10 +54,16 @@ def encoded(frames: Sequence[ByteArray]) -> list[ByteArray]:
 
 
 def late(before: Sequence[ByteArray], frames: Sequence[ByteArray]) -> list[ByteArray]:
-    """The frames `DELAY_FRAMES` late. `before`: what was seen just before them, the last one nearest; may be empty."""
-    lead = [*before][-DELAY_FRAMES:]
-    lead = [lead[0] if lead else frames[0]] * (DELAY_FRAMES - len(lead)) + lead
-    return [*lead, *frames][: len(frames)]
+    """The frames `DELAY_FRAMES` late.
+
+    Args:
+        before: what was seen just before them, the last one nearest. Where too little is known a frame is shown early
+            instead of late: held, it would equal the truth, and score 100 dB.
+    """
+    known = [*before, *frames]
+    first = len(known) - len(frames)
+    shown = (index - DELAY_FRAMES for index in range(first, len(known)))
+    return [known[index if index >= 0 else min(index + 2 * DELAY_FRAMES, len(known) - 1)] for index in shown]
 
 
 def degraded(image: ByteArray) -> ByteArray:
@@ -101,7 +107,7 @@ def verdicts(rows: Sequence[MetricRow], best: str) -> dict[str, Verdict]:
         best: name of the row that a working metric puts first: the encoded ground truth, or the ground truth itself.
     """
     by_name = {row.name: row.figures for row in rows}
-    present = {control: name for control, name in CONTROL_NAMES.items() if name in by_name}
+    present: dict[Control, str] = {control: name for control, name in CONTROL_NAMES.items() if name in by_name}
     if best not in by_name or not present:
         return {}
     keys = dict.fromkeys(key for row in rows for key in row.figures)
@@ -118,11 +124,11 @@ def _verdict(
         return None
     if base is None or base.value is None:
         return None
-    unseen = [
+    unseen: list[Control] = [
         control for control, name in present.items() if not _is_worse(key, control, rows[name].get(key), base.value)
     ]
     blind = [present[control] for control in unseen]
-    failed = [control for control in unseen if control in definition.must_see]
+    failed: list[Control] = [control for control in unseen if control in definition.must_see]
     own = rows.get(TRUTH, {}).get(key)
     if own is not None and own.value is not None and _prefers(definition.direction, base.value, own.value):
         reason = f"it prefers the {best} ({_show(base)}) to the ground truth itself ({_show(own)})"

@@ -17,6 +17,7 @@ from geneface.types import ByteArray
 
 SHEET_FRAMES = 6
 MAX_FILMS = 3
+_LABEL_LETTERS = 8
 
 
 class Gallery:
@@ -60,7 +61,7 @@ class Gallery:
         inner = np.linspace(0, len(drawn) - 1, self._a_chunk + 2).astype(int)[1:-1].tolist()
         for index in inner[: SHEET_FRAMES - len(self._entries)]:
             reference = chunk.references[index]
-            label = f"{chunk.name} {index}"
+            label = f"{chunk.name.split()[0][:_LABEL_LETTERS]} {index}"
             self._entries.append(SheetEntry(reference.image, drawn[index], reference.mouth_box, label))
 
     def _add_film(self, chunk: Chunk) -> None:
@@ -95,7 +96,7 @@ def psnr_plot(scores: VideoScores, rows: Sequence[str]) -> list[Plot]:
     """PSNR of the head, of the whole frame where no head is known, frame by frame."""
     for key, region in (("head_psnr", "head"), ("frame_psnr", "whole frame")):
         curves = {name: scores.rows[name].images.per_frame(key) for name in rows if name in scores.rows}
-        series = [Series(name, np.arange(len(y)), np.asarray(y)) for name, y in curves.items() if len(y)]
+        series = [Series(name, np.arange(len(y), dtype=float), np.asarray(y)) for name, y in curves.items() if len(y)]
         if series:
             return [Plot(f"PSNR, {region}, frame by frame", "frame", "dB", tuple(series))]
     return []
@@ -107,7 +108,7 @@ def lag_plot(judged: Mapping[str, JudgeScore], rows: Sequence[str]) -> list[Plot
     for name in rows:
         if name in judged:
             curve = np.asarray(judged[name].curve)
-            series.append(Series(name, np.arange(len(curve)) - len(curve) // 2, curve))
+            series.append(Series(name, np.arange(len(curve)) - float(len(curve) // 2), curve))
     if not series:
         return []
     note = "A deep dip at 0 is synchrony; a dip to the right means late lips; a flat line, lips that follow no sound."

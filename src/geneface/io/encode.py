@@ -199,8 +199,9 @@ def _x264_options(target: _Target, width: int) -> dict[str, str]:
     Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that is told so puts
     the colours where they were (2 dB for a person before a blue screen); without the tag it takes them to lie left.
 
-    x264 should give the same bits every time: on AVX-512, its macroblock tree reads uninitialised memory unless a row is a whole number of 16 macroblocks
-    (measured: 5 different files in 12 runs at 64 px, none at 256 and 512 px); then do without it.
+    x264 should give the same bits every time: on AVX-512 its macroblock tree reads uninitialised memory unless a row
+    is a whole number of 16 macroblocks (measured: 5 different files in 12 runs at 64 px, none at 256 and 512 px); then
+    do without it.
     """
     if target.video_codec != "libx264":
         return {}
@@ -269,7 +270,9 @@ class _Muxer:
         """Set up both encoders; returns the picture stream."""
         target = self._target
         video = self._container.add_stream(
-            target.video_codec, rate=Fraction(self._rate_hz), options=target.video_options | _x264_options(target, width)
+            target.video_codec,
+            rate=Fraction(self._rate_hz),
+            options=target.video_options | _x264_options(target, width),
         )
         context: Any = video.codec_context
         context.width, context.height, context.pix_fmt = width, height, target.pixel_format

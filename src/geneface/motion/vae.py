@@ -34,7 +34,7 @@ class AudioToMotionConfig(Config):
     latent_channels: int = 16
     """Z."""
     latent_stride: int = Field(default=LATENT_STRIDE, ge=2, multiple_of=2)
-    """Video frames per latent step. GeneFace's own code has 4, which is late on fast phonemes."""
+    """Video frames per latent step, s. GeneFace's own code has 4."""
     speech_channels: int = 128
     """Width of the speech condition."""
     channels: int = 128
