@@ -45,9 +45,9 @@ FREE_PRIOR = "free"
 RENDERER_VARIANTS: dict[str, str] = {
     OURS: "as shipped: colour fitted per frame, mean of the frames' codes at inference",
     "first-frame-colour": "colour code of the first training frame at inference",
-    "worst-frame-colour": "colour code of the training frame that shifts the brightness most",
+    "brightest-frame-colour": "colour code of the training frame that brightens most",
     "free-first-frame-colour": "as first-frame-colour, trained without our pull of the codes to the mean",
-    "free-worst-frame-colour": "as worst-frame-colour, trained without our pull of the codes to the mean",
+    "free-brightest-frame-colour": "as brightest-frame-colour, trained without our pull of the codes to the mean",
 }
 RENDERER_FRAMES = 60
 SPEED_SECONDS = 20.0
@@ -95,9 +95,9 @@ def chosen_code(name: str, checkpoint: TensorFile) -> FloatArray:
     codes = np.asarray(checkpoint.get("affines.values"))[np.asarray(checkpoint.get("affines.visits")) > 0]
     if name.endswith("first-frame-colour"):
         return codes[0].astype(np.float32)
-    if name.endswith("worst-frame-colour"):
+    if name.endswith("brightest-frame-colour"):
         # The shift of mid-grey.
-        return codes[np.argmax(np.abs((0.5 * codes[:, :3] + codes[:, 3:]).mean(1)))].astype(np.float32)
+        return codes[np.argmax((0.5 * codes[:, :3] + codes[:, 3:]).mean(1))].astype(np.float32)
     return np.zeros(6, np.float32)
 
 
@@ -153,4 +153,5 @@ def speed_figures(avatar: Avatar) -> dict[str, Figure]:
     frames = sum(1 for _ in avatar.stream(sound))
     stream_rate = frames / (time.perf_counter() - begin)
     rates = {"motion_rate": motion_rate, "render_rate": render_rate, "stream_rate": stream_rate}
-    return {key: Figure(value=value) for key, value in rates.items()}
+    figures = {**rates, "picture_side": float(avatar.camera.width)}
+    return {key: Figure(value=value) for key, value in figures.items()}

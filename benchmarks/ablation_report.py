@@ -52,6 +52,7 @@ COLUMNS: dict[str, str] = {
     "motion_rate": "motion, frames/s",
     "render_rate": "pictures, frames/s",
     "stream_rate": "speech to pictures, frames/s",
+    "picture_side": "side of the pictures, px",
 }
 """Key -> title."""
 
@@ -79,7 +80,7 @@ _TIMING = ("fast_offset_frames", "offset_frames", "opening_correlation", "lip_la
 _OPENING = ("opening_amplitude_ratio", "closure_rate", "false_closure_rate", "opening_correlation")
 _COLOUR = ("head_luminance_shift", "head_ciede2000", "head_psnr", "head_sharpness_ratio")
 SECTIONS: dict[str, tuple[Part, ...]] = {
-    "3.3.1 Slow": (Part("speed", (OURS,), ("motion_rate", "render_rate", "stream_rate")),),
+    "3.3.1 Slow": (Part("speed", (OURS,), ("motion_rate", "render_rate", "stream_rate", "picture_side")),),
     "3.3.2 Few training steps": (
         Part("motion", (OURS, "few-steps"), ("opening_correlation", "lip_landmark_distance", *_OPENING[:2])),
     ),
@@ -147,11 +148,13 @@ def cell(rows: Sequence[Row], group: str, name: str, key: str) -> str:
     """Mean over seeds, half the range, and the verdict against `ours`."""
     values = list(_values(rows, group, name, key).values())
     if not values:
-        reasons = [row.figures[key].reason for row in rows if row.variant == name and key in row.figures]
+        own = [row for row in rows if row.group == group and row.variant == name]
+        reasons = [row.figures[key].reason for row in own if key in row.figures]
         return f"n/a: {reasons[0]}" if reasons else "n/a"
-    text = _number(float(np.mean(values)))
+    mean = float(np.mean(values))
+    text = f"{mean:.{_digits(mean)}f}"
     if len(values) > 1:
-        text += f" ± {_number((max(values) - min(values)) / 2)}"
+        text += f" ± {(max(values) - min(values)) / 2:.{_digits(mean)}f}"
     word = verdict(rows, group, name, key)
     return f"{text} ({word})" if word else text
 
@@ -171,7 +174,7 @@ def verdict(rows: Sequence[Row], group: str, name: str, key: str) -> str | None:
 def _losses(rows: Sequence[Row], group: str, name: str, key: str) -> list[float]:
     """How much worse the variant is than `ours`, seed by seed."""
     definition = DEFINITIONS.get(key.removeprefix(SAMPLED))
-    # What evaluations do not define here are frames a second.
+    # What evaluations do not define here are the frames a second.
     direction = definition.direction if definition else "higher"
     ours, own = _values(rows, group, OURS, key), _values(rows, group, name, key)
     return [cost(direction, own[seed]) - cost(direction, ours[seed]) for seed in own if seed in ours]
@@ -198,5 +201,7 @@ def _values(rows: Sequence[Row], group: str, name: str, key: str) -> dict[int, f
     return {seed: item.value for seed, item in found.items() if item is not None and item.value is not None}
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+def _digits(value: float) -> int:
+    """After the point: three that count for small figures, fewer for large ones."""
+    size = abs(value)
+    return 0 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 or size == 0 else 4

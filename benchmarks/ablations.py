@@ -24,6 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ablation_motion
+import ablation_person
 from ablation_motion import (
     MOTION_VARIANTS,
     OURS,
@@ -46,6 +48,7 @@ from ablation_report import CHANGES, Row, report
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import CorpusData, load_corpus_data
+from geneface.evaluation import articulation, image, lips, speech, stability
 from geneface.evaluation.schema import Figure
 from geneface.io.store import read_json, sha256, write_json
 from geneface.motion.basis import MotionBasis
@@ -187,7 +190,14 @@ def _portrait_digest(folder: Path) -> str:
 
 
 def _avatar_digest(avatar: Avatar) -> str:
-    return sha256(avatar.files.folder / "model.safetensors")
+    files = (path for path in avatar.files.folder.rglob("*") if path.suffix in {".safetensors", ".onnx", ".json"})
+    return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
+
+
+def _code_digest() -> str:
+    """Changes with the code of the figures: what is trained is kept then, and scored again."""
+    modules = (ablation_motion, ablation_person, articulation, image, lips, speech, stability)
+    return hashlib.sha256("".join(sha256(Path(str(module.__file__))) for module in modules).encode()).hexdigest()[:8]
 
 
 class Clock:
@@ -223,7 +233,8 @@ class Clock:
 
 def measure(jobs: Sequence[Job], work: Path) -> list[Row]:
     """Run what is not kept in `work` from an earlier run."""
-    files = {job.stem: work / f"{job.stem}.json" for job in jobs}
+    code = _code_digest()
+    files = {job.stem: work / f"{job.stem}-{code}.json" for job in jobs}
     clock = Clock([job for job in jobs if job.run and not files[job.stem].is_file()])
     rows = []
     for job in jobs:
@@ -240,12 +251,16 @@ def measure(jobs: Sequence[Job], work: Path) -> list[Row]:
 
 
 def describe(settings: Settings) -> str:
+    """The note under the title."""
     preset = PRESETS[settings.preset]
+    avatar = Path(settings.avatar or BUNDLED).name
+    of_person = f"avatar {avatar}" + ("" if settings.portrait is None else f", portrait {settings.portrait.name}")
     return (
         f"Motion models: {preset.steps} steps of {preset.batch} sequences of {preset.crop_frames} frames "
         f"(preset {settings.preset}), {'with' if settings.sync else 'without'} a sync expert, "
         f"seeds {', '.join(map(str, settings.seeds))}. "
-        "± is half the range over the seeds; (same), (worse) and (better) are against ours, by three standard errors."
+        f"Person: {of_person}. ± is half the range over the seeds. (worse) and (better) are against ours and say that "
+        "the difference is more than three standard errors over the seeds, not that it is large; (same) that it is not."
     )
 
 

@@ -4,7 +4,7 @@
 
 DATA holds `grid_s1/` (the GRID corpus's speaker 1, with words.json) and `president/obama_450px_20s.mp4`. Both persons
 are prepared, the president's avatar is trained, both avatars are evaluated on all of their held-out frames, and a
-Markdown table is printed: PSNR, NIQE, FID, SSIM, LSE-C, LSE-D as in the paper, then LMD and our own judge's figures.
+Markdown table is printed: PSNR, NIQE, FID, SSIM, LSE-C, LSE-D as in the paper, then ours; a second one for the lips.
 What is finished is kept in the output folder and not done again.
 """
 
@@ -30,10 +30,22 @@ COLUMNS = (
     ("LSE-C", "sync", "lse_c"),
     ("LSE-D", "sync", "lse_d"),
     ("LPIPS", "image_frame", "frame_lpips"),
-    ("LMD, px", "lips", "lip_landmark_distance_px"),
+    ("sharpness, head", "image_head", "head_sharpness_ratio"),
     ("judge, confidence", "sync", "judge_confidence"),
     ("judge, distance", "sync", "judge_distance"),
 )
+LIP_COLUMNS = (
+    ("opening correlation", "lips", "opening_correlation"),
+    ("width correlation", "lips", "width_correlation"),
+    ("amplitude / truth", "lips", "opening_amplitude_ratio"),
+    ("offset, frames", "lips", "offset_frames"),
+    ("LMD, face widths", "lips", "lip_landmark_distance"),
+    ("LMD, px", "lips", "lip_landmark_distance_px"),
+    ("closures hit", "lips", "closure_rate"),
+    ("false closures", "lips", "false_closure_rate"),
+    ("PSNR, mouth", "image_mouth", "mouth_psnr"),
+)
+Columns = tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -73,20 +85,25 @@ def evaluate(subject: Subject, out: Path, weights: list[str]) -> dict[str, Any]:
     return json.loads((report / "metrics.json").read_text(encoding="utf-8"))
 
 
-def table(name: str, metrics: dict[str, Any]) -> list[str]:
+def table(name: str, metrics: dict[str, Any], columns: Columns) -> list[str]:
     """Markdown rows: ground truth, what is evaluated, controls."""
     tables = metrics["tables"]
     lines = []
     for row in tables["image_frame"]["rows"]:
-        cells = [_cell(tables[table], row["name"], key) for _, table, key in COLUMNS]
+        cells = [_cell(tables[table]["rows"] if table in tables else [], row["name"], key) for _, table, key in columns]
         lines.append(f"| {name} | {row['name']} | {' | '.join(cells)} |")
     return lines
 
 
-def _cell(table: dict[str, Any], row: str, key: str) -> str:
-    figures = next((entry["figures"] for entry in table["rows"] if entry["name"] == row), {})
+def _cell(rows: list[dict[str, Any]], row: str, key: str) -> str:
+    figures = next((entry["figures"] for entry in rows if entry["name"] == row), {})
     value = figures.get(key, {}).get("value")
     return "n/a" if value is None else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def heading(columns: Columns) -> list[str]:
+    heads = " | ".join(title for title, _, _ in columns)
+    return [f"| person | video | {heads} |", "|---" * (len(columns) + 2) + "|"]
 
 
 def main() -> None:
@@ -99,11 +116,14 @@ def main() -> None:
     given = {name: getattr(arguments, name) for name in ("lpips", "inception", "syncnet")}
     weights = [part for name, path in given.items() if path for part in (f"--{name}", str(path))]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    heads = " | ".join(title for title, _, _ in COLUMNS)
-    lines = [f"| person | video | {heads} |", "|---" * (len(COLUMNS) + 2) + "|"]
-    for subject in subjects(arguments.data):
-        lines += table(subject.name, evaluate(subject, arguments.out, weights))
-    (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    measured = {person.name: evaluate(person, arguments.out, weights) for person in subjects(arguments.data)}
+    lines = []
+    for columns in (COLUMNS, LIP_COLUMNS):
+        lines += heading(columns)
+        for name, metrics in measured.items():
+            lines += table(name, metrics, columns)
+        lines.append("")
+    (arguments.out / "table.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
 
