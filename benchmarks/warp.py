@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import Delaunay
 
-from geneface.evaluation.image import ImageScores
+from geneface.evaluation.definitions import REGIONS
+from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.portrait.portrait import Portrait
@@ -32,7 +34,7 @@ RINGS = ((1.35, -0.1), (1.8, -0.15))
 """Size of a ring relative to the outline of the face, and its depth in head units."""
 OPEN_MOUTH_PERCENTILE = 90
 """The layout is that of a rather open mouth, so that the triangles inside of the lips have an area."""
-METRICS = ("head_psnr", "mouth_psnr", "head_ssim", "sharpness_ratio", "frame_psnr")
+METRICS = ("head_psnr", "mouth_psnr", "head_ssim", "head_sharpness_ratio", "frame_psnr")
 
 
 def sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -144,14 +146,16 @@ class WarpBaseline:
 
 def score(portrait: Portrait, frames: np.ndarray, render: Callable[[int], np.ndarray]) -> dict[str, float | None]:
     """The image metrics over frames, and milliseconds a frame."""
-    scores, spent = ImageScores(), 0.0
+    tools = open_tools()
+    scores, truth, spent = ImageScores(tools), ImageScores(tools), 0.0
     for frame in frames:
         started = time.perf_counter()
         drawn = render(int(frame))
         spent += time.perf_counter() - started
         image, masks = portrait.frame(int(frame))
-        scores.add(image, drawn, masks[..., 0] > 127, portrait.mouth_box[frame])
-    figures = scores.figures()
+        reference = ReferenceFrame(image, masks[..., 0] > 127, None, portrait.mouth_box[frame])
+        scores.add(compare_frame(reference, {"drawn": drawn}, tools, truth="")["drawn"], reference.known)
+    figures = scores.figures(truth, dict.fromkeys(REGIONS, "not in the picture"))
     return {name: figures[name].value for name in METRICS} | {"milliseconds": 1e3 * spent / len(frames)}
 
 
@@ -192,9 +196,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    print(f"{'':20}" + "".join(f"{name:>17}" for name in next(iter(rows.values()))))
+    print(f"{'':20}" + "".join(f"{name:>22}" for name in next(iter(rows.values()))))
     for name, row in rows.items():
-        print(f"{name:20}" + "".join(f"{'n/a' if value is None else f'{value:.3f}':>17}" for value in row.values()))
+        print(f"{name:20}" + "".join(f"{'n/a' if value is None else f'{value:.3f}':>22}" for value in row.values()))
 
 
 if __name__ == "__main__":
