@@ -72,7 +72,9 @@ def run(*arguments: str) -> None:
 
 def evaluate(subject: Subject, out: Path, weights: list[str]) -> dict[str, Any]:
     """Prepare, train if need be, evaluate; the content of metrics.json."""
-    portrait, report = out / f"{subject.name}-portrait", out / f"{subject.name}-report"
+    # Other weights, another report: n/a of a first run must not stay.
+    report = out / "-".join([subject.name, "report", *(part.removeprefix("--") for part in weights[::2])])
+    portrait = out / f"{subject.name}-portrait"
     if not (portrait / "manifest.json").exists():
         run("prepare", *map(str, subject.videos), "-o", str(portrait), "--resume")
     avatar = subject.name

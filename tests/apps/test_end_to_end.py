@@ -159,7 +159,7 @@ def test_evaluation_on_the_heldout_frames_is_stored(chain: Chain, tmp_path: Path
     outcome = _run(*args, "--max-frames", 5)
     assert outcome.code == 0, outcome.err
     metrics = json.loads(outcome.out)
-    row = next(row for row in metrics["tables"]["image"]["rows"] if row["role"] == "evaluated")
+    row = next(row for row in metrics["tables"]["image_head"]["rows"] if row["role"] == "evaluated")
     assert row["figures"]["head_psnr"]["value"] > 15
     assert "PSNR, head" in (chain.avatar / "README.md").read_text()
     assert (tmp_path / "report" / "report.html").is_file()

@@ -71,6 +71,7 @@ def test_a_perfect_track_scores_perfectly() -> None:
     assert figures(curve, curve) == {
         "fast_offset_frames": 0,
         "closure_rate": 1,
+        "closure_count": 3,
         "false_closure_rate": 0,
         "silence_motion_ratio": None,
     }

@@ -14,6 +14,8 @@ from geneface.evaluation import compare as compare_module
 from geneface.evaluation import tools, videos
 from geneface.evaluation.compare import compare_videos
 from geneface.evaluation.definitions import LIP_KEYS
+from geneface.evaluation.judge import JudgeScore
+from geneface.evaluation.report import LipCurve
 from geneface.evaluation.schema import EvaluationReport
 from geneface.io.video import write_video
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
@@ -30,7 +32,14 @@ def pictures() -> list[ByteArray]:
     return [portrait.frame(index)[0] for index in range(FRAMES + 8)]
 
 
-def video(path: Path, frames: Sequence[ByteArray], noise: float = 0, shift: float = 0, sound: bool = False) -> Path:
+def video(
+    path: Path,
+    frames: Sequence[ByteArray],
+    noise: float = 0,
+    shift: float = 0,
+    sound: bool = False,
+    starts_seconds: float = 0,
+) -> Path:
     """Noise and shift spare the mouth, which the double of the tracker reads."""
     rng = np.random.default_rng(1)
     images = []
@@ -41,7 +50,7 @@ def video(path: Path, frames: Sequence[ByteArray], noise: float = 0, shift: floa
         images[-1][frame < 25] = frame[frame < 25]
     seconds = len(images) / VIDEO_RATE_HZ
     tone = np.sin(np.arange(round(seconds * SPEECH_RATE_HZ)) / 9).astype(np.float32) / 4
-    write_video(path, iter(images), Waveform(tone) if sound else None, crf=4)
+    write_video(path, iter(images), Waveform(tone, starts_seconds) if sound else None, crf=4)
     return path
 
 
@@ -158,6 +167,90 @@ def test_videos_without_a_face_have_no_lips(tmp_path: Path, tracker: None) -> No
     metrics = compare_videos(black, black)
     assert "no face" in row(metrics, "lips")["opening_correlation"]["reason"]
     assert row(metrics, "image_mouth")["mouth_psnr"]["reason"] == "no face was found"
+
+
+class Listener:
+    """Stands in for the sync judge: remembers what it was given to hear."""
+
+    def __init__(self) -> None:
+        self.heard: list[FloatArray] = []
+
+    def gain_of(self, clips: Sequence[FloatArray]) -> float:
+        return 1.0
+
+    def encode(self, samples: FloatArray, frames: int) -> FloatArray:
+        self.heard.append(samples)
+        return samples
+
+    def score(self, clips: Sequence[object], neutral: FloatArray, *, gain: float) -> JudgeScore:
+        return JudgeScore(1.0, 1.0, 0.5, 0.0, np.ones(31), 1, len(clips))
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
+    one = Listener()
+    monkeypatch.setattr(tools, "SyncJudge", type("Loader", (), {"load": staticmethod(lambda: one)}))
+    return one
+
+
+def test_sound_keeps_its_place_beside_the_pictures(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray], listener: Listener
+) -> None:
+    """A sound that starts .4 s after the pictures is silent until then; each video is judged on its own."""
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES], sound=True)
+    other = video(tmp_path / "b.mp4", pictures[:FRAMES], sound=True, starts_seconds=0.4)
+    metrics = compare_videos(one, other)
+    samples = FRAMES * SPEECH_RATE_HZ // VIDEO_RATE_HZ
+    assert {len(heard) for heard in listener.heard} == {samples}
+    loud = [float(np.abs(heard[: round(0.35 * SPEECH_RATE_HZ)]).max()) for heard in listener.heard]
+    # The rows in order: truth, other, then the controls, which sound as the reference does.
+    assert [level > 0.1 for level in loud] == [True, False, True, True, True, True]
+    assert float(np.abs(listener.heard[1][round(0.45 * SPEECH_RATE_HZ) :]).max()) > 0.1
+    assert row(metrics, "sync")["judge_distance"]["value"] == 1
+
+
+def test_a_silent_video_is_judged_on_the_references_sound_and_the_report_says_so(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray], listener: Listener
+) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES], sound=True)
+    other = video(tmp_path / "b.mp4", pictures[:FRAMES])
+    assert "b.mp4 has no sound" in compare_videos(one, other)["tables"]["sync"]["note"]
+    assert "no sound" not in compare_videos(one, one)["tables"]["sync"]["note"]
+
+
+def test_frames_without_a_face_leave_gaps_where_they_are(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A title card of 10 frames: the curves begin after it, and the share of found faces says how much was seen."""
+    drawn: list[LipCurve] = []
+    keep = compare_module._curve
+    monkeypatch.setattr(compare_module, "_curve", lambda *args: drawn.extend(keep(*args)) or drawn)
+    monkeypatch.setattr(compare_module, "CHUNK_FRAMES", 10)
+    monkeypatch.setattr(compare_module, "_MIN_CHUNK_FRAMES", 10)
+    card = [np.zeros((SIZE, SIZE, 3), np.uint8)] * 10
+    one = tmp_path / "a.mp4"
+    write_video(one, iter([*card, *pictures[:30]]), Waveform(np.zeros(25600, np.float32)), crf=4)
+    metrics = compare_videos(one, one)
+    assert row(metrics, "lips")["face_found_share"]["value"] == pytest.approx(30 / 40)
+    assert row(metrics, "lips")["opening_correlation"]["value"] == pytest.approx(1)
+    assert np.isnan(drawn[0].other).tolist() == [True] * 10 + [False] * 30
+    assert drawn[0].samples is not None and len(drawn[0].samples) == 40 * 640
+    assert "no sound" not in (row(metrics, "sync")["judge_distance"]["reason"] or "")
+
+
+def test_only_the_beginning_of_a_long_video_is_compared(
+    tmp_path: Path, tracker: None, pictures: list[ByteArray]
+) -> None:
+    one = video(tmp_path / "a.mp4", pictures[:FRAMES])
+    note = compare_videos(one, one, max_frames=12)["tables"]["image_frame"]["note"]
+    assert note == "The first 12 frames compared."
+
+
+def test_tiny_videos_are_refused(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:
+    tiny = tmp_path / "tiny.mp4"
+    write_video(tiny, iter([np.ascontiguousarray(p[:8, :8]) for p in pictures[:3]]), None)
+    with pytest.raises(InputError, match="too small"):
+        compare_videos(tiny, tiny)
 
 
 def test_sizes_must_agree(tmp_path: Path, tracker: None, pictures: list[ByteArray]) -> None:

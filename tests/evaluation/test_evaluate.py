@@ -113,7 +113,11 @@ def test_motion_controls_are_ordered(evaluated: tuple[dict[str, Any], Path]) -> 
     assert late["offset_frames"] == 2
     assert late["opening_amplitude_ratio"] == pytest.approx(1, abs=0.1)
     assert late["brow_jitter_ratio"] == pytest.approx(1, rel=0.1)
-    assert still["opening_correlation"] is None and still["opening_amplitude_ratio"] == pytest.approx(0, abs=1e-5)
+    assert (
+        still["opening_correlation"] == 0
+        and still["offset_frames"] is None
+        and still["opening_amplitude_ratio"] == pytest.approx(0, abs=1e-5)
+    )
     assert still["brow_jitter_ratio"] == pytest.approx(0, abs=1e-3)
     verdicts = evaluated[0]["tables"]["motion"]["verdicts"]
     for key in ("opening_correlation", "lip_landmark_distance", "offset_frames", "opening_amplitude_ratio"):

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from geneface.evaluation.lips import (
+    CONSTANT,
     best_offset,
     face_width,
     lagged_correlations,
@@ -140,11 +141,22 @@ def test_distance_ignores_where_the_mouth_is_but_not_its_shape() -> None:
     assert lip_landmark_distance(track, stretched) == pytest.approx(0.5 * np.linalg.norm(centred, axis=-1).mean())
 
 
-def test_still_lips_have_no_correlation_and_say_why() -> None:
+def test_clips_in_which_the_lips_froze_count_against_them() -> None:
+    """Three frozen clips beside a perfect one: a quarter of the correlation, not all of it."""
+    tracks = [talking(speech_like(60, seed)) for seed in range(4)]
+    frozen = [np.broadcast_to(track.mean(0), track.shape) for track in tracks[1:]]
+    figures = lip_figures(list(zip(tracks, [tracks[0], *frozen], strict=True)))
+    assert figures["opening_correlation"].value == pytest.approx(0.25)
+    assert figures["width_correlation"].value == pytest.approx(0.25, abs=0.01)
+    still_truth = lip_figures([(tracks[0], tracks[0]), (frozen[0], tracks[1])])
+    assert still_truth["opening_correlation"].value == pytest.approx(1), "a truth that does not move tells nothing"
+
+
+def test_still_lips_have_no_correlation_and_no_offset() -> None:
     track = talking(speech_like(50))
     figures = lip_figures([(track, np.broadcast_to(track.mean(0), track.shape))])
-    assert "does not move" in (figures["opening_correlation"].reason or "")
-    assert figures["offset_frames"].value is None
+    assert figures["opening_correlation"].value == 0
+    assert figures["offset_frames"].reason == CONSTANT
     assert figures["opening_amplitude_ratio"].value == pytest.approx(0, abs=1e-9)
     assert (figures["lip_landmark_distance"].value or 0) > 0
     assert all(item.reason == "no held-out frames" for item in lip_figures([]).values())

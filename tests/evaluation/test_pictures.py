@@ -61,8 +61,8 @@ def scores_of(frames: list[ReferenceFrame], others: list[np.ndarray], kit: Tools
     for reference, image in zip(frames, others, strict=True):
         images = {TRUTH: reference.image, "other": image}
         values = compare_frame(reference, images, kit, truth=TRUTH)
-        truth.add(values[TRUTH], reference.known)
-        other.add(values["other"], reference.known)
+        truth.add(values[TRUTH])
+        other.add(values["other"])
     return truth, other
 
 
@@ -134,6 +134,20 @@ def test_regions_that_are_not_known_have_a_reason(frame: ReferenceFrame) -> None
     assert figures["frame_psnr"].value is not None
     empty = ImageScores(tools())
     assert "no frames" in (empty.figures(empty, WHY)["frame_psnr"].reason or "")
+
+
+def test_a_frame_that_is_left_out_leaves_a_gap_and_no_trace_in_the_mean(frame: ReferenceFrame) -> None:
+    kit = tools()
+    one = compare_frame(frame, {"other": noisy(frame.image)}, kit, truth=TRUTH)["other"]
+    gapped, whole = ImageScores(kit), ImageScores(kit)
+    for value in (None, one, None, one):
+        gapped.add(value)
+    for _ in range(2):
+        whole.add(one)
+    assert np.isnan(gapped.per_frame("frame_psnr")).tolist() == [True, False, True, False]
+    truth = ImageScores(kit)
+    assert gapped.figures(truth, WHY) == whole.figures(truth, WHY)
+    assert gapped.frames == 2 and gapped.mean_error == pytest.approx(whole.mean_error)
 
 
 def test_pictures_of_another_size_are_refused(frame: ReferenceFrame) -> None:

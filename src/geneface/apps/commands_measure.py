@@ -91,6 +91,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
     ] = None,
+    max_frames: Annotated[int, typer.Option(help="Of longer videos the beginning is compared.", min=1)] = 750,
     lpips: LpipsOption = None,
     inception: InceptionOption = None,
     syncnet: SyncNetOption = None,
@@ -103,7 +104,12 @@ def compare(
     weights = MetricWeights(lpips, inception, syncnet)
     with progress_bars(not json) as progress:
         metrics = compare_videos(
-            existing(reference, "the video"), existing(other, "the video"), out, weights=weights, progress=progress
+            existing(reference, "the video"),
+            existing(other, "the video"),
+            out,
+            max_frames=max_frames,
+            weights=weights,
+            progress=progress,
         )
     _print_metrics(metrics, None if out is None else out / "report.html", json)
 
@@ -122,7 +128,10 @@ def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> 
             figures = {row["name"]: row["figures"][key] for row in rows if key in row["figures"]}
             known = {name: figure["value"] for name, figure in figures.items() if figure["value"] is not None}
             if not known:
-                reason = next(iter(figures.values()))["reason"]
+                evaluated = [
+                    row["figures"][key] for row in rows if key in row["figures"] and row["role"] == "evaluated"
+                ]
+                reason = (evaluated or [*figures.values()])[0]["reason"]
                 absent.setdefault(reason, []).append(definition["title"])
                 continue
             verdict = table["verdicts"].get(key)

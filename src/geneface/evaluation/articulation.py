@@ -18,12 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.idle import voice_activity
-from geneface.evaluation.lips import Curve, Points, averaged_correlation, pearson
+from geneface.evaluation.lips import Curve, Points, averaged_correlation, correlation
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import LIPS, lip_opening
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
-ARTICULATION_KEYS = ("fast_offset_frames", "closure_rate", "false_closure_rate", "silence_motion_ratio")
+ARTICULATION_KEYS = (
+    "fast_offset_frames",
+    "closure_rate",
+    "closure_count",
+    "false_closure_rate",
+    "silence_motion_ratio",
+)
 
 CLOSED_SHARE = 0.15
 """Closed: below this share of the way from the 5th to the 95th percentile of the opening. Both persons' histograms
@@ -48,6 +54,7 @@ LEAD_FRAMES, TAIL_FRAMES = 8, 2
 speak people open the mouth, three to six times as fast as they move at rest."""
 MIN_SILENCE_SECONDS = 0.5
 FAST_SHARE = 0.25
+NO_LAG = "no lag within 6 frames stands out"
 FAST_LAG_FRAMES = 6
 """Lags of fast articulation are searched from -6 to 6: a quarter of a clip's frames matches more distant ones by
 chance (on 4 s of speech, at -10)."""
@@ -100,9 +107,7 @@ def articulation_figures(clips: Sequence[ArticulationClip]) -> dict[str, Figure]
     others = [lip_opening(clip.other) for clip in clips]
     words = [clip.words for clip in clips]
     return {
-        "fast_offset_frames": figure(
-            fast_offset(references, others), "no lag within 6 frames stands out, or the lips do not move"
-        ),
+        "fast_offset_frames": figure(fast_offset(references, others), NO_LAG),
         **_closing_figures(references, others, words),
         "silence_motion_ratio": figure(
             silence_motion_ratio(clips), f"less than {MIN_SILENCE_SECONDS:g} s of silence, or the truth is still there"
@@ -194,7 +199,7 @@ def _closing_figures(
 ) -> dict[str, Figure]:
     levels = opening_levels(references)
     if levels is None:
-        return missing(("closure_rate", "false_closure_rate"), "the ground truth's lips do not move")
+        return missing(("closure_rate", "closure_count", "false_closure_rate"), "the ground truth's lips do not move")
     hits: list[bool] = []
     falsely: list[Frames] = []
     for reference, other, spoken in zip(references, others, words, strict=True):
@@ -204,6 +209,7 @@ def _closing_figures(
     false = np.concatenate(falsely)
     return {
         "closure_rate": figure(float(np.mean(hits)) if hits else float("nan"), "the ground truth shows no closure"),
+        "closure_count": Figure(value=len(hits)),
         "false_closure_rate": figure(float(false.mean()) if false.size else float("nan"), "no clearly open frame"),
     }
 
@@ -235,7 +241,7 @@ def _correlations_at(reference: Curve, other: Curve, frames: NDArray[np.intp]) -
     for lag in range(-FAST_LAG_FRAMES, FAST_LAG_FRAMES + 1):
         kept = frames[(frames + lag >= 0) & (frames + lag < len(other))]
         if len(kept) >= max(_MIN_FAST_FRAMES, len(frames) / 2):
-            out[lag + FAST_LAG_FRAMES] = pearson(reference[kept], other[kept + lag])
+            out[lag + FAST_LAG_FRAMES] = correlation(reference[kept], other[kept + lag])
     return out
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.controls import CONTROL_NAMES, verdicts
+from geneface.evaluation.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
 from geneface.evaluation.film import FILM_FRAMES, write_film
 from geneface.evaluation.lips import face_width
 from geneface.evaluation.report import Film, LipCurve, ReportMedia
-from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
+from geneface.evaluation.schema import Control, MetricRow, MetricTable, figure, missing
 from geneface.evaluation.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
 from geneface.evaluation.stability import stability_figures
 from geneface.evaluation.subjects import EvaluatedAvatar
@@ -27,6 +27,10 @@ from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import ByteArray, MotionTrack, ProgressFn, Waveform
 
+_OWN_CONTROLS: dict[Control, str] = {
+    "late": f"its own motion, {DELAY_FRAMES} frames late",
+    "still": "its own mean face, held",
+}
 _NO_PORTRAIT = "needs the ground truth of a portrait: give it with --portrait"
 
 
@@ -76,8 +80,8 @@ def _motion(avatar: EvaluatedAvatar, note: str, motion: MotionTrack, sound: Wave
     """Sync by the judge, and absolute jitter."""
     videos = {
         avatar.name: [motion],
-        CONTROL_NAMES["late"]: [held_late(motion)],
-        CONTROL_NAMES["still"]: [held_still(motion)],
+        _OWN_CONTROLS["late"]: [held_late(motion)],
+        _OWN_CONTROLS["still"]: [held_still(motion)],
     }
     judged = judge_rows(videos, [sound.samples], [motion], avatar.neutral, tools)
     rows = []
@@ -88,5 +92,6 @@ def _motion(avatar: EvaluatedAvatar, note: str, motion: MotionTrack, sound: Wave
             rest = missing(JITTER_KEYS, "a control of the judge")
         role = "evaluated" if name == avatar.name else "control"
         rows.append(MetricRow(name=name, role=role, figures={**judged[name], **rest}))
-    note += " The controls spoil its own motion, which stands in for the ground truth."
-    return MetricTable(title="Motion from speech", note=note, rows=rows, verdicts=verdicts(rows, avatar.name))
+    note += " The controls spoil its own motion."
+    judged_rows = verdicts(rows, avatar.name, len(motion), _OWN_CONTROLS)
+    return MetricTable(title="Motion from speech", note=note, rows=rows, verdicts=judged_rows)

@@ -22,6 +22,7 @@ from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
 from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.image import SSIM_RADIUS
 from geneface.evaluation.lips import face_width
 from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.report import (
@@ -34,8 +35,8 @@ from geneface.evaluation.report import (
 )
 from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.tables import Person, VideoTables
-from geneface.evaluation.tools import MetricWeights, open_tools
-from geneface.evaluation.videos import Chunk, VideoScores, track_video
+from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
+from geneface.evaluation.videos import Chunk, Track, VideoScores, track_video
 from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_OUTER, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
@@ -52,6 +53,10 @@ from geneface.types import (
     no_progress,
 )
 
+MAX_FRAMES = 30 * VIDEO_RATE_HZ
+MIN_SIDE_PX = 2 * SSIM_RADIUS + 1
+_CHUNK_PIXELS = CHUNK_FRAMES * 512 * 512
+_MIN_CHUNK_FRAMES = 25
 _MOUTH_MARGIN = 0.3
 _ALPHA = 0.5
 _MAX_CURVE_FRAMES = 30 * VIDEO_RATE_HZ
@@ -62,12 +67,14 @@ def compare_videos(
     other: Path,
     out_dir: Path | None = None,
     *,
+    max_frames: int = MAX_FRAMES,
     weights: MetricWeights | None = None,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
     """Measure how far `other` is from `reference`, over the frames that both have (25 a second).
 
     Args:
+        max_frames: of longer videos the beginning is compared.
         out_dir: where metrics.json, report.html and contact_sheet.png go; None writes nothing.
         weights: third-party weights for LPIPS, FID and LSE; without them these are n/a.
 
@@ -77,24 +84,23 @@ def compare_videos(
     Raises:
         InputError: one can't be read, their sizes differ, or weights are damaged.
     """
-    total = _frame_count(reference, other)
+    total, pixels = _extent(reference, other)
+    total = min(total, max_frames)
     scores = VideoScores(open_tools(weights), (other.name,))
     with ExitStack() as stack:
         films = Path(stack.enter_context(TemporaryDirectory()))
         if out_dir is not None:
             stack.enter_context(report_folder(out_dir))
-        pairs = _Pairs(reference, other)
+        pairs = _Pairs(reference, other, max_frames)
         names = ("REFERENCE", "OTHER")
-        gallery = Gallery(
-            films, out_dir or films, -(-total // CHUNK_FRAMES), film_row=other.name, sheet_row=other.name, names=names
-        )
-        source = _Chunks(pairs, reference, other, isinstance(scores.tools.tracker, str))
+        gallery = Gallery(films, out_dir or films, film_row=other.name, sheet_row=other.name, names=names)
+        source = _Chunks(pairs, reference, other, pixels, isinstance(scores.tools.tracker, str))
         for chunk in source:
             if out_dir is not None:
                 gallery.add(chunk)
             scores.add(chunk)
             progress("comparing", scores.frames, total)
-        report, media = _report(scores, pairs, gallery, reference, other)
+        report, media = _report(scores, pairs, gallery, reference, other, weights)
         if out_dir is not None:
             write_report(report, out_dir, media)
     return report.model_dump()
@@ -103,9 +109,14 @@ def compare_videos(
 class _Pairs:
     """Iterates over the frames of both videos side by side and counts each; stops with the shorter."""
 
-    def __init__(self, reference: Path, other: Path) -> None:
-        self._paths = reference, other
+    def __init__(self, reference: Path, other: Path, max_frames: int) -> None:
+        self._paths, self._max_frames = (reference, other), max_frames
         self.counts = [0, 0]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the videos may go on after what was compared."""
+        return min(self.counts) >= self._max_frames
 
     def __iter__(self) -> Iterator[tuple[ByteArray, ByteArray]]:
         for a, b in zip_longest(read_frames(self._paths[0]), read_frames(self._paths[1])):
@@ -113,41 +124,48 @@ class _Pairs:
             self.counts[1] += b is not None
             if a is not None and b is not None:
                 yield a.image, b.image
+            if self.is_cut:
+                return
 
 
 class _Chunks:
-    """The two videos, `CHUNK_FRAMES` at a time, with what the tracker sees in the reference."""
+    """The two videos, some frames at a time, with what the tracker sees in the reference."""
 
-    def __init__(self, pairs: _Pairs, reference: Path, other: Path, blind: bool) -> None:
+    def __init__(self, pairs: _Pairs, reference: Path, other: Path, pixels: int, blind: bool) -> None:
+        """`pixels`: of a frame; large ones come in shorter chunks, which bounds memory."""
         self._pairs, self._name, self._blind = pairs, other.name, blind
+        self._size = int(np.clip(_CHUNK_PIXELS // pixels, _MIN_CHUNK_FRAMES, CHUNK_FRAMES))
         self._sounds = [_sound(path) for path in (reference, other)]
 
     def __iter__(self) -> Iterator[Chunk]:
         start, before, still = 0, [], None
-        for pairs in _batches(self._pairs, CHUNK_FRAMES):
+        for pairs in _batches(self._pairs, self._size):
             images = [pair[0] for pair in pairs]
             still = images[0] if still is None else still
             sounds = [_cut(sound, start, len(images)) for sound in self._sounds]
+            references, track = self._references(images)
             yield Chunk(
                 name=f"{start / VIDEO_RATE_HZ:.1f} s",
-                references=self._references(images),
+                references=references,
                 evaluated={self._name: [pair[1] for pair in pairs]},
                 before=before,
                 still=still,
                 sound=sounds[0],
                 other_sound={} if sounds[1] is None else {self._name: sounds[1]},
+                truth_track=track,
             )
             start, before = start + len(images), images[-DELAY_FRAMES:]
 
-    def _references(self, images: Sequence[ByteArray]) -> list[ReferenceFrame]:
+    def _references(self, images: Sequence[ByteArray]) -> tuple[list[ReferenceFrame], Track | None]:
         if self._blind:
-            return [ReferenceFrame(image) for image in images]
+            return [ReferenceFrame(image) for image in images], None
         track = track_video(images)
         with PersonSegmenter() as segmenter:
-            return [
+            frames = [
                 _reference(image, mesh, segmenter) if found else ReferenceFrame(image)
                 for image, mesh, found in zip(images, track.mesh_px, track.found, strict=True)
             ]
+        return frames, track
 
 
 def _batches(pairs: _Pairs, size: int) -> Iterator[list[tuple[ByteArray, ByteArray]]]:
@@ -193,11 +211,11 @@ def _cut(sound: Waveform | None, start: int, frames: int) -> Waveform | None:
     return Waveform(wanted)
 
 
-def _frame_count(reference: Path, other: Path) -> int:
-    """Expected number of frames of the shorter video.
+def _extent(reference: Path, other: Path) -> tuple[int, int]:
+    """Expected number of frames of the shorter video, and pixels of a frame.
 
     Raises:
-        InputError: their sizes differ, or one has no picture.
+        InputError: their sizes differ or are too small, or one has no picture.
     """
     sizes, seconds = [], []
     for path in (reference, other):
@@ -206,13 +224,18 @@ def _frame_count(reference: Path, other: Path) -> int:
             raise InputError(f"{path} has no picture", "give a video")
         sizes.append((info.video.width, info.video.height))
         seconds.append(info.duration_seconds)
+    (width, height), (w_other, h_other) = sizes
     if sizes[0] != sizes[1]:
-        (w, h), (w_other, h_other) = sizes
         raise InputError(
-            f"the videos differ in size: {reference} has {w}x{h} pixels, {other} has {w_other}x{h_other}",
+            f"the videos differ in size: {reference} has {width}x{height} pixels, {other} has {w_other}x{h_other}",
             "bring them to one size first, for example with: ffmpeg -i VIDEO -vf scale=WIDTH:HEIGHT OUT.mp4",
         )
-    return round(min(seconds) * VIDEO_RATE_HZ)
+    if min(width, height) < MIN_SIDE_PX:
+        raise InputError(
+            f"the videos are too small to compare: {width}x{height} pixels",
+            f"give {MIN_SIDE_PX} pixels a side and more",
+        )
+    return round(min(seconds) * VIDEO_RATE_HZ), width * height
 
 
 def _person(scores: VideoScores, size: tuple[int, int]) -> Person | None:
@@ -225,30 +248,42 @@ def _person(scores: VideoScores, size: tuple[int, int]) -> Person | None:
 
 
 def _curve(scores: VideoScores, other: Path) -> list[LipCurve]:
-    """Lip opening of both in the picture plane, the first half minute, in face widths."""
+    """Lip opening of both in the picture plane, the first half minute, in face widths; nan where no face was found."""
     curves = []
     for name in (TRUTH, other.name):
-        tracks = [track for track in scores.rows[name].tracks if track is not None and track.found.any()]
-        if not tracks:
+        tracks = [track for track in scores.rows[name].tracks if track is not None]
+        found = np.concatenate([track.found for track in tracks])[:_MAX_CURVE_FRAMES] if tracks else np.zeros(0, bool)
+        if not found.any():
             return []
-        points = np.concatenate([track.mesh_px for track in tracks])[:_MAX_CURVE_FRAMES, list(KEYPOINTS), :2]
-        curves.append(np.asarray(lip_opening(points)) / float(np.mean(face_width(points))))
-    sounds = [chunk.sound for chunk in scores.chunks]
-    samples = np.concatenate([sound.samples for sound in sounds if sound is not None]) if all(sounds) else None
-    if samples is not None:
-        samples = samples[: len(curves[0]) * SAMPLES_PER_FRAME]
+        points = np.concatenate([track.mesh_px for track in tracks])[: len(found), list(KEYPOINTS), :2]
+        opening = np.full(len(found), np.nan)
+        opening[found] = np.asarray(lip_opening(points[found])) / float(np.mean(face_width(points[found])))
+        curves.append(opening)
+    sounds = [chunk.sound.samples for chunk in scores.chunks if chunk.sound is not None]
+    samples = np.concatenate(sounds)[: len(curves[0]) * SAMPLES_PER_FRAME] if sounds else None
     return [LipCurve(other.name, curves[0], curves[1], samples)]
 
 
 def _report(
-    scores: VideoScores, pairs: _Pairs, gallery: Gallery, reference: Path, other: Path
+    scores: VideoScores,
+    pairs: _Pairs,
+    gallery: Gallery,
+    reference: Path,
+    other: Path,
+    weights: MetricWeights | None,
 ) -> tuple[EvaluationReport, ReportMedia]:
     tracker = scores.tools.tracker
     unseen = tracker if isinstance(tracker, str) else "no face was found"
     info = probe(reference).video
     assert info is not None
-    note = f"{scores.frames} frames compared; {reference.name} has {pairs.counts[0]}, {other.name} {pairs.counts[1]}."
-    why = {"head": unseen, "mouth": unseen, "torso": unseen}
+    if pairs.is_cut:
+        note = f"The first {scores.frames} frames compared."
+    else:
+        a, b = pairs.counts
+        note = f"{scores.frames} frames compared; {reference.name} has {a}, {other.name} {b}."
+    if any(chunk.sound is not None and other.name not in chunk.other_sound for chunk in scores.chunks):
+        note += f" {other.name} has no sound: its lips are judged, and filmed, with the sound of {reference.name}."
+    why = {"head": unseen, "mouth": unseen}
     built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
     tables = built.tables()
     rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
@@ -258,7 +293,7 @@ def _report(
         reference=reference.name,
         tables=tables,
         definitions=used_definitions(tables),
-        versions=software_versions(),
+        versions=software_versions() | weights_facts(weights),
         machine=machine_facts(),
     )
     return report, gallery.media(_curve(scores, other), plots, error_maps(scores, rows))

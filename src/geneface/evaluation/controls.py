@@ -7,7 +7,7 @@
     noise      the same frame, encoded ten times: what the tracker sees where nothing moves
 
 A metric is believed where it puts the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`) behind
-the encoded one. F frames, uint8 [H, W, 3].
+the encoded one, by more than a trifle. F frames, uint8 [H, W, 3].
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from geneface.evaluation.articulation import NO_LAG
 from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation.lips import CONSTANT
 from geneface.evaluation.schema import Control, Direction, Figure, MetricRow, Verdict
 from geneface.io.video import read_frames, write_video
 from geneface.render.composite import resize
@@ -39,6 +41,9 @@ _LATE_TOLERANCE_FRAMES = 0.6
 """An offset has seen the delay when it reads the delay to within half a frame and the tracker's noise."""
 _PREFERENCE = 0.05
 """By more than this share of its value: less is the noise of a measurement."""
+_MARGIN = 0.02
+MIN_FRAMES = 25
+_MOTIONLESS = (CONSTANT, NO_LAG)
 _OFFSET_KEYS = ("offset_frames", "fast_offset_frames", "judge_offset_frames")
 
 
@@ -54,16 +59,14 @@ def encoded(frames: Sequence[ByteArray]) -> list[ByteArray]:
 
 
 def late(before: Sequence[ByteArray], frames: Sequence[ByteArray]) -> list[ByteArray]:
-    """The frames `DELAY_FRAMES` late.
+    """The frames `DELAY_FRAMES` late; what is not known is held.
 
     Args:
-        before: what was seen just before them, the last one nearest. Where too little is known a frame is shown early
-            instead of late: held, it would equal the truth, and score 100 dB.
+        before: what was seen just before them, the last one nearest; may be empty.
     """
     known = [*before, *frames]
     first = len(known) - len(frames)
-    shown = (index - DELAY_FRAMES for index in range(first, len(known)))
-    return [known[index if index >= 0 else min(index + 2 * DELAY_FRAMES, len(known) - 1)] for index in shown]
+    return [known[max(index - DELAY_FRAMES, 0)] for index in range(first, len(known))]
 
 
 def degraded(image: ByteArray) -> ByteArray:
@@ -100,15 +103,19 @@ def cost(direction: Direction, value: float) -> float:
     return abs(float(np.log(value))) if value > 0 else float("inf")
 
 
-def verdicts(rows: Sequence[MetricRow], best: str) -> dict[str, Verdict]:
+def verdicts(
+    rows: Sequence[MetricRow], best: str, frames: int, names: Mapping[Control, str] = CONTROL_NAMES
+) -> dict[str, Verdict]:
     """What the controls among the rows say of each key.
 
     Args:
         best: name of the row that a working metric puts first: the encoded ground truth, or the ground truth itself.
+        frames: how many frames the rows were measured on; too few make no verdict.
+        names: names of the control rows.
     """
     by_name = {row.name: row.figures for row in rows}
-    present: dict[Control, str] = {control: name for control, name in CONTROL_NAMES.items() if name in by_name}
-    if best not in by_name or not present:
+    present: dict[Control, str] = {control: name for control, name in names.items() if name in by_name}
+    if best not in by_name or not present or frames < MIN_FRAMES:
         return {}
     keys = dict.fromkeys(key for row in rows for key in row.figures)
     judged = {key: _verdict(key, by_name, best, present) for key in keys}
@@ -120,37 +127,44 @@ def _verdict(
 ) -> Verdict | None:
     definition = DEFINITIONS[key]
     base = rows[best].get(key)
-    if not definition.must_see:
+    meant: list[Control] = [control for control in definition.must_see if control in present]
+    if not meant or base is None or base.value is None:
         return None
-    if base is None or base.value is None:
-        return None
+    items: dict[Control, Figure | None] = {control: rows[name].get(key) for control, name in present.items()}
+    margin = _margin(definition.direction, items, base.value)
     unseen: list[Control] = [
-        control for control, name in present.items() if not _is_worse(key, control, rows[name].get(key), base.value)
+        control for control, item in items.items() if not _is_worse(key, control, item, base.value, margin)
     ]
     blind = [present[control] for control in unseen]
-    failed: list[Control] = [control for control in unseen if control in definition.must_see]
     own = rows.get(TRUTH, {}).get(key)
     if own is not None and own.value is not None and _prefers(definition.direction, base.value, own.value):
         reason = f"it prefers the {best} ({_show(base)}) to the ground truth itself ({_show(own)})"
         return Verdict(informative=False, reason=reason, blind_to=blind)
+    failed: list[Control] = [control for control in meant if control in unseen]
     if failed:
-        figures = ", ".join(f"{present[control]}: {_show(rows[present[control]].get(key))}" for control in failed)
+        figures = ", ".join(f"{present[control]}: {_show(items[control])}" for control in failed)
         reason = f"it does not put behind the {best} ({_show(base)}) what it is meant to see: {figures}"
         return Verdict(informative=False, reason=reason, blind_to=blind)
-    seen = [present[control] for control in definition.must_see if control in present]
-    if not seen:
-        return None
-    return Verdict(informative=True, reason=f"puts behind the {best}: {', '.join(seen)}", blind_to=blind)
+    seen = ", ".join(present[control] for control in meant)
+    return Verdict(informative=True, reason=f"puts behind the {best}: {seen}", blind_to=blind)
 
 
-def _is_worse(key: str, control: Control, item: Figure | None, best: float) -> bool:
-    """A figure that can't be had, as the correlation of a still face, is worse than any."""
+def _margin(direction: Direction, items: Mapping[Control, Figure | None], best: float) -> float:
+    """A share of the largest distance of any control: a metric that tells a still face by 20 dB has not told a delay
+    that it tells by .1 dB."""
+    values = [item.value for item in items.values() if item is not None and item.value is not None]
+    distances = [abs(cost(direction, value) - cost(direction, best)) for value in values]
+    return _MARGIN * max((distance for distance in distances if np.isfinite(distance)), default=0.0)
+
+
+def _is_worse(key: str, control: Control, item: Figure | None, best: float, margin: float) -> bool:
     if item is None or item.value is None:
-        return True
+        # No figure is credit only where the control does not move and the figure needs motion.
+        return control == "still" and item is not None and item.reason in _MOTIONLESS
     if key in _OFFSET_KEYS and control == "late":
         return abs(item.value - best - DELAY_FRAMES) <= _LATE_TOLERANCE_FRAMES
     direction = DEFINITIONS[key].direction
-    return cost(direction, item.value) > cost(direction, best)
+    return cost(direction, item.value) - cost(direction, best) > margin
 
 
 def _prefers(direction: Direction, encoded_value: float, truth: float) -> bool:

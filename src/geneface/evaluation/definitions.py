@@ -22,6 +22,7 @@ IMAGE_METRICS = (
     "ciede2000",
     "luminance_shift",
 )
+FOUND_KEY = "face_found_share"
 LIP_KEYS = (
     "lip_landmark_distance",
     "lip_landmark_distance_px",
@@ -31,15 +32,14 @@ LIP_KEYS = (
     "offset_frames",
     "fast_offset_frames",
     "closure_rate",
+    "closure_count",
     "false_closure_rate",
     "silence_motion_ratio",
 )
 JUDGE_KEYS = ("judge_confidence", "judge_distance", "judge_distance_unshifted", "judge_offset_frames")
 LSE_KEYS = ("lse_c", "lse_d")
-SYNC_KEYS = LSE_KEYS + JUDGE_KEYS
 JITTER_RATIO_KEYS = ("brow_jitter_ratio", "rotation_jitter_ratio", "translation_jitter_ratio")
 JITTER_KEYS = ("brow_jitter", "rotation_jitter", "translation_jitter")
-VIDEO_STABILITY_KEYS = (*JITTER_RATIO_KEYS, "torso_flicker_ratio", "temporal_difference_error")
 
 _ALL: tuple[Control, ...] = ("late", "still", "degraded")
 _TIMING: tuple[Control, ...] = ("late", "still")
@@ -127,14 +127,20 @@ _IMAGE = {
         ("degraded",),
     ),
 }
-_REGION_TITLES = {"frame": "frame", "head": "head", "mouth": "mouth"}
 
 DEFINITIONS: dict[str, MetricDefinition] = {
-    image_key(region, metric): definition.model_copy(update={"title": f"{definition.title}, {_REGION_TITLES[region]}"})
+    image_key(region, metric): definition.model_copy(update={"title": f"{definition.title}, {region}"})
     for region in REGIONS
     for metric, definition in _IMAGE.items()
 }
 DEFINITIONS |= {
+    FOUND_KEY: _define(
+        "Face found",
+        "share",
+        "higher",
+        "Share of the frames in which the tracker found a face; runs with less than half are left out of the row's "
+        "lips, sync and jitter.",
+    ),
     "lip_landmark_distance": _define(
         "Lip landmark distance",
         "face widths",
@@ -198,6 +204,12 @@ DEFINITIONS |= {
         "95th percentile of the ground truth's opening; a closure of the ground truth goes below 10 %. Our definition.",
         _TIMING,
     ),
+    "closure_count": _define(
+        "Closures counted",
+        "closures",
+        "count",
+        "How many closures of the ground truth the share of closures hit is over; below ten it is a matter of chance.",
+    ),
     "false_closure_rate": _define(
         "False closures",
         "share",
@@ -220,7 +232,7 @@ DEFINITIONS |= {
         "higher",
         "Lip-sync error, confidence, of SyncNet v2 (Chung and Zisserman 2016; Prajwal et al. 2020): median minus "
         "minimum over lags of the mean distance of mouth and sound. Faces are cropped by FaceMesh instead of S3FD.",
-        _TIMING,
+        ("still",),
     ),
     "lse_d": _define(
         "LSE-D",

@@ -34,7 +34,7 @@ from geneface.evaluation.schema import EvaluationReport, MetricTable
 from geneface.evaluation.speech import SpokenSpan, motion_table, predict_spans
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
 from geneface.evaluation.tables import Person, VideoTables
-from geneface.evaluation.tools import MetricWeights, Tools, open_tools
+from geneface.evaluation.tools import MetricWeights, Tools, open_tools, weights_facts
 from geneface.evaluation.videos import VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.types import FloatArray, LandmarkTrack, MotionTrack, ProgressFn, no_progress
@@ -46,7 +46,6 @@ _MAX_CURVES = 6
 _WHY = {
     "head": "the head masks are empty",
     "mouth": "the mouth is outside of every frame",
-    "torso": "no pixel shows the torso throughout a clip",
 }
 
 
@@ -86,7 +85,7 @@ def evaluate_avatar(
             tables=tables,
             definitions=used_definitions(tables),
             as_trained=None if portrait is not None else _as_trained(avatar.metrics),
-            versions=software_versions(),
+            versions=software_versions() | weights_facts(weights),
             machine=machine_facts(),
         )
         write_report(report, out_dir, media)
@@ -108,14 +107,15 @@ def _measure(
     chunks = PortraitChunks(avatar, portrait, tracked, spans, [span.predicted for span in spoken])
     pieces = choose_pieces(spans, max_frames)
     scores = VideoScores(tools, (chunks.from_speech, chunks.from_landmarks))
-    gallery = Gallery(films, out_dir, len(pieces), film_row=chunks.from_speech, sheet_row=chunks.from_landmarks)
+    gallery = Gallery(films, out_dir, film_row=chunks.from_speech, sheet_row=chunks.from_landmarks)
     total = sum(map(len, pieces))
     for piece in pieces:
         chunk = chunks.draw(piece)
         gallery.add(chunk)
         scores.add(chunk)
         progress("pictures", scores.frames, total)
-    note = f"{scores.frames} held-out frames in {len(pieces)} runs (held-out spans: {len(spans)})."
+    heldout = int(portrait.heldout.sum())
+    note = f"{scores.frames} of {heldout} held-out frames, in {len(pieces)} runs."
     built = VideoTables(scores, Person(portrait.neutral, portrait.camera), note, _WHY)
     tables = {
         **built.tables(),

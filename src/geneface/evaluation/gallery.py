@@ -18,6 +18,7 @@ from geneface.types import ByteArray
 SHEET_FRAMES = 6
 MAX_FILMS = 3
 _LABEL_LETTERS = 8
+_MAX_CANDIDATES = 8 * SHEET_FRAMES
 
 
 class Gallery:
@@ -27,7 +28,6 @@ class Gallery:
         self,
         films: Path,
         out_dir: Path,
-        chunks: int,
         *,
         film_row: str,
         sheet_row: str,
@@ -36,33 +36,31 @@ class Gallery:
         """Args:
         films: folder where films lie until the report is written.
         out_dir: folder of the contact sheet.
-        chunks: how many will be added.
         film_row, sheet_row: rows that are filmed, and shown on the sheet.
         names: of the truth and of the rows, on sheet and films.
         """
         self._folder, self._out_dir, self._names = films, out_dir, names
         self._film_row, self._sheet_row = film_row, sheet_row
-        self._a_chunk = -(-SHEET_FRAMES // max(chunks, 1))
-        self._chosen = set(np.linspace(0, chunks - 1, min(chunks, SHEET_FRAMES)).astype(int).tolist())
-        self._seen = 0
         self._entries: list[SheetEntry] = []
+        self._stride = 1
+        self._seen = 0
         self._films: list[Film] = []
 
     def add(self, chunk: Chunk) -> None:
-        """Take frames for the sheet, and a film, from the chunk."""
-        if self._seen in self._chosen:
-            self._add_entries(chunk)
-            if len(self._films) < MAX_FILMS:
-                self._add_film(chunk)
-        self._seen += 1
-
-    def _add_entries(self, chunk: Chunk) -> None:
+        """Take frames for the sheet, and of the first chunks a film."""
         drawn = chunk.evaluated[self._sheet_row]
-        inner = np.linspace(0, len(drawn) - 1, self._a_chunk + 2).astype(int)[1:-1].tolist()
-        for index in inner[: SHEET_FRAMES - len(self._entries)]:
-            reference = chunk.references[index]
-            label = f"{chunk.name.split()[0][:_LABEL_LETTERS]} {index}"
-            self._entries.append(SheetEntry(reference.image, drawn[index], reference.mouth_box, label))
+        for index in np.linspace(0, len(drawn) - 1, SHEET_FRAMES + 2).astype(int)[1:-1].tolist():
+            if self._seen % self._stride == 0:
+                reference = chunk.references[index]
+                label = f"{chunk.name.split()[0][:_LABEL_LETTERS]} {index}"
+                self._entries.append(SheetEntry(reference.image, drawn[index], reference.mouth_box, label))
+            self._seen += 1
+        # How many chunks will come is not known: thin out what is kept.
+        while len(self._entries) > _MAX_CANDIDATES:
+            self._entries = self._entries[::2]
+            self._stride *= 2
+        if len(self._films) < MAX_FILMS:
+            self._add_film(chunk)
 
     def _add_film(self, chunk: Chunk) -> None:
         path = self._folder / f"film{len(self._films)}.mp4"
@@ -78,8 +76,14 @@ class Gallery:
         sheet = None
         if self._entries:
             sheet = self._out_dir / SHEET_FILE
-            write_png(sheet, contact_sheet(self._entries, names=self._names))
+            write_png(sheet, contact_sheet(_spread(self._entries), names=self._names))
         return ReportMedia(curves=curves, plots=plots, films=self._films, error_maps=maps, sheet=sheet)
+
+
+def _spread(entries: Sequence[SheetEntry]) -> list[SheetEntry]:
+    """At most `SHEET_FRAMES` of them, evenly."""
+    chosen = np.linspace(0, len(entries) - 1, min(SHEET_FRAMES, len(entries))).round().astype(int)
+    return [entries[index] for index in chosen]
 
 
 def error_maps(scores: VideoScores, rows: Sequence[str]) -> list[tuple[str, ByteArray]]:
@@ -96,7 +100,11 @@ def psnr_plot(scores: VideoScores, rows: Sequence[str]) -> list[Plot]:
     """PSNR of the head, of the whole frame where no head is known, frame by frame."""
     for key, region in (("head_psnr", "head"), ("frame_psnr", "whole frame")):
         curves = {name: scores.rows[name].images.per_frame(key) for name in rows if name in scores.rows}
-        series = [Series(name, np.arange(len(y), dtype=float), np.asarray(y)) for name, y in curves.items() if len(y)]
+        series = [
+            Series(name, np.arange(len(y), dtype=float), np.asarray(y))
+            for name, y in curves.items()
+            if np.isfinite(y).any()
+        ]
         if series:
             return [Plot(f"PSNR, {region}, frame by frame", "frame", "dB", tuple(series))]
     return []

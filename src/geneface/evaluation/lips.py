@@ -18,7 +18,8 @@ from geneface.geometry.landmarks import LIPS, lip_opening, lip_width, positions
 MAX_LAG_FRAMES = 15
 """Offsets are searched from -15 to 15 frames (0.6 s): beyond it speech matches itself by chance."""
 _CHEEK_BONES = positions((234, 454))
-_CONSTANT = "the curve of the lips does not move, so it has no correlation"
+CONSTANT = "the lips do not move"
+_FLAT = 1e-9
 
 Points = NDArray[np.floating[Any]]
 Curve = NDArray[np.floating[Any]]
@@ -41,6 +42,12 @@ def pearson(a: Curve, b: Curve) -> float:
     return float(a_centred @ b_centred / (norms[0] * norms[1]))
 
 
+def correlation(reference: Curve, other: Curve) -> float:
+    """`pearson`, but 0 where the reference moves and `other` does not: lips that hold still follow nothing."""
+    value = pearson(reference, other)
+    return 0.0 if np.isnan(value) and np.isfinite(pearson(reference, reference)) else value
+
+
 def lagged_correlations(reference: Curve, other: Curve, max_lag: int = MAX_LAG_FRAMES) -> NDArray[np.float64]:
     """Correlation of reference[t] with other[t + lag] for lag = -max_lag .. max_lag, over the frames both have.
 
@@ -51,7 +58,7 @@ def lagged_correlations(reference: Curve, other: Curve, max_lag: int = MAX_LAG_F
     for lag in range(-max_lag, max_lag + 1):
         first, last = max(0, -lag), min(frames, frames - lag)
         if last - first >= max(2, frames / 2):
-            out[lag + max_lag] = pearson(reference[first:last], other[first + lag : last + lag])
+            out[lag + max_lag] = correlation(reference[first:last], other[first + lag : last + lag])
     return out
 
 
@@ -69,9 +76,13 @@ def averaged_correlation(correlations: Sequence[NDArray[np.float64]]) -> NDArray
 
 
 def best_offset(correlations: Sequence[NDArray[np.float64]]) -> float:
-    """The lag whose correlation, averaged over clips, is largest; nan if there is none. The nearest to 0 wins a tie."""
+    """The lag whose correlation, averaged over clips, is largest; nan if none stands out.
+
+    The nearest to 0 wins a tie.
+    """
     mean = averaged_correlation(correlations)
-    if not np.isfinite(mean).any():
+    known = mean[np.isfinite(mean)]
+    if not known.size or (known.size > 1 and np.ptp(known) < _FLAT):
         return float("nan")
     lags = np.arange(len(mean)) - len(mean) // 2
     order = np.argsort(np.abs(lags), kind="stable")
@@ -92,18 +103,18 @@ def lip_figures(clips: Sequence[tuple[Points, Points]]) -> dict[str, Figure]:
         if reference.shape != other.shape:
             raise ValueError(f"tracks of different shapes: {reference.shape} and {other.shape}")
         curves = lip_opening(reference), lip_opening(other)
-        opening.append(pearson(*curves))
-        width.append(pearson(lip_width(reference), lip_width(other)))
+        opening.append(correlation(*curves))
+        width.append(correlation(lip_width(reference), lip_width(other)))
         lagged.append(lagged_correlations(*curves))
         distance.append(lip_landmark_distance(reference, other))
         deviation = float(curves[0].std())
         amplitude.append(float(curves[1].std()) / deviation if deviation > 0 else float("nan"))
     nothing = "no held-out frames" if not clips else None
     return {
-        "opening_correlation": figure(_mean(opening), nothing or _CONSTANT),
-        "width_correlation": figure(_mean(width), nothing or _CONSTANT),
+        "opening_correlation": figure(_mean(opening), nothing or CONSTANT),
+        "width_correlation": figure(_mean(width), nothing or CONSTANT),
         "opening_amplitude_ratio": figure(_mean(amplitude), nothing or "the ground truth's lips do not move"),
-        "offset_frames": figure(best_offset(lagged), nothing or _CONSTANT),
+        "offset_frames": figure(best_offset(lagged), nothing or CONSTANT),
         "lip_landmark_distance": figure(_mean(distance), nothing or "no landmarks"),
     }
 

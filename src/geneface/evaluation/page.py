@@ -30,6 +30,7 @@ _BETTER: dict[Direction, str] = {
     "lower": "\u2193 lower is better",
     "one": "\u2192 1 is best",
     "zero": "\u2192 0 is best",
+    "count": "a count",
 }
 _POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 _ICON = (

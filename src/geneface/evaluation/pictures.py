@@ -7,7 +7,7 @@ features (2048 numbers a region and frame).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,6 +113,8 @@ def _bounding_box(mask: Mask) -> Box:
 class FrameValues:
     """What one frame of one row adds to the figures."""
 
+    regions: tuple[str, ...]
+    """Regions that were known in this frame."""
     values: dict[str, float]
     """Image key -> value, for metrics that are means over frames."""
     detail: dict[str, tuple[float, float]]
@@ -144,7 +146,7 @@ def compare_frame(
                 values[image_key(region, "niqe")] = tools.niqe.score(image[box])
         features = {} if isinstance(tools.inception, str) else _features(tools.inception, reference, image)
         if name == truth:
-            out[name] = FrameValues(values, {}, features, None)
+            out[name] = FrameValues(reference.known, values, {}, features, None)
             continue
         values |= _differences(reference, image, tools)
         if perceptual is not None and not isinstance(tools.lpips, str):
@@ -157,7 +159,7 @@ def compare_frame(
             region: (reference.detail[region], sharpness(luma, mask)) for region, mask in reference.detail_masks.items()
         }
         error = np.abs(reference.image.astype(np.float32) - image).mean(-1)
-        out[name] = FrameValues(values, detail, features, error)
+        out[name] = FrameValues(reference.known, values, detail, features, error)
     return out
 
 
@@ -196,13 +198,14 @@ class ImageScores:
         self._seen: set[str] = set()
         self.frames = 0
 
-    def add(self, frame: FrameValues, regions: Iterable[str]) -> None:
-        """Add the next frame, in which these regions were known."""
+    def add(self, frame: FrameValues | None) -> None:
+        """Add the next frame; None where the row shows nothing that may be compared."""
+        for key, values in self._values.items():
+            values.append(float("nan") if frame is None else frame.values.get(key, float("nan")))
+        if frame is None:
+            return
         self.frames += 1
-        self._seen |= set(regions)
-        for key, value in frame.values.items():
-            if np.isfinite(value):
-                self._values[key].append(value)
+        self._seen |= set(frame.regions)
         for region, detail in frame.detail.items():
             if np.isfinite(detail).all():
                 self._detail[region].append(detail)
@@ -217,7 +220,7 @@ class ImageScores:
         return None if self._error is None else self._error / self.frames
 
     def per_frame(self, key: str) -> list[float]:
-        """The values of a key that is a mean over frames, frame by frame."""
+        """The values of a key that is a mean over frames, frame by frame; nan where there is none."""
         return self._values[key]
 
     def figures(self, truth: ImageScores, why: Mapping[str, str]) -> dict[str, Figure]:
@@ -248,7 +251,7 @@ class ImageScores:
         if metric == "sharpness_ratio":
             reference, other = np.sum(self._detail[region] or [(0.0, 0.0)], axis=0)
             return figure(other / reference if reference > 0 else float("nan"), _FLAT)
-        values = self._values[image_key(region, metric)]
+        values = [value for value in self._values[image_key(region, metric)] if np.isfinite(value)]
         reason = {"niqe": NIQE_TOO_SMALL, "lpips": _LPIPS_TOO_SMALL}.get(metric, _NO_FRAMES)
         return figure(float(np.mean(values)) if values else float("nan"), reason)
 

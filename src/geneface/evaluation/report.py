@@ -47,10 +47,20 @@ def software_versions() -> dict[str, str]:
 
 def machine_facts() -> dict[str, str | float | int]:
     """What a speed depends on: processors and their load over the last minute."""
-    facts: dict[str, str | float | int] = {"processor": platform.machine(), "cores": os.cpu_count() or 1}
+    facts: dict[str, str | float | int] = {"processor": _processor(), "cores": os.cpu_count() or 1}
     if hasattr(os, "getloadavg"):
         facts["load_average_1_minute"] = round(os.getloadavg()[0], 2)
     return facts
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def report_folder(out_dir: Path) -> AbstractContextManager[None]:

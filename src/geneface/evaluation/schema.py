@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 FORMAT = 2
 """Version of metrics.json; a key that changes its meaning raises it."""
 
-Direction = Literal["higher", "lower", "one", "zero"]
-"""Which way is better: a larger value, a smaller one, or a value near 1 or 0."""
+Direction = Literal["higher", "lower", "one", "zero", "count"]
+"""Which way is better: a larger value, a smaller one, or a value near 1 or 0; a count is neither."""
 Role = Literal["evaluated", "truth", "control"]
 Control = Literal["late", "still", "degraded"]
 """Spoilt ground truth: shown late, held still, or at half resolution and brighter. See `evaluation.controls`."""

@@ -113,7 +113,10 @@ def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, to
         "of speech, each scored alone, then averaged. The head's pose is the avatar's own here."
     )
     return MetricTable(
-        title="Motion from speech, before rendering", note=note, rows=rows, verdicts=verdicts(rows, TRUTH)
+        title="Motion from speech, before rendering",
+        note=note,
+        rows=rows,
+        verdicts=verdicts(rows, TRUTH, sum(len(span.reference) for span in spans)),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.controls import ENCODED, NOISE, TRUTH, verdicts
 from geneface.evaluation.definitions import (
+    FOUND_KEY,
     JITTER_RATIO_KEYS,
     JUDGE_KEYS,
     LIP_KEYS,
@@ -25,7 +26,7 @@ from geneface.evaluation.judge import JudgeScore
 from geneface.evaluation.lips import face_width, lip_figures, lip_landmark_distance
 from geneface.evaluation.lse import TOO_SHORT, mean_score
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure, missing
-from geneface.evaluation.stability import stability_ratio_figures
+from geneface.evaluation.stability import MIN_BAND_FRAMES, stability_ratio_figures
 from geneface.evaluation.videos import RowScores, Track, VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
@@ -35,6 +36,7 @@ _KEYPOINTS = list(KEYPOINTS)
 _NO_FACE = "no face was found in at least half of the frames of any clip"
 _NOT_MOVING = "nothing moves in this control"
 _NO_SOUND = "there is no sound"
+_NO_TORSO = f"no pixel shows the torso throughout a run of {MIN_BAND_FRAMES} frames and more"
 _REGION_TITLES = {"frame": "Picture, whole frame", "head": "Picture, head", "mouth": "Picture, mouth"}
 
 
@@ -68,7 +70,10 @@ class VideoTables:
     def _table(self, title: str, note: str, figures: Mapping[str, dict[str, Figure]]) -> MetricTable:
         rows = [MetricRow(name=name, role=self._role(name), figures=values) for name, values in figures.items()]
         return MetricTable(
-            title=title, note=f"{self._note} {note}".strip(), rows=rows, verdicts=verdicts(rows, ENCODED)
+            title=title,
+            note=f"{self._note} {note}".strip(),
+            rows=rows,
+            verdicts=verdicts(rows, ENCODED, self._scores.frames),
         )
 
     def _role(self, name: str) -> Role:
@@ -86,9 +91,9 @@ class VideoTables:
         rows: dict[str, dict[str, Figure]] = {}
         for name, row in self._scores.rows.items():
             if self._no_tracks:
-                rows[name] = missing(LIP_KEYS, self._no_tracks)
+                rows[name] = missing((FOUND_KEY, *LIP_KEYS), self._no_tracks)
             else:
-                rows[name] = self._lip_figures(row)
+                rows[name] = {FOUND_KEY: figure(_found_share(row), "no frames"), **self._lip_figures(row)}
         if self._scores.noise:
             rows[NOISE] = self._noise_lips()
         return self._table("Lips, seen in the video", note, rows)
@@ -121,7 +126,7 @@ class VideoTables:
 
     def _noise_lips(self) -> dict[str, Figure]:
         """The tracker's noise in the units of the table: distances, and how far the opening trembles."""
-        figures = missing(LIP_KEYS, _NOT_MOVING)
+        figures = missing((FOUND_KEY, *LIP_KEYS), _NOT_MOVING)
         pairs = [(Track(a, np.ones(len(a), bool)), Track(b, np.ones(len(b), bool))) for a, b in self._scores.noise]
         distance = [lip_landmark_distance(_in_face_widths(a), _in_face_widths(b)) for a, b in pairs]
         pixels = [lip_landmark_distance(_points(a), _points(b)) for a, b in pairs]
@@ -138,16 +143,23 @@ class VideoTables:
 
     def _sync(self) -> MetricTable:
         note = "Lips against the sound. The judge is our own expert, which no training ever used as a loss."
-        rows = {name: self._lse(row) | self._judge_figures(name) for name, row in self._scores.rows.items()}
+        rows = {name: self._lse(name, row) | self._judge_figures(name) for name, row in self._scores.rows.items()}
         return self._table("Sync", note, rows)
 
-    def _lse(self, row: RowScores) -> dict[str, Figure]:
+    def _lse(self, name: str, row: RowScores) -> dict[str, Figure]:
         tool = self._scores.tools.syncnet
         if isinstance(tool, str):
             return missing(LSE_KEYS, tool)
         mean = mean_score(row.lse)
-        reason = self._no_tracks or (TOO_SHORT if row.lse else _NO_SOUND)
+        reason = TOO_SHORT if row.lse else self._why_silent(name)
         return {"lse_c": figure(mean.confidence, reason), "lse_d": figure(mean.distance, reason)}
+
+    def _why_silent(self, name: str) -> str:
+        """Why lips and sound of a row could not be compared."""
+        if self._no_tracks:
+            return self._no_tracks
+        heard = any(chunk.sound_of(name) is not None for chunk in self._scores.chunks)
+        return _NO_FACE if heard else _NO_SOUND
 
     def _judge_rows(self) -> dict[str, JudgeScore]:
         judge = self._scores.tools.judge
@@ -171,7 +183,7 @@ class VideoTables:
     def _judge_figures(self, name: str) -> dict[str, Figure]:
         judge = self._scores.tools.judge
         if name not in self.judged:
-            return missing(JUDGE_KEYS, judge if isinstance(judge, str) else self._no_tracks or _NO_SOUND)
+            return missing(JUDGE_KEYS, judge if isinstance(judge, str) else self._why_silent(name))
         return judge_figures(self.judged[name])
 
     # ---- stability
@@ -223,7 +235,7 @@ class VideoTables:
 
     def _flicker(self, row: RowScores) -> dict[str, Figure]:
         truth, other = _root_mean(self._scores.truth.flicker), _root_mean(row.flicker)
-        reason = self._why.get("torso", "the torso is not known")
+        reason = _NO_TORSO if not self._scores.truth.flicker else "the ground truth's torso does not flicker"
         return {
             "torso_flicker_ratio": figure(other / truth if truth > 0 else float("nan"), reason),
             "temporal_difference_error": figure(_mean(row.temporal_errors), "fewer than two frames in a row"),
@@ -246,6 +258,12 @@ def judge_figures(score: JudgeScore) -> dict[str, Figure]:
         "judge_distance_unshifted": figure(score.distance_unshifted, short),
         "judge_offset_frames": figure(score.offset_frames, short),
     }
+
+
+def _found_share(row: RowScores) -> float:
+    """Share of the frames in which the face was found."""
+    found = [track.found for track in row.tracks if track is not None]
+    return float(np.concatenate(found).mean()) if found else float("nan")
 
 
 def _points(track: Track) -> FloatArray:

@@ -20,6 +20,7 @@ from geneface.evaluation.lpips import Lpips
 from geneface.evaluation.lse import SyncNetScorer
 from geneface.evaluation.niqe import NiqeModel
 from geneface.evaluation.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
+from geneface.io.store import TensorFile, sha256
 
 Instrument = TypeVar("Instrument")
 
@@ -83,3 +84,15 @@ def _colour() -> Literal[True]:
 def _tracker() -> Literal[True]:
     mediapipe_solutions()
     return True
+
+
+def weights_facts(weights: MetricWeights | None) -> dict[str, str]:
+    """What a report must say of third-party weights: whose they are can't be told from their figures."""
+    facts = {}
+    given = weights or MetricWeights()
+    for network, path in (("lpips", given.lpips), ("inception", given.inception), ("syncnet", given.syncnet)):
+        if path is not None:
+            sources = TensorFile(path).metadata.get("sources_sha256")
+            origin = f"converted from sha256 {sources}" if sources else "of unknown origin"
+            facts[f"{network} weights"] = f"sha256 {sha256(path)}, {origin}"
+    return facts

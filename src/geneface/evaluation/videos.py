@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geneface.analysis.tracker import FaceTracker, fill_missing
 from geneface.evaluation.controls import (
     CONTROL_NAMES,
+    DELAY_FRAMES,
     ENCODED,
     TRUTH,
     degraded,
@@ -27,7 +28,7 @@ from geneface.evaluation.controls import (
 )
 from geneface.evaluation.lse import LseScore
 from geneface.evaluation.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
-from geneface.evaluation.stability import temporal_difference_error, torso_flicker
+from geneface.evaluation.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
 from geneface.evaluation.tools import Tools
 from geneface.portrait.manifest import Words
 from geneface.types import ByteArray, FloatArray, Waveform
@@ -36,6 +37,20 @@ _WORKERS = 2
 _NOISE_FRAMES = 4
 """Frames a chunk that the tracker's noise is measured on."""
 _MIN_FOUND_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Track:
+    """A row's face in one chunk."""
+
+    mesh_px: FloatArray
+    """[F, 478, 3]; frames without a face repeat the nearest one with."""
+    found: NDArray[np.bool_]
+    """[F]."""
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.found.mean() >= _MIN_FOUND_SHARE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Chunk:
     """Rows that come with a sound of their own."""
     words: Words | None = None
     """(start, end, word) in seconds from the first frame, where known."""
+    truth_track: Track | None = None
+    """The ground truth's face, if it was tracked already."""
 
     @property
     def images(self) -> list[ByteArray]:
@@ -63,20 +80,6 @@ class Chunk:
 
     def sound_of(self, row: str) -> Waveform | None:
         return self.other_sound.get(row, self.sound)
-
-
-@dataclass(frozen=True)
-class Track:
-    """A row's face in one chunk."""
-
-    mesh_px: FloatArray
-    """[F, 478, 3]; frames without a face repeat the nearest one with."""
-    found: NDArray[np.bool_]
-    """[F]."""
-
-    @property
-    def usable(self) -> bool:
-        return bool(self.found.mean() >= _MIN_FOUND_SHARE)
 
 
 class RowScores:
@@ -131,9 +134,9 @@ class VideoScores:
             if not isinstance(self.tools.tracker, str):
                 jobs.append(pool.submit(self._measure_noise, images))
             moments = pool.map(partial(self._measure_moment, chunk, videos), range(len(images)))
-            for reference, moment in zip(chunk.references, moments, strict=True):
-                for name, values in moment.items():
-                    self.rows[name].images.add(values, reference.known)
+            for moment in moments:
+                for name, row in self.rows.items():
+                    row.images.add(moment.get(name))
             for job in jobs:
                 job.result()
         self.chunks.append(replace(chunk, references=(), evaluated={}, before=()))
@@ -141,14 +144,14 @@ class VideoScores:
     def _measure_moment(
         self, chunk: Chunk, videos: Mapping[str, Sequence[ByteArray]], index: int
     ) -> dict[str, FrameValues]:
-        """The image metrics of one frame in all rows."""
-        return compare_frame(
-            # A copy: what is computed of it goes when the moment is done.
-            replace(chunk.references[index]),
-            {name: frames[index] for name, frames in videos.items()},
-            self.tools,
-            truth=TRUTH,
-        )
+        """The image metrics of one frame in all rows; a control that can only show the truth itself is left out."""
+        shown = {name: frames[index] for name, frames in videos.items()}
+        if index < DELAY_FRAMES - len(chunk.before):
+            del shown[CONTROL_NAMES["late"]]
+        if chunk.still is chunk.references[index].image:
+            del shown[CONTROL_NAMES["still"]]
+        # A copy: what is computed of the frame goes when the moment is done.
+        return compare_frame(replace(chunk.references[index]), shown, self.tools, truth=TRUTH)
 
     def _measure_row(
         self, name: str, chunk: Chunk, frames: Sequence[ByteArray], torso: NDArray[np.bool_] | None
@@ -156,12 +159,13 @@ class VideoScores:
         """What one row shows over time."""
         row = self.rows[name]
         row.temporal_errors.append((temporal_difference_error(chunk.images, frames), len(frames)))
-        if torso is not None:
+        if torso is not None and len(frames) >= MIN_BAND_FRAMES:
             row.flicker.append((torso_flicker(frames, torso), len(frames)))
         if isinstance(self.tools.tracker, str):
             row.tracks.append(None)
             return
-        track = track_video(frames)
+        known = chunk.truth_track if name == TRUTH else None
+        track = track_video(frames) if known is None else known
         row.tracks.append(track)
         sound = chunk.sound_of(name)
         if not isinstance(self.tools.syncnet, str) and sound is not None and track.usable:
