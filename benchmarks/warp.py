@@ -154,7 +154,7 @@ def score(portrait: Portrait, frames: np.ndarray, render: Callable[[int], np.nda
         spent += time.perf_counter() - started
         image, masks = portrait.frame(int(frame))
         reference = ReferenceFrame(image, masks[..., 0] > 127, None, portrait.mouth_box[frame])
-        scores.add(compare_frame(reference, {"drawn": drawn}, tools, truth="")["drawn"], reference.known)
+        scores.add(compare_frame(reference, {"drawn": drawn}, tools, truth="")["drawn"])
     figures = scores.figures(truth, dict.fromkeys(REGIONS, "not in the picture"))
     return {name: figures[name].value for name in METRICS} | {"milliseconds": 1e3 * spent / len(frames)}
 
