@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+_ROUNDING = 1e-12
 FORMAT = 2
 """Version of metrics.json; a key that changes its meaning raises it."""
 
@@ -114,8 +115,13 @@ def metrics_schema() -> dict[str, Any]:
 
 
 def figure(value: float, reason: str) -> Figure:
-    """A number, or `reason` if it is not finite (a mean over nothing, a correlation of a constant)."""
-    return Figure(value=float(value)) if math.isfinite(value) else Figure(reason=reason)
+    """A number, or `reason` if it is not finite (a mean over nothing, a correlation of a constant).
+
+    What is left of a zero after rounding is zero.
+    """
+    if not math.isfinite(value):
+        return Figure(reason=reason)
+    return Figure(value=float(value) if abs(value) > _ROUNDING else 0.0)
 
 
 def missing(keys: tuple[str, ...], reason: str) -> dict[str, Figure]:
