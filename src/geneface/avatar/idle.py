@@ -73,7 +73,7 @@ def voice_activity(samples: FloatArray) -> NDArray[np.bool_]:
     noise, speech = np.percentile(energy, [5, 95])
     threshold = max(_FLOOR_DB, speech - _BELOW_PEAK_DB, noise + 0.35 * (speech - noise))
     voiced = energy > min(threshold, max(speech - 6.0, _FLOOR_DB))
-    for start, stop in _runs(~voiced):
+    for start, stop in true_runs(~voiced):
         if stop - start < _MIN_SILENCE_FRAMES and start > 0 and stop < len(voiced):
             voiced[start:stop] = True
     return voiced
@@ -86,7 +86,7 @@ def closing_weight(voiced: NDArray[np.bool_]) -> FloatArray:
     sound begins, so that neither the last nor the first phoneme is touched.
     """
     weight = np.zeros(len(voiced), np.float32)
-    for start, stop in _runs(~voiced):
+    for start, stop in true_runs(~voiced):
         frames = np.arange(start, stop)
         since_end = frames - (start + _HANGOVER_FRAMES) + 1 if start > 0 else np.full(len(frames), _RAMP_FRAMES)
         to_onset = (stop - _LEAD_FRAMES) - frames if stop < len(voiced) else np.full(len(frames), _RAMP_FRAMES)
@@ -160,7 +160,7 @@ def measure_blinks(landmarks: FloatArray, runs: list[slice]) -> BlinkStatistics:
     depths, lengths = [], []
     for run in runs:
         track = openness[run]
-        for start, stop in _runs(track < 0.72 * open_level):
+        for start, stop in true_runs(track < 0.72 * open_level):
             if stop - start <= _LONGEST_BLINK_FRAMES and track[start:stop].min() < 0.6 * open_level:
                 depths.append(float(track[start:stop].min()))
                 lengths.append(stop - start)
@@ -199,7 +199,7 @@ def _geometric_closing(points: FloatArray) -> FloatArray:
     return closing
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def true_runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Start and stop of each stretch of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

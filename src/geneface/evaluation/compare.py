@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geneface.analysis.segmentation import PersonSegmenter, split_head
 from geneface.errors import InputError
@@ -37,11 +36,12 @@ from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.tables import Person, VideoTables
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
 from geneface.evaluation.videos import Chunk, Track, VideoScores, track_video
-from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_OUTER, lip_opening
+from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
 from geneface.io.media import probe
 from geneface.io.video import read_frames
+from geneface.portrait.tracks import mouth_boxes
 from geneface.types import (
     SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
@@ -57,7 +57,6 @@ MAX_FRAMES = 30 * VIDEO_RATE_HZ
 MIN_SIDE_PX = 2 * SSIM_RADIUS + 1
 _CHUNK_PIXELS = CHUNK_FRAMES * 512 * 512
 _MIN_CHUNK_FRAMES = 25
-_MOUTH_MARGIN = 0.3
 _ALPHA = 0.5
 _MAX_CURVE_FRAMES = 30 * VIDEO_RATE_HZ
 
@@ -187,10 +186,7 @@ def _reference(image: ByteArray, mesh_px: FloatArray, segmenter: PersonSegmenter
     square = np.zeros((side, side, 3), np.uint8)
     square[:height, :width] = image
     head, torso = split_head(segmenter.matte(square), mesh_px)
-    lips = mesh_px[list(MESH_LIPS_OUTER), :2]
-    low, high = lips.min(0), lips.max(0)
-    margin = _MOUTH_MARGIN * (high[0] - low[0])
-    box: NDArray[np.int64] = np.array([*np.floor(low - margin), *np.ceil(high + margin)], np.int64)
+    box = mouth_boxes(mesh_px[None], side)[0]
     return ReferenceFrame(image, head[:height, :width] > _ALPHA, torso[:height, :width] > _ALPHA, box)
 
 

@@ -148,13 +148,13 @@ def compare_frame(
         if name == truth:
             out[name] = FrameValues(reference.known, values, {}, features, None)
             continue
-        values |= _differences(reference, image, tools)
+        luma = luminance(image)
+        values |= _differences(reference, image, luma, tools)
         if perceptual is not None and not isinstance(tools.lpips, str):
             result = tools.lpips.compare(perceptual, tools.lpips.features(image))
             for region, mask in reference.masks.items():
                 value = result.distance if region == "frame" else _mean(result.map[mask])
                 values[image_key(region, "lpips")] = value
-        luma = luminance(image)
         detail = {
             region: (reference.detail[region], sharpness(luma, mask)) for region, mask in reference.detail_masks.items()
         }
@@ -163,9 +163,8 @@ def compare_frame(
     return out
 
 
-def _differences(reference: ReferenceFrame, image: ByteArray, tools: Tools) -> dict[str, float]:
+def _differences(reference: ReferenceFrame, image: ByteArray, luma: FloatArray, tools: Tools) -> dict[str, float]:
     """The metrics that need no weights."""
-    luma = luminance(image)
     similarity = ssim_map(reference.luma, luma)
     shift = luma - reference.luma
     colour = None if isinstance(tools.colour, str) else ciede2000(reference.lab, lab(image))
