@@ -121,6 +121,108 @@ struct ImageLossArgs {
   float* scratch;      // image_loss_scratch(width, height) floats
 };
 
+// ---- radiance fields. Layouts: src/geneface/ops/field.py and nerf.py.
+
+constexpr int kLevels = 4, kFeatures = 8, kEncoded = kLevels * kFeatures;
+constexpr int kOutputs = 4;                   // logarithm of the density (or logit of the opacity), logits of the colour
+constexpr int kTorsoInputs = kEncoded + 4;    // and the head's colour and opacity at the pixel
+constexpr float kMaxLogDensity = 9;           // beyond this a step is opaque anyway
+constexpr int kCells = 128, kCoarseCells = 32;  // occupancy: cells along an axis of the head's unit cube
+constexpr int kTorsoCells = 64;
+constexpr int kRayTile = 8, kTileRays = kRayTile * kRayTile;
+constexpr int kMaxRaySamples = 32;  // occupied samples of a ray, at most
+constexpr int kRound = 4;           // samples of a ray that are evaluated between two looks at its transmittance
+constexpr float kMinRayTransmittance = 1e-2f;
+constexpr float kTorsoScale = 0.8f;  // the torso's plane reaches beyond the image by 1 / 0.8
+
+// A field's parameters. Table: [kLevels, rows, kFeatures] bfloat16; weights are [out, in].
+struct FieldView {
+  const uint16_t* table;
+  int rows;                   // a power of two
+  const int32_t* resolution;  // [kLevels] cells along an axis
+  const float *w0, *w1, *b1, *w2, *b2;
+  int inputs, width;
+};
+struct FieldGradient {
+  float *table, *w0, *w1, *b1, *w2, *b2;
+};
+
+// Points are [dims][count rows of `stride`]; a block of kFieldBlock points shares one bias of the first layer.
+constexpr int kFieldBlock = 256;
+struct FieldArgs {
+  FieldView field;
+  int dims, count;
+  Rows<const float> positions;  // [dims, count] in [0, 1]
+  const float* bias;            // [blocks, width]
+  Rows<const float> extra;      // [inputs - kEncoded, count]
+  Rows<float> raw;              // [kOutputs, count]
+};
+struct FieldBackwardArgs {
+  FieldArgs forward;
+  Rows<const float> grad_raw;  // [kOutputs, count]
+  FieldGradient grad;
+  float* grad_bias;           // [blocks, width]
+  Rows<float> grad_positions;  // [dims, count]
+};
+
+// What all frames of a head and torso share.
+struct SceneView {
+  FieldView head, torso;
+  const uint32_t* occupancy;         // [kCells, kCells, kCells / 32] bits, x fastest
+  const uint32_t* coarse;            // [kCoarseCells, kCoarseCells] bits, each grown by one cell
+  const uint8_t* torso_occupancy;    // [kTorsoCells, kTorsoCells]
+  int warp_rows, warp_columns;
+  float warp_box[4];                 // x and y of the first node, x and y of the last, head units
+  float step;                        // head units of depth between two samples
+};
+// What changes from frame to frame.
+struct FrameView {
+  View view;
+  const float* head_bias;     // [head.width]
+  const float* torso_bias;    // [torso.width]
+  const float* warp;          // [warp_rows, warp_columns, 4] to the canonical head; the fourth value is not used
+  const float* torso_motion;  // [6] affine map of the picture's plane, less the identity
+};
+
+struct RenderFieldArgs {
+  SceneView scene;
+  FrameView frame;
+  const float* plate;  // [height, width, 3]
+  float* image;        // [height, width, 4]
+  float* opacity;      // [height, width]
+  int64_t* tile_samples;  // [tiles] evaluated samples
+};
+
+// Square patches of kRayTile pixels; every chunk belongs to one frame.
+struct TrainFieldArgs {
+  SceneView scene;
+  int chunks, patches, slots;
+  const FrameView* frames;  // [chunks]
+  const int32_t* corners;   // [chunks, patches, 2] first pixel, x and y
+  const float* jitter;      // [chunks, patches, kTileRays] in [-1/2, 1/2] steps
+  const uint8_t* target;    // [chunks, patches, kTileRays, 3]
+  const uint8_t* masks;     // [chunks, patches, kTileRays, 2] head, torso
+  const uint8_t* plate;     // [chunks, patches, kTileRays, 3]
+  const float* weight;      // [chunks, patches, kTileRays] of the colour loss
+  float epsilon, silhouette, silhouette_epsilon, edge;
+  FieldGradient head_grad, torso_grad;  // of slot 0; the others follow
+  float *grad_head_bias, *grad_torso_bias;  // [chunks, width]
+  float* grad_warp;                         // [chunks, warp_rows, warp_columns, 4]
+  float* grad_pose;                         // [chunks, 6] turn and shift, as in project_backward
+  float* grad_motion;                       // [chunks, 6]
+  double* losses;                           // [chunks, 2] colour, silhouettes
+  int64_t* samples;                         // [chunks]
+  float* scratch;                           // [slots, train_field_scratch(...)]
+};
+
+struct AdamTableArgs {
+  int64_t size;
+  int slots;
+  float *param, *grad, *first, *second;  // grad [slots, size] is cleared on the way
+  uint16_t* half;
+  float lr, correction1, correction2, beta1, beta2, eps;
+};
+
 struct Kernels {
   void (*project)(const ProjectArgs&);
   void (*project_backward)(const ProjectBackwardArgs&);
@@ -131,6 +233,11 @@ struct Kernels {
   void (*adam_basis)(const AdamBasisArgs&);
   void (*image_loss)(const ImageLossArgs&);
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
+  void (*field_forward)(const FieldArgs&);
+  void (*field_backward)(const FieldBackwardArgs&);
+  void (*adam_table)(const AdamTableArgs&);
+  void (*render_field)(const RenderFieldArgs&);
+  void (*train_field)(const TrainFieldArgs&);
 };
 
 constexpr int kProjectTask = 512;  // Gaussians a task
@@ -139,6 +246,13 @@ constexpr int project_tasks(int count) { return (count + kProjectTask - 1) / kPr
 constexpr int kLossFields = 9;  // 4 blurred pictures, 3 gradients, 2 pictures, see image.cpp
 constexpr size_t image_loss_scratch(int width, int height) {
   return kLossFields * static_cast<size_t>(width + 32) * height;
+}
+
+// Samples that a patch may have: those of its rays, and what fills up the last group of each round.
+constexpr int kPatchSamples = kTileRays * kMaxRaySamples + (kMaxRaySamples / kRound + 1) * 16;
+constexpr size_t train_field_scratch(int width) {  // floats a slot
+  constexpr size_t kCornerFloats = 2 * kLevels * 8;
+  return static_cast<size_t>(kPatchSamples) * (12 + kEncoded + kCornerFloats + 2 * width);
 }
 
 #define GENEFACE_DECLARE(target) \

@@ -17,6 +17,7 @@
 
 #include "binning.hpp"
 #include "kernels.hpp"
+#include "module.hpp"
 #include "pool.hpp"
 
 namespace nb = nanobind;
@@ -52,23 +53,6 @@ void use_instruction_set(const std::string& name) {
   static const std::vector<InstructionSet> sets = instruction_sets();
   for (const InstructionSet& set : sets)
     if (name == set.name) current = &set;
-}
-
-// ---- arrays
-
-template <class T>
-using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;  // contiguous rows at any distance
-
-template <class T>
-Rows<T> rows(const Matrix<T>& m) {
-  return {m.data(), static_cast<ptrdiff_t>(m.stride(0))};
-}
-
-int length(size_t size) {
-  if (size > INT32_MAX) throw std::invalid_argument("array is too large");
-  return static_cast<int>(size);
 }
 
 View make_view(const Array<const float>& pose, float focal_px, int width, int height) {
@@ -267,6 +251,9 @@ void to_uint8(Array<const float> image, Array<uint8_t> bytes) {
 }
 
 }  // namespace
+
+const Kernels& active_kernels() { return *current->kernels; }
+
 }  // namespace geneface
 
 NB_MODULE(_native, m) {
@@ -296,4 +283,5 @@ NB_MODULE(_native, m) {
   m.def("adam_basis", &adam_basis);
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
+  register_fields(m);
 }

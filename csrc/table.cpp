@@ -13,9 +13,15 @@ void adam(const AdamArgs&);
 void adam_basis(const AdamBasisArgs&);
 void image_loss(const ImageLossArgs&);
 void to_uint8(const float*, int, int, uint8_t*);
+void field_forward(const FieldArgs&);
+void field_backward(const FieldBackwardArgs&);
+void adam_table(const AdamTableArgs&);
+void render_field(const RenderFieldArgs&);
+void train_field(const TrainFieldArgs&);
 
-const Kernels kernels = {project, project_backward, condition_gradient, rasterize, rasterize_backward,
-                         adam,    adam_basis,       image_loss,         to_uint8};
+const Kernels kernels = {project,      project_backward, condition_gradient, rasterize,      rasterize_backward,
+                         adam,         adam_basis,       image_loss,         to_uint8,       field_forward,
+                         field_backward, adam_table,     render_field,       train_field};
 
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

@@ -7,6 +7,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 
 from __future__ import annotations
 
+from geneface.ops.field import Field, FieldGradients, adam_table, field_backward, field_forward
 from geneface.ops.image import image_loss, to_uint8
 from geneface.ops.native import (
     available_instruction_sets,
@@ -14,6 +15,16 @@ from geneface.ops.native import (
     set_threads,
     threads,
     use_instruction_set,
+)
+from geneface.ops.nerf import (
+    BatchGradients,
+    FieldFrame,
+    FieldLoss,
+    FieldScene,
+    RayBatch,
+    coarse_occupancy,
+    render_field,
+    train_field,
 )
 from geneface.ops.optimizer import adam, adam_basis
 from geneface.ops.splatting import (
@@ -28,21 +39,34 @@ from geneface.ops.types import BASE_ROWS, DYNAMIC_ROWS, ProjectionGradients, Ras
 __all__ = [
     "BASE_ROWS",
     "DYNAMIC_ROWS",
+    "BatchGradients",
+    "Field",
+    "FieldFrame",
+    "FieldGradients",
+    "FieldLoss",
+    "FieldScene",
     "ProjectionGradients",
     "RasterOutput",
+    "RayBatch",
     "Splats",
     "adam",
     "adam_basis",
+    "adam_table",
     "available_instruction_sets",
+    "coarse_occupancy",
     "condition_gradient",
+    "field_backward",
+    "field_forward",
     "image_loss",
     "instruction_set",
     "project",
     "project_backward",
     "rasterize",
     "rasterize_backward",
+    "render_field",
     "set_threads",
     "threads",
     "to_uint8",
+    "train_field",
     "use_instruction_set",
 ]

@@ -1,0 +1,133 @@
+// A field at given points, its gradients, and Adam for its table. The fused renderer and trainer are in nerf_*.cpp.
+#include "field.hpp"
+
+#include "tasks.hpp"
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+namespace {
+
+// Runs body(dims, inputs, width) with the numbers as constants.
+template <int value>
+struct Constant {
+  static constexpr int kValue = value;
+};
+template <class Body>
+void with_shape(int dims, const FieldView& field, const Body& body) {
+  const bool wide = field.width == 64;
+  if (dims == 3 && wide) return body(Constant<3>(), Constant<kEncoded>(), Constant<64>());
+  if (dims == 3) return body(Constant<3>(), Constant<kEncoded>(), Constant<32>());
+  if (wide) return body(Constant<2>(), Constant<kTorsoInputs>(), Constant<64>());
+  body(Constant<2>(), Constant<kTorsoInputs>(), Constant<32>());
+}
+
+template <int dims, int inputs>
+GENEFACE_INLINE void encode(const FieldArgs& a, int start, int lanes, Corners<dims>& corners, float* x) {
+  float points[dims][kLanes];
+  const float* axes[dims];
+  for (int axis = 0; axis < dims; axis++) {
+    store(load_some(a.positions[axis] + start, lanes), points[axis]);
+    axes[axis] = points[axis];
+  }
+  find_corners<dims>(a.field, axes, corners);
+  fetch<dims>(a.field, corners, x);
+  for (int k = kEncoded; k < inputs; k++) store(load_some(a.extra[k - kEncoded] + start, lanes), x + k * kLanes);
+}
+
+template <int dims, int inputs, int width>
+void forward_block(const FieldArgs& a, int block) {
+  const int end = smaller(a.count, (block + 1) * kFieldBlock);
+  float x[inputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
+  Corners<dims> corners;
+  for (int i = block * kFieldBlock; i < end; i += kLanes) {
+    const int lanes = smaller(kLanes, end - i);
+    encode<dims, inputs>(a, i, lanes, corners, x);
+    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
+    for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
+  }
+}
+
+template <int dims, int inputs, int width>
+void backward_block(const FieldBackwardArgs& b, int block) {
+  const FieldArgs& a = b.forward;
+  const int end = smaller(a.count, (block + 1) * kFieldBlock);
+  float x[inputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
+  float grad1[width * kLanes], grad2[width * kLanes], grad_x[inputs * kLanes], grad_points[kLanes * kEncoded];
+  float grad_positions[dims * kLanes];
+  Corners<dims> corners;
+  for (int i = block * kFieldBlock; i < end; i += kLanes) {
+    const int lanes = smaller(kLanes, end - i);
+    encode<dims, inputs>(a, i, lanes, corners, x);
+    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
+    for (int o = 0; o < kOutputs; o++) store(load_some(b.grad_raw[o] + i, lanes), raw + o * kLanes);
+    network_backward<inputs, width>(a.field, raw, hidden1, hidden2, grad1, grad2, grad_x);
+    add_weight_gradient<kOutputs, width>(raw, 0, hidden2, 0, 1, b.grad.w2);
+    add_weight_gradient<width, width>(grad2, 0, hidden1, 0, 1, b.grad.w1);
+    add_weight_gradient<width, inputs>(grad1, 0, x, 0, 1, b.grad.w0);
+    add_bias_gradient<kOutputs>(raw, 0, 1, b.grad.b2);
+    add_bias_gradient<width>(grad2, 0, 1, b.grad.b1);
+    add_bias_gradient<width>(grad1, 0, 1, b.grad_bias + static_cast<ptrdiff_t>(block) * width);
+    lanes_to_points(grad_x, grad_points);
+    scatter<dims>(corners, grad_points, b.grad.table);
+    position_gradient<dims>(a.field, corners, grad_points, grad_positions);
+    for (int axis = 0; axis < dims; axis++)
+      store_some(load16(grad_positions + axis * kLanes), b.grad_positions[axis] + i, lanes);
+  }
+}
+
+int blocks(const FieldArgs& a) { return (a.count + kFieldBlock - 1) / kFieldBlock; }
+
+// bfloat16 bits of sixteen floats, rounded to the nearest, ties to even.
+GENEFACE_INLINE Ints to_half(const Floats& x) {
+  const Ints word = bits(x);
+  return ((word + 0x7fff + (word >> 16 & 1)) >> 16) & 0xffff;
+}
+
+}  // namespace
+
+void field_forward(const FieldArgs& args) {
+  with_shape(args.dims, args.field, [&](auto dims, auto inputs, auto width) {
+    for_each_task(blocks(args), [&](int block) {
+      forward_block<decltype(dims)::kValue, decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
+    });
+  });
+}
+
+// One thread: blocks share the gradients. Training uses train_field; this is for tests and other losses.
+void field_backward(const FieldBackwardArgs& args) {
+  with_shape(args.forward.dims, args.forward.field, [&](auto dims, auto inputs, auto width) {
+    for (int block = 0; block < blocks(args.forward); block++)
+      backward_block<decltype(dims)::kValue, decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
+  });
+}
+
+// Adam (Kingma and Ba 2015) on values that got a gradient; the others, and their moments, stay as they are.
+void adam_table(const AdamTableArgs& a) {
+  constexpr int kPerTask = 1 << 14;
+  const int tasks = static_cast<int>((a.size + kPerTask - 1) / kPerTask);
+  for_each_task(tasks, [&](int task) {
+    const int64_t end = smaller<int64_t>(a.size, static_cast<int64_t>(task + 1) * kPerTask);
+    const Floats zero = broadcast(0.f);
+    for (int64_t i = static_cast<int64_t>(task) * kPerTask; i < end; i += kLanes) {
+      Floats grad = load16(a.grad + i);
+      for (int slot = 1; slot < a.slots; slot++) grad += load16(a.grad + slot * a.size + i);
+      const Ints touched = grad != 0.f;
+      if (!any(touched)) continue;
+      for (int slot = 0; slot < a.slots; slot++) store(zero, a.grad + slot * a.size + i);
+      const Floats param = load16(a.param + i), first = load16(a.first + i), second = load16(a.second + i);
+      const Floats mean = first + (1 - a.beta1) * (grad - first);
+      const Floats square = second + (1 - a.beta2) * (grad * grad - second);
+      const Floats change = a.lr / a.correction1 * mean / (square_root(square * (1 / a.correction2)) + a.eps);
+      const Floats moved = select(touched, param - change, param);
+      store(moved, a.param + i);
+      store(select(touched, mean, first), a.first + i);
+      store(select(touched, square, second), a.second + i);
+      int32_t lanes[kLanes];
+      store(to_half(moved), lanes);
+      for (int lane = 0; lane < kLanes; lane++) a.half[i + lane] = static_cast<uint16_t>(lanes[lane]);
+    }
+  });
+}
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface

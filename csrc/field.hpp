@@ -1,0 +1,292 @@
+// A radiance field at sixteen points at a time: multiresolution hash grid (Müller et al. 2022) and a small network.
+//
+// The sixteen lanes of a vector are sixteen points. Activations of one group of points are [values][16] floats, so that
+// a layer is broadcasts of weights times vectors of points. A row of the grid's table is eight bfloat16 in sixteen
+// bytes: one fetch costs as much as that of a single float.
+#pragma once
+
+#include "kernels.hpp"
+#include "wide.hpp"
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+
+// ---- rows of the table
+
+typedef float Row __attribute__((vector_size(4 * kFeatures)));
+typedef uint32_t RowBits __attribute__((vector_size(4 * kFeatures)));
+typedef uint16_t HalfRow __attribute__((vector_size(2 * kFeatures)));
+
+GENEFACE_INLINE Row load_row(const uint16_t* from) {
+  HalfRow half;
+  std::memcpy(&half, from, sizeof half);
+  return reinterpret_cast<Row>(__builtin_convertvector(half, RowBits) << 16);
+}
+GENEFACE_INLINE Row read_row(const float* from) {
+  Row row;
+  std::memcpy(&row, from, sizeof row);
+  return row;
+}
+GENEFACE_INLINE void write_row(const Row& row, float* to) { std::memcpy(to, &row, sizeof row); }
+
+// rows[i][j] <-> rows[j][i]
+GENEFACE_INLINE void transpose(Row rows[kFeatures]) {
+  Row pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int k = 0; k < 2; k++) {
+      quads[i + 2 * k] = __builtin_shufflevector(pairs[i + k], pairs[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + 2 * k + 1] = __builtin_shufflevector(pairs[i + k], pairs[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; i++) {
+    rows[i] = __builtin_shufflevector(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+// [16 points][kEncoded] -> [kEncoded][16 points]
+GENEFACE_INLINE void points_to_lanes(const float* points, float* lanes) {
+  for (int block = 0; block < kEncoded; block += kFeatures)
+    for (int half = 0; half < kLanes; half += 8) {
+      Row rows[8];
+      for (int i = 0; i < 8; i++) rows[i] = read_row(points + (half + i) * kEncoded + block);
+      transpose(rows);
+      for (int i = 0; i < 8; i++) write_row(rows[i], lanes + (block + i) * kLanes + half);
+    }
+}
+GENEFACE_INLINE void lanes_to_points(const float* lanes, float* points) {
+  for (int block = 0; block < kEncoded; block += kFeatures)
+    for (int half = 0; half < kLanes; half += 8) {
+      Row rows[8];
+      for (int i = 0; i < 8; i++) rows[i] = read_row(lanes + (block + i) * kLanes + half);
+      transpose(rows);
+      for (int i = 0; i < 8; i++) write_row(rows[i], points + (half + i) * kEncoded + block);
+    }
+}
+
+// ---- the grid
+
+// Where the corners around sixteen points lie in the table, and their weights.
+template <int kDims>
+struct Corners {
+  static constexpr int kCount = 1 << kDims;
+  int32_t row[kLevels][kCount][kLanes];  // number of the row, the level's first included
+  float weight[kLevels][kCount][kLanes];
+};
+
+constexpr uint32_t kPrimes[3] = {1u, 2654435761u, 805459861u};
+
+// Positions are in [0, 1] on each axis.
+template <int kDims>
+GENEFACE_INLINE void find_corners(const FieldView& field, const float* const positions[kDims], Corners<kDims>& out) {
+  for (int level = 0; level < kLevels; level++) {
+    const int resolution = field.resolution[level];
+    const int side = resolution + 1;
+    const int64_t nodes = static_cast<int64_t>(side) * side * (kDims == 3 ? side : 1);
+    const bool dense = nodes <= field.rows;
+    Ints part[kDims][2];
+    Floats share[kDims][2];
+    for (int axis = 0; axis < kDims; axis++) {
+      const Floats scaled = load16(positions[axis]) * static_cast<float>(resolution);
+      const Floats whole = minimum(to_float(truncate(scaled)), static_cast<float>(resolution - 1));
+      share[axis][1] = scaled - whole;
+      share[axis][0] = 1.f - share[axis][1];
+      const int32_t stride = dense ? (axis == 0 ? 1 : axis == 1 ? side : side * side) : static_cast<int32_t>(kPrimes[axis]);
+      part[axis][0] = truncate(whole) * stride;
+      part[axis][1] = part[axis][0] + stride;
+    }
+    const int32_t first = level * field.rows, mask = field.rows - 1;
+    for (int corner = 0; corner < Corners<kDims>::kCount; corner++) {
+      Ints row = part[0][corner & 1];
+      Floats weight = share[0][corner & 1];
+      for (int axis = 1; axis < kDims; axis++) {
+        const int side_of_axis = corner >> axis & 1;
+        row = dense ? row + part[axis][side_of_axis] : (row ^ part[axis][side_of_axis]);
+        weight = weight * share[axis][side_of_axis];
+      }
+      store((row & mask) + first, out.row[level][corner]);
+      store(weight, out.weight[level][corner]);
+    }
+  }
+}
+
+template <int kDims>
+GENEFACE_INLINE void prefetch_rows(const FieldView& field, const Corners<kDims>& corners) {
+  for (int level = 1; level < kLevels; level++)  // the coarsest level stays in the cache by itself
+    for (int corner = 0; corner < Corners<kDims>::kCount; corner++)
+      for (int lane = 0; lane < kLanes; lane++)
+        __builtin_prefetch(field.table + static_cast<ptrdiff_t>(corners.row[level][corner][lane]) * kFeatures);
+}
+
+// Interpolated features of sixteen points: [kEncoded][16].
+template <int kDims>
+GENEFACE_INLINE void fetch(const FieldView& field, const Corners<kDims>& corners, float* features) {
+  float points[kLanes * kEncoded];
+  for (int lane = 0; lane < kLanes; lane++)
+    for (int level = 0; level < kLevels; level++) {
+      Row even = {}, odd = {};
+      for (int corner = 0; corner < Corners<kDims>::kCount; corner += 2) {
+        const int32_t *rows = &corners.row[level][corner][lane], *next = rows + kLanes;
+        even += load_row(field.table + static_cast<ptrdiff_t>(*rows) * kFeatures) * corners.weight[level][corner][lane];
+        odd += load_row(field.table + static_cast<ptrdiff_t>(*next) * kFeatures) * corners.weight[level][corner + 1][lane];
+      }
+      write_row(even + odd, points + lane * kEncoded + level * kFeatures);
+    }
+  points_to_lanes(points, features);
+}
+
+// Adds the gradient of the features [kEncoded][16] to the table's. Lanes of weight 0 get nothing.
+template <int kDims>
+GENEFACE_INLINE void scatter(const Corners<kDims>& corners, const float* grad_points, float* grad_table) {
+  for (int lane = 0; lane < kLanes; lane++)
+    for (int level = 0; level < kLevels; level++) {
+      const Row grad = read_row(grad_points + lane * kEncoded + level * kFeatures);
+      for (int corner = 0; corner < Corners<kDims>::kCount; corner++) {
+        float* row = grad_table + static_cast<ptrdiff_t>(corners.row[level][corner][lane]) * kFeatures;
+        write_row(read_row(row) + grad * corners.weight[level][corner][lane], row);
+      }
+    }
+}
+template <int kDims>
+GENEFACE_INLINE void prefetch_gradient(const Corners<kDims>& corners, const float* grad_table) {
+  for (int level = 1; level < kLevels; level++)
+    for (int corner = 0; corner < Corners<kDims>::kCount; corner++)
+      for (int lane = 0; lane < kLanes; lane++)
+        __builtin_prefetch(grad_table + static_cast<ptrdiff_t>(corners.row[level][corner][lane]) * kFeatures, 1);
+}
+
+// Gradient of sixteen positions [kDims][16], from that of their features.
+template <int kDims>
+GENEFACE_INLINE void position_gradient(const FieldView& field, const Corners<kDims>& corners, const float* grad_points,
+                                       float* grad_positions) {
+  constexpr int kCount = Corners<kDims>::kCount;
+  float by_corner[kLevels][kCount][kLanes];  // gradient of each corner's weight
+  for (int level = 0; level < kLevels; level++)
+    for (int corner = 0; corner < kCount; corner++)
+      for (int half = 0; half < kLanes; half += 8) {
+        Row products[8];
+        for (int i = 0; i < 8; i++)
+          products[i] = load_row(field.table + static_cast<ptrdiff_t>(corners.row[level][corner][half + i]) * kFeatures) *
+                        read_row(grad_points + (half + i) * kEncoded + level * kFeatures);
+        transpose(products);
+        const Row total = ((products[0] + products[1]) + (products[2] + products[3])) +
+                          ((products[4] + products[5]) + (products[6] + products[7]));
+        write_row(total, by_corner[level][corner] + half);
+      }
+  Floats total[kDims];
+  for (int axis = 0; axis < kDims; axis++) total[axis] = broadcast(0.f);
+  for (int level = 0; level < kLevels; level++)
+    for (int axis = 0; axis < kDims; axis++) {
+      Floats slope = broadcast(0.f);
+      for (int corner = 0; corner < kCount; corner++) {
+        if (corner >> axis & 1) continue;
+        const int opposite = corner | 1 << axis;
+        // The weights of the two ends of an edge along the axis sum up to the product of the other axes' shares.
+        const Floats others = load16(corners.weight[level][corner]) + load16(corners.weight[level][opposite]);
+        slope += others * (load16(by_corner[level][opposite]) - load16(by_corner[level][corner]));
+      }
+      total[axis] += slope * static_cast<float>(field.resolution[level]);
+    }
+  for (int axis = 0; axis < kDims; axis++) store(total[axis], grad_positions + axis * kLanes);
+}
+
+// ---- the network: two hidden layers of `width` rectified values, kOutputs raw outputs
+
+// Outputs computed together: as many as the registers hold beside one input.
+constexpr int kOutBlock = kNativeLanes == 16 ? 8 : kNativeLanes == 8 ? 4 : 2;
+
+// sum over k < in of w[o out_stride + k in_stride] x[k], handed to finish(o, sum) for every o < out.
+template <int out, int in, int out_stride, int in_stride, class Finish>
+GENEFACE_INLINE void multiply(const float* w, const float* x, const Finish& finish) {
+  constexpr int block = out % kOutBlock == 0 ? kOutBlock : 2;
+  static_assert(out % block == 0, "outputs come in blocks");
+  for (int o = 0; o < out; o += block) {
+    Floats sums[block];
+#pragma GCC unroll 8
+    for (int b = 0; b < block; b++) sums[b] = broadcast(0.f);
+    for (int k = 0; k < in; k++) {
+      const Floats value = load16(x + k * kLanes);
+#pragma GCC unroll 8
+      for (int b = 0; b < block; b++) sums[b] += value * w[(o + b) * out_stride + k * in_stride];
+    }
+#pragma GCC unroll 8
+    for (int b = 0; b < block; b++) finish(o + b, sums[b]);
+  }
+}
+
+// One group: x [in][16] -> hidden [2][width][16], raw outputs [kOutputs][16].
+template <int in, int width>
+GENEFACE_INLINE void network_forward(const FieldView& f, const float* bias, const float* x, float* hidden1, float* hidden2,
+                                     float* raw) {
+  const Floats zero = broadcast(0.f);
+  multiply<width, in, in, 1>(f.w0, x, [&](int o, const Floats& sum) { store(maximum(sum + bias[o], zero), hidden1 + o * kLanes); });
+  multiply<width, width, width, 1>(
+      f.w1, hidden1, [&](int o, const Floats& sum) { store(maximum(sum + f.b1[o], zero), hidden2 + o * kLanes); });
+  multiply<kOutputs, width, width, 1>(f.w2, hidden2, [&](int o, const Floats& sum) { store(sum + f.b2[o], raw + o * kLanes); });
+}
+
+// Gradients of the values before both rectifiers, and of the inputs: the way back of network_forward.
+template <int in, int width>
+GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw, const float* hidden1, const float* hidden2,
+                                      float* grad1, float* grad2, float* grad_x) {
+  const Floats zero = broadcast(0.f);
+  multiply<width, kOutputs, 1, width>(f.w2, grad_raw, [&](int o, const Floats& sum) {
+    store(select(load16(hidden2 + o * kLanes) > zero, sum, zero), grad2 + o * kLanes);
+  });
+  multiply<width, width, 1, width>(f.w1, grad2, [&](int o, const Floats& sum) {
+    store(select(load16(hidden1 + o * kLanes) > zero, sum, zero), grad1 + o * kLanes);
+  });
+  multiply<in, width, 1, in>(f.w0, grad1, [&](int o, const Floats& sum) { store(sum, grad_x + o * kLanes); });
+}
+
+// The sum of all lanes of up to eight native vectors at a time costs little: fold halves, then add neighbours.
+GENEFACE_INLINE float native_sum(const NativeFloat& x) {
+  float lanes[kNativeLanes];
+  std::memcpy(lanes, &x, sizeof lanes);
+  for (int step = kNativeLanes / 2; step; step /= 2)
+    for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
+  return lanes[0];
+}
+
+// grad_w[out][in] += sum over points of g[out] x[in], over `groups` groups whose values lie `*_stride` floats apart.
+template <int out, int in>
+GENEFACE_INLINE void add_weight_gradient(const float* g, ptrdiff_t g_stride, const float* x, ptrdiff_t x_stride, int groups,
+                                         float* grad_w) {
+  constexpr int rows = 4, columns = 2;
+  static_assert(out % rows == 0 && in % columns == 0, "blocks of rows and columns");
+  for (int o = 0; o < out; o += rows)
+    for (int k = 0; k < in; k += columns) {
+      NativeFloat sums[rows][columns] = {};
+      for (int group = 0; group < groups; group++)
+        for (int part = 0; part < kLanes; part += kNativeLanes) {
+          NativeFloat value[columns];
+#pragma GCC unroll 2
+          for (int c = 0; c < columns; c++) load(x + group * x_stride + (k + c) * kLanes + part, value[c]);
+#pragma GCC unroll 4
+          for (int r = 0; r < rows; r++) {
+            NativeFloat grad;
+            load(g + group * g_stride + (o + r) * kLanes + part, grad);
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; c++) sums[r][c] += grad * value[c];
+          }
+        }
+      for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) grad_w[(o + r) * in + k + c] += native_sum(sums[r][c]);
+    }
+}
+template <int out>
+GENEFACE_INLINE void add_bias_gradient(const float* g, ptrdiff_t g_stride, int groups, float* grad_b) {
+  for (int o = 0; o < out; o++) {
+    Floats total = broadcast(0.f);
+    for (int group = 0; group < groups; group++) total += load16(g + group * g_stride + o * kLanes);
+    grad_b[o] += sum(total);
+  }
+}
+
+GENEFACE_INLINE Floats sigmoid(const Floats& x) { return 1.f / (1.f + exponential(-x)); }
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface

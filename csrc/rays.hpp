@@ -1,0 +1,168 @@
+// Rays through a head: which samples of a tile lie in occupied cells, where they lie in the canonical head, blending.
+//
+// A tile is kRayTile x kRayTile pixels. Depth is measured along the camera's axis; samples lie on a lattice of depths
+// (k + 1/2 + jitter) step, the same for all tiles, so that a picture does not show them.
+#pragma once
+
+#include "field.hpp"
+#include "tasks.hpp"
+
+namespace geneface {
+namespace GENEFACE_TARGET {
+
+// Half the diagonal of the unit cube, a little more.
+constexpr float kCubeRadius = 0.867f;
+
+struct RayTile {
+  float origin[3];                         // camera in the head's frame
+  float direction[3][kTileRays];           // head frame, of camera depth 1
+  float camera[2][kTileRays];              // the same in the camera's frame, x and y
+  float jitter[kTileRays];
+  int next[kTileRays];                     // number of the next sample on the lattice
+  int end;                                 // behind the last
+  int used[kTileRays];                     // samples so far
+  float transmittance[kTileRays];
+  float color[3][kTileRays];
+};
+
+GENEFACE_INLINE bool coarse_bit(const SceneView& scene, float x, float y, float z) {
+  if (!(x >= 0 && y >= 0 && z >= 0 && x < 1 && y < 1 && z < 1)) return false;
+  const int cx = static_cast<int>(x * kCoarseCells), cy = static_cast<int>(y * kCoarseCells),
+            cz = static_cast<int>(z * kCoarseCells);
+  return scene.coarse[cz * kCoarseCells + cy] >> cx & 1;
+}
+
+// Sets up the rays of the tile whose first pixel is (x, y). False if they meet no occupied cell.
+inline bool start_tile(const SceneView& scene, const View& view, int x, int y, const float* jitter, RayTile& tile) {
+  const float *r = view.rotation, *t = view.translation;
+  for (int k = 0; k < 3; k++) tile.origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]);
+  for (int i = 0; i < kTileRays; i++) {
+    const float u = x + i % kRayTile + 0.5f, v = y + i / kRayTile + 0.5f;
+    const float cx = (u - 0.5f * view.width) / view.focal_px, cy = (0.5f * view.height - v) / view.focal_px;
+    tile.camera[0][i] = cx;
+    tile.camera[1][i] = cy;
+    for (int k = 0; k < 3; k++) tile.direction[k][i] = r[k] * cx + r[3 + k] * cy - r[6 + k];
+    tile.jitter[i] = jitter ? jitter[i] : 0.f;
+    tile.used[i] = 0;
+    tile.transmittance[i] = 1;
+    for (int c = 0; c < 3; c++) tile.color[c][i] = 0;
+  }
+  // The coarse cells are grown by one cell, so a look along the tile's middle sees what any of its rays can meet, as
+  // long as the tile is narrower than a cell.
+  const float depth = -t[2];
+  const float radius = 0.75f * kRayTile * depth / view.focal_px;
+  float near = depth - kCubeRadius, far = depth + kCubeRadius;
+  if (radius < 1.f / kCoarseCells) {
+    constexpr float kLook = 0.5f / kCoarseCells;
+    const float cx = (x + 0.5f * kRayTile - 0.5f * view.width) / view.focal_px;
+    const float cy = (0.5f * view.height - y - 0.5f * kRayTile) / view.focal_px;
+    float first = far, last = near;
+    for (float s = near; s < far; s += kLook) {
+      float p[3];
+      for (int k = 0; k < 3; k++) p[k] = tile.origin[k] + s * (r[k] * cx + r[3 + k] * cy - r[6 + k]) + 0.5f;
+      if (!coarse_bit(scene, p[0], p[1], p[2])) continue;
+      first = smaller(first, s);
+      last = s;
+    }
+    if (first > last) return false;
+    near = first - kLook;
+    far = last + kLook;
+  }
+  const int start = static_cast<int>(larger(near, 0.f) / scene.step);
+  tile.end = static_cast<int>(larger(far, 0.f) / scene.step) + 1;
+  for (int& next : tile.next) next = start;
+  return true;
+}
+
+// Samples of one round, or of a whole patch.
+struct Samples {
+  float* canonical[3];  // [capacity] in [0, 1]
+  float* depth;         // along the camera's axis
+  int32_t* ray;         // -1: only there to fill a group
+};
+
+typedef float Quad __attribute__((vector_size(16)));
+
+// Four nodes of the warp around a point of the head and their shares.
+struct WarpCell {
+  ptrdiff_t node;
+  float shares[4];
+};
+GENEFACE_INLINE WarpCell warp_cell(const SceneView& scene, float x, float y) {
+  const float* box = scene.warp_box;
+  const float fx = (x - box[0]) * ((scene.warp_columns - 1) / (box[2] - box[0]));
+  const float fy = (y - box[1]) * ((scene.warp_rows - 1) / (box[3] - box[1]));
+  const float cx = smaller(larger(fx, 0.f), scene.warp_columns - 1.f);
+  const float cy = smaller(larger(fy, 0.f), scene.warp_rows - 1.f);
+  const int ix = smaller(static_cast<int>(cx), scene.warp_columns - 2);
+  const int iy = smaller(static_cast<int>(cy), scene.warp_rows - 2);
+  const float ax = cx - ix, ay = cy - iy;
+  return {static_cast<ptrdiff_t>(iy) * scene.warp_columns + ix,
+          {(1 - ax) * (1 - ay), ax * (1 - ay), (1 - ax) * ay, ax * ay}};
+}
+
+// Adds the ray's next occupied samples, at most kRound, from number `count` on; returns the new count.
+GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& tile, int ray, const Samples& out, int count) {
+  const int first = count, stop = count + smaller(kRound, kMaxRaySamples - tile.used[ray]);
+  int k = tile.next[ray];
+  for (; k < tile.end && count < stop; k++) {
+    const float s = (k + 0.5f + tile.jitter[ray]) * scene.step;
+    float p[3];
+    for (int axis = 0; axis < 3; axis++) p[axis] = tile.origin[axis] + s * tile.direction[axis][ray] + 0.5f;
+    if (!(p[0] >= 0 && p[1] >= 0 && p[2] >= 0 && p[0] < 1 && p[1] < 1 && p[2] < 1)) continue;
+    const int x = static_cast<int>(p[0] * kCells), y = static_cast<int>(p[1] * kCells), z = static_cast<int>(p[2] * kCells);
+    if (!(scene.occupancy[(z * kCells + y) * (kCells / 32) + x / 32] >> (x & 31) & 1)) continue;
+    const WarpCell cell = warp_cell(scene, p[0] - 0.5f, p[1] - 0.5f);
+    const float* node = warp + 4 * cell.node;
+    Quad corners[4];
+    std::memcpy(&corners[0], node, 2 * sizeof(Quad));
+    std::memcpy(&corners[2], node + 4 * scene.warp_columns, 2 * sizeof(Quad));
+    const Quad moved = corners[0] * cell.shares[0] + corners[1] * cell.shares[1] + corners[2] * cell.shares[2] +
+                       corners[3] * cell.shares[3];
+    for (int axis = 0; axis < 3; axis++)
+      out.canonical[axis][count] = smaller(larger(p[axis] + moved[axis], 0.f), 1.f);
+    out.depth[count] = s;
+    out.ray[count] = ray;
+    count++;
+  }
+  tile.used[ray] += count - first;
+  tile.next[ray] = k;
+  return count;
+}
+
+// Repeats the last sample up to a multiple of sixteen.
+GENEFACE_INLINE int fill_group(const Samples& samples, int count) {
+  for (; count % kLanes; count++) {
+    for (int axis = 0; axis < 3; axis++) samples.canonical[axis][count] = samples.canonical[axis][count - 1];
+    samples.depth[count] = samples.depth[count - 1];
+    samples.ray[count] = -1;
+  }
+  return count;
+}
+
+// Raw outputs [kOutputs][16] of a group -> density, opacity of a step, colour.
+struct Shaded {
+  Floats density, alpha, color[3];
+};
+GENEFACE_INLINE Shaded shade(const float* raw, float step) {
+  Shaded s;
+  s.density = exponential(minimum(load16(raw), kMaxLogDensity));
+  s.alpha = 1.f - exponential(s.density * -step);
+  for (int c = 0; c < 3; c++) s.color[c] = sigmoid(load16(raw + (1 + c) * kLanes));
+  return s;
+}
+
+// Where a pixel lies in the torso's plane, [0, 1] on both axes; false if no torso can be there.
+GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& frame, int x, int y, float out[2], float q[2]) {
+  const float width = static_cast<float>(frame.view.width);
+  q[0] = (x + 0.5f) / width - 0.5f;
+  q[1] = (y + 0.5f - 0.5f * frame.view.height) / width;
+  const float* m = frame.torso_motion;
+  out[0] = ((1 + m[0]) * q[0] + m[1] * q[1] + m[2]) * kTorsoScale + 0.5f;
+  out[1] = (m[3] * q[0] + (1 + m[4]) * q[1] + m[5]) * kTorsoScale + 0.5f;
+  if (!(out[0] >= 0 && out[1] >= 0 && out[0] < 1 && out[1] < 1)) return false;
+  return scene.torso_occupancy[static_cast<int>(out[1] * kTorsoCells) * kTorsoCells + static_cast<int>(out[0] * kTorsoCells)];
+}
+
+}  // namespace GENEFACE_TARGET
+}  // namespace geneface
