@@ -242,14 +242,17 @@ GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw,
   multiply<in, width, 1, in>(f.w0, grad1, [&](int o, const Floats& sum) { store(sum, grad_x + o * kLanes); });
 }
 
-// The sum of all lanes of up to eight native vectors at a time costs little: fold halves, then add neighbours.
-GENEFACE_INLINE float native_sum(const NativeFloat& x) {
-  float lanes[kNativeLanes];
-  std::memcpy(lanes, &x, sizeof lanes);
-  for (int step = kNativeLanes / 2; step; step /= 2)
-    for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
-  return lanes[0];
+// Eight lanes, or sixteen where the machine adds sixteen at once.
+#if defined(__AVX512F__)
+typedef NativeFloat Strip;
+GENEFACE_INLINE Row folded(const Strip& x) {
+  return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
 }
+#else
+typedef Row Strip;
+GENEFACE_INLINE Row folded(const Strip& x) { return x; }
+#endif
+constexpr int kStripLanes = sizeof(Strip) / sizeof(float);
 
 // grad_w[out][in] += sum over points of g[out] x[in], over `groups` groups whose values lie `*_stride` floats apart.
 template <int out, int in>
@@ -259,22 +262,29 @@ GENEFACE_INLINE void add_weight_gradient(const float* g, ptrdiff_t g_stride, con
   static_assert(out % rows == 0 && in % columns == 0, "blocks of rows and columns");
   for (int o = 0; o < out; o += rows)
     for (int k = 0; k < in; k += columns) {
-      NativeFloat sums[rows][columns] = {};
+      Strip sums[rows * columns] = {};
       for (int group = 0; group < groups; group++)
-        for (int part = 0; part < kLanes; part += kNativeLanes) {
-          NativeFloat value[columns];
 #pragma GCC unroll 2
-          for (int c = 0; c < columns; c++) load(x + group * x_stride + (k + c) * kLanes + part, value[c]);
+        for (int part = 0; part < kLanes; part += kStripLanes) {
+          Strip value[columns];
+#pragma GCC unroll 2
+          for (int c = 0; c < columns; c++) std::memcpy(&value[c], x + group * x_stride + (k + c) * kLanes + part, sizeof(Strip));
 #pragma GCC unroll 4
           for (int r = 0; r < rows; r++) {
-            NativeFloat grad;
-            load(g + group * g_stride + (o + r) * kLanes + part, grad);
+            Strip grad;
+            std::memcpy(&grad, g + group * g_stride + (o + r) * kLanes + part, sizeof grad);
 #pragma GCC unroll 2
-            for (int c = 0; c < columns; c++) sums[r][c] += grad * value[c];
+            for (int c = 0; c < columns; c++) sums[r * columns + c] += grad * value[c];
           }
         }
+      // Eight sums over lanes at once: turn them so that lanes become rows.
+      Row turned[rows * columns];
+#pragma GCC unroll 8
+      for (int i = 0; i < rows * columns; i++) turned[i] = folded(sums[i]);
+      transpose(turned);
+      const Row total = ((turned[0] + turned[1]) + (turned[2] + turned[3])) + ((turned[4] + turned[5]) + (turned[6] + turned[7]));
       for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) grad_w[(o + r) * in + k + c] += native_sum(sums[r][c]);
+        for (int c = 0; c < columns; c++) grad_w[(o + r) * in + k + c] += total[r * columns + c];
     }
 }
 template <int out>

@@ -147,7 +147,7 @@ struct BatchGradients {
 };
 
 void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsilon, float silhouette,
-                 float silhouette_epsilon, float edge, const GradientArrays& head, const GradientArrays& torso,
+                 float silhouette_epsilon, float edge, float opaque, bool move, const GradientArrays& head, const GradientArrays& torso,
                  const BatchGradients& out) {
   TrainFieldArgs args = {};
   args.scene = scene.view();
@@ -171,6 +171,8 @@ void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsil
   args.silhouette = silhouette;
   args.silhouette_epsilon = silhouette_epsilon;
   args.edge = edge;
+  args.opaque = opaque;
+  args.move = move;
   args.head_grad = head.first();
   args.torso_grad = torso.first();
   args.grad_head_bias = out.head_bias.data();

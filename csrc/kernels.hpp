@@ -131,7 +131,7 @@ constexpr int kCells = 128, kCoarseCells = 32;  // occupancy: cells along an axi
 constexpr int kTorsoCells = 64;
 constexpr int kRayTile = 8, kTileRays = kRayTile * kRayTile;
 constexpr int kMaxRaySamples = 32;  // occupied samples of a ray, at most
-constexpr int kRound = 4;           // samples of a ray that are evaluated between two looks at its transmittance
+constexpr int kRound = 2;           // samples of a ray that are evaluated between two looks at its transmittance
 constexpr float kMinRayTransmittance = 1e-2f;
 constexpr float kTorsoScale = 0.8f;  // the torso's plane reaches beyond the image by 1 / 0.8
 
@@ -204,13 +204,14 @@ struct TrainFieldArgs {
   const uint8_t* masks;     // [chunks, patches, kTileRays, 2] head, torso
   const uint8_t* plate;     // [chunks, patches, kTileRays, 3]
   const float* weight;      // [chunks, patches, kTileRays] of the colour loss
-  float epsilon, silhouette, silhouette_epsilon, edge;
+  float epsilon, silhouette, silhouette_epsilon, edge, opaque;
+  bool move;  // whether gradients of warp and pose are wanted
   FieldGradient head_grad, torso_grad;  // of slot 0; the others follow
   float *grad_head_bias, *grad_torso_bias;  // [chunks, width]
   float* grad_warp;                         // [chunks, warp_rows, warp_columns, 4]
   float* grad_pose;                         // [chunks, 6] turn and shift, as in project_backward
   float* grad_motion;                       // [chunks, 6]
-  double* losses;                           // [chunks, 2] colour, silhouettes
+  double* losses;                           // [chunks, 3] colour, silhouettes, light behind samples
   int64_t* samples;                         // [chunks]
   float* scratch;                           // [slots, train_field_scratch(...)]
 };

@@ -199,9 +199,17 @@ GENEFACE_INLINE float rounded(float difference, float epsilon, float& slope) {
   return distance;
 }
 
-// Losses of a patch; gradients of the head's colour [3][64] and transmittance [64], and of the torso's values.
+// What a patch's samples hand back to their network.
+struct RayGradient {
+  float color[3][kTileRays], transmittance[kTileRays];
+  float blended[3][kTileRays] = {};  // colour gathered by the samples so far
+  float opaque[kTileRays];           // weight of the light that is left behind each sample
+  float light[kTileRays] = {};       // that light, summed up over the samples still to come
+};
+
+// Losses of a patch; gradients of the rays' colour and transmittance, and of the torso's values.
 void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, const RayTile& tile, TorsoPatch& torso,
-                  float grad_color[3][kTileRays], float* grad_transmittance) {
+                  RayGradient& grad) {
   const float pixels = static_cast<float>(kTileRays) * a.chunks * a.patches;
   float difference[3][kTileRays];
   double colour_loss = 0, outline_loss = 0;
@@ -212,7 +220,7 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
       difference[c][i] = tile.color[c][i] + tile.transmittance[i] * behind - patch.target[3 * i + c] * (1 / 255.f);
       const float weight = patch.weight[i] / (3 * pixels);
       colour_loss += weight * (rounded(difference[c][i], a.epsilon, slope) - a.epsilon);
-      grad_color[c][i] = weight * slope;
+      grad.color[c][i] = weight * slope;
     }
   // Neighbours' differences: what is blurred differs from its neighbour otherwise than the truth does.
   for (int i = 0; a.edge > 0 && i < kTileRays; i++)
@@ -222,8 +230,8 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
       const float weight = a.edge * 0.5f * (patch.weight[i] + patch.weight[j]) / (3 * pixels);
       for (int c = 0; c < 3; c++) {
         colour_loss += weight * (rounded(difference[c][j] - difference[c][i], a.epsilon, slope) - a.epsilon);
-        grad_color[c][j] += weight * slope;
-        grad_color[c][i] -= weight * slope;
+        grad.color[c][j] += weight * slope;
+        grad.color[c][i] -= weight * slope;
       }
     }
   for (int i = 0; i < kTileRays; i++) {
@@ -231,9 +239,9 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
     float by_through = 0, by_solid = 0;
     for (int c = 0; c < 3; c++) {
       const float plate = patch.plate[3 * i + c] * (1 / 255.f);
-      by_through += grad_color[c][i] * (solid * torso.color[c][i] + (1 - solid) * plate);
-      by_solid += grad_color[c][i] * through * (torso.color[c][i] - plate);
-      torso.grad_color[c][i] = grad_color[c][i] * through * solid;
+      by_through += grad.color[c][i] * (solid * torso.color[c][i] + (1 - solid) * plate);
+      by_solid += grad.color[c][i] * through * (torso.color[c][i] - plate);
+      torso.grad_color[c][i] = grad.color[c][i] * through * solid;
     }
     const float weight = a.silhouette / pixels;
     const float head = patch.masks[2 * i] * (1 / 255.f), both = smaller(head + patch.masks[2 * i + 1] * (1 / 255.f), 1.f);
@@ -242,22 +250,35 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
     outline_loss += weight * rounded(1 - through * (1 - solid) - both, a.silhouette_epsilon, slope);
     by_through -= weight * slope * (1 - solid);
     by_solid += weight * slope * through;
-    grad_transmittance[i] = by_through;
+    grad.transmittance[i] = by_through;
     torso.grad_opacity[i] = by_solid;
   }
-  a.losses[2 * chunk] += colour_loss;
-  a.losses[2 * chunk + 1] += outline_loss;
+  a.losses[3 * chunk] += colour_loss;
+  a.losses[3 * chunk + 1] += outline_loss;
 }
 
-// Gradients of a sample's raw outputs. `blended` is what the ray has gathered up to and with this sample.
+// The loss on light left behind samples: a head is opaque, and the sooner a ray ends the less it costs.
+template <int width>
+void light_loss(const TrainFieldArgs& a, int chunk, const PatchData& patch, const PatchMemory<width>& m, int count,
+                RayGradient& grad) {
+  const float weight = a.opaque / (static_cast<float>(kTileRays) * a.chunks * a.patches);
+  for (int i = 0; i < kTileRays; i++) grad.opaque[i] = weight * patch.masks[2 * i] * (1 / 255.f);
+  for (int i = 0; i < count; i++)
+    if (m.samples.ray[i] >= 0) grad.light[m.samples.ray[i]] += m.after[i];
+  double loss = 0;
+  for (int i = 0; i < kTileRays; i++) loss += grad.opaque[i] * grad.light[i];
+  a.losses[3 * chunk + 2] += loss;
+}
+
+// Gradients of a sample's raw outputs.
 GENEFACE_INLINE void sample_gradient(const RayTile& tile, int r, float density, float after, float share, float step,
-                                     const float color[3], const float grad_color[3][kTileRays], const float* grad_transmittance,
-                                     float blended[3][kTileRays], float out[kOutputs]) {
-  float by_depth = -grad_transmittance[r] * tile.transmittance[r];
+                                     const float color[3], RayGradient& grad, float out[kOutputs]) {
+  float by_depth = -grad.transmittance[r] * tile.transmittance[r] - grad.opaque[r] * grad.light[r];
+  grad.light[r] -= after;
   for (int c = 0; c < 3; c++) {
-    blended[c][r] += share * color[c];
-    by_depth += grad_color[c][r] * (after * color[c] - (tile.color[c][r] - blended[c][r]));
-    out[1 + c] = grad_color[c][r] * share * color[c] * (1 - color[c]);
+    grad.blended[c][r] += share * color[c];
+    by_depth += grad.color[c][r] * (after * color[c] - (tile.color[c][r] - grad.blended[c][r]));
+    out[1 + c] = grad.color[c][r] * share * color[c] * (1 - color[c]);
   }
   out[0] = by_depth * step * density;
 }
@@ -286,13 +307,12 @@ GENEFACE_INLINE void move_gradient(const SceneView& scene, const View& view, con
 
 template <int width>
 void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, const PatchMemory<width>& m, int count,
-                   const float grad_color[3][kTileRays], const float* grad_transmittance, const FieldGradient& grad) {
+                   RayGradient& by_ray, const FieldGradient& grad) {
   const SceneView& scene = a.scene;
   const FrameView& frame = a.frames[chunk];
   constexpr ptrdiff_t kHiddenGroup = width * kLanes, kInputGroup = kEncoded * kLanes, kRawGroup = kOutputs * kLanes;
   float raw[kBatch * kRawGroup], grad1[kBatch * kHiddenGroup], grad2[kBatch * kHiddenGroup], grad_x[kInputGroup];
   float points[kBatch][kLanes * kEncoded], by_position[3 * kLanes];
-  float blended[3][kTileRays] = {};
   float* grad_warp = a.grad_warp + static_cast<ptrdiff_t>(chunk) * scene.warp_rows * scene.warp_columns * 4;
   const int groups = count / kLanes;
   for (int first = 0; first < groups; first += kBatch) {
@@ -304,7 +324,7 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
         float out[kOutputs] = {};
         const float color[3] = {m.color[0][i], m.color[1][i], m.color[2][i]};
         if (r >= 0)
-          sample_gradient(tile, r, m.density[i], m.after[i], m.share[i], scene.step, color, grad_color, grad_transmittance, blended, out);
+          sample_gradient(tile, r, m.density[i], m.after[i], m.share[i], scene.step, color, by_ray, out);
         for (int o = 0; o < kOutputs; o++) raw[b * kRawGroup + o * kLanes + lane] = out[o];
       }
       prefetch_gradient<3>(m.corners[first + b], grad.table);
@@ -321,6 +341,7 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
     for (int b = 0; b < batch; b++) {
       const Corners<3>& corners = m.corners[first + b];
       scatter<3>(corners, points[b], grad.table);
+      if (!a.move) continue;
       position_gradient<3>(scene.head, corners, points[b], by_position);
       for (int lane = 0; lane < kLanes; lane++) {
         const int i = (first + b) * kLanes + lane;
@@ -344,10 +365,11 @@ void train_chunk(const TrainFieldArgs& a, int chunk, const FieldGradient& head, 
       count = forward_head<width>(a.scene, frame, tile, memory, a.samples[chunk]);
     TorsoPatch torso;
     forward_torso<torso_width>(a.scene, frame, patch, tile, torso);
-    float grad_color[3][kTileRays], grad_transmittance[kTileRays];
-    patch_losses(a, chunk, patch, tile, torso, grad_color, grad_transmittance);
+    RayGradient by_ray;
+    patch_losses(a, chunk, patch, tile, torso, by_ray);
+    light_loss<width>(a, chunk, patch, memory, count, by_ray);
     backward_torso<torso_width>(a, chunk, tile, torso, torso_gradient);
-    backward_head<width>(a, chunk, tile, memory, count, grad_color, grad_transmittance, head);
+    backward_head<width>(a, chunk, tile, memory, count, by_ray, head);
   }
 }
 

@@ -130,7 +130,9 @@ def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     run("train", tmp_path, "-o", tmp_path / "a", "--consent", "  ").refused("--consent")
     run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--preset", "best").refused("best", "tiny")
     run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--budget", "soon").refused("soon")
-    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--renderer", "nerf").refused("nerf", "gaussian")
+    run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine", "--renderer", "mesh").refused(
+        "mesh", "gaussian", "nerf"
+    )
     run("train", tmp_path, "-o", tmp_path / "a", "--consent", "mine").refused("manifest.json")
     run("evaluate", "nobody", "-o", tmp_path / "r").refused("nobody")
     run("compare", nowhere, nowhere).refused("nowhere")

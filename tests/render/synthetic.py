@@ -43,6 +43,9 @@ class PaintedPortrait:
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
 
+    def patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        return self.images[index, rows, columns], self.masks[index, rows, columns]
+
     def segment_background(self, segment: int) -> np.ndarray:
         return self.background
 

@@ -99,7 +99,7 @@ def train(
     portrait: Annotated[Path, typer.Argument(help="A portrait folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The avatar folder to make.")],
     consent: Annotated[str, typer.Option(help="Who agreed to this avatar, and how; stored in its card. Required.")],
-    renderer: Annotated[str, typer.Option(help="gaussian.")] = "gaussian",
+    renderer: Annotated[str, typer.Option(help="gaussian, or nerf: GeneFace's own kind.")] = "gaussian",
     preset: PresetOption = "fast",
     budget: Annotated[
         str | None, typer.Option(help="Time for all of it instead of the preset's steps: 15m, 90s.")

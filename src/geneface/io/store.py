@@ -42,6 +42,7 @@ _DTYPE_NAMES = {
     "bool": "BOOL",
 }
 """The names that the safetensors format gives to numpy's types."""
+_DTYPES = {name: np.dtype(dtype) for dtype, name in _DTYPE_NAMES.items()}
 
 _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another place"),
@@ -288,6 +289,7 @@ class TensorFile:
             self._file = safe_open(str(self.path), framework="numpy")
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} is not a whole safetensors file", "make the file again") from error
+        self._mapped: dict[str, NDArray[Any]] = {}
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -312,7 +314,25 @@ class TensorFile:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Rows [start, stop) of one tensor, as a copy."""
-        return self._slice(name)[start:stop]
+        return self.mapped(name)[start:stop].copy()
+
+    def mapped(self, name: str) -> NDArray[Any]:
+        """One whole tensor as a read-only map of the file: nothing is read before it is looked at.
+
+        (A slice of the safetensors package reads the whole tensor first.)
+        """
+        if name not in self._mapped:
+            self._slice(name)  # a name that is not there; the rest of the file was checked when it was opened
+            with open(self.path, "rb") as file:
+                header_bytes = int.from_bytes(file.read(8), "little")
+                entry = json.loads(file.read(header_bytes))[name]
+            start = 8 + header_bytes + entry["data_offsets"][0]
+            shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
+            # An empty file can't be mapped.
+            empty = 0 in shape
+            array = np.zeros(shape, dtype) if empty else np.memmap(self.path, dtype, "r", start, shape)
+            self._mapped[name] = np.asarray(array)
+        return self._mapped[name]
 
     def _slice(self, name: str) -> Any:
         try:

@@ -17,6 +17,8 @@ from geneface.ops.native import (
     use_instruction_set,
 )
 from geneface.ops.nerf import (
+    MAX_LOG_DENSITY,
+    PATCH_RAYS,
     BatchGradients,
     FieldFrame,
     FieldLoss,
@@ -39,6 +41,8 @@ from geneface.ops.types import BASE_ROWS, DYNAMIC_ROWS, ProjectionGradients, Ras
 __all__ = [
     "BASE_ROWS",
     "DYNAMIC_ROWS",
+    "MAX_LOG_DENSITY",
+    "PATCH_RAYS",
     "BatchGradients",
     "Field",
     "FieldFrame",

@@ -110,6 +110,8 @@ class FieldLoss:
     """The same for differences of neighbouring pixels, times this."""
     silhouette: float = 0.1
     """sqrt(d^2 + silhouette_epsilon^2) for the head's opacity and that of head and torso, times this."""
+    opaque: float = 0.0
+    """Transmittance behind each sample, summed up along rays of the head's mask, times this: heads are opaque."""
     silhouette_epsilon: float = 0.05
 
 
@@ -128,7 +130,7 @@ class BatchGradients:
     torso_motion: Array
     """[C, 6]."""
     losses: NDArray[np.float64]
-    """[C, 2] colour and silhouettes."""
+    """[C, 3] colour, silhouettes, light behind samples."""
     samples: NDArray[np.int64]
     """[C] samples that were looked up."""
 
@@ -257,7 +259,13 @@ def _native_batch(scene: FieldScene, batch: RayBatch) -> tuple[Any, Any]:
 
 
 def train_field(
-    scene: FieldScene, batch: RayBatch, loss: FieldLoss, head_grad: FieldGradients, torso_grad: FieldGradients
+    scene: FieldScene,
+    batch: RayBatch,
+    loss: FieldLoss,
+    head_grad: FieldGradients,
+    torso_grad: FieldGradients,
+    *,
+    move: bool = True,
 ) -> BatchGradients:
     """Losses of a batch of patches and their gradients.
 
@@ -265,14 +273,14 @@ def train_field(
 
     Args:
         head_grad, torso_grad: with as many slots each; gradients are added to what is there.
+        move: False leaves the gradients of warp and pose zero, and saves their time.
 
     Raises:
         ValueError: something does not fit.
     """
     native, view = _native_batch(scene, batch)
-    if not all(
-        math.isfinite(v) and v >= 0 for v in (loss.epsilon, loss.edge, loss.silhouette, loss.silhouette_epsilon)
-    ):
+    weights = (loss.epsilon, loss.silhouette, loss.silhouette_epsilon, loss.edge, loss.opaque)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise ValueError("weights and epsilons of the losses must not be negative")
     if not (loss.epsilon > 0 and loss.silhouette_epsilon > 0):
         raise ValueError("the losses' epsilons must be positive")
@@ -287,10 +295,9 @@ def train_field(
         np.zeros_like(batch.warp),
         np.zeros((chunks, 6), np.float32),
         np.zeros((chunks, 6), np.float32),
-        np.zeros((chunks, 2)),
+        np.zeros((chunks, 3)),
         np.zeros(chunks, np.int64),
     )
     arrays = (out.head_bias, out.torso_bias, out.warp, out.pose, out.torso_motion, out.losses, out.samples)
-    weights = (loss.epsilon, loss.silhouette, loss.silhouette_epsilon, loss.edge)
-    kernels().train_field(native, view, *weights, head, torso, kernels().BatchGradients(*arrays))
+    kernels().train_field(native, view, *weights, move, head, torso, kernels().BatchGradients(*arrays))
     return out

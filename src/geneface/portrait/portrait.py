@@ -85,6 +85,13 @@ class Portrait:
         file = self._file(segment)
         return file.rows("frames", row, row + 1)[0], file.rows("masks", row, row + 1)[0]
 
+    def patch(self, index: int, rows: slice, columns: slice) -> tuple[ByteArray, ByteArray]:
+        """The same for a part of the picture: [h, w, 3] and [h, w, 2]."""
+        segment = int(self.segment[index])
+        row = index - int(self._starts[segment])
+        file = self._file(segment)
+        return file.mapped("frames")[row, rows, columns], file.mapped("masks")[row, rows, columns]
+
     def frames_of(self, segment: int) -> range:
         """Frame numbers of one segment."""
         return range(int(self._starts[segment]), int(self._starts[segment + 1]))

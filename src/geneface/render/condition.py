@@ -9,7 +9,9 @@ than the range of the training frames: a linear model extrapolates badly, and sp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,9 @@ LIPS_WEIGHT = 2.0
 EYES_WEIGHT = 3.0
 TYPICAL_VALUE = 0.5
 """Standard deviation of the strongest component."""
+POSE_LIMIT = 1.5
+"""Pose values that change colours or places of their own are held within three deviations: what only a few frames
+taught would be speckle beyond. Rigid motion is not limited so."""
 RANGE_MARGIN = 0.1
 """How far beyond the training range a condition may go, as a part of that range."""
 
@@ -51,6 +56,11 @@ class AffineCondition:
 
     def tensors(self) -> dict[str, FloatArray]:
         return {"mean": self.mean, "projection": self.projection, "lower": self.lower, "upper": self.upper}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], prefix: str) -> AffineCondition:
+        """Invert `tensors`, whose names follow `prefix` and a dot; KeyError if one is missing."""
+        return cls(*(tensors[f"{prefix}.{key}"] for key in ("mean", "projection", "lower", "upper")))
 
 
 def landmark_inputs(landmarks: FloatArray) -> FloatArray:

@@ -26,7 +26,7 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
 from geneface.render.composite import resize
-from geneface.render.condition import AffineCondition, landmark_inputs, pose_inputs
+from geneface.render.condition import POSE_LIMIT, AffineCondition, landmark_inputs, pose_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
 from geneface.render.renderer import RenderedFrame
 from geneface.types import Camera, FloatArray
@@ -35,9 +35,6 @@ FORMAT = 1
 Frame = Literal["head", "torso"]
 Input = Literal["face", "pose"]
 HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
-POSE_LIMIT = 1.5
-"""Pose values that drive single Gaussians are held within three deviations: what only a few frames taught the
-Gaussians would be speckle beyond. Rigid motion is not limited so."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +125,10 @@ class GaussianModel:
         camera = {"focal": self.camera.focal, "width": self.camera.width, "height": self.camera.height}
         return {"format": FORMAT, "layers": layers, "camera": camera, "turn_width": self.turn_width}
 
+    def facts(self) -> dict[str, int]:
+        """See `RendererModel`."""
+        return {"gaussians": len(self)}
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The learnt values, quantised: a float32 model of 20 k Gaussians would be 14 MB, this is 2-3 MB."""
         result: dict[str, np.ndarray] = {"torso_origin": self.torso_origin, "torso_map": self.torso_map}
@@ -155,10 +156,7 @@ class GaussianModel:
             )
         try:
             landmark, pose = (
-                AffineCondition(
-                    *(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper"))
-                )
-                for name in ("landmark", "pose")
+                AffineCondition.from_tensors(tensors, f"condition.{name}") for name in ("landmark", "pose")
             )
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]

@@ -1,8 +1,4 @@
-"""Renderers by name, as an avatar's config.json gives it.
-
-`gaussian` is the one that exists; `nerf`, a hash-grid field whose samples are warped into the canonical head
-(GeneFace's own kind), takes its place in `RENDERERS` when it comes.
-"""
+"""Renderers by name, as an avatar's config.json gives it: `gaussian`, the default, and `nerf`, GeneFace's own kind."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import Any
 
 from geneface.errors import InputError
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
+from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.render.renderer import Renderer
 from geneface.types import FloatArray
 
@@ -21,7 +18,14 @@ def _gaussian(tensors: Mapping[str, Any], config: Mapping[str, Any], plate: Floa
     return GaussianRenderer(GaussianModel.from_tensors(tensors, config), plate)
 
 
-RENDERERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], FloatArray], Renderer]] = {"gaussian": _gaussian}
+def _nerf(tensors: Mapping[str, Any], config: Mapping[str, Any], plate: FloatArray) -> Renderer:
+    return NerfRenderer(NerfModel.from_tensors(tensors, config), plate)
+
+
+RENDERERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], FloatArray], Renderer]] = {
+    "gaussian": _gaussian,
+    "nerf": _nerf,
+}
 """name -> function of (tensors, config, plate float32 [H, W, 3])."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from geneface import ops
 from geneface.render.composite import straight_alpha
@@ -53,4 +55,20 @@ class Renderer(Protocol):
             rotation, translation: [3] rotation vector and translation, head frame to camera frame.
             camera: of any size; the focal length must be the avatar's.
         """
+        ...
+
+
+class RendererModel(Protocol):
+    """What the training of a renderer returns and an avatar stores."""
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The learnt values by name."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """What `tensors` cannot hold, as JSON."""
+        ...
+
+    def facts(self) -> dict[str, int]:
+        """Its size, for the avatar's card."""
         ...

@@ -26,8 +26,10 @@ from geneface.io.store import asset_path, read_json, sha256, write_json
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME
 from geneface.portrait.portrait import Portrait
-from geneface.render.gaussian import GaussianModel
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
+from geneface.render.renderer import RendererModel
+from geneface.training.nerf import train_nerf
+from geneface.training.nerf_config import nerf_config
 from geneface.training.person import adapt_to_person
 from geneface.training.portrait import train_renderer
 from geneface.training.portrait_config import Preset, renderer_config
@@ -112,13 +114,13 @@ def _build(
     """All steps in their order."""
     adapted = _adapt(portrait, motion_folder, work, config, resume, progress)
     budget = adapted["renderer_budget_seconds"]
-    model = train_renderer(
-        portrait,
-        work,
-        renderer_config(config.preset, seed=config.seed, budget_seconds=budget),
-        resume=resume,
-        progress=progress,
-    )
+    choices = {"seed": config.seed, "budget_seconds": budget}
+    model: RendererModel
+    if config.renderer == "nerf":
+        model = train_nerf(portrait, work, nerf_config(config.preset, **choices), resume=resume, progress=progress)
+    else:
+        settings = renderer_config(config.preset, **choices)
+        model = train_renderer(portrait, work, settings, resume=resume, progress=progress)
     person = measure_person(
         portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
     )
@@ -177,7 +179,7 @@ def _claim(work: Path, settings: dict[str, Any], resume: bool) -> None:
 
 
 def draw_poster(
-    config: AvatarConfig, model: GaussianModel, person: PersonStatistics, background: ByteArray
+    config: AvatarConfig, model: RendererModel, person: PersonStatistics, background: ByteArray
 ) -> ByteArray:
     """The person at rest in the first pose of the path, [size, size, 3]."""
     plate = np.divide(background, 255, dtype=np.float32)
@@ -224,7 +226,7 @@ def _describe(
     name: str,
     portrait: Portrait,
     encoder: str,
-    model: GaussianModel,
+    model: RendererModel,
     config: AvatarTrainConfig,
     adaptation: str,
 ) -> AvatarConfig:
@@ -243,7 +245,7 @@ def _describe(
             "preset": config.preset,
             "training_frames": frames,
             "heldout_frames": int(portrait.heldout.sum()),
-            "gaussians": len(model),
+            **model.facts(),
             "motion_adaptation": adaptation,
             "geneface": __version__,
         },

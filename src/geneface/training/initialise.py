@@ -190,7 +190,7 @@ def sample_shell(portrait: Portrait, statistics: PortraitStatistics, count: int,
     return Cloud(points[chosen] + jitter, np.full(count, np.sqrt(len(selected) * step**2 / count)))
 
 
-def _neck_filled(torso_share: Array, head_share: Array) -> np.ndarray:
+def neck_filled(torso_share: Array, head_share: Array) -> np.ndarray:
     """Where torso is drawn [S, S] bool: the mask, and on upwards under the jaw so that a moving head opens no gap."""
     visible = torso_share > 0.3
     reach = max(round(NECK_OVERLAP * len(visible)), 1)
@@ -227,7 +227,7 @@ def sample_torso(
 ) -> tuple[Cloud, Array]:
     """Points in the torso frame, and their colours [N, 3]."""
     head_share, torso_share = ((mask > 127).mean(0) for mask in (statistics.head, statistics.torso))
-    rows, columns = np.nonzero(_neck_filled(torso_share, head_share))
+    rows, columns = np.nonzero(neck_filled(torso_share, head_share))
     if len(rows) == 0:
         return Cloud(np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 3))
     chosen = rng.integers(0, len(rows), count)

@@ -10,7 +10,6 @@ Symbols: F frames, H x W pixels, C condition values. Head units, radians.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from geneface.render.composite import from_uint8
 from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training import initialise
+from geneface.training.checkpoint import portrait_fingerprint
 from geneface.training.portrait_config import RendererTrainConfig
 from geneface.training.portrait_state import Rates, TrainState, apply_gradients
 from geneface.training.portrait_targets import FrameTarget, frame_order, frame_target, prefetched
@@ -65,7 +65,7 @@ def train_renderer(
     """
     trainer = _Trainer(portrait, config, extra_loss)
     path = work / CHECKPOINT_NAME
-    fingerprint = _fingerprint(portrait, config)
+    fingerprint = portrait_fingerprint(portrait, config)
     if resume and path.exists():
         trainer.restore(path, fingerprint)
     else:
@@ -275,11 +275,3 @@ def _steps_within(portrait: Portrait, config: RendererTrainConfig, extra_loss: I
         trial.step(frame_target(portrait, index, config))
     per_step = (time.perf_counter() - started) / (TIMED_STEPS - warm)
     return max(int(config.budget_seconds / per_step), 1)
-
-
-def _fingerprint(portrait: Portrait, config: RendererTrainConfig) -> str:
-    """Changes with the settings and with the frames' landmarks, poses and division; pictures are not read for it."""
-    digest = hashlib.sha256(config.model_dump_json(exclude={"checkpoint_seconds"}).encode())
-    for array in (portrait.landmarks, portrait.pose.rotation, portrait.pose.translation, portrait.heldout):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

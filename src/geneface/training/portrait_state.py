@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from geneface import ops
-from geneface.errors import InputError
-from geneface.io.store import TensorFile, load_tensors, save_tensors
 from geneface.ops.types import COLOR
 from geneface.render.gaussian import GaussianModel
+from geneface.training.checkpoint import restore_arrays, save_arrays
 from geneface.types import FloatArray
 
 FRAME_BETA1, FRAME_BETA2, FRAME_EPS = 0.8, 0.95, 1e-12
@@ -23,22 +22,22 @@ FRAME_BETA1, FRAME_BETA2, FRAME_EPS = 0.8, 0.95, 1e-12
 
 @dataclass
 class FrameValues:
-    """Six values a frame (a pose correction, a colour affine), each frame with its own Adam state; mean over F is 0."""
+    """A few values a frame (pose, colour affine, code), each frame with its own Adam state; their mean over F is 0."""
 
     values: np.ndarray
-    """[F, 6]."""
+    """[F, V]."""
     first: np.ndarray
     second: np.ndarray
     visits: np.ndarray
     """[F]."""
 
     @classmethod
-    def zeros(cls, frames: int) -> FrameValues:
-        values, first, second = (np.zeros((frames, 6)) for _ in range(3))
+    def zeros(cls, frames: int, width: int = 6) -> FrameValues:
+        values, first, second = (np.zeros((frames, width)) for _ in range(3))
         return cls(values, first, second, np.zeros(frames, np.int64))
 
     def update(self, frame: int, grad: np.ndarray, rate: float, prior: float) -> None:
-        """One Adam step [6] of one frame, then a pull by `prior` towards zero."""
+        """One Adam step [V] of one frame, then a pull by `prior` towards zero."""
         self.visits[frame] += 1
         count = int(self.visits[frame])
         self.first[frame] += (1 - FRAME_BETA1) * (grad - self.first[frame])
@@ -51,6 +50,10 @@ class FrameValues:
         # A drift that all frames share belongs to the model, not to the frames: unseen frames have none.
         visited = self.visits > 0
         self.values[visited] -= change / int(visited.sum())
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Every array by name, for a checkpoint."""
+        return {f"{name}.{part}": getattr(self, part) for part in ("values", "first", "second", "visits")}
 
 
 @dataclass
@@ -100,14 +103,12 @@ class TrainState:
                 result[f"{layer.name}.{part}"] = getattr(layer, part)
                 result[f"{layer.name}.{part}.first"], result[f"{layer.name}.{part}.second"] = first, second
         for name, frames in (("poses", self.poses), ("affines", self.affines)):
-            for part in ("values", "first", "second", "visits"):
-                result[f"{name}.{part}"] = getattr(frames, part)
+            result |= frames.arrays(name)
         return result
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write everything atomically."""
-        metadata = {"step": str(self.step), "total_steps": str(self.total_steps), "fingerprint": fingerprint}
-        save_tensors(path, self.arrays(), metadata)
+        save_arrays(path, self.arrays(), self.step, self.total_steps, fingerprint)
 
     def restore(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint of the same portrait and settings.
@@ -115,16 +116,7 @@ class TrainState:
         Raises:
             InputError: the checkpoint belongs to something else.
         """
-        metadata = TensorFile(path).metadata
-        if metadata.get("fingerprint") != fingerprint:
-            raise InputError(
-                f"the checkpoint {path} was made with other settings or from another portrait",
-                "repeat the command that made it, or train without --resume",
-            )
-        stored = load_tensors(path)
-        for name, array in self.arrays().items():
-            np.copyto(array, stored[name])
-        self.step, self.total_steps = int(metadata["step"]), int(metadata["total_steps"])
+        self.step, self.total_steps = restore_arrays(path, self.arrays(), fingerprint)
 
 
 @dataclass(frozen=True)

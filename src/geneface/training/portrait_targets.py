@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,10 @@ def frame_order(frames: np.ndarray, seed: int, start: int, stop: int) -> Iterato
         yield int(shuffled[step % count])
 
 
-def prefetched(make: Callable[[int], FrameTarget], indices: Iterable[int]) -> Iterator[FrameTarget]:
+TargetT = TypeVar("TargetT")
+
+
+def prefetched(make: Callable[[int], TargetT], indices: Iterable[int]) -> Iterator[TargetT]:
     """make(index) for every index in order, two ahead in a thread of its own."""
     with ThreadPoolExecutor(1) as pool:
         waiting = []

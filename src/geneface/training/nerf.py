@@ -1,0 +1,259 @@
+"""Training of the `nerf` renderer: both radiance fields, the warp, poses and appearance together, without torch.
+
+One step shows patches of some training frames to the kernels, which return the gradients of everything; Adam moves it.
+Patches follow from the seed and the step's number, and the kernels' sums from the number of slots, so that equal seeds
+give equal bits on any number of threads, and a resumed run equals an uninterrupted one.
+
+Symbols: C frames a step, F frames of the portrait. Head units, radians.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from geneface import ops
+from geneface.errors import InputError
+from geneface.geometry.rotation import compose, rotation_matrix
+from geneface.ops.nerf import FieldLoss, FieldScene, RayBatch
+from geneface.portrait.portrait import Portrait
+from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
+from geneface.render.nerf import NerfConditions, NerfModel
+from geneface.training import initialise, nerf_initialise
+from geneface.training.checkpoint import portrait_fingerprint
+from geneface.training.nerf_batches import PatchBatch, PatchSampler
+from geneface.training.nerf_config import NerfTrainConfig
+from geneface.training.nerf_occupancy import look_at_cells, mark_occupied
+from geneface.training.nerf_state import NerfState
+from geneface.training.portrait_targets import prefetched
+from geneface.types import FloatArray, ProgressFn, no_progress
+
+CHECKPOINT_NAME = "renderer.safetensors"
+TIMED_STEPS = 45
+"""Steps that are tried to turn a time budget into a number of steps; the first third warms up."""
+
+
+def train_nerf(
+    portrait: Portrait,
+    work: Path,
+    config: NerfTrainConfig,
+    *,
+    resume: bool = False,
+    progress: ProgressFn = no_progress,
+) -> NerfModel:
+    """Learn a portrait's head and torso.
+
+    Args:
+        portrait: what `geneface prepare` wrote; held-out frames are left alone.
+        work: folder for the checkpoint, rewritten every few seconds and at the end.
+        config: sizes, rates and weights.
+        resume: go on from the checkpoint if there is one.
+        progress: called with "renderer", steps done, steps in all.
+
+    Raises:
+        InputError: no training frames, or a checkpoint of something else.
+    """
+    trainer = _Trainer(portrait, config)
+    path, fingerprint = work / CHECKPOINT_NAME, portrait_fingerprint(portrait, config)
+    state = trainer.state
+    if resume and path.exists():
+        trainer.restore(path, fingerprint)
+    else:
+        if config.budget_seconds is not None:
+            trainer.limit_steps(_steps_within(portrait, config))
+        state.save(path, fingerprint)
+    saved = time.monotonic()
+    for batch in prefetched(trainer.sampler.draw, range(state.step, state.total_steps)):
+        trainer.step(batch)
+        progress("renderer", state.step, state.total_steps)
+        if time.monotonic() - saved > config.checkpoint_seconds:
+            state.save(path, fingerprint)
+            saved = time.monotonic()
+    state.save(path, fingerprint)
+    return state.model
+
+
+def initial_state(
+    portrait: Portrait, frames: np.ndarray, statistics: initialise.PortraitStatistics, config: NerfTrainConfig
+) -> NerfState:
+    """The model before its first step, from the training frames."""
+    rng = np.random.default_rng(config.seed)
+    landmark_condition = fit_landmark_condition(portrait.landmarks[frames], config.components)
+    pose_condition = fit_pose_condition(portrait.pose.rotation[frames], portrait.pose.translation[frames])
+    expressions = landmark_condition(landmark_inputs(portrait.landmarks[frames]))
+    box = nerf_initialise.warp_box(portrait.mesh[frames])
+    shape = config.warp_rows, config.warp_columns
+    warp = nerf_initialise.fit_warp(portrait.mesh[frames], expressions, box, shape)
+    warp = np.concatenate([warp, np.zeros((pose_condition.width, *warp.shape[1:]), np.float32)])
+    prior = nerf_initialise.occupancy_prior(portrait, frames, statistics, rng)
+    torso_cells = nerf_initialise.torso_prior((statistics.torso > 127).mean(0), (statistics.head > 127).mean(0))
+    head, head_table = nerf_initialise.fresh_field(
+        3,
+        config.head_rows_log2,
+        config.head_width,
+        config.head_resolution,
+        landmark_condition.width + config.turn_width + config.appearance_width,
+        rng,
+    )
+    torso, torso_table = nerf_initialise.fresh_field(
+        2,
+        config.torso_rows_log2,
+        config.torso_width,
+        config.torso_resolution,
+        pose_condition.width + config.appearance_width,
+        rng,
+    )
+    model = NerfModel(
+        head,
+        torso,
+        warp,
+        np.zeros((6, pose_condition.width), np.float32),
+        np.zeros(config.appearance_width, np.float32),
+        np.packbits(prior, axis=-1, bitorder="little").view(np.uint32),
+        torso_cells,
+        landmark_condition,
+        pose_condition,
+        portrait.camera,
+        box,
+        config.step_length,
+        config.turn_width,
+    )
+    tables, count = (head_table, torso_table), len(portrait.landmarks)
+    return NerfState.fresh(model, tables, count, config.slots, prior, 2 * config.least_density, config.steps)
+
+
+class _Trainer:
+    """One step after another on a `NerfState`."""
+
+    def __init__(self, portrait: Portrait, config: NerfTrainConfig) -> None:
+        self.frames = np.flatnonzero(~portrait.heldout)
+        if len(self.frames) == 0:
+            raise InputError("the portrait has no training frames", "prepare more video")
+        self._portrait, self._config = portrait, config
+        statistics = initialise.portrait_statistics(portrait, self.frames)
+        self.state = initial_state(portrait, self.frames, statistics, config)
+        masks = statistics.head, statistics.torso
+        head_share, torso_share = (mask.mean(0).astype(np.float32) / 255 for mask in masks)
+        self.sampler = PatchSampler(portrait, self.frames, head_share, torso_share, config)
+        self._prepare()
+        self.limit_steps(config.steps)
+
+    def _prepare(self) -> None:
+        """What follows from the state's arrays."""
+        model = self.state.model
+        self._scene: FieldScene = model.scene()
+        self._expressions = model.landmark_condition(landmark_inputs(self._portrait.landmarks))
+
+    def limit_steps(self, steps: int) -> None:
+        """Set the number of steps, and no more than the frames' pixels allow."""
+        config = self._config
+        rays = config.frames_per_step * config.patches_per_frame * ops.PATCH_RAYS
+        pixels = len(self.frames) * self._portrait.size**2
+        self.state.total_steps = max(min(steps, int(config.rays_per_pixel * pixels / rays)), 1)
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        """Go on from a checkpoint."""
+        self.state.restore(path, fingerprint)
+        self._prepare()
+
+    def step(self, patches: PatchBatch) -> np.ndarray:
+        """One step; returns the losses [3] of `FieldLoss` before the update."""
+        state, model, config = self.state, self.state.model, self._config
+        number = state.step + 1
+        fall = config.final_rate ** (state.step / state.total_steps)
+        rotation, translation = self._poses(patches.frames)
+        codes = state.appearance.values[patches.frames].astype(np.float32)
+        given = model.conditions_from(self._expressions[patches.frames], rotation, translation)
+        head_condition, torso_condition = model.head_condition(given, codes), model.torso_condition(given, codes)
+        batch = self._batch(patches, given, rotation, translation, head_condition, torso_condition)
+        move = state.step >= config.pose_warmup * state.total_steps and state.step % config.pose_every == 0
+        opaque = config.opaque if state.step >= config.opaque_start * state.total_steps else 0.0
+        loss = FieldLoss(config.epsilon, config.edge, config.silhouette, opaque=opaque)
+        grads = ops.train_field(self._scene, batch, loss, state.head.grad, state.torso.grad, move=move)
+
+        rates = config.table_rate * fall, config.network_rate * fall
+        by_head = state.head.update(grads.head_bias, head_condition, number, *rates)
+        by_torso = state.torso.update(grads.torso_bias, torso_condition, number, *rates)
+        by_code = by_head[:, -config.appearance_width :] + by_torso[:, -config.appearance_width :]
+        state.torso_map.update(grads.torso_motion.T @ given.unlimited_pose, number, config.torso_map_rate * fall)
+        slow = max(fall, 0.1)
+        for frame, code in zip(patches.frames, by_code, strict=True):
+            state.appearance.update(int(frame), code, config.appearance_rate * slow, config.appearance_prior)
+        if move:
+            for frame, pose in zip(patches.frames, grads.pose, strict=True):
+                state.poses.update(int(frame), pose, config.pose_rate * slow, config.pose_prior)
+            self._update_warp(given, grads.warp, fall)
+        state.step += 1
+        if state.step % config.occupancy_steps == 0:
+            look_at_cells(state, self._expressions, self._portrait.pose, self.frames, config)
+            if state.step % (8 * config.occupancy_steps) == 0:
+                mark_occupied(state, self._scene, config)
+        if state.step == state.total_steps:
+            model.appearance[:] = np.median(state.appearance.values[self.frames], axis=0)
+        return grads.losses.sum(0)
+
+    def _update_warp(self, given: NerfConditions, grad: FloatArray, fall: float) -> None:
+        config, warp = self._config, self.state.warp
+        count = len(self.state.model.warp_basis)
+        by_basis = self.state.model.warp_condition(given).T @ grad.reshape(len(grad), -1)
+        warp.update(by_basis.reshape(count, *grad.shape[1:]), self.state.step + 1, config.warp_rate * fall)
+        warp.values += config.warp_prior * (self.state.tracked_warp - warp.values)
+
+    def _poses(self, frames: np.ndarray) -> tuple[FloatArray, FloatArray]:
+        """Tracked poses and what the training has learnt about them: rotation vectors [C, 3], translations [C, 3]."""
+        turn, shift = self.state.poses.values[frames, :3], self.state.poses.values[frames, 3:]
+        pose = self._portrait.pose
+        return compose(turn, pose.rotation[frames]).astype(np.float32), (pose.translation[frames] + shift).astype(
+            np.float32
+        )
+
+    def _batch(
+        self,
+        patches: PatchBatch,
+        given: NerfConditions,
+        rotation: FloatArray,
+        translation: FloatArray,
+        head_condition: FloatArray,
+        torso_condition: FloatArray,
+    ) -> RayBatch:
+        model, camera = self.state.model, self._portrait.camera
+        matrices = rotation_matrix(rotation).reshape(-1, 9).astype(np.float32)
+        basis = model.warp_basis
+        warp = model.warp_condition(given) @ basis.reshape(len(basis), -1)
+        return RayBatch(
+            np.concatenate([matrices, translation], 1),
+            model.head.fold(head_condition),
+            model.torso.fold(torso_condition),
+            warp.reshape(-1, *basis.shape[1:]),
+            (given.unlimited_pose @ model.torso_map.T).astype(np.float32),
+            patches.corners,
+            patches.jitter,
+            patches.target,
+            patches.masks,
+            patches.plate,
+            patches.weight,
+            camera.focal * camera.width,
+            camera.width,
+            camera.height,
+        )
+
+
+def _steps_within(portrait: Portrait, config: NerfTrainConfig) -> int:
+    """Steps that fit into the budget, from a short trial that is thrown away."""
+    assert config.budget_seconds is not None
+    trial = _Trainer(portrait, replace_budget(config))
+    warm = TIMED_STEPS // 3
+    started = time.perf_counter()
+    for number, batch in enumerate(prefetched(trial.sampler.draw, range(TIMED_STEPS))):
+        if number == warm:
+            started = time.perf_counter()
+        trial.step(batch)
+    per_step = (time.perf_counter() - started) / (TIMED_STEPS - warm)
+    return max(int(config.budget_seconds / per_step), 1)
+
+
+def replace_budget(config: NerfTrainConfig) -> NerfTrainConfig:
+    """The same settings without a time budget."""
+    return config.model_copy(update={"budget_seconds": None})

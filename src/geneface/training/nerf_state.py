@@ -1,0 +1,165 @@
+"""All that a step of the radiance field's training changes, and its checkpoint.
+
+Symbols: F frames of the portrait, A values of the appearance code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geneface import ops
+from geneface.ops.field import FieldGradients
+from geneface.render.nerf import ConditionedField, NerfModel
+from geneface.training.checkpoint import restore_arrays, save_arrays
+from geneface.training.portrait_state import FrameValues
+from geneface.types import FloatArray
+
+NETWORK = ("w0", "w1", "b1", "w2", "b2")
+
+
+@dataclass
+class Parameter:
+    """An array that Adam changes in place, with its moments."""
+
+    values: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Parameter:
+        return cls(values, np.zeros_like(values), np.zeros_like(values))
+
+    def update(self, grad: FloatArray, step: int, rate: float) -> None:
+        """One step, number `step` (from 1)."""
+        flat = (
+            array.reshape(1, -1)
+            for array in (self.values, np.ascontiguousarray(grad, np.float32), self.first, self.second)
+        )
+        ops.adam(*flat, step=step, lr=rate)
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        return {name: self.values, f"{name}.first": self.first, f"{name}.second": self.second}
+
+
+@dataclass
+class FieldState:
+    """One field: its table in float32, everything else it is made of, and gradients to be filled."""
+
+    table: Parameter
+    half: np.ndarray
+    """The table as the kernels read it, bfloat16 bits: part of the model."""
+    parts: dict[str, Parameter]
+    """Network, condition_weights and bias."""
+    grad: FieldGradients
+
+    @classmethod
+    def of(cls, field: ConditionedField, table: FloatArray, slots: int) -> FieldState:
+        parts = {name: Parameter.of(getattr(field.field, name)) for name in NETWORK}
+        parts["condition_weights"] = Parameter.of(field.condition_weights)
+        parts["bias"] = Parameter.of(field.bias)
+        return cls(Parameter.of(table), field.field.table, parts, FieldGradients.zeros(field.field, slots))
+
+    def update(
+        self, grad_bias: FloatArray, conditions: FloatArray, step: int, table_rate: float, network_rate: float
+    ) -> FloatArray:
+        """One step, from `grad` and the gradient [C, W] of the biases of C frames with conditions [C, K].
+
+        Returns:
+            The gradient of the conditions, [C, K].
+        """
+        weights = self.parts["condition_weights"]
+        by_condition = grad_bias @ weights.values
+        ops.adam_table(
+            self.table.values, self.grad.table, self.table.first, self.table.second, self.half, step=step, lr=table_rate
+        )
+        for name in NETWORK:
+            # Slots are added in their order: the sum does not depend on who was first.
+            self.parts[name].update(getattr(self.grad, name).sum(0), step, network_rate)
+        weights.update(grad_bias.T @ conditions, step, network_rate)
+        self.parts["bias"].update(grad_bias.sum(0), step, network_rate)
+        self.grad.clear_network()
+        return by_condition
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        result = self.table.arrays(f"{name}.table") | {f"{name}.half": self.half}
+        for part, parameter in self.parts.items():
+            result |= parameter.arrays(f"{name}.{part}")
+        return result
+
+
+@dataclass
+class NerfState:
+    """Model (its arrays change in place), optimiser and the number of steps done."""
+
+    model: NerfModel
+    total_steps: int
+    step: int
+    head: FieldState
+    torso: FieldState
+    warp: Parameter
+    tracked_warp: FloatArray
+    """The warp as the tracked mesh gives it: where the learnt one is pulled to."""
+    torso_map: Parameter
+    poses: FrameValues
+    appearance: FrameValues
+    occupancy_density: FloatArray
+    """[128, 128, 128] largest density seen of late, -1 where nothing can be."""
+
+    @classmethod
+    def fresh(
+        cls,
+        model: NerfModel,
+        tables: tuple[FloatArray, FloatArray],
+        frames: int,
+        slots: int,
+        prior: np.ndarray,
+        density: float,
+        steps: int,
+    ) -> NerfState:
+        """prior: [128, 128, 128] bool, where density may be; `density` is assumed there before anything was seen."""
+        densities = np.where(prior, np.float32(density), np.float32(-1))
+        return cls(
+            model,
+            steps,
+            0,
+            FieldState.of(model.head, tables[0], slots),
+            FieldState.of(model.torso, tables[1], slots),
+            Parameter.of(model.warp_basis),
+            model.warp_basis.copy(),
+            Parameter.of(model.torso_map),
+            FrameValues.zeros(frames),
+            FrameValues.zeros(frames, len(model.appearance)),
+            densities,
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array by name; writing into them changes the state."""
+        result = self.head.arrays("head") | self.torso.arrays("torso")
+        result |= self.warp.arrays("warp") | self.torso_map.arrays("torso_map")
+        result |= {
+            "tracked_warp": self.tracked_warp,
+            "occupancy": self.model.occupancy,
+            "torso_occupancy": self.model.torso_occupancy,
+            "occupancy_density": self.occupancy_density,
+            "appearance": self.model.appearance,
+        }
+        for name, frames in (("poses", self.poses), ("codes", self.appearance)):
+            result |= frames.arrays(name)
+        for name, condition in (("landmark", self.model.landmark_condition), ("pose", self.model.pose_condition)):
+            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        return result
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write everything atomically."""
+        save_arrays(path, self.arrays(), self.step, self.total_steps, fingerprint)
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        """Go on from a checkpoint of the same portrait and settings.
+
+        Raises:
+            InputError: the checkpoint belongs to something else.
+        """
+        self.step, self.total_steps = restore_arrays(path, self.arrays(), fingerprint)

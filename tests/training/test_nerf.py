@@ -1,0 +1,184 @@
+"""Training of the radiance fields on a painted person, whose frames are known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import pytest
+
+from geneface import ops
+from geneface.errors import InputError
+from geneface.portrait.portrait import Portrait
+from geneface.render.composite import from_uint8
+from geneface.render.nerf import NerfModel, NerfRenderer
+from geneface.training import initialise
+from geneface.training.nerf import CHECKPOINT_NAME, initial_state, train_nerf
+from geneface.training.nerf_batches import PatchSampler
+from geneface.training.nerf_config import NerfTrainConfig, nerf_config
+from geneface.training.nerf_occupancy import warped
+from geneface.training.portrait_config import RendererTrainConfig
+from geneface.training.portrait_targets import frame_target
+
+from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
+
+
+def small(steps: int, **changes) -> NerfTrainConfig:
+    return nerf_config("tiny", **{"steps": steps, "rays_per_pixel": 1000.0, "components": 6, **changes})
+
+
+def heldout_error(model: NerfModel, portrait: PaintedPortrait) -> np.ndarray:
+    """Mean squared error of held-out frames: whole picture, head mask, torso mask."""
+    renderer = NerfRenderer(model, from_uint8(portrait.background))
+    errors = []
+    for frame in np.flatnonzero(portrait.heldout):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        drawn = renderer.render(portrait.landmarks[frame], *pose, portrait.camera).to_uint8()
+        error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
+        errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
+    return np.mean(errors, 0)
+
+
+def untrained(portrait: PaintedPortrait, config: NerfTrainConfig) -> NerfModel:
+    frames = np.flatnonzero(~portrait.heldout)
+    statistics = initialise.portrait_statistics(as_portrait(portrait), frames)
+    return initial_state(as_portrait(portrait), frames, statistics, config).model
+
+
+@pytest.fixture(scope="module")
+def portrait() -> PaintedPortrait:
+    return painted_portrait()
+
+
+@pytest.fixture(scope="module")
+def trained(portrait: PaintedPortrait, tmp_path_factory: pytest.TempPathFactory) -> NerfModel:
+    return train_nerf(as_portrait(portrait), tmp_path_factory.mktemp("work"), small(300))
+
+
+@pytest.fixture
+def any_threads() -> Iterator[None]:
+    before = ops.threads()
+    yield
+    ops.set_threads(before)
+
+
+def test_training_learns_head_and_torso(portrait, trained):
+    before, after = heldout_error(untrained(portrait, small(300)), portrait), heldout_error(trained, portrait)
+    assert (after < before / 4).all(), (before, after)
+    assert -10 * np.log10(after[0]) > 27
+
+
+def test_open_and_closed_mouths_differ_as_painted(portrait, trained):
+    renderer = NerfRenderer(trained, from_uint8(portrait.background))
+    drawn, painted = [], []
+    for frame in np.flatnonzero(portrait.heldout):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        picture = renderer.render(portrait.landmarks[frame], *pose, portrait.camera)
+        target = frame_target(as_portrait(portrait), int(frame), RendererTrainConfig())
+        lips = target.weight == RendererTrainConfig().lips_weight
+        drawn.append(picture.rgb[lips].mean())
+        painted.append(target.image[lips].mean())
+    assert np.corrcoef(drawn, painted)[0, 1] > 0.9
+
+
+def test_a_head_is_opaque_and_has_no_holes(portrait, trained):
+    """Chin and mouth included, at every opening of the mouth."""
+    renderer = NerfRenderer(trained, from_uint8(portrait.background))
+    for frame in (int(portrait.opening.argmin()), int(portrait.opening.argmax())):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        picture = renderer.render(portrait.landmarks[frame], *pose, portrait.camera)
+        inside = portrait.masks[frame, ..., 0] == 255
+        for axis in (0, 1):
+            for step in (-2, 2):
+                inside &= np.roll(portrait.masks[frame, ..., 0] == 255, step, axis)
+        assert picture.head_opacity[inside].min() > 0.9
+
+
+def test_same_bits_on_any_number_of_threads(portrait, tmp_path, any_threads):
+    models = []
+    for threads in (1, 2, 3):
+        ops.set_threads(threads)
+        models.append(train_nerf(as_portrait(portrait), tmp_path / str(threads), small(20)).tensors())
+    for name, array in models[0].items():
+        for other in models[1:]:
+            np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def kill(stage: str, done: int, total: int) -> None:
+        if done == 23:
+            raise KilledError
+
+    config = small(40, checkpoint_seconds=1e-6)
+    whole = train_nerf(as_portrait(portrait), tmp_path / "whole", config).tensors()
+    with pytest.raises(KilledError):
+        train_nerf(as_portrait(portrait), tmp_path / "parts", config, progress=kill)
+    steps = []
+    resumed = train_nerf(
+        as_portrait(portrait), tmp_path / "parts", config, resume=True, progress=lambda _, done, __: steps.append(done)
+    ).tensors()
+    assert steps[0] == 23 and steps[-1] == 40
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, resumed[name], err_msg=name)
+    assert (tmp_path / "whole" / CHECKPOINT_NAME).read_bytes() == (tmp_path / "parts" / CHECKPOINT_NAME).read_bytes()
+
+
+def test_checkpoint_of_other_settings_is_refused(portrait, tmp_path):
+    train_nerf(as_portrait(portrait), tmp_path, small(2))
+    with pytest.raises(InputError, match="other settings"):
+        train_nerf(as_portrait(portrait), tmp_path, small(2, seed=1), resume=True)
+
+
+def test_heldout_frames_are_not_looked_at(portrait, tmp_path):
+    class Watched:
+        def __getattr__(self, name: str):
+            return getattr(portrait, name)
+
+        def frame(self, index: int):
+            assert not portrait.heldout[index]
+            return portrait.frame(index)
+
+        def patch(self, index: int, *parts: slice):
+            assert not portrait.heldout[index]
+            return portrait.patch(index, *parts)
+
+    train_nerf(cast(Portrait, Watched()), tmp_path, small(20, occupancy_steps=4))
+
+
+def test_a_budget_bounds_the_steps(portrait, tmp_path):
+    seen = []
+    config = small(100_000, budget_seconds=1.0)
+    train_nerf(as_portrait(portrait), tmp_path, config, progress=lambda _, done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] < 100_000
+
+
+def test_patches_are_what_the_frames_show(portrait):
+    config = small(1)
+    frames = np.flatnonzero(~portrait.heldout)
+    share = np.ones((portrait.size, portrait.size), np.float32)
+    sampler = PatchSampler(as_portrait(portrait), frames, share, share, config)
+    batch = sampler.draw(7)
+    again = sampler.draw(7)
+    np.testing.assert_array_equal(batch.corners, again.corners)
+    assert not np.array_equal(batch.corners, sampler.draw(8).corners)
+    for chunk, frame in enumerate(batch.frames):
+        for number, (x, y) in enumerate(batch.corners[chunk]):
+            picture = portrait.images[frame, y : y + 8, x : x + 8]
+            np.testing.assert_array_equal(batch.target[chunk, number].reshape(8, 8, 3), picture)
+    assert np.abs(batch.jitter).max() <= 0.5
+
+
+def test_the_warp_carries_the_lips_home(portrait):
+    """Points of a frame's lower lip come to lie where they are in the mean face, within a fifth of the way."""
+    model = untrained(portrait, small(1))
+    frame = int(portrait.opening.argmax())
+    lip = [14, 17, 87, 317]
+    points = portrait.mesh[frame, lip]
+    given = model.conditions(portrait.landmarks[frame], portrait.pose.rotation[frame], portrait.pose.translation[frame])
+    moved = warped(points[None], model.warp(given)[None], model.warp_box)[0]
+    home = portrait.mesh[~portrait.heldout][:, lip].mean(0)
+    assert np.abs(moved - home)[:, 1].max() < 0.35 * np.abs(points - home)[:, 1].max()
