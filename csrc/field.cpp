@@ -77,12 +77,6 @@ void backward_block(const FieldBackwardArgs& b, int block) {
 
 int blocks(const FieldArgs& a) { return (a.count + kFieldBlock - 1) / kFieldBlock; }
 
-// bfloat16 bits of sixteen floats, rounded to the nearest, ties to even.
-GENEFACE_INLINE Ints to_half(const Floats& x) {
-  const Ints word = bits(x);
-  return ((word + 0x7fff + (word >> 16 & 1)) >> 16) & 0xffff;
-}
-
 }  // namespace
 
 void field_forward(const FieldArgs& args) {

@@ -2,6 +2,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -13,15 +14,41 @@ namespace nb = nanobind;
 namespace geneface {
 namespace {
 
+// Bits of the nearest bfloat16, ties to even.
+uint16_t to_half(float x) {
+  uint32_t word;
+  std::memcpy(&word, &x, sizeof word);
+  return static_cast<uint16_t>((word + 0x7fff + (word >> 16 & 1)) >> 16);
+}
+
 // A field's parameters; keeps the arrays alive.
 struct FieldArrays {
   Array<const uint16_t> table;
   Array<const int32_t> resolution;
   Array<const float> w0, w1, b1, w2, b2;
+  std::vector<uint16_t> halves;
+
+  FieldArrays(Array<const uint16_t> table, Array<const int32_t> resolution, Array<const float> w0, Array<const float> w1,
+              Array<const float> b1, Array<const float> w2, Array<const float> b2)
+      : table(table), resolution(resolution), w0(w0), w1(w1), b1(b1), w2(w2), b2(b2) {
+    if (!active_kernels().half_network) return;
+    const HalfWeights at(w0.shape(1), w0.shape(0));
+    halves.resize(at.size);
+    pack(w0, at.w0, at.turned0);
+    pack(w1, at.w1, at.turned1);
+    pack(w2, at.w2, at.turned2);
+  }
+
+  void pack(const Array<const float>& w, size_t as_it_is, size_t turned) {
+    const size_t out = w.shape(0), in = w.shape(1);
+    for (size_t o = 0; o < out; o++)
+      for (size_t k = 0; k < in; k++)
+        halves[as_it_is + o * in + k] = halves[turned + k * out + o] = to_half(w.data()[o * in + k]);
+  }
 
   FieldView view() const {
     return {table.data(), length(table.shape(1)), resolution.data(), w0.data(), w1.data(), b1.data(), w2.data(), b2.data(),
-            length(w0.shape(1)), length(w0.shape(0))};
+            length(w0.shape(1)), length(w0.shape(0)), halves.data()};
   }
 };
 
@@ -199,9 +226,8 @@ void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsil
 
 void register_fields(nb::module_& m) {
   nb::class_<FieldArrays>(m, "FieldArrays")
-      .def("__init__", [](FieldArrays* self, Array<const uint16_t> table, Array<const int32_t> resolution,
-                          Array<const float> w0, Array<const float> w1, Array<const float> b1, Array<const float> w2,
-                          Array<const float> b2) { new (self) FieldArrays{table, resolution, w0, w1, b1, w2, b2}; });
+      .def(nb::init<Array<const uint16_t>, Array<const int32_t>, Array<const float>, Array<const float>, Array<const float>,
+                    Array<const float>, Array<const float>>());
   nb::class_<GradientArrays>(m, "GradientArrays")
       .def("__init__", [](GradientArrays* self, Array<float> table, Array<float> w0, Array<float> w1, Array<float> b1,
                           Array<float> w2, Array<float> b2) { new (self) GradientArrays{table, w0, w1, b1, w2, b2}; });

@@ -142,6 +142,14 @@ struct FieldView {
   const int32_t* resolution;  // [kLevels] cells along an axis
   const float *w0, *w1, *b1, *w2, *b2;
   int inputs, width;
+  const uint16_t* halves;  // the weights in bfloat16, see HalfWeights; null unless the kernels ask for it
+};
+// Offsets of the matrices in `halves`: each as it is, [out, in], and turned, [in, out].
+struct HalfWeights {
+  size_t w0, turned0, w1, turned1, w2, turned2, size;
+  constexpr HalfWeights(size_t inputs, size_t width)
+      : w0(0), turned0(width * inputs), w1(2 * width * inputs), turned1(w1 + width * width), w2(w1 + 2 * width * width),
+        turned2(w2 + kOutputs * width), size(w2 + 2 * kOutputs * width) {}
 };
 struct FieldGradient {
   float *table, *w0, *w1, *b1, *w2, *b2;
@@ -239,6 +247,7 @@ struct Kernels {
   void (*adam_table)(const AdamTableArgs&);
   void (*render_field)(const RenderFieldArgs&);
   void (*train_field)(const TrainFieldArgs&);
+  bool half_network;  // networks are computed with bfloat16 dot products
 };
 
 constexpr int kProjectTask = 512;  // Gaussians a task
@@ -263,6 +272,7 @@ constexpr size_t train_field_scratch(int width) {  // floats a slot
 GENEFACE_DECLARE(portable)
 GENEFACE_DECLARE(avx2)
 GENEFACE_DECLARE(avx512)
+GENEFACE_DECLARE(avx512bf16)
 #undef GENEFACE_DECLARE
 
 }  // namespace geneface

@@ -40,8 +40,10 @@ std::vector<InstructionSet> instruction_sets() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     sets.push_back({"avx2", &avx2::kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
+        __builtin_cpu_supports("avx512vl")) {
       sets.push_back({"avx512", &avx512::kernels});
+      if (__builtin_cpu_supports("avx512bf16")) sets.push_back({"avx512bf16", &avx512bf16::kernels});
+    }
   }
 #endif
   return sets;

@@ -1,5 +1,5 @@
 // This instruction set's kernels, for the dispatcher in module.cpp.
-#include "kernels.hpp"
+#include "field.hpp"
 
 namespace geneface {
 namespace GENEFACE_TARGET {
@@ -21,7 +21,8 @@ void train_field(const TrainFieldArgs&);
 
 const Kernels kernels = {project,      project_backward, condition_gradient, rasterize,      rasterize_backward,
                          adam,         adam_basis,       image_loss,         to_uint8,       field_forward,
-                         field_backward, adam_table,     render_field,       train_field};
+                         field_backward, adam_table,     render_field,       train_field,
+                         kHalfNetwork};
 
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

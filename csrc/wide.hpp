@@ -10,6 +10,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #define GENEFACE_INLINE inline __attribute__((always_inline))
 
@@ -184,6 +187,23 @@ GENEFACE_INLINE Floats minimum(const Floats& a, const Floats& b) { return select
 GENEFACE_INLINE Floats maximum(const Floats& a, const Floats& b) { return select(a > b, a, b); }
 GENEFACE_INLINE Floats minimum(const Floats& a, float b) { return minimum(a, broadcast(b)); }
 GENEFACE_INLINE Floats maximum(const Floats& a, float b) { return maximum(a, broadcast(b)); }
+
+// bfloat16 bits of each lane, rounded to the nearest, ties to even.
+GENEFACE_INLINE Ints to_half(const Floats& x) {
+  const Ints word = bits(x);
+  return ((word + 0x7fff + (word >> 16 & 1)) >> 16) & 0xffff;
+}
+// Two bfloat16 a lane, the first in the lower half.
+GENEFACE_INLINE Ints pack_halves(const Floats& first, const Floats& second) { return to_half(first) | (to_half(second) << 16); }
+// sum + x.first w.first + x.second w.second in each lane, for packed pairs.
+GENEFACE_INLINE Floats add_pairs(const Floats& sum, const Ints& x, const Ints& w) {
+#if defined(__AVX512BF16__)
+  return reinterpret_cast<Floats>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w)));
+#else
+  const int32_t upper = static_cast<int32_t>(0xffff0000u);
+  return sum + from_bits(x << 16) * from_bits(w << 16) + from_bits(x & upper) * from_bits(w & upper);
+#endif
+}
 
 GENEFACE_INLINE bool any(const Ints& mask) {
   int64_t words[kLanes / 2];

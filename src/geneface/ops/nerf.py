@@ -4,7 +4,7 @@ Symbols: H x W pixels, C chunks of P patches (all patches of a chunk belong to o
 G x J nodes of the warp, Wh and Wt widths of the head's and the torso's network, S slots. Frames and units:
 docs/conventions.md.
 
-A ray of depth s (along the camera's axis, head units) has samples at (k + 1/2 + jitter) step, k integer, wherever a cell
+A ray has samples at the depths (k + 1/2 + jitter) step (along the camera's axis, head units; k integer) wherever a cell
 of the occupancy grid is marked, at most 32 of them. A sample is carried to the canonical head by the frame's warp,
 looked up in the head's field, and blended front to back (Mildenhall et al. 2020, eq. 3) as long as at least a hundredth
 of the light behind comes through. The torso is a field on the plane of the picture, moved by `torso_motion`.
@@ -64,7 +64,7 @@ class FieldFrame:
     torso_bias: Array
     """[Wt]."""
     warp: Array
-    """[G, J, 4] added to a point of the head at x, y; beyond the box its border counts. The fourth value is not used."""
+    """[G, J, 4] added to a point of the head at x, y; beyond the box its border counts. The fourth is not used."""
     torso_motion: Array
     """[6] rows of an affine map of the plane, less the identity."""
 

@@ -74,7 +74,7 @@ class NerfModel:
     torso: ConditionedField
     """Condition: pose, appearance."""
     warp_basis: FloatArray
-    """[E + 6, G, J, 4] displacement to the canonical head for one unit of expression or pose; the fourth is not used."""
+    """[E + 6, G, J, 4] displacement to the canonical head for a unit of expression or pose; the fourth is not used."""
     torso_map: FloatArray
     """[6, 6] torso motion for one unit of each pose value."""
     appearance: FloatArray

@@ -22,7 +22,7 @@ class NerfTrainConfig(Config):
     patches_per_frame: int = Field(4, ge=1)
     """Patches of 8 x 8 pixels."""
     slots: int = Field(2, ge=1, le=64)
-    """Parts of the gradients that are summed up in a fixed order: as many threads can work. More cost memory traffic."""
+    """Parts of the gradients, summed up in a fixed order: as many threads can work. More cost memory traffic."""
 
     head_rows_log2: int = Field(17, ge=8, le=20)
     """Rows of a level of the head's table, as a power of two."""

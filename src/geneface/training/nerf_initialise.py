@@ -28,7 +28,7 @@ WARP_MARGIN = 0.05
 SURFACE_POINTS = 40_000
 SURFACE_FRAMES = 40
 FRONT, BACK, MOUTH_BACK, SHELL = 0.012, 0.02, 0.05, 0.02
-"""Depth before and behind the face's surface, behind the lips, and on both sides of hair and ears, that may be filled."""
+"""Depth that may be filled: before and behind the face, behind the lips, on both sides of hair and ears."""
 INITIAL_DENSITY = 120.0
 
 
