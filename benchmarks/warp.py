@@ -1,11 +1,12 @@
 """The 2-D baseline that a renderer has to beat: a mean texture warped by the landmark mesh, plus a ridge residual.
 
-    python benchmarks/warp.py PORTRAIT [--avatar AVATAR] [--frames 400] [--mean-only] [--json]
+    python benchmarks/warp.py PORTRAIT [--avatar AVATAR]... [--sheet FILE.png] [--frames 400] [--mean-only] [--json]
 
 Every training picture is warped into one mean layout of control points: the mesh, two rings around the head that follow
 the head pose, and the fixed border of the image. There, each texel is a linear function of the condition and the pose
 (ridge regression); the result is warped back. The held-out frames are scored by the metrics of `geneface evaluate`;
-with --avatar, a trained avatar's renderer is scored on the same frames. Needs scipy.
+with --avatar, the renderers of trained avatars are scored on the same frames, and --sheet shows all of them beside the
+truth. Needs scipy.
 
 Symbols: F frames, P control points, T triangles, H x W pixels.
 """
@@ -23,9 +24,11 @@ from scipy.spatial import Delaunay
 
 from geneface.evaluation.definitions import REGIONS
 from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.sheet import label_bar, resize_image
 from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
+from geneface.io.image import write_png
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs, pose_inputs
 
@@ -172,6 +175,21 @@ def avatar_render(portrait: Portrait, folder: Path) -> Callable[[int], np.ndarra
     return render
 
 
+def sheet(portrait: Portrait, frames: np.ndarray, renders: dict[str, Callable[[int], np.ndarray]]) -> np.ndarray:
+    """A picture: truth and each renderer side by side, below each its mouth at three times the size; a row a frame."""
+    rows = [np.concatenate([label_bar(name, portrait.size) for name in ("ground truth", *renders)], 1)]
+    for frame in frames:
+        pictures = [portrait.frame(int(frame))[0], *(render(int(frame)) for render in renders.values())]
+        x0, y0, x1, y1 = portrait.mouth_box[frame]
+        middle, half = np.array([y0 + y1, x0 + x1]) // 2, portrait.size // 6
+        y, x = np.clip(middle - [half // 2, half], 0, portrait.size - [half, 2 * half])
+        mouths = [picture[y : y + half, x : x + 2 * half] for picture in pictures]
+        scale = portrait.size / (2 * half)
+        enlarged = [resize_image(mouth, round(half * scale), portrait.size) for mouth in mouths]
+        rows += [np.concatenate(pictures, 1), np.concatenate(enlarged, 1)]
+    return np.concatenate(rows)
+
+
 def spread(frames: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the frames, evenly spread."""
     return frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
@@ -181,7 +199,8 @@ def main() -> None:
     """Fit, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("portrait", type=Path)
-    parser.add_argument("--avatar", type=Path, help="score this avatar's renderer beside the baseline")
+    parser.add_argument("--avatar", type=Path, action="append", default=[], help="score its renderer, too; repeatable")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet, PNG")
     parser.add_argument("--frames", type=int, default=400, help="training frames that the baseline is fitted to")
     parser.add_argument("--test-frames", type=int, default=150)
     parser.add_argument("--mean-only", action="store_true", help="no ridge residual")
@@ -190,9 +209,11 @@ def main() -> None:
     portrait = Portrait.load(options.portrait)
     test = spread(np.flatnonzero(portrait.heldout), options.test_frames)
     baseline = WarpBaseline(portrait, spread(np.flatnonzero(~portrait.heldout), options.frames), not options.mean_only)
-    rows = {"warp, mean texture" if options.mean_only else "warp, ridge": score(portrait, test, baseline.render)}
-    if options.avatar is not None:
-        rows["avatar"] = score(portrait, test, avatar_render(portrait, options.avatar))
+    renders = {"warp, mean texture" if options.mean_only else "warp, ridge": baseline.render}
+    renders |= {folder.name: avatar_render(portrait, folder) for folder in options.avatar}
+    rows = {name: score(portrait, test, render) for name, render in renders.items()}
+    if options.sheet:
+        write_png(options.sheet, sheet(portrait, spread(test, 3), renders))
     if options.json:
         print(json.dumps(rows, indent=2))
         return
