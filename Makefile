@@ -5,9 +5,12 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 BIN = $(VENV)/bin
 CONSTRAINTS = constraints.txt
+# What `make sanitize` runs: files or folders of tests that call kernels.
+KERNEL_TESTS = tests/ops
+FUZZ ?= --seconds 60
 SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check sanitize fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,6 +25,13 @@ check: $(VENV)/.installed ## ruff and pyright only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+sanitize: $(VENV)/.installed ## the kernels' tests with checks of memory, undefined behaviour, and races between threads
+	$(BIN)/python tests/sanitize/run.py address,undefined -m pytest --capture=sys $(KERNEL_TESTS)
+	$(BIN)/python tests/sanitize/run.py thread -m pytest --capture=sys $(KERNEL_TESTS)
+
+fuzz: $(VENV)/.installed ## random calls of the kernels with the same checks; FUZZ='--seconds 600 --seed 1' (or --help)
+	$(BIN)/python tests/sanitize/run.py address,undefined -m fuzz $(FUZZ)
 
 $(DEMO_VENV)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(DEMO_VENV)

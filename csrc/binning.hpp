@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "kernels.hpp"
@@ -19,6 +20,7 @@ struct RasterState {
   std::vector<uint64_t> keys, keys_spare;
   std::vector<int32_t> tile_next, marks;
   std::vector<float> pair_sums;
+  std::mutex backward;  // pair_sums serve one caller at a time
 
   RasterArgs raster_args();
 };

@@ -8,6 +8,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,7 +50,15 @@ std::vector<InstructionSet> instruction_sets() {
   return sets;
 }
 
-const InstructionSet* current;
+// The set in use. Atomic: kernels look it up without the interpreter's lock, while another thread may switch.
+class Current {
+ public:
+  void operator=(const InstructionSet* set) { set_.store(set); }
+  const InstructionSet* operator->() const { return set_.load(); }
+
+ private:
+  std::atomic<const InstructionSet*> set_{nullptr};
+} current;
 
 void use_instruction_set(const std::string& name) {
   static const std::vector<InstructionSet> sets = instruction_sets();
@@ -143,6 +152,7 @@ void rasterize_backward(PythonState& holder, Array<const float> image, Array<con
                         Matrix<float> grad) {
   nb::gil_scoped_release release;
   RasterState& state = holder.get();
+  std::lock_guard<std::mutex> lock(state.backward);
   state.pair_sums.resize(static_cast<size_t>(state.pair_count) * kGradientRows);
   RasterBackwardArgs args = {};
   args.raster = state.raster_args();
@@ -188,6 +198,7 @@ AdamArgs adam_args(float* param, const Array<const float>& grad, const Array<flo
   AdamArgs args = {};
   args.rows = length(grad.shape(0));
   args.columns = length(grad.shape(1));
+  length(grad.size());  // an upper bound of the number of tasks
   args.param = param;
   args.grad = grad.data();
   args.first = first.data();
@@ -214,6 +225,7 @@ void adam_basis(Array<float> basis, Array<const float> grad, Array<const float> 
   AdamBasisArgs args = {};
   args.adam = adam_args(basis.data(), grad, first, second, lr, correction1, correction2, beta1, beta2, eps);
   args.condition_count = length(condition.size());
+  length(condition.size() * args.adam.rows);  // the number of tasks
   args.condition = condition.data();
   args.shrink = shrink.data();
   nb::gil_scoped_release release;

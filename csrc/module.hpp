@@ -20,8 +20,10 @@ Rows<T> rows(const Matrix<T>& m) {
   return {m.data(), static_cast<ptrdiff_t>(m.stride(0))};
 }
 
+// Kernels count in ints, and round counts up to whole tasks.
 inline int length(size_t size) {
-  if (size > INT32_MAX) throw std::invalid_argument("array is too large");
+  constexpr size_t kRoom = 1 << 16;
+  if (size > INT32_MAX - kRoom) throw std::invalid_argument("array is too large");
   return static_cast<int>(size);
 }
 

@@ -1,12 +1,17 @@
 #include "pool.hpp"
 
+#if defined(__linux__)
 #include <sched.h>
-#include <unistd.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
 
@@ -25,7 +30,12 @@ class Pool {
  public:
   explicit Pool(int helpers) : helpers_(helpers) {
     // Detached: the pool lives as long as the process (or until its fork's child makes its own).
-    for (int i = 0; i < helpers; i++) std::thread([this] { help(); }).detach();
+    try {
+      for (int i = 0; i < helpers; i++) std::thread([this] { help(); }).detach();
+    } catch (const std::exception&) {
+      // No memory or no permission for more threads: those that there are do all the work. Nothing may be thrown,
+      // because they already hold `this`.
+    }
   }
 
   int helpers() const { return helpers_; }
@@ -90,24 +100,21 @@ class Pool {
 std::atomic<bool> in_use{false};
 std::atomic<int> wanted_threads{usable_processors()};
 Pool* pool = nullptr;
-// Set before any thread can ask: two that found it unset would throw each other's first pool away.
-pid_t pool_process = getpid();
 
+#if !defined(_WIN32)
 // Threads do not survive a fork: the child starts anew and leaves the parent's pool, whose locks may be held, alone.
-void forget_pool_of_parent() {
-  if (pool_process == getpid()) return;
+// The handler runs before fork() returns, while the child has one thread: nobody can ask for the pool meanwhile.
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
   pool = nullptr;
-  pool_process = getpid();
   in_use.store(false);
-}
+});
+#endif
 
 }  // namespace
 
 void run_tasks(int count, void (*task)(void*, int), void* context) {
   const int helpers = wanted_threads.load() - 1;
-  const bool alone = count <= 1 || helpers == 0;
-  if (!alone) forget_pool_of_parent();
-  if (alone || in_use.exchange(true)) {
+  if (count <= 1 || helpers == 0 || in_use.exchange(true)) {
     for (int i = 0; i < count; i++) task(context, i);
     return;
   }

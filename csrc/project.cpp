@@ -116,10 +116,11 @@ void project_lanes(const ProjectArgs& a, int first, int lanes, const Floats move
 void project_task(const ProjectArgs& a, int start, int count) {
   float moved[kDynamicRows][kProjectTask];
   const int dynamic = larger(0, smaller(count, a.dynamic_count - start));
+  const int conditions = dynamic > 0 ? a.condition_count : 0;
   for (int row = 0; row < kDynamicRows; row++) {
     const float* base = a.base + static_cast<ptrdiff_t>(kDynamicRow[row]) * a.count + start;
     std::memcpy(moved[row], base, sizeof(float) * count);
-    for (int c = 0; c < a.condition_count; c++) {
+    for (int c = 0; c < conditions; c++) {
       const float* basis = a.basis + (static_cast<ptrdiff_t>(c) * kDynamicRows + row) * a.dynamic_count + start;
       for (int i = 0; i < dynamic; i += kLanes) {
         const int lanes = smaller(kLanes, dynamic - i);

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -51,26 +52,48 @@ def test_results_do_not_depend_on_threads(large_scene: Scene):
                 np.testing.assert_array_equal(one, many)
 
 
+def at_once(work: Callable[[], object], callers: int = 4) -> list:
+    """Results of several threads that do the same."""
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(work())) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == callers
+    return results
+
+
+@pytest.mark.usefixtures("instruction_set", "all_threads")
 def test_several_callers_at_once(large_scene: Scene):
-    alone, results = everything(large_scene), {}
-
-    def work(caller: int) -> None:
-        results[caller] = [everything(large_scene) for _ in range(3)]
-
-    callers = [threading.Thread(target=work, args=(caller,)) for caller in range(4)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert len(results) == 4
-    for runs in results.values():
+    ops.set_threads(3)
+    alone = everything(large_scene)
+    for runs in at_once(lambda: [everything(large_scene) for _ in range(3)]):
         for run in runs:
             for one, many in zip(alone, run, strict=True):
                 np.testing.assert_array_equal(one, many)
 
 
+def test_one_output_serves_several_callers(large_scene: Scene):
+    output = ops.rasterize(ops.project(*large_scene.layer, *large_scene.view), *large_scene.size)
+    grads = at_once(lambda: ops.rasterize_backward(output, large_scene.grad_image))
+    for grad in grads:
+        np.testing.assert_array_equal(grad, grads[0])
+
+
+@pytest.mark.usefixtures("instruction_set", "all_threads")
+def test_settings_may_change_while_kernels_run(large_scene: Scene):
+    def work() -> None:
+        for turn, name in enumerate(ops.available_instruction_sets() * 3):
+            ops.use_instruction_set(name)
+            ops.set_threads(1 + turn % 3)
+            everything(large_scene)
+
+    at_once(work)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.usefixtures("all_threads")
+@pytest.mark.usefixtures("instruction_set", "all_threads")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_its_own_pool(large_scene: Scene):
     ops.set_threads(2)

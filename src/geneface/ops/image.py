@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from geneface.ops.native import check, check_size, kernels
+from geneface.ops.native import FLOAT_MAX, check, check_size, kernels
 from geneface.ops.types import Array
 from geneface.types import ByteArray
 
@@ -45,7 +43,7 @@ def image_loss(
     check("target", target, (height, width, 3))
     if weight is not None:
         check("weight", weight, (height, width))
-    if not all(math.isfinite(value) and value >= 0 for value in (l1, dssim, epsilon)):
+    if not all(0 <= value <= FLOAT_MAX for value in (l1, dssim, epsilon)):
         raise ValueError(f"l1, dssim and epsilon must not be negative, not {l1}, {dssim} and {epsilon}")
     if min(height, width) < (SSIM_WINDOW_PX if dssim else 1):
         raise ValueError(f"the image must be at least {SSIM_WINDOW_PX} pixels wide and high, not {width} x {height}")

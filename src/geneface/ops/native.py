@@ -12,6 +12,9 @@ import numpy as np
 
 from geneface.errors import InputError
 
+FLOAT_MAX = float(np.finfo(np.float32).max)
+"""Largest number that a kernel can be given."""
+
 
 @cache
 def kernels() -> ModuleType:
@@ -64,7 +67,7 @@ def set_threads(count: int) -> None:
 
 
 def check(name: str, array: Any, shape: tuple[int | None, ...], dtype: Any = np.float32) -> None:
-    """Refuse an array that is not of this dtype, this shape (None: any length) and C-contiguous."""
+    """Refuse an array that is not of this dtype, this shape (None: any length), aligned and C-contiguous."""
     check_columns(name, array, shape, dtype)
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous")
@@ -79,10 +82,26 @@ def check_columns(name: str, array: Any, shape: tuple[int | None, ...], dtype: A
     if array.ndim != len(shape) or any(want not in (None, have) for have, want in zip(array.shape, shape, strict=True)):
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} must have shape [{wanted}], not {list(array.shape)}")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} must be aligned in memory")
     item = array.itemsize
     apart = array.shape[-1] > 1 and array.strides[-1] != item
     if array.size and (apart or any(stride % item or stride < 0 for stride in array.strides)):
         raise ValueError(f"the columns of {name} must be neighbours in memory")
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse an object of another class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+
+
+def as_floats(name: str, values: Any) -> np.ndarray:
+    """Real numbers as a float32 array that kernels can read; a copy only where it has to be."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, not {array.dtype.name}")
+    return np.require(array, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def check_size(width: int, height: int) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from geneface.ops.native import check, kernels
-from geneface.ops.types import Array
+from geneface.ops.native import FLOAT_MAX, as_floats, check, kernels
+from geneface.ops.types import DYNAMIC_ROWS, Array
+
+_MAX_STEP = 2**53
+"""Beyond this, floats do not count every number."""
 
 
 def _rows(name: str, value: float | Array, count: int) -> Array:
-    rows = np.asarray(value, np.float32)
+    rows = as_floats(name, value)
     if rows.shape not in ((), (count,)):
         raise ValueError(f"{name} must be one value or [{count}], not {list(rows.shape)}")
     return np.ascontiguousarray(np.broadcast_to(rows, count))
 
 
 def _check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
-    if step < 1:
+    if not 1 <= step <= _MAX_STEP:
         raise ValueError(f"step counts from 1, not {step}")
     if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
         raise ValueError(f"beta1 and beta2 must be in [0, 1), not {beta1} and {beta2}")
-    if not (math.isfinite(eps) and eps >= 0):
+    if not 0 <= eps <= FLOAT_MAX:
         raise ValueError(f"eps must not be negative, not {eps}")
 
 
@@ -79,7 +80,7 @@ def adam_basis(
             (Loshchilov and Hutter 2019).
         step, beta1, beta2, eps: as in `adam`.
     """
-    check("basis", basis, (None, None, None))
+    check("basis", basis, (None, len(DYNAMIC_ROWS), None))
     count, rows, dynamic = basis.shape
     check("grad_dynamic", grad_dynamic, (rows, dynamic))
     check("condition", condition, (count,))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from geneface.ops.native import check, check_columns, check_size, kernels
+from geneface.ops.native import FLOAT_MAX, as_floats, check, check_columns, check_kind, check_size, kernels
 from geneface.ops.types import (
     BASE_ROWS,
     DYNAMIC_ROWS,
@@ -23,16 +21,18 @@ from geneface.types import Camera
 
 def _view(rotation: Array, translation: Array, camera: Camera) -> tuple[Array, float]:
     """Rotation and translation as one [12], focal length in pixels; checked."""
+    check_kind("camera", camera, Camera)
     check_size(camera.width, camera.height)
-    if not (math.isfinite(camera.focal) and camera.focal > 0):
+    if not 0 < camera.focal <= FLOAT_MAX:
         raise ValueError(f"focal must be positive, not {camera.focal}")
-    rotation, translation = np.asarray(rotation, np.float32), np.asarray(translation, np.float32)
+    rotation, translation = as_floats("rotation", rotation), as_floats("translation", translation)
     if rotation.shape != (3, 3) or translation.shape != (3,):
         raise ValueError(f"the pose must be [3, 3] and [3], not {list(rotation.shape)} and {list(translation.shape)}")
     return np.concatenate([rotation.ravel(), translation]), camera.focal * camera.width
 
 
 def _check_splats(splats: Splats, count: int | None) -> None:
+    check_kind("splats", splats, Splats)
     check_columns("splats.values", splats.values, (SPLAT_ROWS, count))
     check_columns("splats.bounds", splats.bounds, (4, splats.values.shape[1]), np.int32)
 
@@ -69,8 +69,9 @@ def project(
         raise ValueError(f"basis moves {basis.shape[2]} Gaussians, but base has {count}")
     check("condition", condition, (basis.shape[0],))
     view, focal_px = _view(rotation, translation, camera)
-    if np.shape(label) not in ((), (count,)):
-        raise ValueError(f"label must be one value or [{count}], not {list(np.shape(label))}")
+    label = as_floats("label", label)
+    if label.shape not in ((), (count,)):
+        raise ValueError(f"label must be one value or [{count}], not {list(label.shape)}")
     out = Splats.empty(count) if out is None else out
     _check_splats(out, count)
     kernels().project(base, basis, condition, view, focal_px, camera.width, camera.height, out.values, out.bounds)
@@ -95,7 +96,7 @@ def rasterize(
     check_size(width, height)
     _check_splats(splats, None)
     if background is not None:
-        background = np.ascontiguousarray(background, np.float32)
+        background = as_floats("background", background)
         if background.shape not in ((3,), (height, width, 3)):
             raise ValueError(f"background must be [3] or [{height}, {width}, 3], not {list(background.shape)}")
     image = np.empty((height, width, 4), np.float32)
@@ -115,6 +116,7 @@ def rasterize_backward(output: RasterOutput, grad_image: Array, grad_transmittan
     Returns:
         [9, N], rows u, v, conic a b c, opacity, red, green, blue.
     """
+    check_kind("output", output, RasterOutput)
     if not isinstance(output.state, kernels().RasterState):
         raise TypeError("output was not made by ops.rasterize")
     height, width = output.state.size

@@ -1,0 +1,38 @@
+"""A short run of the fuzzers without sanitizers, and that none is missing."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geneface import ops
+
+from .draw import Draw
+from .fuzzers import DATA, FUZZERS
+
+
+def test_every_public_name_has_a_fuzzer():
+    assert set(ops.__all__) - DATA == set(FUZZERS)
+    assert not any(inspect.isroutine(getattr(ops, name)) for name in DATA)
+
+
+@pytest.mark.parametrize("name", FUZZERS)
+def test_a_fuzzer_gives_every_argument(name):
+    given = FUZZERS[name].arguments(Draw(np.random.default_rng(0)))
+    assert set(given) == set(inspect.signature(getattr(ops, name)).parameters)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fuzzing process needs fork and limits")
+def test_random_calls_return_or_are_refused():
+    run = subprocess.run(
+        [sys.executable, "-m", "fuzz", "--cases", "300", "--seed", "0"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
