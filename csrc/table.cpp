@@ -13,9 +13,10 @@ void adam(const AdamArgs&);
 void adam_basis(const AdamBasisArgs&);
 void image_loss(const ImageLossArgs&);
 void to_uint8(const float*, int, int, uint8_t*);
+void to_yuv420(const float*, int, int, int, uint8_t*);
 
 const Kernels kernels = {project, project_backward, condition_gradient, rasterize, rasterize_backward,
-                         adam,    adam_basis,       image_loss,         to_uint8};
+                         adam,    adam_basis,       image_loss,         to_uint8,        to_yuv420};
 
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

@@ -235,10 +235,10 @@ class Avatar:
         with closing(self._drawn(audio, performance, size, background)) as drawn:
             if format == "webm-alpha":
                 return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
-            pictures = counted(drawn, RenderedFrame.to_uint8)
             if format == "png":
-                return write_png_sequence(out, pictures)
-            return write_video(out, pictures, sound, metadata={"title": f"geneface avatar {self.name}"})
+                return write_png_sequence(out, counted(drawn, RenderedFrame.to_uint8))
+            planes = counted(drawn, RenderedFrame.to_yuv420)
+            return write_video(out, planes, sound, metadata={"title": f"geneface avatar {self.name}"})
 
     def _drawn(
         self, audio: Waveform | Path | str, performance: Performance | None, size: int | None, background: str

@@ -7,7 +7,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 
 from __future__ import annotations
 
-from geneface.ops.image import image_loss, to_uint8
+from geneface.ops.image import image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
     instruction_set,
@@ -44,5 +44,6 @@ __all__ = [
     "set_threads",
     "threads",
     "to_uint8",
+    "to_yuv420",
     "use_instruction_set",
 ]
