@@ -242,6 +242,7 @@ struct Kernels {
   void (*adam_basis)(const AdamBasisArgs&);
   void (*image_loss)(const ImageLossArgs&);
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
+  void (*to_yuv420)(const float* image, int width, int height, int channels, uint8_t* planes);
   void (*field_forward)(const FieldArgs&);
   void (*field_backward)(const FieldBackwardArgs&);
   void (*adam_table)(const AdamTableArgs&);

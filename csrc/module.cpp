@@ -264,6 +264,12 @@ void to_uint8(Array<const float> image, Array<uint8_t> bytes) {
   current->kernels->to_uint8(image.data(), channels, pixels, bytes.data());
 }
 
+void to_yuv420(Array<const float> image, Array<uint8_t> planes) {
+  const int height = length(image.shape(0)), width = length(image.shape(1)), channels = length(image.shape(2));
+  nb::gil_scoped_release release;
+  current->kernels->to_yuv420(image.data(), width, height, channels, planes.data());
+}
+
 }  // namespace
 
 const Kernels& active_kernels() { return *current->kernels; }
@@ -297,5 +303,6 @@ NB_MODULE(_native, m) {
   m.def("adam_basis", &adam_basis);
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
+  m.def("to_yuv420", &to_yuv420);
   register_fields(m);
 }

@@ -13,6 +13,7 @@ void adam(const AdamArgs&);
 void adam_basis(const AdamBasisArgs&);
 void image_loss(const ImageLossArgs&);
 void to_uint8(const float*, int, int, uint8_t*);
+void to_yuv420(const float*, int, int, int, uint8_t*);
 void field_forward(const FieldArgs&);
 void field_backward(const FieldBackwardArgs&);
 void adam_table(const AdamTableArgs&);
@@ -20,8 +21,8 @@ void render_field(const RenderFieldArgs&);
 void train_field(const TrainFieldArgs&);
 
 const Kernels kernels = {project,      project_backward, condition_gradient, rasterize,      rasterize_backward,
-                         adam,         adam_basis,       image_loss,         to_uint8,       field_forward,
-                         field_backward, adam_table,     render_field,       train_field,
+                         adam,         adam_basis,       image_loss,         to_uint8,       to_yuv420,
+                         field_forward, field_backward, adam_table,     render_field,       train_field,
                          kHalfNetwork};
 
 }  // namespace GENEFACE_TARGET

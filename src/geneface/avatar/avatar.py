@@ -1,12 +1,14 @@
 """A trained person: speech in, motion or pictures out. One generator of frames feeds everything that shows a face.
 
-F frames at 25 Hz; frame f shows the sound of f / 25 s. Motion is made in windows of some seconds while pictures are
-drawn, so that memory does not grow with the speech, and streaming output is the offline output.
+F frames at 25 Hz; frame f shows the sound of f / 25 s. Motion is made in windows of some seconds by a thread that runs
+ahead of the pictures, so that memory does not grow with the speech, and streaming output is the offline output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from geneface.analysis.speech import SpeechEncoder, encode_blocks, load_encoder
+from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
+from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
@@ -49,6 +53,9 @@ SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safe
 MIN_SIZE, MAX_SIZE = 64, 1024
 _FACE_SIGMA_FRAMES = 1.5
 _SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
+_MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
+"""Frames of motion that are made at once: what one window of the speech encoder is good for."""
+_MOTION_WINDOWS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,11 @@ class Avatar:
             InputError: no such avatar, or a file of it that is missing or damaged.
         """
         files = read_avatar(avatar)
-        encoder = load_encoder(files.config.encoder, encoder_path)
-        model = MotionModel.load(files.folder / MOTION_FOLDER)
+        with ThreadPoolExecutor(1) as pool:
+            # Half of the time goes into the encoder's graph, without holding the interpreter's lock.
+            encoding = pool.submit(load_encoder, files.config.encoder, encoder_path)
+            model = MotionModel.load(files.folder / MOTION_FOLDER)
+            encoder = encoding.result()
         if model.config.encoder != files.config.encoder:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
@@ -135,8 +145,8 @@ class Avatar:
 
     def motion_windows(
         self, audio: Waveform | Path | str, performance: Performance | None = None
-    ) -> Iterator[MotionTrack]:
-        """The same in consecutive pieces of some seconds, made as they are asked for."""
+    ) -> Generator[MotionTrack, None, None]:
+        """The same in consecutive pieces of some seconds, made as they are asked for; the first one is short."""
         performance = performance or Performance()
         samples = _samples(audio)
         person = self.files.person
@@ -151,6 +161,8 @@ class Avatar:
             temperature=performance.temperature,
             seed=performance.seed,
             person=self._person_motion,
+            window_frames=_MOTION_FRAMES,
+            early_start=True,
         )
         neutral = person.neutral_landmarks
         start = 0
@@ -170,16 +182,17 @@ class Avatar:
         *,
         size: int | None = None,
         background: str = KEEP,
-    ) -> Iterator[ByteArray]:
-        """Frames uint8 [size, size, 3] RGB, one at a time.
+    ) -> Generator[ByteArray, None, None]:
+        """Frames uint8 [size, size, 3] RGB, one at a time. Closing the generator ends the thread behind it.
 
         Args:
             audio: sound or the path of any media file with sound.
             size: pixels; by default the size the avatar was trained at.
             background: "keep", a colour, or the path of an image; see `background_plate`.
         """
-        for frame in self._drawn(audio, performance, size, background):
-            yield frame.to_uint8()
+        with closing(self._drawn(audio, performance, size, background)) as frames:
+            for frame in frames:
+                yield frame.to_uint8()
 
     def render(
         self,
@@ -219,28 +232,28 @@ class Avatar:
         if format == "landmarks":
             return self._write_motion(self.motion_windows(audio, performance), out, progress, total)
         # Checks size and background now, before an output file is begun.
-        drawn = self._drawn(audio, performance, size, background)
-        if format == "webm-alpha":
-            return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
-        pictures = counted(drawn, RenderedFrame.to_uint8)
-        if format == "png":
-            return write_png_sequence(out, pictures)
-        return write_video(out, pictures, sound, metadata={"title": f"geneface avatar {self.name}"})
+        with closing(self._drawn(audio, performance, size, background)) as drawn:
+            if format == "webm-alpha":
+                return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
+            if format == "png":
+                return write_png_sequence(out, counted(drawn, RenderedFrame.to_uint8))
+            planes = counted(drawn, RenderedFrame.to_yuv420)
+            return write_video(out, planes, sound, metadata={"title": f"geneface avatar {self.name}"})
 
     def _drawn(
         self, audio: Waveform | Path | str, performance: Performance | None, size: int | None, background: str
-    ) -> Iterator[RenderedFrame]:
+    ) -> Generator[RenderedFrame, None, None]:
         camera = self._camera(size)
         renderer = self.renderer
         if background != KEEP:
             renderer = self._renderer_over(background_plate(background, self.files.plate))
-        windows = self.motion_windows(audio, performance)
 
-        def draw() -> Iterator[RenderedFrame]:
-            for window in windows:
-                points, pose = window.landmarks.points, window.pose
-                for index in range(len(window)):
-                    yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
+        def draw() -> Generator[RenderedFrame, None, None]:
+            with closing(ahead(self.motion_windows(audio, performance), _MOTION_WINDOWS_AHEAD)) as windows:
+                for window in windows:
+                    points, pose = window.landmarks.points, window.pose
+                    for index in range(len(window)):
+                        yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
 
         return draw()
 

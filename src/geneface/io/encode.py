@@ -1,6 +1,7 @@
 """Pictures and sound to MP4, and pictures with transparency to WebM: streaming, atomic, encoder in its own thread.
 
 Pictures are uint8 [H, W, 3] RGB (or [H, W, 4] RGBA) full range; the MP4 holds BT.709, limited range, and says so.
+Who has them in that form already gives their planes, [3 H / 2, W] as `ops.to_yuv420` makes them.
 H.264 4:2:0 needs an even size: an odd width or height gets one more column or row, a copy of the last.
 """
 
@@ -74,7 +75,7 @@ def write_video(
 
     Args:
         path: appears when all is written; after an exception nothing is left.
-        frames: uint8 [H, W, 3], all of one size; buffers may be reused by the caller.
+        frames: uint8 [H, W, 3], all of one size, or planes [3 H / 2, W]; buffers may be reused by the caller.
         audio: a `Waveform` or a `SoundFile` sounds from its own start_seconds, counted from the first picture.
         rate_hz: pictures per second.
         metadata: added to `SYNTHETIC_METADATA`.
@@ -233,28 +234,32 @@ class _Muxer:
         self._pending = np.zeros((0, channels), np.float32)
 
     def to_frame(self, image: ByteArray) -> VideoFrame:
-        """Copy a picture into a frame of even size; the first one fixes the size."""
-        channels = 4 if self._target.pixel_format == "yuva420p" else 3
-        self._shape = self._shape or (*image.shape[:2], channels)
+        """Copy a picture into a frame of even size; the first one fixes the shape."""
+        has_alpha = self._target.pixel_format == "yuva420p"
+        is_planes = image.ndim == 2 and not has_alpha
+        self._shape = self._shape or (image.shape if is_planes else (*image.shape[:2], 4 if has_alpha else 3))
         if image.dtype != np.uint8 or image.shape != self._shape:
             raise ValueError(f"pictures must be uint8 {self._shape}, not {image.dtype} {image.shape}")
+        if is_planes:
+            return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="yuv420p")
         height, width = self._shape[:2]
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24" if channels == 3 else "rgba")
+        return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if has_alpha else "rgb24")
 
     def add(self, frame: VideoFrame) -> None:
         """Encode one picture, then the sound up to its end."""
         video = self._video = self._video or self._add_streams(frame.width, frame.height)
-        converted = frame.reformat(
-            format=self._target.pixel_format,
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=_BOX_AVERAGE,
-        )
-        converted.pts, converted.time_base = self._pictures, Fraction(1, self._rate_hz)
-        self._container.mux(video.encode(converted))
+        if frame.format.name != self._target.pixel_format:
+            frame = frame.reformat(
+                format=self._target.pixel_format,
+                dst_colorspace=Colorspace.ITU709,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=_BOX_AVERAGE,
+            )
+        frame.pts, frame.time_base = self._pictures, Fraction(1, self._rate_hz)
+        self._container.mux(video.encode(frame))
         self._pictures += 1
         self._add_sound(self._pictures * _SOUND_RATE_HZ // self._rate_hz)
 

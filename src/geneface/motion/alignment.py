@@ -81,8 +81,9 @@ class SpeechPart:
 
     def coefficients(self, features: FloatArray) -> FloatArray:
         """[2F, D] -> [F, C]."""
-        design = _taps(_frame_features(features, self.mean) @ self.projection)
-        return np.asarray(design @ self.weights[:-1] + self.weights[-1], np.float32)
+        # Not "@", as in `MotionBasis`.
+        design = _taps(np.einsum("fd,ds->fs", _frame_features(features, self.mean), self.projection))
+        return np.asarray(np.einsum("fs,sc->fc", design, self.weights[:-1]) + self.weights[-1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,9 @@ def _fit_speech(stretches: Sequence[Stretch], basis: MotionBasis, penalty: float
     normal = design.T @ design / len(design) + penalty * np.eye(design.shape[1])
     weights = np.linalg.solve(normal, design.T @ measured / len(design))
     constant = target - middle @ weights
+    # In C order, as a file gives them back: sums are taken in the order of memory.
     return SpeechPart(
-        projection.astype(np.float32), mean.astype(np.float32), np.vstack([weights, constant]).astype(np.float32)
+        projection.astype(np.float32, order="C"),
+        mean.astype(np.float32),
+        np.vstack([weights, constant]).astype(np.float32, order="C"),
     )

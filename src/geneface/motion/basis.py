@@ -49,13 +49,14 @@ class MotionBasis:
 
     def coefficients(self, displacement: NDArray[np.floating]) -> FloatArray:
         """[F, K, 3] -> [F, C]."""
-        flat = (displacement - self.mean).reshape(len(displacement), -1)
-        return np.asarray(flat @ self.analysis.reshape(self.width, -1).T, dtype=np.float32)
+        # Here and below not "@": BLAS's helper threads spin for a tenth of a second after each product, on the
+        # processors that draw the pictures.
+        return np.asarray(np.einsum("fkx,ckx->fc", displacement - self.mean, self.analysis), dtype=np.float32)
 
     def displacement(self, coefficients: NDArray[np.floating]) -> FloatArray:
         """[F, C] -> [F, K, 3]."""
-        flat = coefficients @ self.synthesis.reshape(self.width, -1)
-        return np.asarray(flat.reshape(-1, *self.mean.shape) + self.mean, dtype=np.float32)
+        moved = np.einsum("fc,ci->fi", coefficients, self.synthesis.reshape(self.width, -1))
+        return np.asarray(moved.reshape(-1, *self.mean.shape) + self.mean, dtype=np.float32)
 
     def tensors(self, prefix: str = "basis.") -> dict[str, FloatArray]:
         return {f"{prefix}{name}": getattr(self, name) for name in ("synthesis", "analysis", "mean")}
@@ -96,8 +97,9 @@ def fit_basis(displacement: NDArray[np.floating], width: int, weights: FloatArra
     axes = axes * np.sign(largest)[..., None]
     scale = np.sqrt(values[chosen].mean())
     inverse_root = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
+    # In C order, as a file gives them back: sums are taken in the order of memory.
     return MotionBasis(
-        (axes * inverse_root * scale).astype(np.float32),
-        (axes * root / scale).astype(np.float32),
+        (axes * inverse_root * scale).astype(np.float32, order="C"),
+        (axes * root / scale).astype(np.float32, order="C"),
         mean.astype(np.float32),
     )

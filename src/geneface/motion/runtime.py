@@ -78,16 +78,20 @@ class Window:
     keep_to: int
 
 
-def windows(blocks: Iterable[FloatArray], window: int, context: int) -> Iterator[Window]:
+def windows(
+    blocks: Iterable[FloatArray], window: int, context: int, first_window: int | None = None
+) -> Iterator[Window]:
     """Cut a stream of feature rows into windows whose borders do not depend on the blocks.
 
     Args:
         blocks: consecutive rows [*, D] at 50 Hz, of any lengths.
         window: frames that each window but the last contributes.
         context: frames before and after, fewer at the ends of the recording.
+        first_window: frames that the first one contributes, `window` by default.
     """
     pending: list[FloatArray] = []
     held = 0
+    wanted = window if first_window is None else first_window
     start, done = 0, 0
 
     def take(keep_to: int, end: int) -> Window:
@@ -103,8 +107,9 @@ def windows(blocks: Iterable[FloatArray], window: int, context: int) -> Iterator
     for block in blocks:
         pending.append(block)
         held += len(block)
-        while start + held // ROWS_PER_FRAME >= done + window + context:
-            yield take(done + window, done + window + context)
+        while start + held // ROWS_PER_FRAME >= done + wanted + context:
+            yield take(done + wanted, done + wanted + context)
+            wanted = window
     if held % ROWS_PER_FRAME:
         raise ValueError("speech features must have two rows a video frame")
     end = start + held // ROWS_PER_FRAME
@@ -186,15 +191,21 @@ class MotionModel:
         style: float | None = None,
         person: PersonMotion | None = None,
         window_frames: int = _WINDOW_FRAMES,
+        early_start: bool = False,
     ) -> Iterator[FloatArray]:
         """As `predict`, in consecutive pieces [f, K, 3] of `window_frames`; features may come in blocks.
 
-        Windows start at multiples of `window_frames`, which is rounded up to whole latent steps.
+        Args:
+            window_frames: is rounded up to whole latent steps.
+            early_start: the first piece is shorter by the model's context, so that it needs the features of
+                `window_frames` and no more; so does every later piece, then.
         """
         stride = self.config.latent_stride
         window = -(-window_frames // stride) * stride
         extra = 0 if person is None else -(-person.context_frames // stride) * stride
-        for piece in windows(self._rows(features), window, self.config.context_frames + extra):
+        context = self.config.context_frames + extra
+        first = window - context if early_start and window > context else window
+        for piece in windows(self._rows(features), window, context, first):
             displacement = self._displacement(piece, temperature, seed, 1.0 if style is None else style)
             if person is not None:
                 displacement = person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))

@@ -8,7 +8,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 from __future__ import annotations
 
 from geneface.ops.field import Field, FieldGradients, adam_table, field_backward, field_forward
-from geneface.ops.image import image_loss, to_uint8
+from geneface.ops.image import image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
     instruction_set,
@@ -72,5 +72,6 @@ __all__ = [
     "threads",
     "to_uint8",
     "train_field",
+    "to_yuv420",
     "use_instruction_set",
 ]

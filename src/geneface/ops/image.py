@@ -54,9 +54,30 @@ def image_loss(
 
 def to_uint8(image: Array) -> ByteArray:
     """[H, W, 3] bytes, rounded, of an image [H, W, 3] or [H, W, 4] in 0..1; outside is clamped, NaN becomes 0."""
-    if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] in (3, 4)):
-        raise ValueError("image must be an array [H, W, 3] or [H, W, 4]")
-    check("image", image, (None, None, None))
+    _check_image(image)
     out = np.empty((*image.shape[:2], 3), np.uint8)
     kernels().to_uint8(image, out)
     return out
+
+
+def to_yuv420(image: Array) -> ByteArray:
+    """The planes of a video frame from an image [H, W, 3] or [H, W, 4] in 0..1, H and W even; outside is clamped.
+
+    BT.709, limited range; each chroma sample is that of the mean colour of 2 x 2 pixels.
+
+    Returns:
+        [3 H / 2, W] bytes: H rows of luma, then blue's and red's difference of H / 2 x W / 2, in reading order.
+    """
+    _check_image(image)
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"an image of {width} x {height} pixels has no 2 x 2 boxes everywhere")
+    planes = np.empty((height * 3 // 2, width), np.uint8)
+    kernels().to_yuv420(image, planes)
+    return planes
+
+
+def _check_image(image: Array) -> None:
+    if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] in (3, 4)):
+        raise ValueError("image must be an array [H, W, 3] or [H, W, 4]")
+    check("image", image, (None, None, None))

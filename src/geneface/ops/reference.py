@@ -349,3 +349,15 @@ def image_loss(
 def to_uint8(image: Array) -> Array:
     """[H, W, 3] bytes of a [H, W, 3 or 4] image in 0..1. See `ops.to_uint8`."""
     return np.floor(np.clip(np.nan_to_num(image[..., :3], nan=0.0), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def to_yuv420(image: Array) -> Array:
+    """[3 H / 2, W] bytes of a [H, W, 3 or 4] image in 0..1. See `ops.to_yuv420`."""
+    rgb = np.clip(np.nan_to_num(image[..., :3], nan=0.0), 0, 1).astype(np.float64)
+    height, width = rgb.shape[:2]
+    boxes = rgb.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))
+    # ITU-R BT.709-6, items 3.2 to 3.4.
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    blue, red = ((boxes[..., c] - boxes @ weights) / (2 * (1 - weights[c])) for c in (2, 0))
+    planes = [16 + 219 * (rgb @ weights), 128 + 224 * blue, 128 + 224 * red]
+    return np.floor(np.concatenate([plane.ravel() for plane in planes]) + 0.5).astype(np.uint8).reshape(-1, width)

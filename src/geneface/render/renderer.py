@@ -37,6 +37,10 @@ class RenderedFrame:
         """[H, W, 3] RGB, a fresh array."""
         return ops.to_uint8(self.image)
 
+    def to_yuv420(self) -> ByteArray:
+        """[3 H / 2, W] planes for `io.encode.write_video`, a fresh array; a fifth of the time of going through RGB."""
+        return ops.to_yuv420(self.image)
+
     def to_rgba(self) -> ByteArray:
         """[H, W, 4] with straight alpha, the plate removed."""
         return straight_alpha(self.rgb, self.opacity, self.plate)
