@@ -42,6 +42,7 @@ CORE_MODULES = (
 WHERE_ALLOWED = {
     "torch": (
         "motion/",
+        "render/field_torch",
         "training/",
         "analysis/whisper",
         "analysis/hubert",
