@@ -107,7 +107,7 @@ def person() -> PersonStatistics:
     return PersonStatistics(neutral, face_points(0.0), blink, path)
 
 
-def gaussian_model(count: int = 300) -> GaussianModel:
+def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
     """Coloured blobs on the face's landmarks and a torso below; the mouth's move with the landmarks."""
     rng = np.random.default_rng(0)
     track = np.stack([face_points(opening) for opening in np.linspace(0, 0.05, 12)])
@@ -136,19 +136,19 @@ def gaussian_model(count: int = 300) -> GaussianModel:
         pose_condition=turn,
         torso_origin=np.array([0, 0, -4.1], np.float32),
         torso_map=np.zeros((6, 6), np.float32),
-        camera=Camera(2.5, 64, 64),
+        camera=Camera(2.5, size, size),
         turn_width=3,
     )
 
 
-def make_avatar(folder: Path, work: Path, encoder: str = "mel", width: int = 80) -> Path:
-    """A whole avatar folder, 64 x 64 pixels, written by `write_avatar`."""
-    model = gaussian_model()
+def make_avatar(folder: Path, work: Path, encoder: str = "mel", width: int = 80, size: int = 64) -> Path:
+    """A whole avatar folder, by default 64 x 64 pixels, written by `write_avatar`."""
+    model = gaussian_model(size=size)
     config = AvatarConfig(
         name="tiny",
         renderer="gaussian",
         renderer_config=model.config(),
-        size=64,
+        size=size,
         focal=2.5,
         encoder=encoder,
         licence="CC0",
@@ -156,7 +156,7 @@ def make_avatar(folder: Path, work: Path, encoder: str = "mel", width: int = 80)
         consent="it is drawn by a program",
         training={"preset": "tiny", "training_frames": 12},
     )
-    plate = np.full((64, 64, 3), (40, 60, 90), np.uint8)
+    plate = np.full((size, size, 3), (40, 60, 90), np.uint8)
     parts = AvatarParts(
         config, model.tensors(), person(), plate, plate, motion_model(work / "generic", encoder, width), None
     )

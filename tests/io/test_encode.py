@@ -17,6 +17,7 @@ from geneface.errors import InputError
 from geneface.io.audio import SoundFile
 from geneface.io.media import probe
 from geneface.io.video import read_frames, write_video, write_webm_alpha
+from geneface.ops import reference
 from geneface.types import Waveform
 
 
@@ -58,6 +59,25 @@ def test_colour_chart_survives(tmp_path) -> None:
         assert difference.mean() <= 2
         inner = difference.reshape(9, 32, 8, 32, 3)[:, 8:24, :, 8:24].mean(axis=(1, 3))
         assert inner.max() <= 4
+
+
+def test_colour_chart_survives_as_planes(tmp_path) -> None:
+    path = tmp_path / "chart.mp4"
+    planes = reference.to_yuv420((chart() / 255).astype(np.float32))
+    write_video(path, [planes] * 5, None)
+    for frame in read_frames(path):
+        difference = np.abs(frame.image.astype(int) - chart())
+        assert difference.mean() <= 2
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+
+
+def test_planes_and_pictures_are_not_mixed(tmp_path) -> None:
+    with pytest.raises(ValueError, match="pictures must be"):
+        write_video(tmp_path / "a.mp4", [np.zeros((96, 64), np.uint8), *pictures(1)], None)
+    with pytest.raises(ValueError, match="pictures must be"):
+        write_webm_alpha(tmp_path / "a.webm", [np.zeros((96, 64), np.uint8)], None)
 
 
 def test_colour_chart_survives_in_ffmpeg(tmp_path, ffmpeg) -> None:

@@ -84,6 +84,32 @@ def test_blocks_of_features_give_the_same_bits(model):
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_early_start_needs_one_window_of_features_at_a_time(model, temperature):
+    taken = []
+
+    def blocks():
+        for start in range(0, 500, 100):
+            taken.append(start)
+            yield SpeechFeatures(features.values[2 * start : 2 * start + 200], "numbers")
+
+    features = speech(430)
+    arguments = dict(temperature=temperature, seed=4, window_frames=100)
+    pieces = []
+    for piece in model.predict_windows(blocks(), early_start=True, **arguments):
+        pieces.append(piece)
+        assert len(taken) == min(len(pieces), 5)
+    assert len(pieces[0]) < 100 and all(len(piece) == 100 for piece in pieces[1:-1])
+    whole = model.predict(features, temperature=temperature, seed=4)
+    assert abs(np.concatenate(pieces) - whole).max() < 1e-5 * max(1.0, abs(whole).max())
+
+
+def test_an_early_start_with_windows_shorter_than_the_context(model):
+    features = speech(120)
+    pieces = list(model.predict_windows(features, window_frames=20, early_start=True))
+    assert abs(np.concatenate(pieces) - model.predict(features)).max() < 1e-5
+
+
 def test_windows_hold_no_more_than_one_window_with_context():
     def blocks():
         for _ in range(400):

@@ -64,3 +64,26 @@ def test_bytes_are_rounded_and_clamped(channels):
     expected[0, 1, 0] = 255
     np.testing.assert_array_equal(ops.to_uint8(image), expected)
     assert (ops.to_uint8(image)[1, :, 1] == np.arange(53)).all()
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("height, width", [(2, 2), (38, 54), (34, 518)])
+def test_planes_of_video_obey_the_definition(channels, height, width):
+    image = np.random.default_rng(0).uniform(-0.2, 1.2, (height, width, channels)).astype(np.float32)
+    image[0, :2, 0] = np.nan, np.inf
+    expected = reference.to_yuv420(np.nan_to_num(image, posinf=1.0))
+    planes = ops.to_yuv420(image)
+    assert planes.shape == (height * 3 // 2, width) and planes.dtype == np.uint8
+    difference = np.abs(planes.astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+def test_planes_of_black_white_and_blue():
+    for colour, values in (((0, 0, 0), (16, 128, 128)), ((1, 1, 1), (235, 128, 128)), ((0, 0, 1), (32, 240, 118))):
+        planes = ops.to_yuv420(np.tile(np.array(colour, np.float32), (4, 4, 1)))
+        assert [set(part.ravel()) for part in (planes[:4], planes[4:5], planes[5:])] == [{value} for value in values]
+
+
+def test_planes_of_an_odd_image_are_refused():
+    with pytest.raises(ValueError, match="2 x 2"):
+        ops.to_yuv420(np.zeros((4, 5, 3), np.float32))
