@@ -29,7 +29,9 @@ constexpr int kNativeLanes = 4;
 constexpr int kLanes = 16;
 
 typedef float NativeFloat __attribute__((vector_size(4 * kNativeLanes)));
-typedef int32_t NativeInt __attribute__((vector_size(4 * kNativeLanes)));
+// What a comparison gives: lanes of int, or, with Clang on Windows, of long, which is as wide there.
+using NativeInt = decltype(NativeFloat{} < NativeFloat{});
+static_assert(sizeof(NativeInt) == sizeof(NativeFloat), "masks have the lanes of their floats");
 
 template <class Half>
 struct Twin {
@@ -58,7 +60,7 @@ GENEFACE_INLINE NativeFloat from_bits(NativeInt x) { return reinterpret_cast<Nat
 GENEFACE_INLINE NativeInt truncate(NativeFloat x) { return __builtin_convertvector(x, NativeInt); }
 GENEFACE_INLINE NativeFloat to_float(NativeInt x) { return __builtin_convertvector(x, NativeFloat); }
 GENEFACE_INLINE NativeFloat square_root(NativeFloat x) {
-  NativeFloat root;
+  NativeFloat root = x;  // all lanes are replaced; GCC takes them for uninitialised otherwise
   for (int i = 0; i < kNativeLanes; i++) root[i] = __builtin_sqrtf(x[i]);
   return root;
 }

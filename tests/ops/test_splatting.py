@@ -77,7 +77,8 @@ def test_layers_in_slices_of_one_buffer_equal_one_layer(scene: Scene):
         ops.project_backward(right, parts[second], grad[:, second], 0, *single.view),
     )
     both = ops.project_backward(single.base, whole, grad, scene.dynamic, *single.view)
-    np.testing.assert_array_equal(np.concatenate([side.base for side in sides], 1), both.base)
+    # Not to the bit: Clang fuses products and sums differently in the two halves of a vector.
+    np.testing.assert_allclose(np.concatenate([side.base for side in sides], 1), both.base, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(sides[0].pose + sides[1].pose, both.pose, rtol=1e-4, atol=1e-4)
 
 

@@ -94,6 +94,7 @@ def without_random_addresses() -> list[str]:
 
 def main() -> int:
     sanitizers, *arguments = sys.argv[1:]
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # its cmake
     folder = build(sanitizers)
     package = link_package(folder)
     environment = {**os.environ, **OPTIONS, "PYTHONPATH": os.pathsep.join([str(package), str(ROOT / "tests")])}

@@ -169,6 +169,8 @@ class Picture:
     """[R, 3] of the head, times its opacity."""
     transmittance: Tensor
     """[R] of the head."""
+    light: Tensor
+    """[R] transmittance behind each sample of the head, summed up."""
     torso_color: Tensor
     """[R, 3]."""
     torso_opacity: Tensor
@@ -301,15 +303,18 @@ def march(scene: TorchScene, frames: TorchFrames, rays: Rays) -> Samples:
     return Samples(ray, slot, (moved + 0.5).clamp(0, 1))
 
 
-def blend(raw: Tensor, samples: Samples, rays: int, step: float) -> tuple[Tensor, Tensor]:
-    """Colour [R, 3] and transmittance [R] of the head from raw outputs [N, 4] of the samples, front to back."""
+def blend(raw: Tensor, samples: Samples, rays: int, step: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour [R, 3], transmittance [R] and light [R] of the head from raw outputs [N, 4] of the samples, front to back."""
     place = samples.ray, samples.slot
     thickness = raw.new_zeros(rays, MAX_RAY_SAMPLES).index_put(place, raw[:, 0].clamp(max=MAX_LOG_DENSITY).exp() * step)
     before = torch.exp(thickness - thickness.cumsum(1))
-    thickness = thickness * (before.detach() >= MIN_RAY_TRANSMITTANCE)
+    drawn = before.detach() >= MIN_RAY_TRANSMITTANCE
+    thickness = thickness * drawn
+    real = torch.zeros_like(drawn).index_put(place, torch.ones_like(samples.ray, dtype=torch.bool))
+    light = (torch.exp(-thickness.cumsum(1)) * (drawn & real)).sum(1)
     share = before * -torch.expm1(-thickness)
     color = share[place][:, None] * torch.sigmoid(raw[:, 1:])
-    return raw.new_zeros(rays, 3).index_add(0, samples.ray, color), torch.exp(-thickness.sum(1))
+    return raw.new_zeros(rays, 3).index_add(0, samples.ray, color), torch.exp(-thickness.sum(1)), light
 
 
 # ---- behind the head
@@ -345,8 +350,8 @@ def render(scene: TorchScene, frames: TorchFrames, rays: Rays) -> Picture:
     """Head and torso at the rays' pixels."""
     samples = march(scene, frames, rays)
     raw = field_forward(scene.head, samples.position, frames.head_bias[rays.frame[samples.ray]])
-    color, transmittance = blend(raw, samples, len(rays.frame), scene.step)
-    return Picture(color, transmittance, *torso(scene, frames, rays, color, transmittance), samples)
+    color, transmittance, light = blend(raw, samples, len(rays.frame), scene.step)
+    return Picture(color, transmittance, light, *torso(scene, frames, rays, color, transmittance), samples)
 
 
 @torch.no_grad()

@@ -56,8 +56,8 @@ def _rounded(difference: Tensor, epsilon: float) -> Tensor:
     return torch.sqrt(difference * difference + epsilon * epsilon)
 
 
-def losses(picture: Picture, patches: Patches, loss: FieldLoss) -> tuple[Tensor, Tensor]:
-    """Colour and silhouettes: sums over each patch's pixels [M]."""
+def losses(picture: Picture, patches: Patches, loss: FieldLoss) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour, silhouettes, light behind samples: sums over each patch's pixels [M]."""
     weight, plate = patches.weight, patches.plate
     difference = picture.over(plate.view(-1, 3)).view_as(plate) - patches.target
     color = (weight[..., None] * (_rounded(difference, loss.epsilon) - loss.epsilon)).sum((1, 2)) / 3
@@ -72,13 +72,14 @@ def losses(picture: Picture, patches: Patches, loss: FieldLoss) -> tuple[Tensor,
     both = patches.masks.sum(-1).clamp(max=1)
     outlines = _rounded((1 - picture.transmittance).view_as(head) - head, loss.silhouette_epsilon)
     outlines = outlines + _rounded(picture.opacity.view_as(both) - both, loss.silhouette_epsilon)
-    return color, loss.silhouette * outlines.sum(1)
+    light = (picture.light.view_as(head) * head).sum(1)
+    return color, loss.silhouette * outlines.sum(1), loss.opaque * light
 
 
 def train_loss(
     scene: TorchScene, frames: TorchFrames, patches: Patches, loss: FieldLoss, pixels: int
 ) -> tuple[Tensor, Samples]:
-    """What these patches add to the losses [M, 2], colour and silhouettes, of a batch of so many pixels."""
+    """What these patches add to the losses [M, 3] of `FieldLoss` of a batch of so many pixels."""
     picture = render(scene, frames, patches.rays)
     return torch.stack(losses(picture, patches, loss), 1) / pixels, picture.samples
 
@@ -98,7 +99,7 @@ def train_gradients(
     """
     twin, frames = TorchScene.of(scene, device, dtype), TorchFrames.of_batch(batch, device, dtype)
     chunks, count = batch.corners.shape[:2]
-    totals, samples = np.zeros((chunks, 2)), np.zeros(chunks, np.int64)
+    totals, samples = np.zeros((chunks, 3)), np.zeros(chunks, np.int64)
     for patches in Patches.of(batch, device, dtype):
         values, found = train_loss(twin, frames, patches, loss, chunks * count * PATCH_RAYS)
         values.sum().backward()
