@@ -98,15 +98,20 @@ bool count_pairs(RasterState& state) {
   return true;
 }
 
+int32_t number_of(uint64_t key) { return static_cast<int32_t>(key & 0xffffffffu); }
+
 // Writes the tile lists from the sorted keys; each task does some rows of tiles.
 void fill_lists(RasterState& state) {
   state.tile_splats.resize(state.pair_count);
+  state.touched.resize(state.pair_count);
   state.tile_next.assign(state.tile_start.begin(), state.tile_start.end() - 1);
   const int bands = std::min(state.tiles_y, threads());
   for_each_task(bands, [&](int band) {
     const int first = state.tiles_y * band / bands, end = state.tiles_y * (band + 1) / bands;
-    for (uint64_t key : state.keys) {
-      const int32_t n = static_cast<int32_t>(key & 0xffffffffu);
+    for (size_t i = 0; i < state.keys.size(); i++) {
+      constexpr size_t kPrefetch = 16;
+      if (i + kPrefetch < state.keys.size()) __builtin_prefetch(&state.splats[number_of(state.keys[i + kPrefetch])]);
+      const int32_t n = number_of(state.keys[i]);
       const PackedSplat& s = state.splats[n];
       const int y1 = std::min(s.y1 / kTile + 1, end), x1 = s.x1 / kTile + 1;
       for (int y = std::max(s.y0 / kTile, first); y < y1; y++)
@@ -125,7 +130,6 @@ bool bin_splats(Rows<const float> values, Rows<const int32_t> bounds, int count,
   state.tiles_y = (height + kTile - 1) / kTile;
   pack_all(values, bounds, count, state);
   if (!count_pairs(state)) return false;
-  state.tile_end.resize(state.tiles_x * state.tiles_y);
   state.keys.clear();
   for (int n = 0; n < count; n++)
     if (state.splats[n].drawn) state.keys.push_back(static_cast<uint64_t>(sortable(values[kDepth][n])) << 32 | n);
@@ -143,8 +147,8 @@ RasterArgs RasterState::raster_args() {
   args.splats = splats.data();
   args.splat_count = static_cast<int>(splats.size());
   args.tile_start = tile_start.data();
-  args.tile_end = tile_end.data();
   args.tile_splats = tile_splats.data();
+  args.touched = touched.data();
   return args;
 }
 

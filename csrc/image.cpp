@@ -20,14 +20,16 @@ constexpr float kWindow[kTaps] = {0.00102838f, 0.00759876f, 0.03600077f, 0.10936
 enum Field { kMeanX, kMeanY, kSquares, kProduct, kByMean, kBySquares, kByProduct, kPrediction, kTarget };
 constexpr int kBlurred = 4, kGradients = 3;
 
-// Planes [kLossFields][height][stride] in the scratch memory, of one colour channel at a time: fewer fit the cache.
-struct Planes {
+// The last rows of each field, of one colour channel: a row's place is taken again sixteen rows later. So few rows stay
+// in the cache, whole planes would not.
+struct Rings {
   float* data;
   int height;
   ptrdiff_t stride;
-  explicit Planes(const ImageLossArgs& a)
-      : data(a.scratch), height(a.height), stride((a.width + kLanes - 1) / kLanes * kLanes) {}
-  float* row(int field, int y) const { return data + (static_cast<ptrdiff_t>(field) * height + y) * stride; }
+  Rings(const ImageLossArgs& a, int band) : height(a.height), stride(image_loss_stride(a.width)) {
+    data = a.scratch + static_cast<ptrdiff_t>(band) * kLossFields * kLossRows * stride;
+  }
+  float* row(int field, int y) const { return data + (field * kLossRows + y % kLossRows) * stride; }
 };
 
 // A row with room on both sides for a window, and for reading whole vectors.
@@ -54,9 +56,18 @@ void mirror_ends(float* row, int width) {
   }
 }
 
+// Every third or fourth value: a distance that the compiler knows lets it use vectors.
+template <int channels>
+GENEFACE_INLINE void gather_every(const float* pixels, int width, float* row) {
+  for (int i = 0; i < width; i++) row[i] = pixels[i * channels];
+}
+
 // One channel of a row of interleaved pixels; zeros behind it, up to a whole vector.
 void gather_channel(const float* pixels, int channels, int channel, int width, float* row) {
-  for (int i = 0; i < width; i++) row[i] = pixels[i * channels + channel];
+  if (channels == 3)
+    gather_every<3>(pixels + channel, width, row);
+  else
+    gather_every<4>(pixels + channel, width, row);
   std::memset(row + width, 0, sizeof(float) * kLanes);
 }
 
@@ -69,14 +80,14 @@ void gather_weights(const ImageLossArgs& a, int y, float* row) {
 }
 
 // Takes a channel apart from its pixels, and blurs horizontally.
-void spread_and_blur(const ImageLossArgs& a, const Planes& planes, int channel, int y) {
+void spread_and_blur(const ImageLossArgs& a, const Rings& rings, int channel, int y) {
   const ptrdiff_t start = static_cast<ptrdiff_t>(y) * a.width;
   PaddedRow fields[kBlurred];
   float *x = fields[kMeanX].pixels(), *t = fields[kMeanY].pixels();
   gather_channel(a.prediction + start * a.channels, a.channels, channel, a.width, x);
   gather_channel(a.target + start * 3, 3, channel, a.width, t);
-  std::memcpy(planes.row(kPrediction, y), x, sizeof(float) * a.width);
-  std::memcpy(planes.row(kTarget, y), t, sizeof(float) * a.width);
+  std::memcpy(rings.row(kPrediction, y), x, sizeof(float) * a.width);
+  std::memcpy(rings.row(kTarget, y), t, sizeof(float) * a.width);
   if (a.dssim == 0) return;
   for (int i = 0; i < a.width; i++) {
     fields[kSquares].pixels()[i] = x[i] * x[i] + t[i] * t[i];
@@ -84,17 +95,17 @@ void spread_and_blur(const ImageLossArgs& a, const Planes& planes, int channel, 
   }
   for (int field = 0; field < kBlurred; field++) {
     mirror_ends(fields[field].pixels(), a.width);
-    blur_row(fields[field].pixels(), 0, a.width, planes.row(field, y));
+    blur_row(fields[field].pixels(), 0, a.width, rings.row(field, y));
   }
 }
 
 // The same field at the eleven rows around y, mirrored at the image's edges.
 struct RowWindow {
   const float* rows[kTaps];
-  RowWindow(const Planes& planes, int field, int y) {
+  RowWindow(const Rings& rings, int field, int y) {
     for (int tap = 0; tap < kTaps; tap++) {
       const int from = y + tap - kReach;
-      rows[tap] = planes.row(field, from < 0 ? -1 - from : from >= planes.height ? 2 * planes.height - 1 - from : from);
+      rows[tap] = rings.row(field, from < 0 ? -1 - from : from >= rings.height ? 2 * rings.height - 1 - from : from);
     }
   }
   GENEFACE_INLINE Floats blur(int i) const {
@@ -125,11 +136,11 @@ void blur_row_transposed(PaddedRow& row, int width, PaddedRow& spare, float* out
 }
 
 // Blurs vertically, evaluates SSIM, sends its derivatives through the first half of the transposed blur.
-double ssim_row(const ImageLossArgs& a, const Planes& planes, int y) {
+double ssim_row(const ImageLossArgs& a, const Rings& rings, int y) {
   PaddedRow derivatives[kGradients], weights, spare;
   gather_weights(a, y, weights.pixels());
-  const RowWindow x(planes, kMeanX, y), t(planes, kMeanY, y);
-  const RowWindow squares(planes, kSquares, y), product(planes, kProduct, y);
+  const RowWindow x(rings, kMeanX, y), t(rings, kMeanY, y);
+  const RowWindow squares(rings, kSquares, y), product(rings, kProduct, y);
   const Floats zero = broadcast(0.f);
   Floats total = zero;
   for (int i = 0; i < a.width; i += kLanes) {
@@ -150,7 +161,7 @@ double ssim_row(const ImageLossArgs& a, const Planes& planes, int y) {
     store(select(inside, by_squares, zero), derivatives[1].pixels() + i);
     store(select(inside, by_product, zero), derivatives[2].pixels() + i);
   }
-  for (int k = 0; k < kGradients; k++) blur_row_transposed(derivatives[k], a.width, spare, planes.row(kByMean + k, y));
+  for (int k = 0; k < kGradients; k++) blur_row_transposed(derivatives[k], a.width, spare, rings.row(kByMean + k, y));
   return sum(total);
 }
 
@@ -159,13 +170,13 @@ struct TransposedWindow {
   const float* rows[3 * kTaps];
   float taps[3 * kTaps];
   int count = 0;
-  TransposedWindow(const Planes& planes, int field, int y) {
-    const int centres[3] = {y, -1 - y, 2 * planes.height - 1 - y};
+  TransposedWindow(const Rings& rings, int field, int y) {
+    const int centres[3] = {y, -1 - y, 2 * rings.height - 1 - y};
     for (const int centre : centres)
       for (int tap = 0; tap < kTaps; tap++) {
         const int from = centre + tap - kReach;
-        if (centre < -kReach || centre >= planes.height + kReach || from < 0 || from >= planes.height) continue;
-        rows[count] = planes.row(field, from);
+        if (centre < -kReach || centre >= rings.height + kReach || from < 0 || from >= rings.height) continue;
+        rows[count] = rings.row(field, from);
         taps[count++] = kWindow[tap];
       }
   }
@@ -176,9 +187,20 @@ struct TransposedWindow {
   }
 };
 
-// The pointwise loss of a row, and its whole gradient with the last half of the transposed blur.
-double gradient_row(const ImageLossArgs& a, const Planes& planes, int channel, int y) {
-  const float *prediction = planes.row(kPrediction, y), *target = planes.row(kTarget, y);
+// Adds to a row of the gradient what SSIM sends back, with the last half of the transposed blur.
+template <class Window>
+void add_ssim_gradient(const Rings& rings, int width, int y, float* grad) {
+  const Window by_mean(rings, kByMean, y), by_squares(rings, kBySquares, y), by_product(rings, kByProduct, y);
+  const float *prediction = rings.row(kPrediction, y), *target = rings.row(kTarget, y);
+  for (int i = 0; i < width; i += kLanes) {
+    const Floats x = load16(prediction + i), t = load16(target + i);
+    store(load16(grad + i) + (by_mean.blur(i) + 2.f * x * by_squares.blur(i) + t * by_product.blur(i)), grad + i);
+  }
+}
+
+// The pointwise loss of a row, and its whole gradient.
+double gradient_row(const ImageLossArgs& a, const Rings& rings, int channel, int y) {
+  const float *prediction = rings.row(kPrediction, y), *target = rings.row(kTarget, y);
   float weights[kMaxWidth + kLanes];
   gather_weights(a, y, weights);
   const float squared_epsilon = a.epsilon * a.epsilon;
@@ -193,43 +215,69 @@ double gradient_row(const ImageLossArgs& a, const Planes& planes, int channel, i
     store(select(distance == 0.f, zero, weight * difference / distance), weights + i);
   }
   if (a.dssim > 0) {
-    const TransposedWindow by_mean(planes, kByMean, y), by_squares(planes, kBySquares, y),
-        by_product(planes, kByProduct, y);
-    for (int i = 0; i < a.width; i += kLanes) {
-      const Floats x = load16(prediction + i), t = load16(target + i);
-      const Floats grad = by_mean.blur(i) + 2.f * x * by_squares.blur(i) + t * by_product.blur(i);
-      store(load16(weights + i) + grad, weights + i);
-    }
+    // Far from the edges nothing is folded back: the transposed blur is the blur, and its taps are known beforehand.
+    const bool at_edge = y < kReach || y >= a.height - kReach;
+    if (at_edge)
+      add_ssim_gradient<TransposedWindow>(rings, a.width, y, weights);
+    else
+      add_ssim_gradient<RowWindow>(rings, a.width, y, weights);
   }
   float* grad = a.grad + static_cast<ptrdiff_t>(y) * a.width * a.channels;
   for (int i = 0; i < a.width; i++) grad[i * a.channels + channel] = weights[i];
   return sum(total);
 }
 
+// One channel of the rows [first, end). A row's gradient needs the derivatives of SSIM five rows further down, and
+// these the blurred pictures five more: three steps follow each other through the band.
+void loss_of_band(const ImageLossArgs& a, const Rings& rings, int channel, int first, int end) {
+  if (a.dssim == 0) {
+    for (int y = first; y < end; y++) {
+      spread_and_blur(a, rings, channel, y);
+      a.row_losses[y] += gradient_row(a, rings, channel, y);
+    }
+    return;
+  }
+  const int ssim_first = larger(first - kReach, 0), ssim_end = smaller(end + kReach, a.height);
+  for (int y = larger(ssim_first - kReach, 0); y < end + 2 * kReach; y++) {
+    if (y < smaller(ssim_end + kReach, a.height)) spread_and_blur(a, rings, channel, y);
+    const int middle = y - kReach, last = y - 2 * kReach;
+    if (middle >= ssim_first && middle < ssim_end) {
+      const double loss = ssim_row(a, rings, middle);
+      if (middle >= first && middle < end) a.row_losses[middle] += loss;
+    }
+    if (last >= first) a.row_losses[last] += gradient_row(a, rings, channel, last);
+  }
+}
+
 }  // namespace
 
 void image_loss(const ImageLossArgs& args) {
-  const Planes planes(args);
-  for (int y = 0; y < args.height; y++) args.row_losses[y] = 0;
-  for (int channel = 0; channel < 3; channel++) {
-    for_each_task(args.height, [&](int y) { spread_and_blur(args, planes, channel, y); });
-    if (args.dssim > 0) for_each_task(args.height, [&](int y) { args.row_losses[y] += ssim_row(args, planes, y); });
-    for_each_task(args.height, [&](int y) { args.row_losses[y] += gradient_row(args, planes, channel, y); });
-  }
-  if (args.channels == 4)
-    for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(args.width) * args.height; i++) args.grad[4 * i + 3] = 0;
+  for_each_task(image_loss_bands(args.height), [&](int band) {
+    const int first = band * kLossBand, end = smaller(first + kLossBand, args.height);
+    for (int y = first; y < end; y++) args.row_losses[y] = 0;
+    for (int channel = 0; channel < 3; channel++) loss_of_band(args, Rings(args, band), channel, first, end);
+    if (args.channels == 4)
+      for (ptrdiff_t i = static_cast<ptrdiff_t>(first) * args.width; i < static_cast<ptrdiff_t>(end) * args.width; i++)
+        args.grad[4 * i + 3] = 0;
+  });
 }
 
 void to_uint8(const float* image, int channels, int pixels, uint8_t* bytes) {
   constexpr int kPixelsPerTask = 8192;
   for_each_task((pixels + kPixelsPerTask - 1) / kPixelsPerTask, [&](int task) {
     const int end = smaller(pixels, (task + 1) * kPixelsPerTask);
-    for (int i = task * kPixelsPerTask; i < end; i++)
-      for (int c = 0; c < 3; c++) {
-        const float x = image[static_cast<ptrdiff_t>(i) * channels + c] * 255.f + 0.5f;
-        const float low = x > 0.f ? x : 0.f;  // NaN, too, becomes 0
-        bytes[static_cast<ptrdiff_t>(i) * 3 + c] = static_cast<uint8_t>(static_cast<int>(low < 255.f ? low : 255.f));
+    for (int i = task * kPixelsPerTask; i < end; i += kLanes) {
+      const int count = smaller(kLanes, end - i);
+      int32_t rounded[4 * kLanes];
+      for (int at = 0; at < count * channels; at += kLanes) {
+        const float* from = image + static_cast<ptrdiff_t>(i) * channels + at;
+        const Floats x = load_some(from, count * channels - at) * 255.f + 0.5f;
+        store(truncate(minimum(maximum(x, 0.f), 255.f)), rounded + at);  // NaN, too, becomes 0
       }
+      uint8_t* out = bytes + static_cast<ptrdiff_t>(i) * 3;
+      for (int k = 0; k < count; k++)
+        for (int c = 0; c < 3; c++) out[3 * k + c] = static_cast<uint8_t>(rounded[channels * k + c]);
+    }
   });
 }
 

@@ -66,7 +66,8 @@ struct ConditionGradientArgs {
 };
 
 // A splat prepared for blending: log2 alpha = quadratic form of (pixel - centre) + log_opacity.
-struct PackedSplat {
+// One line of the cache each: tiles read them in no order that a processor could foresee.
+struct alignas(64) PackedSplat {
   float u, v;
   float xx, xy, yy, log_opacity;
   float color[4];          // red, green, blue, label
@@ -80,8 +81,8 @@ struct RasterArgs {
   const PackedSplat* splats;
   int splat_count;
   const int32_t* tile_start;   // [tiles + 1] into tile_splats
-  int32_t* tile_end;           // [tiles] written: behind the last splat that was needed
   const int32_t* tile_splats;  // numbers of splats, near to far
+  uint16_t* touched;           // [pairs] written: bit by bit, blocks of the tile that the splat shows in
   const float* background;     // null, [3] or [height, width, 3]
   bool background_is_image;
   float* image;          // [height, width, 4]
@@ -254,9 +255,15 @@ struct Kernels {
 constexpr int kProjectTask = 512;  // Gaussians a task
 constexpr int project_tasks(int count) { return (count + kProjectTask - 1) / kProjectTask; }
 
-constexpr int kLossFields = 9;  // 4 blurred pictures, 3 gradients, 2 pictures, see image.cpp
+// The image loss works on bands of rows, each with the last rows of its blurred pictures at hand: see image.cpp.
+constexpr int kLossBand = 128, kLossFields = 9, kLossRows = 16;
+__attribute__((always_inline)) constexpr int image_loss_bands(int height) { return (height + kLossBand - 1) / kLossBand; }
+// Floats from row to row: whole vectors, and an odd number of them, lest all rows share a few sets of the cache.
+__attribute__((always_inline)) constexpr ptrdiff_t image_loss_stride(int width) {
+  return ((width + 15) / 16 | 1) * 16;
+}
 constexpr size_t image_loss_scratch(int width, int height) {
-  return kLossFields * static_cast<size_t>(width + 32) * height;
+  return static_cast<size_t>(image_loss_bands(height)) * kLossFields * kLossRows * image_loss_stride(width);
 }
 
 // Samples that a patch may have: those of its rays, and what fills up the last group of each round.

@@ -10,7 +10,8 @@ namespace GENEFACE_TARGET {
 namespace {
 
 constexpr int kBlocksAcross = kTile / kBlock;
-constexpr int kCheckEvery = 8;            // splats between two looks for finished pixels
+constexpr int kChunk = 64;                // splats that a tile takes at a time
+constexpr int kPrefetch = 16;             // splats ahead that are called into the cache
 const float kLog2MinAlpha = -7.9943534f;  // log2(1 / 255)
 
 // Pixel centres of a block's lanes, seen from its corner.
@@ -41,30 +42,35 @@ Tile make_tile(const RasterArgs& a, int index) {
   return tile;
 }
 
-// Blocks of a tile that a splat may touch.
-struct BlockRange {
-  int x0, x1, y0, y1;
-  GENEFACE_INLINE BlockRange(const PackedSplat& s, const Tile& tile)
-      : x0(larger(s.x0 - tile.x, 0) / kBlock),
-        x1(smaller(s.x1 - tile.x, kTile - 1) / kBlock),
-        y0(larger(s.y0 - tile.y, 0) / kBlock),
-        y1(smaller(s.y1 - tile.y, kTile - 1) / kBlock) {}
+// Bit by bit: blocks of a tile that a splat's bounds touch.
+GENEFACE_INLINE uint32_t blocks_in_bounds(const PackedSplat& s, const Tile& tile) {
+  const int x0 = larger(s.x0 - tile.x, 0) / kBlock, x1 = smaller(s.x1 - tile.x, kTile - 1) / kBlock;
+  const int y0 = larger(s.y0 - tile.y, 0) / kBlock, y1 = smaller(s.y1 - tile.y, kTile - 1) / kBlock;
+  const uint32_t columns = (2u << x1) - (1u << x0), first_of_rows = 0x1111u;
+  const uint32_t rows = (16u << (y1 * kBlocksAcross)) - (1u << (y0 * kBlocksAcross));
+  return columns * first_of_rows & rows;
+}
+
+// Where the pixels of a block lie.
+struct BlockPlace {
+  Floats x, y;
+  GENEFACE_INLINE BlockPlace(const Tile& tile, const Lanes& lanes, int block)
+      : x(lanes.x + static_cast<float>(tile.x + block % kBlocksAcross * kBlock)),
+        y(lanes.y + static_cast<float>(tile.y + block / kBlocksAcross * kBlock)) {}
 };
 
-// Calls body(block, dx, dy, log2 alpha) for every block of the range that is still wanted.
-template <class Body>
-GENEFACE_INLINE void for_each_block(const PackedSplat& s, const Tile& tile, const Lanes& lanes, uint32_t wanted,
-                                    const Body& body) {
-  const BlockRange range(s, tile);
-  for (int by = range.y0; by <= range.y1; by++) {
-    const Floats dy = lanes.y + (tile.y + by * kBlock - s.v);
-    const Floats slope = dy * s.xy, offset = dy * dy * s.yy + s.log_opacity;
-    for (int bx = range.x0; bx <= range.x1; bx++) {
-      const int block = by * kBlocksAcross + bx;
-      if (!(wanted >> block & 1)) continue;
-      const Floats dx = lanes.x + (tile.x + bx * kBlock - s.u);
-      body(block, dx, dy, dx * (dx * s.xx + slope) + offset);
-    }
+GENEFACE_INLINE Floats log2_alpha(const PackedSplat& s, const Floats& dx, const Floats& dy) {
+  return dx * (dx * s.xx + dy * s.xy) + (dy * dy * s.yy + s.log_opacity);
+}
+
+// Calls what a tile will read and write at the end into the cache, while its splats are blended.
+void prefetch_pixels(const RasterArgs& a, const Tile& tile) {
+  constexpr int kLine = 64 / sizeof(float);
+  for (int y = 0; y < tile.height; y++) {
+    const ptrdiff_t pixel = static_cast<ptrdiff_t>(tile.y + y) * a.width + tile.x;
+    for (int i = 0; i < 4 * tile.width; i += kLine) __builtin_prefetch(a.image + 4 * pixel + i, 1);
+    if (!a.background_is_image) continue;
+    for (int i = 0; i < 3 * tile.width; i += kLine) __builtin_prefetch(a.background + 3 * pixel + i);
   }
 }
 
@@ -73,14 +79,6 @@ GENEFACE_INLINE Floats masked_alpha(const Floats& log2_alpha, const Floats& tran
   const Floats zero = broadcast(0.f);
   const Floats alpha = select(log2_alpha >= broadcast(kLog2MinAlpha), exp2(log2_alpha), zero);
   return select(transmittance >= broadcast(kMinTransmittance), alpha, zero);
-}
-
-// Bit by bit: blocks that have a pixel which is not finished.
-uint32_t unfinished(const Floats transmittance[kBlocks], uint32_t candidates) {
-  uint32_t found = 0;
-  for (int block = 0; block < kBlocks; block++)
-    if ((candidates >> block & 1) && any(transmittance[block] >= broadcast(kMinTransmittance))) found |= 1u << block;
-  return found;
 }
 
 // Copies between a tile's blocks and an image of `channels` interleaved channels.
@@ -93,34 +91,58 @@ GENEFACE_INLINE void for_each_pixel(const RasterArgs& a, const Tile& tile, const
     }
 }
 
-void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
-  const Tile tile = make_tile(a, index);
-  Floats transmittance[kBlocks], color[kBlocks][4];
-  for (int b = 0; b < kBlocks; b++) {
-    transmittance[b] = broadcast(1.f);
-    for (int c = 0; c < 4; c++) color[b][c] = broadcast(0.f);
-  }
-  uint32_t live = unfinished(transmittance, (1u << kBlocks) - 1);
-  const int32_t* next = tile.first;
-  while (next < tile.end && live) {
-    const int32_t* pause = next + smaller<ptrdiff_t>(kCheckEvery, tile.end - next);
-    for (; next < pause; next++) {
-      const PackedSplat& s = a.splats[*next];
-      for_each_block(s, tile, lanes, live, [&](int b, const Floats&, const Floats&, const Floats& log2_alpha) {
-        const Floats alpha = minimum(masked_alpha(log2_alpha, transmittance[b]), kMaxAlpha);
-        const Floats share = alpha * transmittance[b];
-        transmittance[b] -= share;
-        for (int c = 0; c < 4; c++) color[b][c] += share * s.color[c];
-      });
-    }
-    live = unfinished(transmittance, live);
-  }
-  a.tile_end[index] = static_cast<int32_t>(next - a.tile_splats);
+// What the pixels of a block have gathered.
+struct BlockColor {
+  Floats transmittance, color[4];
+};
 
+// The splats of a tile that are blended next, and for each block those that touch it, near to far.
+struct Chunk {
+  int count;
+  const PackedSplat* splats[kChunk];
+  uint8_t lists[kBlocks][kChunk];
+  int lengths[kBlocks];
+};
+
+void fill_chunk(Chunk& chunk, const RasterArgs& a, const Tile& tile, const int32_t* first, uint32_t live) {
+  chunk.count = static_cast<int>(smaller<ptrdiff_t>(kChunk, tile.end - first));
+  for (int& length : chunk.lengths) length = 0;
+  for (int i = 0; i < chunk.count; i++) {
+    const PackedSplat& s = a.splats[first[i]];
+    if (tile.end - first > i + kPrefetch) __builtin_prefetch(a.splats + first[i + kPrefetch]);
+    chunk.splats[i] = &s;
+    for (uint32_t blocks = blocks_in_bounds(s, tile) & live; blocks; blocks &= blocks - 1) {
+      const int block = __builtin_ctz(blocks);
+      chunk.lists[block][chunk.lengths[block]++] = static_cast<uint8_t>(i);
+    }
+  }
+}
+
+// Blends a chunk's splats into one block; block after block, because then the block's pixels stay in registers.
+GENEFACE_INLINE void blend_block(const Chunk& chunk, const BlockPlace& place, int block, BlockColor& pixels,
+                                 uint16_t* touched) {
+  Floats transmittance = pixels.transmittance, color[4];
+  for (int c = 0; c < 4; c++) color[c] = pixels.color[c];
+  for (int k = 0; k < chunk.lengths[block]; k++) {
+    const int number = chunk.lists[block][k];
+    const PackedSplat& s = *chunk.splats[number];
+    const Floats alpha =
+        minimum(masked_alpha(log2_alpha(s, place.x - s.u, place.y - s.v), transmittance), kMaxAlpha);
+    touched[number] = static_cast<uint16_t>(touched[number] | any(alpha > 0.f) << block);
+    const Floats share = alpha * transmittance;
+    transmittance -= share;
+    for (int c = 0; c < 4; c++) color[c] += share * s.color[c];
+  }
+  pixels.transmittance = transmittance;
+  for (int c = 0; c < 4; c++) pixels.color[c] = color[c];
+}
+
+// The tile's pixels over the background, into the image.
+void write_tile(const RasterArgs& a, const Tile& tile, const BlockColor pixels[kBlocks]) {
   float lane_color[4][kTile * kTile], lane_transmittance[kTile * kTile];
   for (int b = 0; b < kBlocks; b++) {
-    store(transmittance[b], lane_transmittance + b * kLanes);
-    for (int c = 0; c < 4; c++) store(color[b][c], lane_color[c] + b * kLanes);
+    store(pixels[b].transmittance, lane_transmittance + b * kLanes);
+    for (int c = 0; c < 4; c++) store(pixels[b].color[c], lane_color[c] + b * kLanes);
   }
   const float black[3] = {0, 0, 0};
   const float* flat = a.background ? a.background : black;
@@ -131,6 +153,29 @@ void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
     a.image[4 * pixel + 3] = lane_color[3][lane];
     a.transmittance[pixel] = through;
   });
+}
+
+void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
+  const Tile tile = make_tile(a, index);
+  BlockColor pixels[kBlocks];
+  for (BlockColor& block : pixels) {
+    block.transmittance = broadcast(1.f);
+    for (Floats& channel : block.color) channel = broadcast(0.f);
+  }
+  prefetch_pixels(a, tile);
+  uint16_t* touched = a.touched + a.tile_start[index];
+  std::memset(touched, 0, sizeof(uint16_t) * (tile.end - tile.first));
+  uint32_t live = (1u << kBlocks) - 1;  // bit by bit: blocks that have a pixel which is not finished
+  Chunk chunk;
+  for (const int32_t* next = tile.first; next < tile.end && live; next += chunk.count) {
+    fill_chunk(chunk, a, tile, next, live);
+    for (int block = 0; block < kBlocks; block++) {
+      if (chunk.lengths[block] == 0) continue;
+      blend_block(chunk, BlockPlace(tile, lanes, block), block, pixels[block], touched + (next - tile.first));
+      if (!any(pixels[block].transmittance >= broadcast(kMinTransmittance))) live &= ~(1u << block);
+    }
+  }
+  write_tile(a, tile, pixels);
 }
 
 // ---- backward
@@ -173,8 +218,8 @@ struct PairSums {
 };
 
 GENEFACE_INLINE void add_block(const PackedSplat& s, BlockGradient& block, const Floats& dx, const Floats& dy,
-                               const Floats& log2_alpha, PairSums& sums) {
-  const Floats raw = masked_alpha(log2_alpha, block.transmittance);
+                               PairSums& sums) {
+  const Floats raw = masked_alpha(log2_alpha(s, dx, dy), block.transmittance);
   const Floats alpha = minimum(raw, kMaxAlpha);
   const Floats share = alpha * block.transmittance;
   Floats own = block.incoming[0] * s.color[0];
@@ -201,20 +246,23 @@ int pair_of(const PackedSplat& s, const Tile& tile) {
 
 void backward_tile(const RasterBackwardArgs& a, int index, const Lanes& lanes) {
   const Tile tile = make_tile(a.raster, index);
-  BlockGradient blocks[kBlocks];
-  load_gradients(a, tile, blocks);
-  const int32_t* needed_end = a.raster.tile_splats + a.raster.tile_end[index];
-  for (const int32_t* next = tile.first; next < tile.end; next++) {
+  BlockGradient pixels[kBlocks];
+  load_gradients(a, tile, pixels);
+  const uint16_t* touched = a.raster.touched + a.raster.tile_start[index];
+  for (const int32_t* next = tile.first; next < tile.end; next++, touched++) {
+    if (tile.end - next > kPrefetch) __builtin_prefetch(a.raster.splats + next[kPrefetch]);
     const PackedSplat& s = a.raster.splats[*next];
     float* out = a.pair_sums + static_cast<ptrdiff_t>(pair_of(s, tile)) * kGradientRows;
-    if (next >= needed_end) {
+    if (*touched == 0) {
       std::memset(out, 0, sizeof(float) * kGradientRows);
       continue;
     }
     PairSums sums;
-    for_each_block(s, tile, lanes, ~0u, [&](int b, const Floats& dx, const Floats& dy, const Floats& log2_alpha) {
-      add_block(s, blocks[b], dx, dy, log2_alpha, sums);
-    });
+    for (uint32_t blocks = *touched; blocks; blocks &= blocks - 1) {
+      const int block = __builtin_ctz(blocks);
+      const BlockPlace place(tile, lanes, block);
+      add_block(s, pixels[block], place.x - s.u, place.y - s.v, sums);
+    }
     sums.store_to(out);
   }
 }

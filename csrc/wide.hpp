@@ -207,12 +207,17 @@ GENEFACE_INLINE Floats add_pairs(const Floats& sum, const Ints& x, const Ints& w
 #endif
 }
 
-GENEFACE_INLINE bool any(const Ints& mask) {
-  int64_t words[kLanes / 2];
-  std::memcpy(words, &mask, sizeof words);
-  int64_t all = 0;
-  for (int64_t word : words) all |= word;
-  return all != 0;
+GENEFACE_INLINE bool any(const NativeInt& mask) {
+  typedef int64_t Pair __attribute__((vector_size(16)));
+  Pair pairs[kNativeLanes / 4];
+  std::memcpy(pairs, &mask, sizeof pairs);
+  Pair all = pairs[0];
+  for (int k = 1; k < kNativeLanes / 4; k++) all |= pairs[k];
+  return (all[0] | all[1]) != 0;
+}
+template <class H>
+GENEFACE_INLINE bool any(const Twin<H>& mask) {
+  return any(mask.lo | mask.hi);
 }
 
 // Sums of the lanes of several vectors, always in the same order.
