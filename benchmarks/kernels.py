@@ -1,5 +1,8 @@
 """How long the kernels take: median milliseconds of a synthetic head, for each instruction set of the machine.
 
+Below the table: frames and megapixels a second by the median wall time, the slowest and the fastest frame, and the
+load of the machine, without which the figures mean little.
+
     python benchmarks/kernels.py [--threads 1] [--gaussians 20000] [--size 256] [--json]
 
 The head is an ellipsoid's surface of small Gaussians above a torso's slab; half of them move with a condition of twenty
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -62,23 +66,31 @@ def make_scene(gaussians: int, size: int, conditions: int = 20) -> Scene:
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians in milliseconds."""
+    """Milliseconds of a call: medians, and how far single calls lie apart."""
 
     core: float
     """Processor time of all threads together."""
     wall: float
+    fastest_wall: float
+    slowest_wall: float
 
 
-def median_ms(run: Callable[[], object], repeats: int) -> Timing:
-    """Time of a call, after one that does not count."""
+def timed(run: Callable[[], object], repeats: int) -> Timing:
+    """Times of a call, after one that does not count."""
     run()
     times = []
     for _ in range(repeats):
         core, wall = time.process_time(), time.perf_counter()
         run()
         times.append((time.process_time() - core, time.perf_counter() - wall))
-    core, wall = np.median(times, axis=0) * 1e3
-    return Timing(round(core, 3), round(wall, 3))
+    core, wall = np.transpose(times) * 1e3
+    return Timing(*(round(float(x), 3) for x in (np.median(core), np.median(wall), wall.min(), wall.max())))
+
+
+def throughput(frame: Timing, size: int) -> str:
+    """Frames and pixels a second of square frames, by wall time."""
+    rate, slowest, fastest = (1e3 / ms for ms in (frame.wall, frame.slowest_wall, frame.fastest_wall))
+    return f"{rate:.0f} frames/s ({slowest:.0f} to {fastest:.0f}), {rate * size**2 / 1e6:.1f} Mpixel/s"
 
 
 def measure(scene: Scene, repeats: int) -> dict[str, Timing]:
@@ -123,7 +135,7 @@ def measure(scene: Scene, repeats: int) -> dict[str, Timing]:
         "frame": frame,
         "training step": training_step,
     }
-    return {name: median_ms(run, repeats) for name, run in steps.items()}
+    return {name: timed(run, repeats) for name, run in steps.items()}
 
 
 def main() -> None:
@@ -142,13 +154,16 @@ def main() -> None:
         results[name] = measure(scene, arguments.repeats)
     if arguments.json:
         tables = {name: {kernel: asdict(timing) for kernel, timing in table.items()} for name, table in results.items()}
-        print(json.dumps({**vars(arguments), "median_ms": tables}))
+        print(json.dumps({**vars(arguments), "load_average": os.getloadavg()[0], "milliseconds": tables}))
         return
     print(f"{arguments.gaussians} Gaussians, {arguments.size} px, {arguments.threads} threads: median core / wall ms")
     print(f"{'':20}" + "".join(f"{name:>18}" for name in results))
     for kernel in next(iter(results.values())):
         timings = [result[kernel] for result in results.values()]
         print(f"{kernel:20}" + "".join(f"{timing.core:9.2f} /{timing.wall:7.2f}" for timing in timings))
+    for name, table in results.items():
+        print(f"{name}: {throughput(table['frame'], arguments.size)}")
+    print(f"load average of the last minute: {os.getloadavg()[0]:.2f} on {os.cpu_count()} processors")
 
 
 if __name__ == "__main__":
