@@ -118,7 +118,7 @@ def read_only(draw: Draw, array: np.ndarray) -> Any:
 def other_class(draw: Draw, array: np.ndarray) -> Any:
     ways: tuple[Callable[[], Any], ...] = (
         array.tolist,
-        lambda: memoryview(array),
+        lambda: array.data,
         lambda: np.ma.masked_invalid(array),
         lambda: array.view(np.recarray),
         lambda: array.tobytes(),

@@ -71,7 +71,7 @@ __all__ = [
     "set_threads",
     "threads",
     "to_uint8",
-    "train_field",
     "to_yuv420",
+    "train_field",
     "use_instruction_set",
 ]
