@@ -10,7 +10,14 @@ from typer.main import get_command_name
 from typer.models import CommandInfo
 
 from geneface import __version__
-from geneface.apps import commands_create, commands_measure, commands_pretrain, commands_render, commands_weights
+from geneface.apps import (
+    commands_bench,
+    commands_create,
+    commands_measure,
+    commands_pretrain,
+    commands_render,
+    commands_weights,
+)
 from geneface.apps.errors import GeneFaceGroup
 
 app = typer.Typer(
@@ -41,7 +48,7 @@ def common(
     """Options before the command; typer reads the docstring's place from `help` above."""
 
 
-for module in (commands_measure, commands_render, commands_create, commands_pretrain, commands_weights):
+for module in (commands_measure, commands_render, commands_create, commands_pretrain, commands_weights, commands_bench):
     module.register(app)
 
 

@@ -200,7 +200,7 @@ def weighted_rows(table: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         return functional.embedding_bag(numbers, table, per_sample_weights=weights, mode="sum")
     # Four times as slow forth, but twice as fast back, than embedding_bag.
-    rows = table.index_select(0, numbers.view(-1)).view(*numbers.shape, -1)
+    rows = table.index_select(0, numbers.view(-1)).view(*numbers.shape, table.shape[1])
     return torch.bmm(weights[:, None, :], rows)[:, 0]
 
 
@@ -230,7 +230,7 @@ def encode(field: TorchField, positions: Tensor) -> Tensor:
         numbers.append((number & (rows - 1)) + level * rows)
         weights.append(weight)
     number, weight = (torch.stack(parts, 1).view(-1, 1 << field.dims) for parts in (numbers, weights))
-    return weighted_rows(field.table.view(-1, FEATURES), number, weight).view(len(positions), -1)
+    return weighted_rows(field.table.view(-1, FEATURES), number, weight).view(-1, len(numbers) * FEATURES)
 
 
 def network(field: TorchField, inputs: Tensor, bias: Tensor) -> Tensor:
@@ -304,7 +304,7 @@ def march(scene: TorchScene, frames: TorchFrames, rays: Rays) -> Samples:
 
 
 def blend(raw: Tensor, samples: Samples, rays: int, step: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour [R, 3], transmittance [R] and light [R] of the head from raw outputs [N, 4] of the samples, front to back."""
+    """Colour [R, 3], transmittance [R], light [R] of the head from raw outputs [N, 4] of its samples, front to back."""
     place = samples.ray, samples.slot
     thickness = raw.new_zeros(rays, MAX_RAY_SAMPLES).index_put(place, raw[:, 0].clamp(max=MAX_LOG_DENSITY).exp() * step)
     before = torch.exp(thickness - thickness.cumsum(1))

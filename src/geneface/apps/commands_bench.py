@@ -1,0 +1,45 @@
+"""bench: ours beside plain PyTorch or numpy, in one run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from geneface.apps.options import JsonOption, print_json
+
+_EXAMPLE = "Example: geneface bench train --renderer nerf --json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(epilog=_EXAMPLE)(bench)
+
+
+def bench(
+    what: Annotated[str, typer.Argument(help="render, train or motion.")],
+    renderer: Annotated[str, typer.Option(help="For train: nerf.")] = "nerf",
+    avatar: Annotated[str, typer.Option(help="For render and motion: a folder, or a bundled avatar.")] = "grid-s1",
+    size: Annotated[int, typer.Option(help="Pixels.", min=64, max=1024)] = 256,
+    repeats: Annotated[int, typer.Option(help="Runs of which the median is taken.", min=1, max=100)] = 5,
+    quick: Annotated[bool, typer.Option(help="Little work, no slow twin: to see that it runs.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Time the kernels beside their plain twin: ratios, rates and spreads."""
+    from geneface.apps.bench import bench as run
+
+    outcome = run(what, renderer, avatar, size, repeats, quick)
+    if json:
+        print_json(outcome)
+    else:
+        _print(outcome)
+
+
+def _print(outcome: dict[str, Any], indent: str = "") -> None:
+    for key, value in outcome.items():
+        name = f"{indent}{key.replace('_', ' ')}"
+        if isinstance(value, dict):
+            print(name)
+            _print(value, indent + "  ")
+        else:
+            print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
