@@ -7,16 +7,17 @@ namespace {
 
 constexpr int kRoundSamples = kTileRays * kRound;
 
-// The rays' colour and transmittance through the head; returns the number of samples.
+// The colour and transmittance through the head of the tile's first `across` x `down` rays; returns the number of samples.
 template <int width>
-int64_t render_head(const SceneView& scene, const FrameView& frame, RayTile& tile) {
+int64_t render_head(const SceneView& scene, const FrameView& frame, int across, int down, RayTile& tile) {
   float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], depth[kRoundSamples];
   int32_t ray[kRoundSamples];
   const Samples samples = {{x, y, z}, depth, ray};
   float features[kEncoded * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
   Corners<3> corners[2];
-  int alive[kTileRays], count = kTileRays;
-  for (int i = 0; i < kTileRays; i++) alive[i] = i;
+  int alive[kTileRays], count = 0;
+  for (int i = 0; i < kTileRays; i++)
+    if (i % kRayTile < across && i / kRayTile < down) alive[count++] = i;
   int64_t evaluated = 0;
   while (count) {
     int found = 0, left = 0;
@@ -98,7 +99,8 @@ void render_tile(const RenderFieldArgs& a, int index, int tiles_x) {
   const View& view = a.frame.view;
   const int x = index % tiles_x * kRayTile, y = index / tiles_x * kRayTile;
   RayTile tile;
-  a.tile_samples[index] = start_tile(a.scene, view, x, y, nullptr, tile) ? render_head<head_width>(a.scene, a.frame, tile) : 0;
+  const bool met = start_tile(a.scene, view, x, y, nullptr, tile);
+  a.tile_samples[index] = met ? render_head<head_width>(a.scene, a.frame, view.width - x, view.height - y, tile) : 0;
   float color[3][kTileRays] = {}, opacity[kTileRays];
   render_torso<torso_width>(a.scene, a.frame, x, y, tile, color, opacity);
   for (int i = 0; i < kTileRays; i++) {

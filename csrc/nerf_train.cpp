@@ -130,7 +130,7 @@ void forward_torso(const SceneView& scene, const FrameView& frame, const PatchDa
   Corners<2> corners;
   torso.some = false;
   for (int i = 0; i < kTileRays; i++) {
-    float point[2], q[2];
+    float point[2], q[2] = {};  // q is multiplied by gradients of 0 where there is no torso, and must be a number
     torso.inside[i] = tile.transmittance[i] >= kMinRayTransmittance &&
                       torso_position(scene, frame, patch.x + i % kRayTile, patch.y + i / kRayTile, point, q);
     torso.some |= torso.inside[i];
@@ -346,7 +346,11 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
       for (int lane = 0; lane < kLanes; lane++) {
         const int i = (first + b) * kLanes + lane;
         if (m.samples.ray[i] < 0) continue;
-        const float g[3] = {by_position[lane], by_position[kLanes + lane], by_position[2 * kLanes + lane]};
+        float g[3];  // what is held at the cube's border does not move
+        for (int axis = 0; axis < 3; axis++) {
+          const float at = m.samples.canonical[axis][i];
+          g[axis] = at > 0 && at < 1 ? by_position[axis * kLanes + lane] : 0.f;
+        }
         move_gradient(scene, frame.view, tile, m.samples.ray[i], m.samples.depth[i], g, grad_warp, a.grad_pose + 6 * chunk);
       }
     }

@@ -25,11 +25,15 @@ struct RayTile {
   float color[3][kTileRays];
 };
 
-GENEFACE_INLINE bool coarse_bit(const SceneView& scene, float x, float y, float z) {
-  if (!(x >= 0 && y >= 0 && z >= 0 && x < 1 && y < 1 && z < 1)) return false;
-  const int cx = static_cast<int>(x * kCoarseCells), cy = static_cast<int>(y * kCoarseCells),
-            cz = static_cast<int>(z * kCoarseCells);
-  return scene.coarse[cz * kCoarseCells + cy] >> cx & 1;
+// Whether a cell near the point is marked. Marks are grown by a coarse cell, so a point as far outside of the cube counts.
+GENEFACE_INLINE bool coarse_bit(const SceneView& scene, const float point[3]) {
+  int cell[3];
+  for (int k = 0; k < 3; k++) {
+    const float scaled = point[k] * kCoarseCells;
+    if (!(scaled >= -1 && scaled < kCoarseCells + 1)) return false;
+    cell[k] = smaller(larger(static_cast<int>(scaled), 0), kCoarseCells - 1);
+  }
+  return scene.coarse[cell[2] * kCoarseCells + cell[1]] >> cell[0] & 1;
 }
 
 // Sets up the rays of the tile whose first pixel is (x, y). False if they meet no occupied cell.
@@ -47,20 +51,29 @@ inline bool start_tile(const SceneView& scene, const View& view, int x, int y, c
     tile.transmittance[i] = 1;
     for (int c = 0; c < 3; c++) tile.color[c][i] = 0;
   }
-  // The coarse cells are grown by one cell, so a look along the tile's middle sees what any of its rays can meet, as
-  // long as the tile is narrower than a cell.
-  const float depth = -t[2];
-  const float radius = 0.75f * kRayTile * depth / view.focal_px;
-  float near = depth - kCubeRadius, far = depth + kCubeRadius;
-  if (radius < 1.f / kCoarseCells) {
-    constexpr float kLook = 0.5f / kCoarseCells;
-    const float cx = (x + 0.5f * kRayTile - 0.5f * view.width) / view.focal_px;
-    const float cy = (0.5f * view.height - y - 0.5f * kRayTile) / view.focal_px;
+  // The coarse cells are grown by one cell: looks along the middles of the tile's quarters see all that any ray can meet,
+  // as long as no sample is farther from a look than a cell. That is 1.5 pixels each way and half a look along the ray.
+  constexpr float kCell = 1.f / kCoarseCells, kLook = 0.5f * kCell;
+  float near = -t[2] - kCubeRadius, far = -t[2] + kCubeRadius;
+  const float middle[2] = {(x + 0.5f * kRayTile - 0.5f * view.width) / view.focal_px,
+                           (0.5f * view.height - y - 0.5f * kRayTile) / view.focal_px};
+  const float slant = __builtin_sqrtf(1 + middle[0] * middle[0] + middle[1] * middle[1]);
+  if (1.5f * 1.42f * far / view.focal_px + 0.5f * kLook * slant < kCell) {
+    const float quarter = 0.25f * kRayTile / view.focal_px;
+    float looks[4][3];
+    for (int i = 0; i < 4; i++) {
+      const float cx = middle[0] + (i & 1 ? quarter : -quarter), cy = middle[1] + (i & 2 ? quarter : -quarter);
+      for (int k = 0; k < 3; k++) looks[i][k] = r[k] * cx + r[3 + k] * cy - r[6 + k];
+    }
     float first = far, last = near;
-    for (float s = near; s < far; s += kLook) {
-      float p[3];
-      for (int k = 0; k < 3; k++) p[k] = tile.origin[k] + s * (r[k] * cx + r[3 + k] * cy - r[6 + k]) + 0.5f;
-      if (!coarse_bit(scene, p[0], p[1], p[2])) continue;
+    for (float s = near; s < far + kLook; s += kLook) {
+      bool marked = false;
+      for (int i = 0; i < 4 && !marked; i++) {
+        float point[3];
+        for (int k = 0; k < 3; k++) point[k] = tile.origin[k] + s * looks[i][k] + 0.5f;
+        marked = coarse_bit(scene, point);
+      }
+      if (!marked) continue;
       first = smaller(first, s);
       last = s;
     }

@@ -39,7 +39,9 @@ def smooth(field: TorchField, positions: Tensor, bias: Tensor, extra: Tensor | N
     second = torch.relu(first) @ field.w1.T + field.b1
     units = torch.cat([first, second], 1).abs().amin(1)
     scaled = positions[:, None, :] * torch.tensor(field.resolution)[:, None]
-    borders = (scaled - scaled.round()).abs().amin((1, 2))
+    # What is held at the border of the grid stays in its cell.
+    held = (positions == 0) | (positions == 1)
+    borders = ((scaled - scaled.round()).abs() + held[:, None, :]).amin((1, 2))
     return (units > margin) & (borders > margin)
 
 

@@ -158,9 +158,7 @@ def _twin_steps(
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", "train") from error
     fields, frames = TorchScene.of(scene), TorchFrames.of_batch(batch, "cpu", torch.float32)
-    patches = next(
-        twin.Patches.of(batch, "cpu", torch.float32, at_once=batch.corners.shape[0] * batch.corners.shape[1])
-    )
+    patches = next(twin.Patches.of(batch, "cpu", torch.float32, at_once=batch.corners.size // 2))
     leaves = [*fields.head.parameters.values(), *fields.torso.parameters.values()]
     adam = torch.optim.Adam(leaves, lr=1e-6)
     rays = batch.jitter.size

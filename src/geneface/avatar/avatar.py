@@ -98,10 +98,10 @@ class Avatar:
         """
         files = read_avatar(avatar)
         with ThreadPoolExecutor(1) as pool:
-            # Half of the time goes into the encoder's graph, without holding the interpreter's lock.
-            encoding = pool.submit(load_encoder, files.config.encoder, encoder_path)
-            model = MotionModel.load(files.folder / MOTION_FOLDER)
-            encoder = encoding.result()
+            # Most of the time goes into the preparation of the two graphs, without the interpreter's lock.
+            loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
+            encoder = load_encoder(files.config.encoder, encoder_path)
+            model = loading.result()
         if model.config.encoder != files.config.encoder:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
