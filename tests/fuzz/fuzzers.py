@@ -20,7 +20,22 @@ from .draw import Draw
 
 Arguments = dict[str, Any]
 
-DATA = {"BASE_ROWS", "DYNAMIC_ROWS", "ProjectionGradients", "RasterOutput", "Splats"}
+DATA = {
+    "BASE_ROWS",
+    "DYNAMIC_ROWS",
+    "MAX_LOG_DENSITY",
+    "PATCH_RAYS",
+    "BatchGradients",
+    "Field",
+    "FieldFrame",
+    "FieldGradients",
+    "FieldLoss",
+    "FieldScene",
+    "ProjectionGradients",
+    "RasterOutput",
+    "RayBatch",
+    "Splats",
+}
 """Public names that compute nothing: arguments, results and constants of the functions."""
 
 
@@ -37,7 +52,7 @@ FUZZERS: dict[str, Fuzzer] = {}
 _Drawer = Callable[[Draw], Arguments]
 
 
-def _fuzzer(check: Callable[[Any, Arguments], None]) -> Callable[[_Drawer], _Drawer]:
+def fuzzer(check: Callable[[Any, Arguments], None]) -> Callable[[_Drawer], _Drawer]:
     """Register the decorated function as the one that draws arguments for the function of its name in `ops`."""
 
     def register(arguments: _Drawer) -> _Drawer:
@@ -48,11 +63,11 @@ def _fuzzer(check: Callable[[Any, Arguments], None]) -> Callable[[_Drawer], _Dra
     return register
 
 
-def _is(array: Any, shape: tuple[Any, ...], dtype: type = np.float32) -> None:
+def is_array(array: Any, shape: tuple[Any, ...], dtype: type = np.float32) -> None:
     assert isinstance(array, np.ndarray) and array.shape == shape and array.dtype == dtype, (array, shape)
 
 
-def _nothing(result: Any, given: Arguments) -> None:
+def nothing(result: Any, given: Arguments) -> None:
     assert result is None
 
 
@@ -86,11 +101,11 @@ def _splats(draw: Draw, count: int, width: int, height: int) -> ops.Splats:
 def _check_splats(result: Any, given: Arguments) -> None:
     count = given["base"].shape[1]
     assert isinstance(result, ops.Splats) and len(result) == count
-    _is(result.values, (SPLAT_ROWS, count))
-    _is(result.bounds, (4, count), np.int32)
+    is_array(result.values, (SPLAT_ROWS, count))
+    is_array(result.bounds, (4, count), np.int32)
 
 
-@_fuzzer(_check_splats)
+@fuzzer(_check_splats)
 def project(draw: Draw) -> Arguments:
     count = draw.length()
     base, basis, condition = _layer(draw, count, draw.integer(0, count))
@@ -103,11 +118,11 @@ def project(draw: Draw) -> Arguments:
 
 def _check_raster(result: Any, given: Arguments) -> None:
     assert isinstance(result, ops.RasterOutput)
-    _is(result.image, (given["height"], given["width"], 4))
-    _is(result.transmittance, (given["height"], given["width"]))
+    is_array(result.image, (given["height"], given["width"], 4))
+    is_array(result.transmittance, (given["height"], given["width"]))
 
 
-@_fuzzer(_check_raster)
+@fuzzer(_check_raster)
 def rasterize(draw: Draw) -> Arguments:
     width, height = draw.side(), draw.side()
     background = draw.choice((None, (0.1, 0.2, 0.3), draw.floats(3), draw.floats(height, width, 3)))
@@ -115,7 +130,7 @@ def rasterize(draw: Draw) -> Arguments:
     return {"splats": splats, "width": width, "height": height, "background": background}
 
 
-@_fuzzer(lambda result, given: _is(result, (GRADIENT_ROWS, given["output"].state.count)))
+@fuzzer(lambda result, given: is_array(result, (GRADIENT_ROWS, given["output"].state.count)))
 def rasterize_backward(draw: Draw) -> Arguments:
     output = ops.rasterize(**rasterize(draw))
     shape = output.transmittance.shape
@@ -128,12 +143,12 @@ def rasterize_backward(draw: Draw) -> Arguments:
 
 def _check_projection_gradients(result: Any, given: Arguments) -> None:
     assert isinstance(result, ops.ProjectionGradients)
-    _is(result.base, given["base"].shape)
-    _is(result.dynamic, (len(ops.DYNAMIC_ROWS), given["dynamic_count"]))
-    _is(result.pose, (6,))
+    is_array(result.base, given["base"].shape)
+    is_array(result.dynamic, (len(ops.DYNAMIC_ROWS), given["dynamic_count"]))
+    is_array(result.pose, (6,))
 
 
-@_fuzzer(_check_projection_gradients)
+@fuzzer(_check_projection_gradients)
 def project_backward(draw: Draw) -> Arguments:
     count, view = draw.length(), _view(draw)
     return {
@@ -145,7 +160,7 @@ def project_backward(draw: Draw) -> Arguments:
     }
 
 
-@_fuzzer(lambda result, given: _is(result, (given["basis"].shape[0],)))
+@fuzzer(lambda result, given: is_array(result, (given["basis"].shape[0],)))
 def condition_gradient(draw: Draw) -> Arguments:
     _, basis, _ = _layer(draw, 0, draw.length())
     return {"basis": basis, "grad_dynamic": draw.floats(*basis.shape[1:])}
@@ -164,13 +179,13 @@ def _constants(draw: Draw, rows: int) -> Arguments:
     }
 
 
-@_fuzzer(_nothing)
+@fuzzer(nothing)
 def adam(draw: Draw) -> Arguments:
     shape = draw.integer(0, 20), draw.length()
     return {name: draw.floats(*shape) for name in ("param", "grad", "first", "second")} | _constants(draw, shape[0])
 
 
-@_fuzzer(_nothing)
+@fuzzer(nothing)
 def adam_basis(draw: Draw) -> Arguments:
     _, basis, condition = _layer(draw, 0, draw.length())
     count, rows, dynamic = basis.shape
@@ -191,10 +206,10 @@ def adam_basis(draw: Draw) -> Arguments:
 def _check_loss(result: Any, given: Arguments) -> None:
     loss, grad = result
     assert isinstance(loss, float)
-    _is(grad, given["prediction"].shape)
+    is_array(grad, given["prediction"].shape)
 
 
-@_fuzzer(_check_loss)
+@fuzzer(_check_loss)
 def image_loss(draw: Draw) -> Arguments:
     dssim = draw.choice((0.0, 0.2, 1))
     height, width = draw.side(11 if dssim else 1), draw.side(11 if dssim else 1)
@@ -208,9 +223,19 @@ def image_loss(draw: Draw) -> Arguments:
     }
 
 
-@_fuzzer(lambda result, given: _is(result, (*given["image"].shape[:2], 3), np.uint8))
+@fuzzer(lambda result, given: is_array(result, (*given["image"].shape[:2], 3), np.uint8))
 def to_uint8(draw: Draw) -> Arguments:
     return {"image": draw.floats(draw.choice((0, draw.side())), draw.side(), draw.choice((3, 4)))}
+
+
+def _check_planes(result: Any, given: Arguments) -> None:
+    height, width = given["image"].shape[:2]
+    is_array(result, (height + height // 2, width), np.uint8)
+
+
+@fuzzer(_check_planes)
+def to_yuv420(draw: Draw) -> Arguments:
+    return {"image": draw.floats(2 * draw.integer(1, 40), 2 * draw.integer(1, 40), draw.choice((3, 4)))}
 
 
 # ---- settings
@@ -222,7 +247,7 @@ def _check_threads(result: Any, given: Arguments) -> None:
     assert (ops.to_uint8(np.ones((200, 200, 3), np.float32)) == 255).all()
 
 
-@_fuzzer(_check_threads)
+@fuzzer(_check_threads)
 def set_threads(draw: Draw) -> Arguments:
     return {"count": draw.integer(1, 256) if draw.chance(0.1) else draw.integer(1, 4)}
 
@@ -231,7 +256,7 @@ def _check_count(result: Any, given: Arguments) -> None:
     assert 1 <= result <= 256
 
 
-@_fuzzer(_check_count)
+@fuzzer(_check_count)
 def threads(draw: Draw) -> Arguments:
     return {}
 
@@ -240,7 +265,7 @@ def _check_instruction_set(result: Any, given: Arguments) -> None:
     assert result is None and ops.instruction_set() == given["name"]
 
 
-@_fuzzer(_check_instruction_set)
+@fuzzer(_check_instruction_set)
 def use_instruction_set(draw: Draw) -> Arguments:
     return {"name": draw.choice(ops.available_instruction_sets())}
 
@@ -249,7 +274,7 @@ def _check_name(result: Any, given: Arguments) -> None:
     assert result in ops.available_instruction_sets()
 
 
-@_fuzzer(_check_name)
+@fuzzer(_check_name)
 def instruction_set(draw: Draw) -> Arguments:
     return {}
 
@@ -258,6 +283,9 @@ def _check_names(result: Any, given: Arguments) -> None:
     assert isinstance(result, tuple) and result[0] == "portable"
 
 
-@_fuzzer(_check_names)
+@fuzzer(_check_names)
 def available_instruction_sets(draw: Draw) -> Arguments:
     return {}
+
+
+from . import field_fuzzers as field_fuzzers  # noqa: E402
