@@ -11,7 +11,7 @@ from geneface.training import portrait as training
 from geneface.training.portrait import CHECKPOINT_NAME, initial_model, train_renderer
 from geneface.training.portrait_config import RendererTrainConfig, renderer_config
 from geneface.training.portrait_state import FrameValues
-from geneface.training.portrait_targets import frame_order, frame_target, prefetched
+from geneface.training.portrait_targets import frame_order, frame_target, prefetched, sharpened
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
 
@@ -194,6 +194,24 @@ def test_frame_order_is_a_shuffle_that_can_start_anywhere():
     for epoch in range(4):
         assert sorted(whole[5 * epoch : 5 * epoch + 5]) == list(frames)
     assert whole != list(frame_order(frames, 2, 0, 20))
+
+
+def test_sharpening_is_the_classic_kernel():
+    image = np.random.default_rng(0).uniform(0.3, 0.7, (9, 12, 3)).astype(np.float32)
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    kernel = np.array([[0, -0.05, 0], [-0.05, 1.2, -0.05], [0, -0.05, 0]])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    np.testing.assert_allclose(sharpened(image, 0.05), (windows * kernel).sum((-1, -2)), atol=1e-6)
+    np.testing.assert_array_equal(sharpened(image, 0), image)
+
+
+def test_sharpening_leaves_slopes_and_stays_in_range():
+    slope = np.broadcast_to(np.linspace(0, 1, 16, dtype=np.float32)[:, None], (16, 16))[..., None].repeat(3, 2)
+    np.testing.assert_allclose(sharpened(slope, 0.1)[1:-1], slope[1:-1], atol=1e-6)
+    corner = np.zeros((8, 8, 3), np.float32)
+    corner[4:, 4:] = 1
+    sharp = sharpened(corner, 0.1)
+    assert sharp.dtype == np.float32 and sharp.min() == 0 and sharp.max() == 1
 
 
 def test_prefetching_keeps_order_and_passes_faults_on():

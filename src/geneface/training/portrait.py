@@ -223,20 +223,22 @@ class _Trainer:
         """Loss; its gradients by image [H, W, 4], transmittance [H, W] and the frame's colour affine [6]."""
         config = self._config
         affine = self.state.affines.values[target.index].astype(np.float32)
-        # The label channel passes through unchanged.
-        gain, bias = np.append(1 + affine[:3], np.float32(1)), np.append(affine[3:], np.float32(0))
-        prediction: FloatArray = (output.image * gain + bias).astype(np.float32, copy=False)
+        # The label channel passes through unchanged. Whole rows of pixels: numpy is slow over four values at a time.
+        height, width = output.transmittance.shape
+        gain = np.tile(np.append(1 + affine[:3], np.float32(1)), width)
+        bias = np.tile(np.append(affine[3:], np.float32(0)), width)
+        prediction = (output.image.reshape(height, -1) * gain + bias).reshape(output.image.shape)
         loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
         if self._extra_loss is not None:
             more, grad_more = self._extra_loss(prediction[..., :3], target)
             loss += more
             grad[..., :3] += grad_more
-        grad_affine = np.concatenate([(grad * output.image).sum((0, 1))[:3], grad.sum((0, 1))[:3]])
+        grad_affine = np.concatenate([_channel_sums(grad * output.image)[:3], _channel_sums(grad)[:3]])
         head_loss, grad_label = _silhouette_loss(output.label, target.head)
         solid_loss, grad_transmittance = _silhouette_loss(
             output.transmittance, np.subtract(1, target.solid, dtype=np.float32)
         )
-        grad *= gain
+        grad = (grad.reshape(height, -1) * gain).reshape(grad.shape)
         grad[..., 3] = config.silhouette * grad_label
         loss += config.silhouette * (head_loss + solid_loss)
         return loss, grad, np.float32(config.silhouette) * grad_transmittance, grad_affine
@@ -253,6 +255,11 @@ def _plates(portrait: Portrait) -> list[FloatArray]:
             converted[key] = from_uint8(pixels)
         plates.append(converted[key])
     return plates
+
+
+def _channel_sums(image: FloatArray) -> FloatArray:
+    """Sums [C] over the pixels of [H, W, C]: down the columns first, in whole rows."""
+    return image.reshape(len(image), -1).sum(0).reshape(image.shape[1:]).sum(0)
 
 
 def _silhouette_loss(opacity: FloatArray, mask: FloatArray) -> tuple[float, FloatArray]:

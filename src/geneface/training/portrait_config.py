@@ -65,6 +65,9 @@ class RendererTrainConfig(Config):
     """Weight of the losses on the head mask and on head and torso together."""
     torso_weight: float = 0.7
     plate_weight: float = 0.4
+    detail: float = Field(0.03, ge=0, le=0.1)
+    """How much of its Laplacian is taken from a frame before it is learnt: frames that do not quite agree are learnt
+    as their mean, which is softer than any of them."""
     lips_weight: float = 3.0
     eyes_weight: float = 2.0
     """Weight of a pixel in the image loss; the head's is 1."""

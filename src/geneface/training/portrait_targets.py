@@ -30,6 +30,7 @@ class FrameTarget:
 
     index: int
     image: FloatArray
+    """Sharpened, see `sharpened`."""
     head: FloatArray
     solid: FloatArray
     """Head and torso together."""
@@ -44,6 +45,13 @@ def landmark_box(pixels: NDArray[np.floating], margin: float, size: int) -> tupl
     x0, y0 = np.clip(np.floor(low - extra), 0, size).astype(int)
     x1, y1 = np.clip(np.ceil(high + extra), 0, size).astype(int)
     return slice(y0, y1), slice(x0, x1)
+
+
+def sharpened(image: FloatArray, amount: float) -> FloatArray:
+    """Subtract `amount` of the Laplacian (four neighbours; the edge repeats itself), held inside of [0, 1]."""
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return np.clip((1 + 4 * amount) * image - amount * neighbours, 0, 1).astype(np.float32, copy=False)
 
 
 def frame_target(portrait: Portrait, index: int, config: RendererTrainConfig) -> FrameTarget:
@@ -62,7 +70,7 @@ def frame_target(portrait: Portrait, index: int, config: RendererTrainConfig) ->
     ):
         box = landmark_box(points[group], margin, portrait.size)
         weight[box] = np.maximum(weight[box], gain)
-    return FrameTarget(index, from_uint8(pixels), head, solid, weight)
+    return FrameTarget(index, sharpened(from_uint8(pixels), config.detail), head, solid, weight)
 
 
 def frame_order(frames: np.ndarray, seed: int, start: int, stop: int) -> Iterator[int]:
