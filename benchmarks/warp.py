@@ -182,7 +182,7 @@ def sheet(portrait: Portrait, frames: np.ndarray, renders: dict[str, Callable[[i
         pictures = [portrait.frame(int(frame))[0], *(render(int(frame)) for render in renders.values())]
         x0, y0, x1, y1 = portrait.mouth_box[frame]
         middle, half = np.array([y0 + y1, x0 + x1]) // 2, portrait.size // 6
-        y, x = np.clip(middle - [half // 2, half], 0, portrait.size - [half, 2 * half])
+        y, x = np.clip(middle - np.array([half // 2, half]), 0, portrait.size - np.array([half, 2 * half]))
         mouths = [picture[y : y + half, x : x + 2 * half] for picture in pictures]
         scale = portrait.size / (2 * half)
         enlarged = [resize_image(mouth, round(half * scale), portrait.size) for mouth in mouths]
