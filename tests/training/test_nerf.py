@@ -19,7 +19,7 @@ from geneface.training.nerf import CHECKPOINT_NAME, initial_state, train_nerf
 from geneface.training.nerf_batches import PatchSampler
 from geneface.training.nerf_config import NerfTrainConfig, nerf_config
 from geneface.training.nerf_occupancy import warped
-from geneface.training.portrait_config import RendererTrainConfig
+from geneface.training.portrait_config import renderer_config
 from geneface.training.portrait_targets import frame_target
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
@@ -76,8 +76,8 @@ def test_open_and_closed_mouths_differ_as_painted(portrait, trained):
     for frame in np.flatnonzero(portrait.heldout):
         pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
         picture = renderer.render(portrait.landmarks[frame], *pose, portrait.camera)
-        target = frame_target(as_portrait(portrait), int(frame), RendererTrainConfig())
-        lips = target.weight == RendererTrainConfig().lips_weight
+        target = frame_target(as_portrait(portrait), int(frame), renderer_config("fast"))
+        lips = target.weight == renderer_config("fast").lips_weight
         drawn.append(picture.rgb[lips].mean())
         painted.append(target.image[lips].mean())
     assert np.corrcoef(drawn, painted)[0, 1] > 0.9

@@ -227,18 +227,21 @@ class _Trainer:
         height, width = output.transmittance.shape
         gain = np.tile(np.append(1 + affine[:3], np.float32(1)), width)
         bias = np.tile(np.append(affine[3:], np.float32(0)), width)
-        prediction = (output.image.reshape(height, -1) * gain + bias).reshape(output.image.shape)
+        coloured: FloatArray = (output.image.reshape(height, -1) * gain + bias).astype(np.float32, copy=False)
+        prediction = coloured.reshape(output.image.shape)
         loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
         if self._extra_loss is not None:
             more, grad_more = self._extra_loss(prediction[..., :3], target)
             loss += more
             grad[..., :3] += grad_more
-        grad_affine = np.concatenate([_channel_sums(grad * output.image)[:3], _channel_sums(grad)[:3]])
+        weighted: FloatArray = np.multiply(grad, output.image)
+        grad_affine = np.concatenate([_channel_sums(weighted)[:3], _channel_sums(grad)[:3]])
         head_loss, grad_label = _silhouette_loss(output.label, target.head)
         solid_loss, grad_transmittance = _silhouette_loss(
             output.transmittance, np.subtract(1, target.solid, dtype=np.float32)
         )
-        grad = (grad.reshape(height, -1) * gain).reshape(grad.shape)
+        scaled: FloatArray = (grad.reshape(height, -1) * gain).astype(np.float32, copy=False)
+        grad = scaled.reshape(grad.shape)
         grad[..., 3] = config.silhouette * grad_label
         loss += config.silhouette * (head_loss + solid_loss)
         return loss, grad, np.float32(config.silhouette) * grad_transmittance, grad_affine
