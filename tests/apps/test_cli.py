@@ -23,7 +23,7 @@ from .conftest import Run, environment
 COMMANDS = [
     ["doctor"], ["demo"], ["check"], ["prepare"], ["train"], ["render"], ["batch"], ["evaluate"], ["compare"],
     ["corpus", "prepare"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"], ["pretrain", "judge"],
-    ["convert-weights"],
+    ["convert-weights"], ["bench"],
 ]  # fmt: skip
 
 
