@@ -127,8 +127,8 @@ def test_alpha_picture_over_the_plate_is_the_picture(renderer, portrait):
 
 def test_unknown_renderer_names_those_that_exist(model, portrait):
     with pytest.raises(InputError, match="gaussian"):
-        create_renderer("nerf", {}, {}, portrait.background)
-    assert set(RENDERERS) == {"gaussian"}
+        create_renderer("mesh", {}, {}, portrait.background)
+    assert set(RENDERERS) == {"gaussian", "nerf"}
 
 
 def test_wrong_focal_length_is_refused(renderer, portrait):
