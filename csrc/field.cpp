@@ -1,4 +1,4 @@
-// A field at given points, its gradients, and Adam for its table. The fused renderer and trainer are in nerf_*.cpp.
+// A field at given points, and its gradients. The fused renderer and trainer are in nerf_*.cpp.
 #include "field.hpp"
 
 #include "tasks.hpp"
@@ -92,34 +92,6 @@ void field_backward(const FieldBackwardArgs& args) {
   with_shape(args.forward.dims, args.forward.field, [&](auto dims, auto inputs, auto width) {
     for (int block = 0; block < blocks(args.forward); block++)
       backward_block<decltype(dims)::kValue, decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
-  });
-}
-
-// Adam (Kingma and Ba 2015) on values that got a gradient; the others, and their moments, stay as they are.
-void adam_table(const AdamTableArgs& a) {
-  constexpr int kPerTask = 1 << 14;
-  const int tasks = static_cast<int>((a.size + kPerTask - 1) / kPerTask);
-  for_each_task(tasks, [&](int task) {
-    const int64_t end = smaller<int64_t>(a.size, static_cast<int64_t>(task + 1) * kPerTask);
-    const Floats zero = broadcast(0.f);
-    for (int64_t i = static_cast<int64_t>(task) * kPerTask; i < end; i += kLanes) {
-      Floats grad = load16(a.grad + i);
-      for (int slot = 1; slot < a.slots; slot++) grad += load16(a.grad + slot * a.size + i);
-      const Ints touched = grad != 0.f;
-      if (!any(touched)) continue;
-      for (int slot = 0; slot < a.slots; slot++) store(zero, a.grad + slot * a.size + i);
-      const Floats param = load16(a.param + i), first = load16(a.first + i), second = load16(a.second + i);
-      const Floats mean = first + (1 - a.beta1) * (grad - first);
-      const Floats square = second + (1 - a.beta2) * (grad * grad - second);
-      const Floats change = a.lr / a.correction1 * mean / (square_root(square * (1 / a.correction2)) + a.eps);
-      const Floats moved = select(touched, param - change, param);
-      store(moved, a.param + i);
-      store(select(touched, mean, first), a.first + i);
-      store(select(touched, square, second), a.second + i);
-      int32_t lanes[kLanes];
-      store(to_half(moved), lanes);
-      for (int lane = 0; lane < kLanes; lane++) a.half[i + lane] = static_cast<uint16_t>(lanes[lane]);
-    }
   });
 }
 

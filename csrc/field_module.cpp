@@ -1,10 +1,8 @@
 // The radiance fields' part of the Python module. Shapes and types have been checked by geneface.ops.
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "module.hpp"
@@ -110,25 +108,6 @@ void field_backward(const FieldArrays& field, Matrix<const float> positions, Arr
   active_kernels().field_backward(args);
 }
 
-void adam_table(Array<float> param, Array<float> grad, Array<float> first, Array<float> second, Array<uint16_t> half,
-                double lr, double correction1, double correction2, double beta1, double beta2, double eps) {
-  const AdamTableArgs args = {static_cast<int64_t>(param.size()),
-                              length(grad.shape(0)),
-                              param.data(),
-                              grad.data(),
-                              first.data(),
-                              second.data(),
-                              half.data(),
-                              static_cast<float>(lr),
-                              static_cast<float>(correction1),
-                              static_cast<float>(correction2),
-                              static_cast<float>(beta1),
-                              static_cast<float>(beta2),
-                              static_cast<float>(eps)};
-  nb::gil_scoped_release release;
-  active_kernels().adam_table(args);
-}
-
 FrameView frame_view(const float* pose, float focal_px, int width, int height, const float* head_bias,
                      const float* torso_bias, const float* warp, const float* motion) {
   return {{pose, pose + 9, focal_px, width, height}, head_bias, torso_bias, warp, motion};
@@ -222,39 +201,28 @@ void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsil
   active_kernels().train_field(args);
 }
 
+// A struct of arrays as a Python class that is made from its members, in their order.
+template <class T, class... Members>
+void bind(nb::module_& m, const char* name) {
+  nb::class_<T>(m, name).def("__init__", [](T* self, Members... members) { new (self) T{members...}; });
+}
+
 }  // namespace
 
 void register_fields(nb::module_& m) {
-  nb::class_<FieldArrays>(m, "FieldArrays")
-      .def(nb::init<Array<const uint16_t>, Array<const int32_t>, Array<const float>, Array<const float>, Array<const float>,
-                    Array<const float>, Array<const float>>());
-  nb::class_<GradientArrays>(m, "GradientArrays")
-      .def("__init__", [](GradientArrays* self, Array<float> table, Array<float> w0, Array<float> w1, Array<float> b1,
-                          Array<float> w2, Array<float> b2) { new (self) GradientArrays{table, w0, w1, b1, w2, b2}; });
-  nb::class_<SceneArrays>(m, "SceneArrays")
-      .def("__init__",
-           [](SceneArrays* self, const FieldArrays& head, const FieldArrays& torso, Array<const uint32_t> occupancy,
-              Array<const uint32_t> coarse, Array<const uint8_t> torso_occupancy, std::vector<float> warp_box,
-              int warp_rows, int warp_columns, float step) {
-             new (self) SceneArrays{head, torso, occupancy, coarse, torso_occupancy, warp_box, warp_rows, warp_columns, step};
-           });
-  nb::class_<BatchArrays>(m, "BatchArrays")
-      .def("__init__",
-           [](BatchArrays* self, Array<const float> poses, Array<const float> head_bias, Array<const float> torso_bias,
-              Array<const float> warp, Array<const float> motion, Array<const int32_t> corners, Array<const float> jitter,
-              Array<const uint8_t> target, Array<const uint8_t> masks, Array<const uint8_t> plate, Array<const float> weight,
-              float focal_px, int width, int height) {
-             new (self) BatchArrays{poses, head_bias, torso_bias, warp,  motion, corners,  jitter,
-                                    target, masks,    plate,      weight, focal_px, width, height};
-           });
-  nb::class_<BatchGradients>(m, "BatchGradients")
-      .def("__init__", [](BatchGradients* self, Array<float> head_bias, Array<float> torso_bias, Array<float> warp,
-                          Array<float> pose, Array<float> motion, Array<double> losses, Array<int64_t> samples) {
-        new (self) BatchGradients{head_bias, torso_bias, warp, pose, motion, losses, samples};
-      });
+  using Floats = Array<float>;
+  using ConstFloats = Array<const float>;
+  using Bytes = Array<const uint8_t>;
+  bind<FieldArrays, Array<const uint16_t>, Array<const int32_t>, ConstFloats, ConstFloats, ConstFloats, ConstFloats,
+       ConstFloats>(m, "FieldArrays");
+  bind<GradientArrays, Floats, Floats, Floats, Floats, Floats, Floats>(m, "GradientArrays");
+  bind<SceneArrays, const FieldArrays&, const FieldArrays&, Array<const uint32_t>, Array<const uint32_t>, Bytes,
+       std::vector<float>, int, int, float>(m, "SceneArrays");
+  bind<BatchArrays, ConstFloats, ConstFloats, ConstFloats, ConstFloats, ConstFloats, Array<const int32_t>, ConstFloats, Bytes,
+       Bytes, Bytes, ConstFloats, float, int, int>(m, "BatchArrays");
+  bind<BatchGradients, Floats, Floats, Floats, Floats, Floats, Array<double>, Array<int64_t>>(m, "BatchGradients");
   m.def("field_forward", &field_forward);
   m.def("field_backward", &field_backward);
-  m.def("adam_table", &adam_table);
   m.def("render_field", &render_field);
   m.def("train_field", &train_field);
 }

@@ -97,13 +97,17 @@ struct RasterBackwardArgs {
   Rows<float> grad;                 // [9, splat_count]
 };
 
+struct AdamRule {
+  float correction1, correction2, beta1, beta2, eps;
+};
+
 struct AdamArgs {
   int rows, columns;
   float* param;
   const float* grad;
   float *first, *second;
   const float* lr;  // [rows]
-  float correction1, correction2, beta1, beta2, eps;
+  AdamRule rule;
 };
 
 struct AdamBasisArgs {
@@ -230,7 +234,8 @@ struct AdamTableArgs {
   int slots;
   float *param, *grad, *first, *second;  // grad [slots, size] is cleared on the way
   uint16_t* half;
-  float lr, correction1, correction2, beta1, beta2, eps;
+  float lr;
+  AdamRule rule;
 };
 
 struct Kernels {

@@ -192,6 +192,11 @@ void condition_gradient(Array<const float> basis, Array<const float> grad, Array
   current->kernels->condition_gradient(args);
 }
 
+AdamRule adam_rule(double correction1, double correction2, double beta1, double beta2, double eps) {
+  return {static_cast<float>(correction1), static_cast<float>(correction2), static_cast<float>(beta1),
+          static_cast<float>(beta2), static_cast<float>(eps)};
+}
+
 AdamArgs adam_args(float* param, const Array<const float>& grad, const Array<float>& first, const Array<float>& second,
                    const Array<const float>& lr, double correction1, double correction2, double beta1, double beta2,
                    double eps) {
@@ -204,11 +209,7 @@ AdamArgs adam_args(float* param, const Array<const float>& grad, const Array<flo
   args.first = first.data();
   args.second = second.data();
   args.lr = lr.data();
-  args.correction1 = static_cast<float>(correction1);
-  args.correction2 = static_cast<float>(correction2);
-  args.beta1 = static_cast<float>(beta1);
-  args.beta2 = static_cast<float>(beta2);
-  args.eps = static_cast<float>(eps);
+  args.rule = adam_rule(correction1, correction2, beta1, beta2, eps);
   return args;
 }
 
@@ -230,6 +231,21 @@ void adam_basis(Array<float> basis, Array<const float> grad, Array<const float> 
   args.shrink = shrink.data();
   nb::gil_scoped_release release;
   current->kernels->adam_basis(args);
+}
+
+void adam_table(Array<float> param, Array<float> grad, Array<float> first, Array<float> second, Array<uint16_t> half,
+                double lr, double correction1, double correction2, double beta1, double beta2, double eps) {
+  const AdamTableArgs args = {static_cast<int64_t>(param.size()),
+                              length(grad.shape(0)),
+                              param.data(),
+                              grad.data(),
+                              first.data(),
+                              second.data(),
+                              half.data(),
+                              static_cast<float>(lr),
+                              adam_rule(correction1, correction2, beta1, beta2, eps)};
+  nb::gil_scoped_release release;
+  active_kernels().adam_table(args);
 }
 
 double image_loss(Array<const float> prediction, Array<const float> target, std::optional<Array<const float>> weight,
@@ -287,6 +303,7 @@ NB_MODULE(_native, m) {
     return names;
   });
   m.def("use_instruction_set", &use_instruction_set);
+  m.def("half_network", [] { return active_kernels().half_network; });
   m.def("threads", &threads);
   m.def("set_threads", &set_threads);
 
@@ -301,6 +318,7 @@ NB_MODULE(_native, m) {
   m.def("condition_gradient", &condition_gradient);
   m.def("adam", &adam);
   m.def("adam_basis", &adam_basis);
+  m.def("adam_table", &adam_table);
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
   m.def("to_yuv420", &to_yuv420);

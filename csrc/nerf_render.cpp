@@ -1,5 +1,5 @@
 // One picture: the head's field along rays, the torso's field behind it, the plate behind both.
-#include "rays.hpp"
+#include "torso.hpp"
 
 namespace geneface {
 namespace GENEFACE_TARGET {
@@ -61,39 +61,6 @@ int64_t render_head(const SceneView& scene, const FrameView& frame, int across, 
   return evaluated;
 }
 
-// Colour and opacity of the torso at the tile's pixels.
-template <int width>
-void render_torso(const SceneView& scene, const FrameView& frame, int x, int y, const RayTile& tile, float color[3][kTileRays],
-                  float* opacity) {
-  float hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
-  float inputs[kTorsoInputs * kLanes];
-  Corners<2> corners;
-  for (int start = 0; start < kTileRays; start += kLanes) {
-    float plane[2][kLanes];
-    bool inside[kLanes], some = false;
-    for (int lane = 0; lane < kLanes; lane++) {
-      const int i = start + lane;
-      float point[2], q[2];
-      inside[lane] = tile.transmittance[i] >= kMinRayTransmittance &&
-                     torso_position(scene, frame, x + i % kRayTile, y + i / kRayTile, point, q);
-      for (int axis = 0; axis < 2; axis++) plane[axis][lane] = inside[lane] ? point[axis] : 0.f;
-      some |= inside[lane];
-    }
-    for (int lane = 0; lane < kLanes; lane++) opacity[start + lane] = 0;
-    if (!some) continue;
-    const float* axes[2] = {plane[0], plane[1]};
-    find_corners<2>(scene.torso, axes, corners);
-    fetch<2>(scene.torso, corners, inputs);
-    for (int c = 0; c < 3; c++) store(load16(tile.color[c] + start), inputs + (kEncoded + c) * kLanes);
-    store(1.f - load16(tile.transmittance + start), inputs + (kEncoded + 3) * kLanes);
-    network_forward<kTorsoInputs, width>(scene.torso, frame.torso_bias, inputs, hidden1, hidden2, raw);
-    for (int c = 0; c < 3; c++) store(sigmoid(load16(raw + (1 + c) * kLanes)), color[c] + start);
-    float solid[kLanes];
-    store(sigmoid(load16(raw)), solid);
-    for (int lane = 0; lane < kLanes; lane++) opacity[start + lane] = inside[lane] ? solid[lane] : 0.f;
-  }
-}
-
 template <int head_width, int torso_width>
 void render_tile(const RenderFieldArgs& a, int index, int tiles_x) {
   const View& view = a.frame.view;
@@ -101,16 +68,16 @@ void render_tile(const RenderFieldArgs& a, int index, int tiles_x) {
   RayTile tile;
   const bool met = start_tile(a.scene, view, x, y, nullptr, tile);
   a.tile_samples[index] = met ? render_head<head_width>(a.scene, a.frame, view.width - x, view.height - y, tile) : 0;
-  float color[3][kTileRays] = {}, opacity[kTileRays];
-  render_torso<torso_width>(a.scene, a.frame, x, y, tile, color, opacity);
+  TorsoTile torso;
+  forward_torso<torso_width>(a.scene, a.frame, x, y, tile, torso);
   for (int i = 0; i < kTileRays; i++) {
     const int px = x + i % kRayTile, py = y + i / kRayTile;
     if (px >= view.width || py >= view.height) continue;
     const ptrdiff_t pixel = static_cast<ptrdiff_t>(py) * view.width + px;
-    const float through = tile.transmittance[i], solid = opacity[i];
+    const float through = tile.transmittance[i], solid = torso.opacity[i];
     for (int c = 0; c < 3; c++)
       a.image[4 * pixel + c] =
-          tile.color[c][i] + through * (solid * color[c][i] + (1 - solid) * a.plate[3 * pixel + c]);
+          tile.color[c][i] + through * (solid * torso.color[c][i] + (1 - solid) * a.plate[3 * pixel + c]);
     a.image[4 * pixel + 3] = 1 - through;
     a.opacity[pixel] = 1 - through * (1 - solid);
   }

@@ -2,7 +2,7 @@
 //
 // The work is divided among a fixed number of slots, each with gradients of its own that the optimiser adds in order:
 // the result does not depend on the number of threads or on which of them did what.
-#include "rays.hpp"
+#include "torso.hpp"
 
 namespace geneface {
 namespace GENEFACE_TARGET {
@@ -95,11 +95,8 @@ int forward_head(const SceneView& scene, const FrameView& frame, RayTile& tile, 
 }
 
 // Torso values of a patch and their gradients.
-struct TorsoPatch {
-  float color[3][kTileRays], opacity[kTileRays];
+struct TorsoPatch : TorsoTile {
   float grad_color[3][kTileRays], grad_opacity[kTileRays];
-  float plane[2][kTileRays], q[2][kTileRays];
-  bool inside[kTileRays], some;
 };
 
 struct PatchData {
@@ -115,45 +112,7 @@ struct PatchData {
 };
 
 template <int width>
-void torso_inputs(const SceneView& scene, const RayTile& tile, const TorsoPatch& torso, int start, Corners<2>& corners,
-                  float* inputs) {
-  const float* axes[2] = {torso.plane[0] + start, torso.plane[1] + start};
-  find_corners<2>(scene.torso, axes, corners);
-  fetch<2>(scene.torso, corners, inputs);
-  for (int c = 0; c < 3; c++) store(load16(tile.color[c] + start), inputs + (kEncoded + c) * kLanes);
-  store(1.f - load16(tile.transmittance + start), inputs + (kEncoded + 3) * kLanes);
-}
-
-template <int width>
-void forward_torso(const SceneView& scene, const FrameView& frame, const PatchData& patch, const RayTile& tile, TorsoPatch& torso) {
-  float inputs[kTorsoInputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
-  Corners<2> corners;
-  torso.some = false;
-  for (int i = 0; i < kTileRays; i++) {
-    float point[2], q[2] = {};  // q is multiplied by gradients of 0 where there is no torso, and must be a number
-    torso.inside[i] = tile.transmittance[i] >= kMinRayTransmittance &&
-                      torso_position(scene, frame, patch.x + i % kRayTile, patch.y + i / kRayTile, point, q);
-    torso.some |= torso.inside[i];
-    for (int axis = 0; axis < 2; axis++) {
-      torso.plane[axis][i] = torso.inside[i] ? point[axis] : 0.f;
-      torso.q[axis][i] = q[axis];
-    }
-    torso.opacity[i] = 0;
-    for (int c = 0; c < 3; c++) torso.color[c][i] = 0;
-  }
-  for (int start = 0; torso.some && start < kTileRays; start += kLanes) {
-    torso_inputs<width>(scene, tile, torso, start, corners, inputs);
-    network_forward<kTorsoInputs, width>(scene.torso, frame.torso_bias, inputs, hidden1, hidden2, raw);
-    for (int c = 0; c < 3; c++) store(sigmoid(load16(raw + (1 + c) * kLanes)), torso.color[c] + start);
-    store(sigmoid(load16(raw)), torso.opacity + start);
-    for (int lane = 0; lane < kLanes; lane++)
-      if (!torso.inside[start + lane]) torso.opacity[start + lane] = 0;
-  }
-}
-
-template <int width>
 void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, const TorsoPatch& torso, const FieldGradient& grad) {
-  if (!torso.some) return;
   const SceneView& scene = a.scene;
   const FrameView& frame = a.frames[chunk];
   float inputs[kTorsoInputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
@@ -162,7 +121,8 @@ void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, con
   float* motion = a.grad_motion + 6 * chunk;
   Corners<2> corners;
   for (int start = 0; start < kTileRays; start += kLanes) {
-    torso_inputs<width>(scene, tile, torso, start, corners, inputs);
+    if (!any_inside(torso, start)) continue;
+    torso_inputs(scene, tile, torso, start, corners, inputs);
     network_forward<kTorsoInputs, width>(scene.torso, frame.torso_bias, inputs, hidden1, hidden2, raw);
     for (int lane = 0; lane < kLanes; lane++) {
       const int i = start + lane;
@@ -368,7 +328,7 @@ void train_chunk(const TrainFieldArgs& a, int chunk, const FieldGradient& head, 
     if (start_tile(a.scene, frame.view, patch.x, patch.y, patch.jitter, tile))
       count = forward_head<width>(a.scene, frame, tile, memory, a.samples[chunk]);
     TorsoPatch torso;
-    forward_torso<torso_width>(a.scene, frame, patch, tile, torso);
+    forward_torso<torso_width>(a.scene, frame, patch.x, patch.y, tile, torso);
     RayGradient by_ray;
     patch_losses(a, chunk, patch, tile, torso, by_ray);
     light_loss<width>(a, chunk, patch, memory, count, by_ray);

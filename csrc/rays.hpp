@@ -165,17 +165,5 @@ GENEFACE_INLINE Shaded shade(const float* raw, float step) {
   return s;
 }
 
-// Where a pixel lies in the torso's plane, [0, 1] on both axes; false if no torso can be there.
-GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& frame, int x, int y, float out[2], float q[2]) {
-  const float width = static_cast<float>(frame.view.width);
-  q[0] = (x + 0.5f) / width - 0.5f;
-  q[1] = (y + 0.5f - 0.5f * frame.view.height) / width;
-  const float* m = frame.torso_motion;
-  out[0] = ((1 + m[0]) * q[0] + m[1] * q[1] + m[2]) * kTorsoScale + 0.5f;
-  out[1] = (m[3] * q[0] + (1 + m[4]) * q[1] + m[5]) * kTorsoScale + 0.5f;
-  if (!(out[0] >= 0 && out[1] >= 0 && out[0] < 1 && out[1] < 1)) return false;
-  return scene.torso_occupancy[static_cast<int>(out[1] * kTorsoCells) * kTorsoCells + static_cast<int>(out[0] * kTorsoCells)];
-}
-
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface
