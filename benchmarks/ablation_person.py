@@ -30,8 +30,9 @@ from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
-from geneface.training.portrait import CHECKPOINT_NAME, train_renderer
+from geneface.training.portrait import train_renderer
 from geneface.training.portrait_config import RendererTrainConfig
+from geneface.training.run import CHECKPOINT_NAME
 from geneface.types import ByteArray, FloatArray, LandmarkTrack, MotionTrack, ProgressFn, no_progress
 
 PERSON_VARIANTS: dict[str, str] = {

@@ -18,7 +18,7 @@ from geneface.render.field_torch import TorchField
 from .field_margins import smooth
 from .field_scenes import constant_field, make_field
 
-pytestmark = pytest.mark.usefixtures("instruction_set")
+pytestmark = pytest.mark.usefixtures("float_networks")
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -25,7 +25,7 @@ from .field_scenes import (
     make_scene,
 )
 
-pytestmark = pytest.mark.usefixtures("instruction_set")
+pytestmark = pytest.mark.usefixtures("float_networks")
 
 LOSS = ops.FieldLoss(edge=0.3, opaque=0.02)
 Gradients = dict[str, np.ndarray]

@@ -15,6 +15,7 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_INNER, MESH_LIPS_OUTER
 from geneface.geometry.topology import mean_face
 from geneface.portrait.portrait import Portrait
+from geneface.render.renderer import Renderer
 from geneface.types import Camera, HeadPose
 
 FOCAL = 3.0
@@ -109,3 +110,14 @@ def painted_portrait(frames: int = 30, size: int = SIZE, seed: int = 0, pose_noi
 def as_portrait(painted: PaintedPortrait) -> Portrait:
     """For the type checker: it has what training reads of a `Portrait`."""
     return cast(Portrait, painted)
+
+
+def painted_error(renderer: Renderer, portrait: PaintedPortrait) -> np.ndarray:
+    """Mean squared error of a renderer's held-out frames: whole picture, head mask, torso mask."""
+    errors = []
+    for frame in np.flatnonzero(portrait.heldout):
+        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
+        drawn = renderer.render(portrait.landmarks[frame], *pose, portrait.camera).to_uint8()
+        error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
+        errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
+    return np.mean(errors, 0)

@@ -15,14 +15,15 @@ from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.training import initialise, nerf_initialise
-from geneface.training.nerf import CHECKPOINT_NAME, initial_state, train_nerf
+from geneface.training.nerf import initial_state, train_nerf
 from geneface.training.nerf_batches import PatchSampler
 from geneface.training.nerf_config import NerfTrainConfig, nerf_config
 from geneface.training.nerf_occupancy import warped
 from geneface.training.portrait_config import renderer_config
 from geneface.training.portrait_targets import frame_target
+from geneface.training.run import CHECKPOINT_NAME
 
-from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
+from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 
 
 def small(steps: int, **changes) -> NerfTrainConfig:
@@ -30,15 +31,7 @@ def small(steps: int, **changes) -> NerfTrainConfig:
 
 
 def heldout_error(model: NerfModel, portrait: PaintedPortrait) -> np.ndarray:
-    """Mean squared error of held-out frames: whole picture, head mask, torso mask."""
-    renderer = NerfRenderer(model, from_uint8(portrait.background))
-    errors = []
-    for frame in np.flatnonzero(portrait.heldout):
-        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
-        drawn = renderer.render(portrait.landmarks[frame], *pose, portrait.camera).to_uint8()
-        error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
-        errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
-    return np.mean(errors, 0)
+    return painted_error(NerfRenderer(model, from_uint8(portrait.background)), portrait)
 
 
 def untrained(portrait: PaintedPortrait, config: NerfTrainConfig) -> NerfModel:

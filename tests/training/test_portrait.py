@@ -8,12 +8,14 @@ from geneface.geometry.rotation import compose
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
 from geneface.training import portrait as training
-from geneface.training.portrait import CHECKPOINT_NAME, initial_model, train_renderer
+from geneface.training import run
+from geneface.training.portrait import initial_model, train_renderer
 from geneface.training.portrait_config import RendererTrainConfig, renderer_config
-from geneface.training.portrait_state import FrameValues
+from geneface.training.portrait_state import FrameValues, refined_poses
 from geneface.training.portrait_targets import frame_order, frame_target, prefetched, sharpened
+from geneface.training.run import CHECKPOINT_NAME
 
-from ..render.synthetic import PaintedPortrait, as_portrait, painted_portrait
+from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 
 
 def small(steps: int, **changes) -> RendererTrainConfig:
@@ -22,15 +24,7 @@ def small(steps: int, **changes) -> RendererTrainConfig:
 
 
 def heldout_error(model: GaussianModel, portrait: PaintedPortrait) -> np.ndarray:
-    """Mean squared error of held-out frames: whole picture, head mask, torso mask."""
-    renderer = GaussianRenderer(model, from_uint8(portrait.background))
-    errors = []
-    for frame in np.flatnonzero(portrait.heldout):
-        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
-        drawn = renderer.render(portrait.landmarks[frame], *pose, portrait.camera).to_uint8()
-        error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
-        errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
-    return np.mean(errors, 0)
+    return painted_error(GaussianRenderer(model, from_uint8(portrait.background)), portrait)
 
 
 @pytest.fixture(scope="module")
@@ -140,14 +134,14 @@ def test_a_short_portrait_is_not_shown_too_often(portrait, tmp_path):
 
 
 def test_a_budget_becomes_steps_once(portrait, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_steps_within", lambda *_: 7)
+    monkeypatch.setattr(run, "steps_within", lambda *_: 7)
     seen = []
     config = small(999, budget_seconds=1.0)
     train_renderer(
         as_portrait(portrait), tmp_path, config, progress=lambda stage, done, total: seen.append((done, total))
     )
     assert seen[-1] == (7, 7)
-    monkeypatch.setattr(training, "_steps_within", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(run, "steps_within", lambda *_: pytest.fail("measured again"))
     train_renderer(as_portrait(portrait), tmp_path, config, resume=True)
 
 
@@ -232,6 +226,6 @@ def test_unknown_preset_is_refused():
 def test_turned_pose_composes_with_the_tracked_one(portrait):
     trainer = training._Trainer(as_portrait(portrait), small(1), None)
     trainer.state.poses.values[4] = [0.1, 0, 0, 0, 0.2, 0]
-    rotation, translation = trainer._pose(4)
+    rotation, translation = refined_poses(trainer._portrait.pose, trainer.state.poses, 4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)
     np.testing.assert_allclose(translation, portrait.pose.translation[4] + [0, 0.2, 0], atol=1e-6)

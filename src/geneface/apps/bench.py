@@ -17,7 +17,7 @@ from geneface import ops
 from geneface.errors import InputError, MissingExtraError
 from geneface.ops import reference
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, FieldGradients, to_bfloat16
-from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch
+from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.types import SPEECH_RATE_HZ, Camera
 
 SGEMM_SIZE = 1024
@@ -47,17 +47,21 @@ def timed(run: Callable[[], object], repeats: int) -> Timing:
     return Timing(float(np.median(seconds)), min(seconds), max(seconds))
 
 
+def load_average() -> float | None:
+    """Of the last minute, where the system tells."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
 def machine(repeats: int) -> dict[str, Any]:
     """Instruction set, threads, load, and what numpy's matrix product and a copy reach here."""
     random = np.random.default_rng(0)
     matrix = random.random((SGEMM_SIZE, SGEMM_SIZE), np.float32)
     block = np.zeros(COPY_BYTES, np.uint8)
     product, copy = timed(lambda: matrix @ matrix, repeats), timed(block.copy, repeats)
-    load = {"load_average": round(os.getloadavg()[0], 2)} if hasattr(os, "getloadavg") else {}
     return {
         "instruction_set": ops.instruction_set(),
         "threads": ops.threads(),
-        **load,
+        "load_average": load_average(),
         "sgemm_gflops": 2e-9 * SGEMM_SIZE**3 / product.median,
         "copy_gb_per_second": 2e-9 * COPY_BYTES / copy.median,
     }
@@ -82,7 +86,7 @@ def random_scene(width: int = 64, rows_log2: int = 17) -> FieldScene:
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     radius = np.sqrt((x / 0.75) ** 2 + y**2 + z**2)
     shell = np.abs(radius - 0.3) < 0.016
-    occupancy = np.packbits(shell, axis=-1, bitorder="little").view(np.uint32)
+    occupancy = pack_cells(shell)
     torso = np.zeros((TORSO_CELLS, TORSO_CELLS), np.uint8)
     torso[TORSO_CELLS * 3 // 4 :] = 1
     head = _random_field(3, width, rows_log2, random)
@@ -287,4 +291,4 @@ def bench(what: str, renderer: str, avatar: str, size: int, repeats: int, quick:
             f"there is no benchmark {what!r} of the renderer {renderer!r}",
             "choose render, motion, or train --renderer nerf; the Gaussians' training step is in benchmarks/kernels.py",
         )
-    return {"benchmark": what, "machine": before, **result, "load_average_after": machine(1).get("load_average")}
+    return {"benchmark": what, "machine": before, **result, "load_average_after": load_average()}

@@ -7,7 +7,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 
 from __future__ import annotations
 
-from geneface.ops.field import Field, FieldGradients, adam_table, field_backward, field_forward
+from geneface.ops.field import Field, FieldGradients, field_backward, field_forward
 from geneface.ops.image import image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
@@ -28,7 +28,7 @@ from geneface.ops.nerf import (
     render_field,
     train_field,
 )
-from geneface.ops.optimizer import adam, adam_basis
+from geneface.ops.optimizer import adam, adam_basis, adam_table
 from geneface.ops.splatting import (
     condition_gradient,
     project,

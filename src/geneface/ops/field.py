@@ -10,14 +10,13 @@ fit into T rows is stored densely, the others are hashed. A row is 8 bfloat16: s
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.ops.native import check, check_columns, kernels
+from geneface.ops.native import check, check_columns, check_kind, kernels
 from geneface.ops.types import Array
 
 LEVELS, FEATURES = 4, 8
@@ -101,8 +100,7 @@ def from_bfloat16(bits: NDArray[np.uint16]) -> Array:
 
 def check_field(name: str, field: Field, dims: int | None = None) -> None:
     """Refuse a field whose arrays do not fit together."""
-    if not isinstance(field, Field):
-        raise TypeError(f"{name} must be a Field, not {type(field).__name__}")
+    check_kind(name, field, Field)
     check(f"{name}.table", field.table, (LEVELS, None, FEATURES), np.uint16)
     rows = field.table.shape[1]
     if rows < 16 or rows & (rows - 1) or rows > 1 << 22:
@@ -131,8 +129,7 @@ def native_field(field: Field) -> Any:
 
 def native_gradients(name: str, grad: FieldGradients, field: Field) -> Any:
     """The kernels' view of gradients that fit a field."""
-    if not isinstance(grad, FieldGradients):
-        raise TypeError(f"{name} must be FieldGradients, not {type(grad).__name__}")
+    check_kind(name, grad, FieldGradients)
     slots = grad.table.shape[0] if isinstance(grad.table, np.ndarray) and grad.table.ndim else 0
     if not 1 <= slots <= 64:
         raise ValueError(f"{name} must have 1 to 64 slots, not {slots}")
@@ -189,39 +186,3 @@ def field_backward(
     native = native_gradients("grad", grad, field)
     kernels().field_backward(native_field(field), positions, bias, extra, grad_raw, native, grad_bias, grad_positions)
     return grad, grad_bias, grad_positions
-
-
-def adam_table(
-    param: Array,
-    grad: Array,
-    first: Array,
-    second: Array,
-    half: NDArray[np.uint16],
-    *,
-    step: int,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.99,
-    eps: float = 1e-15,
-) -> None:
-    """One sparse step of Adam (Kingma and Ba 2015) for a table, in place; gradients are cleared on the way.
-
-    Args:
-        param, first, second: [L, T, 8] float32: values and moments.
-        grad: [S, L, T, 8], whose slots are added up in order.
-        half: [L, T, 8] bfloat16 bits of the values, kept up to date.
-        step: 1 for the first.
-    """
-    check("param", param, (None, None, FEATURES))
-    for name, array in (("first", first), ("second", second)):
-        check(name, array, param.shape)
-    check("grad", grad, (None, *param.shape))
-    check("half", half, param.shape, np.uint16)
-    if param.size % 16 or not 1 <= grad.shape[0] <= 64:
-        raise ValueError("a table has a multiple of 16 values, and 1 to 64 slots of gradients")
-    if step < 1 or not (0 <= beta1 < 1 and 0 <= beta2 < 1) or not all(map(math.isfinite, (lr, eps))) or eps < 0:
-        raise ValueError(
-            f"step counts from 1, betas lie in [0, 1), lr and eps are finite: not {step}, {beta1}, {beta2}"
-        )
-    corrections = 1 - beta1**step, 1 - beta2**step
-    kernels().adam_table(param, grad, first, second, half, lr, *corrections, beta1, beta2, eps)

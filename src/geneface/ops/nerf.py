@@ -12,7 +12,6 @@ of the light behind comes through. The torso is a field on the plane of the pict
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.ops.field import Field, FieldGradients, check_field, native_field, native_gradients
-from geneface.ops.native import check, check_size, kernels
+from geneface.ops.native import FLOAT_MAX, check, check_kind, check_size, kernels
 from geneface.ops.types import Array
 
 CELLS, COARSE_CELLS, TORSO_CELLS = 128, 32, 64
@@ -135,26 +134,43 @@ class BatchGradients:
     """[C] samples that were looked up."""
 
 
+def pack_cells(cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Bits [..., N / 32], lowest first, of cells [..., N]."""
+    return np.packbits(cells, axis=-1, bitorder="little").view(np.uint32)
+
+
+def unpack_cells(bits: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Invert `pack_cells`."""
+    return np.unpackbits(bits.view(np.uint8), axis=-1, bitorder="little").astype(bool)
+
+
+def shifted(cells: NDArray[np.bool_], axis: int, steps: int) -> NDArray[np.bool_]:
+    """The cells moved along an axis; nothing comes in at the edge."""
+    result = np.zeros_like(cells)
+    source, target = [slice(None)] * cells.ndim, [slice(None)] * cells.ndim
+    length = cells.shape[axis]
+    source[axis] = slice(max(-steps, 0), length - max(steps, 0))
+    target[axis] = slice(max(steps, 0), length + min(steps, 0))
+    result[tuple(target)] = cells[tuple(source)]
+    return result
+
+
 def coarse_occupancy(occupancy: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """`FieldScene.coarse` of an occupancy grid [128, 128, 4]."""
     check("occupancy", occupancy, (CELLS, CELLS, CELLS // 32), np.uint32)
-    cells = np.unpackbits(occupancy.view(np.uint8), axis=-1, bitorder="little").reshape((COARSE_CELLS, 4) * 3)
-    coarse = cells.any((1, 3, 5))
+    coarse = unpack_cells(occupancy).reshape((COARSE_CELLS, 4) * 3).any((1, 3, 5))
     for axis in range(3):
-        padded = np.pad(coarse, [(int(a == axis),) * 2 for a in range(3)])
-        parts = [np.take(padded, range(start, start + COARSE_CELLS), axis) for start in range(3)]
-        coarse = parts[0] | parts[1] | parts[2]
-    return np.packbits(coarse, axis=-1, bitorder="little").view(np.uint32)[..., 0]
+        coarse = coarse | shifted(coarse, axis, 1) | shifted(coarse, axis, -1)
+    return pack_cells(coarse)[..., 0]
 
 
 def _check_warp_box(box: tuple[float, float, float, float]) -> None:
-    if len(box) != 4 or not all(math.isfinite(value) for value in box) or not (box[2] > box[0] and box[3] > box[1]):
+    if len(box) != 4 or not all(abs(value) <= FLOAT_MAX for value in box) or not (box[2] > box[0] and box[3] > box[1]):
         raise ValueError(f"warp_box must be x0, y0, x1, y1 with x1 > x0 and y1 > y0, not {box}")
 
 
 def _native_scene(scene: FieldScene, rows: int, columns: int) -> Any:
-    if not isinstance(scene, FieldScene):
-        raise TypeError(f"scene must be a FieldScene, not {type(scene).__name__}")
+    check_kind("scene", scene, FieldScene)
     check_field("scene.head", scene.head, 3)
     check_field("scene.torso", scene.torso, 2)
     check("scene.occupancy", scene.occupancy, (CELLS, CELLS, CELLS // 32), np.uint32)
@@ -181,7 +197,7 @@ def _native_scene(scene: FieldScene, rows: int, columns: int) -> Any:
 def _check_poses(poses: Array, focal_px: float) -> None:
     if not np.isfinite(poses).all() or (np.abs(poses[..., 9:]) > 100).any():
         raise ValueError("poses must be finite, and no farther than 100 head units")
-    if not (math.isfinite(focal_px) and 0 < focal_px < 1e6):
+    if not 0 < focal_px < 1e6:
         raise ValueError(f"focal_px must be positive, not {focal_px}")
 
 
@@ -194,8 +210,7 @@ def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: A
     Returns:
         image [H, W, 4], its last channel the head's opacity; opacity [H, W] of head and torso; number of samples.
     """
-    if not isinstance(frame, FieldFrame):
-        raise TypeError(f"frame must be a FieldFrame, not {type(frame).__name__}")
+    check_kind("frame", frame, FieldFrame)
     check("plate", plate, (None, None, 3))
     height, width = plate.shape[:2]
     check_size(width, height)
@@ -216,8 +231,7 @@ def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: A
 
 
 def _native_batch(scene: FieldScene, batch: RayBatch) -> tuple[Any, Any]:
-    if not isinstance(batch, RayBatch):
-        raise TypeError(f"batch must be a RayBatch, not {type(batch).__name__}")
+    check_kind("batch", batch, RayBatch)
     check("batch.corners", batch.corners, (None, None, 2), np.int32)
     chunks, patches = batch.corners.shape[:2]
     check("batch.warp", batch.warp, (chunks, None, None, 4))
@@ -279,8 +293,9 @@ def train_field(
         ValueError: something does not fit.
     """
     native, view = _native_batch(scene, batch)
+    check_kind("loss", loss, FieldLoss)
     weights = (loss.epsilon, loss.silhouette, loss.silhouette_epsilon, loss.edge, loss.opaque)
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+    if not all(0 <= weight <= FLOAT_MAX for weight in weights):
         raise ValueError("weights and epsilons of the losses must not be negative")
     if not (loss.epsilon > 0 and loss.silhouette_epsilon > 0):
         raise ValueError("the losses' epsilons must be positive")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from geneface.ops.field import FEATURES
 from geneface.ops.native import FLOAT_MAX, as_floats, check, kernels
 from geneface.ops.types import DYNAMIC_ROWS, Array
 
@@ -91,3 +93,39 @@ def adam_basis(
     shrink = 1 - rates * _rows("decay", decay, rows)
     corrections = 1 - beta1**step, 1 - beta2**step
     kernels().adam_basis(basis, grad_dynamic, condition, first, second, rates, shrink, *corrections, beta1, beta2, eps)
+
+
+def adam_table(
+    param: Array,
+    grad: Array,
+    first: Array,
+    second: Array,
+    half: NDArray[np.uint16],
+    *,
+    step: int,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    eps: float = 1e-15,
+) -> None:
+    """One sparse step of Adam (Kingma and Ba 2015) for a table, in place; gradients are cleared on the way.
+
+    Args:
+        param, first, second: [L, T, 8] float32: values and moments.
+        grad: [S, L, T, 8], whose slots are added up in order.
+        half: [L, T, 8] bfloat16 bits of the values, kept up to date.
+        step: 1 for the first.
+    """
+    check("param", param, (None, None, FEATURES))
+    for name, array in (("first", first), ("second", second)):
+        check(name, array, param.shape)
+    check("grad", grad, (None, *param.shape))
+    check("half", half, param.shape, np.uint16)
+    if param.size % 16 or not 1 <= grad.shape[0] <= 64:
+        raise ValueError("a table has a multiple of 16 values, and 1 to 64 slots of gradients")
+    _check_constants(step, beta1, beta2, eps)
+    rate = float(_rows("lr", lr, 1)[0])
+    if not abs(rate) <= FLOAT_MAX:
+        raise ValueError(f"lr must be finite, not {lr}")
+    corrections = 1 - beta1**step, 1 - beta2**step
+    kernels().adam_table(param, grad, first, second, half, rate, *corrections, beta1, beta2, eps)

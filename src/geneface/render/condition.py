@@ -57,10 +57,20 @@ class AffineCondition:
     def tensors(self) -> dict[str, FloatArray]:
         return {"mean": self.mean, "projection": self.projection, "lower": self.lower, "upper": self.upper}
 
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Any], prefix: str) -> AffineCondition:
-        """Invert `tensors`, whose names follow `prefix` and a dot; KeyError if one is missing."""
-        return cls(*(tensors[f"{prefix}.{key}"] for key in ("mean", "projection", "lower", "upper")))
+
+def condition_tensors(landmark: AffineCondition, pose: AffineCondition) -> dict[str, FloatArray]:
+    """Both conditions of a renderer by name, as models and checkpoints store them."""
+    both = ("landmark", landmark), ("pose", pose)
+    return {f"condition.{name}.{key}": value for name, one in both for key, value in one.tensors().items()}
+
+
+def read_conditions(tensors: Mapping[str, Any]) -> tuple[AffineCondition, AffineCondition]:
+    """Invert `condition_tensors`: landmark, pose. KeyError if one is missing."""
+    landmark, pose = (
+        AffineCondition(*(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper")))
+        for name in ("landmark", "pose")
+    )
+    return landmark, pose
 
 
 def landmark_inputs(landmarks: FloatArray) -> FloatArray:

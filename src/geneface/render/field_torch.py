@@ -29,6 +29,7 @@ from geneface.ops.nerf import (
     FieldFrame,
     FieldScene,
     RayBatch,
+    unpack_cells,
 )
 from geneface.ops.types import Array
 
@@ -85,11 +86,10 @@ class TorchScene:
         cls, scene: FieldScene, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> TorchScene:
         """The scene on a device, its fields' parameters leaves that require gradients."""
-        bits = np.unpackbits(scene.occupancy.view(np.uint8), axis=-1, bitorder="little")
         return cls(
             TorchField.of(scene.head, device, dtype),
             TorchField.of(scene.torso, device, dtype),
-            torch.from_numpy(bits.astype(bool)).to(device),
+            torch.from_numpy(unpack_cells(scene.occupancy)).to(device),
             torch.from_numpy(scene.torso_occupancy.astype(bool)).to(device),
             scene.warp_box,
             scene.step,

@@ -26,7 +26,14 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
 from geneface.render.composite import resize
-from geneface.render.condition import POSE_LIMIT, AffineCondition, landmark_inputs, pose_inputs
+from geneface.render.condition import (
+    POSE_LIMIT,
+    AffineCondition,
+    condition_tensors,
+    landmark_inputs,
+    pose_inputs,
+    read_conditions,
+)
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
 from geneface.render.renderer import RenderedFrame
 from geneface.types import Camera, FloatArray
@@ -132,8 +139,7 @@ class GaussianModel:
     def tensors(self) -> dict[str, np.ndarray]:
         """The learnt values, quantised: a float32 model of 20 k Gaussians would be 14 MB, this is 2-3 MB."""
         result: dict[str, np.ndarray] = {"torso_origin": self.torso_origin, "torso_map": self.torso_map}
-        for name, condition in (("landmark", self.landmark_condition), ("pose", self.pose_condition)):
-            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        result |= condition_tensors(self.landmark_condition, self.pose_condition)
         for layer in self.layers:
             prefix = f"layer.{layer.name}"
             base, ranges = to_uint16(layer.base)
@@ -155,9 +161,7 @@ class GaussianModel:
                 "train the avatar again, or update geneface",
             )
         try:
-            landmark, pose = (
-                AffineCondition.from_tensors(tensors, f"condition.{name}") for name in ("landmark", "pose")
-            )
+            landmark, pose = read_conditions(tensors)
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
             return cls(layers, landmark, pose, origin, torso_map, Camera(**config["camera"]), config["turn_width"])

@@ -24,9 +24,16 @@ from geneface import ops
 from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.field import Field
-from geneface.ops.nerf import FieldFrame, FieldScene
+from geneface.ops.nerf import FieldFrame, FieldScene, unpack_cells
 from geneface.render.composite import resize
-from geneface.render.condition import POSE_LIMIT, AffineCondition, landmark_inputs, pose_inputs
+from geneface.render.condition import (
+    POSE_LIMIT,
+    AffineCondition,
+    condition_tensors,
+    landmark_inputs,
+    pose_inputs,
+    read_conditions,
+)
 from geneface.render.quantise import from_int8, to_int8
 from geneface.render.renderer import RenderedFrame
 from geneface.types import Camera, FloatArray
@@ -125,6 +132,11 @@ class NerfModel:
         nodes = np.einsum("c,cn->n", self.warp_condition(given), basis)
         return nodes.reshape(self.warp_basis.shape[1:]).astype(np.float32, copy=False)
 
+    def warps(self, given: NerfConditions) -> FloatArray:
+        """Nodes [C, G, J, 4] of the warps of C frames: one product for all."""
+        basis = self.warp_basis.reshape(len(self.warp_basis), -1)
+        return (self.warp_condition(given) @ basis).reshape(-1, *self.warp_basis.shape[1:])
+
     def frame(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FieldFrame:
         """All that the kernels need of one frame: landmarks [K, 3], rotation vector [3], translation [3]."""
         given = self.conditions(landmarks, rotation, translation)
@@ -156,7 +168,7 @@ class NerfModel:
     @property
     def occupied_cells(self) -> int:
         """Cells of the head's cube that are not skipped."""
-        return int(np.unpackbits(self.occupancy.view(np.uint8)).sum())
+        return int(unpack_cells(self.occupancy).sum())
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The learnt values; tables as the bfloat16 bits that the kernels use, the warp in bytes."""
@@ -172,8 +184,7 @@ class NerfModel:
         for name, part in (("head", self.head), ("torso", self.torso)):
             result |= {f"{name}.{array}": getattr(part.field, array) for array in _FIELD_ARRAYS}
             result |= {f"{name}.condition_weights": part.condition_weights, f"{name}.bias": part.bias}
-        for name, condition in (("landmark", self.landmark_condition), ("pose", self.pose_condition)):
-            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        result |= condition_tensors(self.landmark_condition, self.pose_condition)
         return result
 
     @classmethod
@@ -191,9 +202,7 @@ class NerfModel:
         try:
             codes = tensors["warp_basis"]
             warp = from_int8(codes.reshape(len(codes), -1), tensors["warp_steps"]).reshape(codes.shape)
-            landmark, pose = (
-                AffineCondition.from_tensors(tensors, f"condition.{name}") for name in ("landmark", "pose")
-            )
+            landmark, pose = read_conditions(tensors)
             return cls(
                 _read_field(tensors, "head"),
                 _read_field(tensors, "torso"),

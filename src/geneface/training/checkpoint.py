@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +21,35 @@ def portrait_fingerprint(portrait: Portrait, config: Config) -> str:
     return digest.hexdigest()
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], step: int, total_steps: int, fingerprint: str) -> None:
-    """Write a checkpoint atomically."""
-    metadata = {"step": str(step), "total_steps": str(total_steps), "fingerprint": fingerprint}
-    save_tensors(path, arrays, metadata)
+class Checkpointed:
+    """A training's state: named arrays that steps change in place, and the number of steps."""
 
+    step: int
+    """Steps done."""
+    total_steps: int
 
-def restore_arrays(path: Path, arrays: Mapping[str, np.ndarray], fingerprint: str) -> tuple[int, int]:
-    """Copy a checkpoint into arrays; returns the step and the number of steps in all.
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array by name; writing into them changes the state."""
+        raise NotImplementedError
 
-    Raises:
-        InputError: the checkpoint belongs to another portrait or other settings.
-    """
-    metadata = TensorFile(path).metadata
-    if metadata.get("fingerprint") != fingerprint:
-        raise InputError(
-            f"the checkpoint {path} was made with other settings or from another portrait",
-            "repeat the command that made it, or train without --resume",
-        )
-    stored = load_tensors(path)
-    for name, array in arrays.items():
-        np.copyto(array, stored[name])
-    return int(metadata["step"]), int(metadata["total_steps"])
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write everything atomically."""
+        metadata = {"step": str(self.step), "total_steps": str(self.total_steps), "fingerprint": fingerprint}
+        save_tensors(path, self.arrays(), metadata)
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        """Go on from a checkpoint of the same portrait and settings.
+
+        Raises:
+            InputError: the checkpoint belongs to something else.
+        """
+        metadata = TensorFile(path).metadata
+        if metadata.get("fingerprint") != fingerprint:
+            raise InputError(
+                f"the checkpoint {path} was made with other settings or from another portrait",
+                "repeat the command that made it, or train without --resume",
+            )
+        stored = load_tensors(path)
+        for name, array in self.arrays().items():
+            np.copyto(array, stored[name])
+        self.step, self.total_steps = int(metadata["step"]), int(metadata["total_steps"])

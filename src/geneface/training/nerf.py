@@ -9,30 +9,27 @@ Symbols: C frames a step, F frames of the portrait. Head units, radians.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from geneface import ops
 from geneface.errors import InputError
-from geneface.geometry.rotation import compose, rotation_matrix
-from geneface.ops.nerf import FieldLoss, FieldScene, RayBatch
+from geneface.geometry.rotation import rotation_matrix
+from geneface.ops.nerf import FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
 from geneface.render.nerf import NerfConditions, NerfModel
 from geneface.training import initialise, nerf_initialise
-from geneface.training.checkpoint import portrait_fingerprint
 from geneface.training.nerf_batches import PatchBatch, PatchSampler
 from geneface.training.nerf_config import NerfTrainConfig
 from geneface.training.nerf_occupancy import look_at_cells, mark_occupied
 from geneface.training.nerf_state import NerfState
+from geneface.training.portrait_state import refined_poses
 from geneface.training.portrait_targets import prefetched
+from geneface.training.run import run_training
 from geneface.types import FloatArray, ProgressFn, no_progress
-
-CHECKPOINT_NAME = "renderer.safetensors"
-TIMED_STEPS = 45
-"""Steps that are tried to turn a time budget into a number of steps; the first third warms up."""
 
 
 def train_nerf(
@@ -55,24 +52,8 @@ def train_nerf(
     Raises:
         InputError: no training frames, or a checkpoint of something else.
     """
-    trainer = _Trainer(portrait, config)
-    path, fingerprint = work / CHECKPOINT_NAME, portrait_fingerprint(portrait, config)
-    state = trainer.state
-    if resume and path.exists():
-        trainer.restore(path, fingerprint)
-    else:
-        if config.budget_seconds is not None:
-            trainer.limit_steps(_steps_within(portrait, config))
-        state.save(path, fingerprint)
-    saved = time.monotonic()
-    for batch in prefetched(trainer.sampler.draw, range(state.step, state.total_steps)):
-        trainer.step(batch)
-        progress("renderer", state.step, state.total_steps)
-        if time.monotonic() - saved > config.checkpoint_seconds:
-            state.save(path, fingerprint)
-            saved = time.monotonic()
-    state.save(path, fingerprint)
-    return state.model
+    trainer = run_training(lambda: _Trainer(portrait, config), portrait, work, config, resume=resume, progress=progress)
+    return trainer.state.model
 
 
 def initial_state(
@@ -111,7 +92,7 @@ def initial_state(
         warp,
         np.zeros((6, pose_condition.width), np.float32),
         np.zeros(config.appearance_width, np.float32),
-        np.packbits(prior, axis=-1, bitorder="little").view(np.uint32),
+        pack_cells(prior),
         torso_cells,
         landmark_condition,
         pose_condition,
@@ -125,7 +106,9 @@ def initial_state(
 
 
 class _Trainer:
-    """One step after another on a `NerfState`."""
+    """One step after another on a `NerfState`; a `training.run.Trainer`."""
+
+    timed_steps = 45
 
     def __init__(self, portrait: Portrait, config: NerfTrainConfig) -> None:
         self.frames = np.flatnonzero(~portrait.heldout)
@@ -136,7 +119,7 @@ class _Trainer:
         self.state = initial_state(portrait, self.frames, statistics, config)
         masks = statistics.head, statistics.torso
         head_share, torso_share = (mask.mean(0).astype(np.float32) / 255 for mask in masks)
-        self.sampler = PatchSampler(portrait, self.frames, head_share, torso_share, config)
+        self._sampler = PatchSampler(portrait, self.frames, head_share, torso_share, config)
         self._prepare()
         self.limit_steps(config.steps)
 
@@ -158,12 +141,16 @@ class _Trainer:
         self.state.restore(path, fingerprint)
         self._prepare()
 
+    def batches(self, start: int, stop: int) -> Iterator[PatchBatch]:
+        """Patches of some frames a step, read ahead in a thread."""
+        return prefetched(self._sampler.draw, range(start, stop))
+
     def step(self, patches: PatchBatch) -> np.ndarray:
         """One step; returns the losses [3] of `FieldLoss` before the update."""
         state, model, config = self.state, self.state.model, self._config
         number = state.step + 1
         fall = config.final_rate ** (state.step / state.total_steps)
-        rotation, translation = self._poses(patches.frames)
+        rotation, translation = refined_poses(self._portrait.pose, state.poses, patches.frames)
         codes = state.appearance.values[patches.frames].astype(np.float32)
         given = model.conditions_from(self._expressions[patches.frames], rotation, translation)
         head_condition, torso_condition = model.head_condition(given, codes), model.torso_condition(given, codes)
@@ -201,14 +188,6 @@ class _Trainer:
         warp.update(by_basis.reshape(count, *grad.shape[1:]), self.state.step + 1, config.warp_rate * fall)
         warp.values += config.warp_prior * (self.state.tracked_warp - warp.values)
 
-    def _poses(self, frames: np.ndarray) -> tuple[FloatArray, FloatArray]:
-        """Tracked poses and what the training has learnt about them: rotation vectors [C, 3], translations [C, 3]."""
-        turn, shift = self.state.poses.values[frames, :3], self.state.poses.values[frames, 3:]
-        pose = self._portrait.pose
-        return compose(turn, pose.rotation[frames]).astype(np.float32), (pose.translation[frames] + shift).astype(
-            np.float32
-        )
-
     def _batch(
         self,
         patches: PatchBatch,
@@ -220,13 +199,11 @@ class _Trainer:
     ) -> RayBatch:
         model, camera = self.state.model, self._portrait.camera
         matrices = rotation_matrix(rotation).reshape(-1, 9).astype(np.float32)
-        basis = model.warp_basis
-        warp = model.warp_condition(given) @ basis.reshape(len(basis), -1)
         return RayBatch(
             np.concatenate([matrices, translation], 1),
             model.head.fold(head_condition),
             model.torso.fold(torso_condition),
-            warp.reshape(-1, *basis.shape[1:]),
+            model.warps(given),
             (given.unlimited_pose @ model.torso_map.T).astype(np.float32),
             patches.corners,
             patches.jitter,
@@ -238,22 +215,3 @@ class _Trainer:
             camera.width,
             camera.height,
         )
-
-
-def _steps_within(portrait: Portrait, config: NerfTrainConfig) -> int:
-    """Steps that fit into the budget, from a short trial that is thrown away."""
-    assert config.budget_seconds is not None
-    trial = _Trainer(portrait, replace_budget(config))
-    warm = TIMED_STEPS // 3
-    started = time.perf_counter()
-    for number, batch in enumerate(prefetched(trial.sampler.draw, range(TIMED_STEPS))):
-        if number == warm:
-            started = time.perf_counter()
-        trial.step(batch)
-    per_step = (time.perf_counter() - started) / (TIMED_STEPS - warm)
-    return max(int(config.budget_seconds / per_step), 1)
-
-
-def replace_budget(config: NerfTrainConfig) -> NerfTrainConfig:
-    """The same settings without a time budget."""
-    return config.model_copy(update={"budget_seconds": None})

@@ -14,8 +14,9 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from geneface.ops.nerf import PATCH, PATCH_RAYS
 from geneface.portrait.portrait import Portrait
+from geneface.render.composite import from_uint8
 from geneface.training.nerf_config import NerfTrainConfig
-from geneface.training.portrait_targets import EYE_MARGIN, LIPS_MARGIN
+from geneface.training.portrait_targets import EYE_MARGIN, LIPS_MARGIN, pixel_weights
 from geneface.types import FloatArray
 
 IMPORTANCE_FLOOR = 0.08
@@ -75,9 +76,7 @@ class PatchSampler:
                 pixels, mask = self._portrait.patch(int(frame), rows, columns)
                 target[c, p], masks[c, p] = pixels.reshape(-1, 3), mask.reshape(-1, 2)
                 plate[c, p] = background[rows, columns].reshape(-1, 3)
-        head, torso = masks[..., 0] / np.float32(255), masks[..., 1] / np.float32(255)
-        base, clothes = np.float32(config.plate_weight), np.float32(config.torso_weight)
-        weight = base + (1 - base) * head + (clothes - base) * torso
+        weight = pixel_weights(from_uint8(masks[..., 0]), from_uint8(masks[..., 1]), config)
         jitter = rng.random(shape, np.float32) - np.float32(0.5)
         return PatchBatch(frames, corners, jitter, target, masks, plate, weight)
 

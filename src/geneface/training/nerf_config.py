@@ -6,18 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from geneface.config import Config
+from geneface.training.portrait_config import SharedTrainConfig
 
 
-class NerfTrainConfig(Config):
-    """What `train_nerf` does. Rates are Adam's, at the first step; all fall to `final_rate` of that."""
+class NerfTrainConfig(SharedTrainConfig):
+    """What `train_nerf` does."""
 
     steps: int = Field(4000, ge=1)
-    budget_seconds: float | None = Field(None, gt=0)
-    """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
     rays_per_pixel: float = Field(60.0, gt=0)
     """How often a pixel of the training frames is shown at most, on average: a short portrait is over-fitted early."""
-    seed: int = 0
     frames_per_step: int = Field(32, ge=1)
     patches_per_frame: int = Field(4, ge=1)
     """Patches of 8 x 8 pixels."""
@@ -33,44 +30,30 @@ class NerfTrainConfig(Config):
     torso_resolution: tuple[int, int, int, int] = (12, 32, 88, 240)
     step_length: float = Field(1 / 128, gt=1e-3, lt=0.1)
     """Head units of depth between two samples, in training as in rendering."""
-    components: int = Field(16, ge=1)
-    """Principal components of the landmarks in the condition."""
-    turn_width: int = Field(3, ge=0, le=6)
-    """Pose values (rotation first) in the head's condition."""
     appearance_width: int = Field(4, ge=1, le=16)
     warp_rows: int = Field(56, ge=2)
     warp_columns: int = Field(48, ge=2)
 
     table_rate: float = 5e-2
     network_rate: float = 6e-3
-    final_rate: float = 0.03
     warp_rate: float = 3e-4
     """Head units."""
     warp_prior: float = 1e-3
     """Pull of the warp towards the tracked mesh's at each step."""
-    torso_map_rate: float = 1e-3
-    pose_rate: float = 4e-4
-    """Radians and head units."""
     pose_warmup: float = 0.1
     """Share of the steps before poses and the warp are refined."""
     pose_every: int = Field(3, ge=1)
     """Steps from one refinement of poses and warp to the next: their gradients are dear, and they are few."""
-    pose_prior: float = 0.02
-    """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
     appearance_rate: float = 5e-3
     appearance_prior: float = 0.02
 
     epsilon: float = 1e-3
     edge: float = 0.5
     """Weight of the differences of neighbouring pixels: sharpness."""
-    silhouette: float = 0.1
     opaque: float = 2e-3
     """Weight of the light that comes through behind each sample of the head, once the surface has been found."""
     opaque_start: float = Field(0.25, ge=0, le=1)
     """Share of the steps before that."""
-    torso_weight: float = 0.7
-    plate_weight: float = 0.4
-    """Weight of a pixel in the colour loss; the head's is 1."""
     lips_share: float = Field(0.2, ge=0, le=1)
     eyes_share: float = Field(0.1, ge=0, le=1)
     """Share of the patches that lie on lips and eyes; the others follow the head's and the torso's masks."""

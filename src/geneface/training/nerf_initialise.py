@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat16
-from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE
+from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
 from geneface.render.nerf import ConditionedField
 from geneface.training import initialise
@@ -30,6 +30,7 @@ SURFACE_FRAMES = 40
 FRONT, BACK, MOUTH_BACK, SHELL = 0.012, 0.02, 0.05, 0.02
 """Depth that may be filled: before and behind the face, behind the lips, on both sides of hair and ears."""
 INITIAL_DENSITY = 120.0
+"""Per head unit: a step through it covers six tenths."""
 
 
 def warp_box(mesh: Array) -> tuple[float, float, float, float]:
@@ -76,18 +77,6 @@ def _cells(points: Array) -> NDArray[np.bool_]:
     x, y, z = index[((index >= 0) & (index < CELLS)).all(1)].T
     cells[z, y, x] = True
     return cells
-
-
-def shifted(cells: NDArray[np.bool_], axis: int, steps: int) -> NDArray[np.bool_]:
-    """The cells moved along an axis; nothing comes in at the edge."""
-    result = np.zeros_like(cells)
-    source, target = [slice(None)] * cells.ndim, [slice(None)] * cells.ndim
-    source[axis], target[axis] = (
-        slice(max(-steps, 0), len(cells) - max(steps, 0)),
-        slice(max(steps, 0), len(cells) + min(steps, 0)),
-    )
-    result[tuple(target)] = cells[tuple(source)]
-    return result
 
 
 def _band(surface: NDArray[np.bool_], front: float, back: float) -> NDArray[np.bool_]:

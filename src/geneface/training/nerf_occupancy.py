@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from geneface import ops
 from geneface.ops.field import FIELD_BLOCK
-from geneface.ops.nerf import CELLS, FieldScene
+from geneface.ops.nerf import CELLS, FieldScene, pack_cells, shifted
 from geneface.training.nerf_config import NerfTrainConfig
-from geneface.training.nerf_initialise import shifted
 from geneface.training.nerf_state import NerfState
 from geneface.types import FloatArray, HeadPose
 
@@ -48,10 +47,8 @@ def look_at_cells(
         CELLS
     ) - np.float32(0.5)
     given = model.conditions_from(expressions[seen], poses.rotation[seen], poses.translation[seen])
-    basis = model.warp_basis
-    warps = (model.warp_condition(given) @ basis.reshape(len(basis), -1)).reshape(blocks, *basis.shape[1:])
     codes = np.broadcast_to(model.appearance, (blocks, len(model.appearance)))
-    canonical = np.clip(warped(points, warps, model.warp_box) + 0.5, 0, 1).reshape(-1, 3).T
+    canonical = np.clip(warped(points, model.warps(given), model.warp_box) + 0.5, 0, 1).reshape(-1, 3).T
     bias = model.head.fold(model.head_condition(given, codes))
     raw = ops.field_forward(model.head.field, np.ascontiguousarray(canonical, np.float32), bias)
     density = np.exp(np.minimum(raw[0], ops.MAX_LOG_DENSITY))
@@ -67,5 +64,5 @@ def mark_occupied(state: NerfState, scene: FieldScene, config: NerfTrainConfig) 
     for axis in range(3):
         grown |= shifted(full, axis, 1) | shifted(full, axis, -1)
     grown &= state.occupancy_density >= 0
-    np.copyto(state.model.occupancy, np.packbits(grown, axis=-1, bitorder="little").view(np.uint32))
+    np.copyto(state.model.occupancy, pack_cells(grown))
     np.copyto(scene.coarse, ops.coarse_occupancy(state.model.occupancy))

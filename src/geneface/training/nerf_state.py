@@ -6,14 +6,14 @@ Symbols: F frames of the portrait, A values of the appearance code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from geneface import ops
 from geneface.ops.field import FieldGradients
+from geneface.render.condition import condition_tensors
 from geneface.render.nerf import ConditionedField, NerfModel
-from geneface.training.checkpoint import restore_arrays, save_arrays
+from geneface.training.checkpoint import Checkpointed
 from geneface.training.portrait_state import FrameValues
 from geneface.types import FloatArray
 
@@ -91,7 +91,7 @@ class FieldState:
 
 
 @dataclass
-class NerfState:
+class NerfState(Checkpointed):
     """Model (its arrays change in place), optimiser and the number of steps done."""
 
     model: NerfModel
@@ -148,18 +148,5 @@ class NerfState:
         }
         for name, frames in (("poses", self.poses), ("codes", self.appearance)):
             result |= frames.arrays(name)
-        for name, condition in (("landmark", self.model.landmark_condition), ("pose", self.model.pose_condition)):
-            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        result |= condition_tensors(self.model.landmark_condition, self.model.pose_condition)
         return result
-
-    def save(self, path: Path, fingerprint: str) -> None:
-        """Write everything atomically."""
-        save_arrays(path, self.arrays(), self.step, self.total_steps, fingerprint)
-
-    def restore(self, path: Path, fingerprint: str) -> None:
-        """Go on from a checkpoint of the same portrait and settings.
-
-        Raises:
-            InputError: the checkpoint belongs to something else.
-        """
-        self.step, self.total_steps = restore_arrays(path, self.arrays(), fingerprint)

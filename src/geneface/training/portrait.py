@@ -10,8 +10,7 @@ Symbols: F frames, H x W pixels, C condition values. Head units, radians.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +18,18 @@ import numpy as np
 
 from geneface import ops
 from geneface.errors import InputError
-from geneface.geometry.rotation import compose
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION, Splats
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training import initialise
-from geneface.training.checkpoint import portrait_fingerprint
 from geneface.training.portrait_config import RendererTrainConfig
-from geneface.training.portrait_state import Rates, TrainState, apply_gradients
+from geneface.training.portrait_state import Rates, TrainState, apply_gradients, refined_poses
 from geneface.training.portrait_targets import FrameTarget, frame_order, frame_target, prefetched
+from geneface.training.run import run_training
 from geneface.types import FloatArray, ProgressFn, no_progress
 
-CHECKPOINT_NAME = "renderer.safetensors"
-TIMED_STEPS = 24
-"""Steps that are tried to turn a time budget into a number of steps; the first third warms up."""
 SILHOUETTE_EPSILON = 0.05
 
 ImageLoss = Callable[[FloatArray, FrameTarget], tuple[float, FloatArray]]
@@ -63,26 +58,10 @@ def train_renderer(
     Raises:
         InputError: no training frames, or a checkpoint of something else.
     """
-    trainer = _Trainer(portrait, config, extra_loss)
-    path = work / CHECKPOINT_NAME
-    fingerprint = portrait_fingerprint(portrait, config)
-    if resume and path.exists():
-        trainer.restore(path, fingerprint)
-    else:
-        if config.budget_seconds is not None:
-            trainer.limit_steps(_steps_within(portrait, config, extra_loss))
-        trainer.state.save(path, fingerprint)
-    state = trainer.state
-    saved = time.monotonic()
-    order = frame_order(trainer.frames, config.seed, state.step, state.total_steps)
-    for target in prefetched(lambda index: frame_target(portrait, index, config), order):
-        trainer.step(target)
-        progress("renderer", state.step, state.total_steps)
-        if time.monotonic() - saved > config.checkpoint_seconds:
-            state.save(path, fingerprint)
-            saved = time.monotonic()
-    state.save(path, fingerprint)
-    return state.model
+    trainer = run_training(
+        lambda: _Trainer(portrait, config, extra_loss), portrait, work, config, resume=resume, progress=progress
+    )
+    return trainer.state.model
 
 
 def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainConfig) -> GaussianModel:
@@ -139,7 +118,9 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
 
 
 class _Trainer:
-    """One step after another on a `TrainState`."""
+    """One step after another on a `TrainState`; a `training.run.Trainer`."""
+
+    timed_steps = 24
 
     def __init__(self, portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> None:
         self.frames = np.flatnonzero(~portrait.heldout)
@@ -163,11 +144,16 @@ class _Trainer:
         self.state.restore(path, fingerprint)
         self._expressions = self.state.model.landmark_condition(landmark_inputs(self._portrait.landmarks))
 
+    def batches(self, start: int, stop: int) -> Iterator[FrameTarget]:
+        """One frame a step, read ahead in a thread."""
+        order = frame_order(self.frames, self._config.seed, start, stop)
+        return prefetched(lambda index: frame_target(self._portrait, index, self._config), order)
+
     def step(self, target: FrameTarget) -> float:
         """Show one frame; returns the loss before the update."""
         state, model, camera = self.state, self.state.model, self._portrait.camera
         fall = self._config.final_rate ** (state.step / state.total_steps)
-        rotation, translation = self._pose(target.index)
+        rotation, translation = refined_poses(self._portrait.pose, state.poses, target.index)
         frame = model.conditions_from(self._expressions[target.index], rotation, translation)
         output = draw(model, frame, camera, self._plates[int(self._portrait.segment[target.index])], self._splats)
         loss, grad_image, grad_transmittance, grad_affine = self._losses(output, target)
@@ -209,13 +195,6 @@ class _Trainer:
         if state.step >= config.pose_warmup * state.total_steps:
             state.poses.update(index, head, config.pose_rate * slow, config.pose_prior)
         state.affines.update(index, affine, config.affine_rate, config.affine_prior)
-
-    def _pose(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """Tracked pose and what the training has learnt about it: rotation vector [3], translation [3]."""
-        turn, shift = self.state.poses.values[index, :3], self.state.poses.values[index, 3:]
-        pose = self._portrait.pose
-        rotation = compose(turn, pose.rotation[index]).astype(np.float32)
-        return rotation, (pose.translation[index] + shift).astype(np.float32)
 
     def _losses(
         self, output: ops.RasterOutput, target: FrameTarget
@@ -270,18 +249,3 @@ def _silhouette_loss(opacity: FloatArray, mask: FloatArray) -> tuple[float, Floa
     difference = opacity - mask
     distance = np.sqrt(difference * difference + np.float32(SILHOUETTE_EPSILON**2))
     return float(distance.mean()), (difference / (distance * difference.size)).astype(np.float32)
-
-
-def _steps_within(portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> int:
-    """Steps that fit into the budget, from a short trial that is thrown away."""
-    assert config.budget_seconds is not None
-    trial = _Trainer(portrait, config, extra_loss)
-    warm = TIMED_STEPS // 3
-    started = time.perf_counter()
-    order = frame_order(trial.frames, config.seed, 0, TIMED_STEPS)
-    for number, index in enumerate(order):
-        if number == warm:
-            started = time.perf_counter()
-        trial.step(frame_target(portrait, index, config))
-    per_step = (time.perf_counter() - started) / (TIMED_STEPS - warm)
-    return max(int(config.budget_seconds / per_step), 1)

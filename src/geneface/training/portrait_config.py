@@ -1,4 +1,4 @@
-"""Settings of the renderer's training."""
+"""Settings of the renderers' training: what both have, and the Gaussians'."""
 
 from __future__ import annotations
 
@@ -12,25 +12,45 @@ from geneface.errors import InputError
 Preset = Literal["tiny", "fast", "good"]
 
 
-class RendererTrainConfig(Config):
-    """What `train_renderer` does. Rates are Adam's, at the first step; all fall to `final_rate` of that."""
+class SharedTrainConfig(Config):
+    """What both renderers' training has. Rates are Adam's, at the first step; all fall to `final_rate` of that."""
+
+    budget_seconds: float | None = Field(None, gt=0)
+    """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
+    seed: int = 0
+    components: int = Field(16, ge=1)
+    """Principal components of the landmarks in the condition."""
+    turn_width: int = Field(3, ge=0, le=6)
+    """Pose values (rotation first) in the condition of face or head."""
+    final_rate: float = 0.03
+    pose_rate: float = 4e-4
+    """Radians and head units."""
+    pose_warmup: float = 0.08
+    """Share of the steps before poses are refined."""
+    pose_prior: float = 0.02
+    """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
+    torso_map_rate: float = 1e-3
+    """Of the linear map by which the torso follows the head pose."""
+    silhouette: float = 0.1
+    """Weight of the losses on the head mask and on head and torso together."""
+    torso_weight: float = 0.7
+    plate_weight: float = 0.4
+    """Weight of a pixel in the colour loss; the head's is 1."""
+    checkpoint_seconds: float = Field(10.0, gt=0)
+
+
+class RendererTrainConfig(SharedTrainConfig):
+    """What `train_renderer` does."""
 
     steps: int = Field(8000, ge=1)
     """Frames shown, one a step."""
-    budget_seconds: float | None = Field(None, gt=0)
-    """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
     visits: int = Field(6, ge=1)
     """How often a frame is shown at most: a short portrait is over-fitted long before `steps` are done."""
-    seed: int = 0
     face_count: int = Field(9500, ge=1)
     mouth_count: int = Field(900, ge=0)
     shell_count: int = Field(6000, ge=0)
     torso_count: int = Field(5000, ge=0)
     """Gaussians of each layer."""
-    components: int = Field(16, ge=1)
-    """Principal components of the landmarks in the condition."""
-    turn_width: int = Field(3, ge=0, le=6)
-    """Pose values (rotation first) in the face's condition."""
 
     mean_rate: float = 3e-4
     scale_rate: float = 6e-3
@@ -46,32 +66,17 @@ class RendererTrainConfig(Config):
     """The same for positions."""
     pose_basis_decay: float = 3.0
     """The same for all rows of the bases that the head pose drives (shell, torso)."""
-    final_rate: float = 0.03
-
-    pose_rate: float = 4e-4
-    """Radians and head units."""
-    pose_warmup: float = 0.08
-    """Share of the steps before poses are refined."""
-    pose_prior: float = 0.02
-    """Pull of a frame's pose towards the tracked one at each of its visits: held-out poses are tracked ones."""
-    torso_map_rate: float = 1e-3
-    """Of the linear map by which the torso follows the head pose."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 
     l1: float = 0.8
     dssim: float = 0.2
-    silhouette: float = 0.1
-    """Weight of the losses on the head mask and on head and torso together."""
-    torso_weight: float = 0.7
-    plate_weight: float = 0.4
     detail: float = Field(0.03, ge=0, le=0.1)
     """How much of its Laplacian is taken from a frame before it is learnt: frames that do not quite agree are learnt
     as their mean, which is softer than any of them."""
     lips_weight: float = 3.0
     eyes_weight: float = 2.0
-    """Weight of a pixel in the image loss; the head's is 1."""
-    checkpoint_seconds: float = Field(10.0, gt=0)
+    """Weight of a pixel around them in the image loss; the head's is 1."""
 
 
 _PRESETS: dict[str, dict[str, int]] = {

@@ -6,15 +6,16 @@ Symbols: F frames of the portrait, N Gaussians of a layer, C condition values, D
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from geneface import ops
+from geneface.geometry.rotation import compose
 from geneface.ops.types import COLOR
+from geneface.render.condition import condition_tensors
 from geneface.render.gaussian import GaussianModel
-from geneface.training.checkpoint import restore_arrays, save_arrays
-from geneface.types import FloatArray
+from geneface.training.checkpoint import Checkpointed
+from geneface.types import FloatArray, HeadPose
 
 FRAME_BETA1, FRAME_BETA2, FRAME_EPS = 0.8, 0.95, 1e-12
 """Adam's constants for values of a single frame, which is visited a few dozen times only."""
@@ -56,6 +57,19 @@ class FrameValues:
         return {f"{name}.{part}": getattr(self, part) for part in ("values", "first", "second", "visits")}
 
 
+def refined_poses(
+    tracked: HeadPose, corrections: FrameValues, frames: int | np.ndarray
+) -> tuple[FloatArray, FloatArray]:
+    """Tracked poses and what training has learnt about them, of one frame or several.
+
+    Returns:
+        rotation vectors [..., 3], translations [..., 3].
+    """
+    turn, shift = corrections.values[frames, :3], corrections.values[frames, 3:]
+    rotation = compose(turn, tracked.rotation[frames]).astype(np.float32)
+    return rotation, (tracked.translation[frames] + shift).astype(np.float32)
+
+
 @dataclass
 class LayerMoments:
     """Adam's moments of one layer."""
@@ -65,7 +79,7 @@ class LayerMoments:
 
 
 @dataclass
-class TrainState:
+class TrainState(Checkpointed):
     """Model (its arrays change in place), optimiser and the number of steps done."""
 
     model: GaussianModel
@@ -95,8 +109,7 @@ class TrainState:
         """Every array by name; writing into them changes the state."""
         result: dict[str, np.ndarray] = {"torso_origin": self.model.torso_origin, "torso_map": self.model.torso_map}
         result["torso_map.first"], result["torso_map.second"] = self.map_moments
-        for name, condition in (("landmark", self.model.landmark_condition), ("pose", self.model.pose_condition)):
-            result |= {f"condition.{name}.{key}": value for key, value in condition.tensors().items()}
+        result |= condition_tensors(self.model.landmark_condition, self.model.pose_condition)
         for layer, moments in zip(self.model.layers, self.moments, strict=True):
             for part in ("base", "basis"):
                 first, second = getattr(moments, part)
@@ -105,18 +118,6 @@ class TrainState:
         for name, frames in (("poses", self.poses), ("affines", self.affines)):
             result |= frames.arrays(name)
         return result
-
-    def save(self, path: Path, fingerprint: str) -> None:
-        """Write everything atomically."""
-        save_arrays(path, self.arrays(), self.step, self.total_steps, fingerprint)
-
-    def restore(self, path: Path, fingerprint: str) -> None:
-        """Go on from a checkpoint of the same portrait and settings.
-
-        Raises:
-            InputError: the checkpoint belongs to something else.
-        """
-        self.step, self.total_steps = restore_arrays(path, self.arrays(), fingerprint)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
-from geneface.training.portrait_config import RendererTrainConfig
+from geneface.training.portrait_config import RendererTrainConfig, SharedTrainConfig
 from geneface.types import FloatArray
 
 LIPS_MARGIN, EYE_MARGIN = 0.18, 0.35
@@ -54,13 +54,18 @@ def sharpened(image: FloatArray, amount: float) -> FloatArray:
     return np.clip((1 + 4 * amount) * image - amount * neighbours, 0, 1).astype(np.float32, copy=False)
 
 
+def pixel_weights(head: FloatArray, torso: FloatArray, config: SharedTrainConfig) -> FloatArray:
+    """Weight of each pixel in the colour loss from its masks, any shape, in [0, 1]; the head's is 1."""
+    plate, clothes = np.float32(config.plate_weight), np.float32(config.torso_weight)
+    return plate + (1 - plate) * head + (clothes - plate) * torso
+
+
 def frame_target(portrait: Portrait, index: int, config: RendererTrainConfig) -> FrameTarget:
     """Read one frame and weight its pixels."""
     pixels, masks = portrait.frame(index)
     head, torso = from_uint8(masks[..., 0]), from_uint8(masks[..., 1])
     solid = np.minimum(head + torso, 1)
-    plate, clothes = np.float32(config.plate_weight), np.float32(config.torso_weight)
-    weight = plate + (1 - plate) * head + (clothes - plate) * torso
+    weight = pixel_weights(head, torso, config)
     pose = portrait.pose.rotation[index], portrait.pose.translation[index]
     points = project(portrait.landmarks[index], *pose, portrait.camera)
     for group, margin, gain in (

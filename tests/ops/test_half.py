@@ -1,0 +1,66 @@
+"""Networks of radiance fields layer by layer in numpy, rounded to bfloat16 where the instruction set rounds.
+
+A machine without bfloat16 dot products runs the rounded kernels, too, when they are built with -DGENEFACE_EMULATE_HALF.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from geneface import ops
+from geneface.ops.field import ENCODED, FIELD_BLOCK, Field, from_bfloat16, to_bfloat16
+from geneface.ops.native import kernels
+from geneface.render.field_torch import TorchField, encode
+
+from .field_scenes import make_field
+
+pytestmark = pytest.mark.usefixtures("instruction_set")
+
+COUNT = 1000
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """What a kernel multiplies: bfloat16 on sets that do so, else the values themselves. float64."""
+    single = np.asarray(values, np.float32)
+    return (from_bfloat16(to_bfloat16(single)) if kernels().half_network() else single).astype(np.float64)
+
+
+def features(field: Field, positions: np.ndarray) -> np.ndarray:
+    twin = TorchField.of(field, "cpu", torch.float64)
+    return encode(twin, torch.from_numpy(positions.T).double()).detach().numpy()
+
+
+def off_by(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Root mean square of the difference, relative to that of the values."""
+    return float(np.sqrt(((actual - expected) ** 2).mean() / (expected**2).mean()))
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_layers_are_sums_of_products(width: int):
+    random = np.random.default_rng(3)
+    field = make_field(width)
+    positions = random.random((3, COUNT), np.float32)
+    bias = random.normal(size=(-(-COUNT // FIELD_BLOCK), width)).astype(np.float32) * np.float32(0.3)
+    grad_raw = random.normal(size=(4, COUNT)).astype(np.float32)
+    raw = ops.field_forward(field, positions, bias)
+    grad, grad_bias, _ = ops.field_backward(field, positions, bias, grad_raw)
+
+    x = features(field, positions)
+    assert x.shape == (COUNT, ENCODED)
+    first = rounded(x) @ rounded(field.w0).T + bias.repeat(FIELD_BLOCK, 0)[:COUNT]
+    hidden1 = np.maximum(first, 0)
+    hidden2 = np.maximum(rounded(hidden1) @ rounded(field.w1).T + field.b1, 0)
+    expected = rounded(hidden2) @ rounded(field.w2).T + field.b2
+    grad2 = (rounded(grad_raw.T) @ rounded(field.w2)) * (hidden2 > 0)
+    grad1 = (rounded(grad2) @ rounded(field.w1)) * (hidden1 > 0)
+
+    # Single precision may round the other way where a value lies between two bfloat16: a 256th of that value.
+    value, slope = (2e-3, 2e-2) if kernels().half_network() else (1e-5, 1e-3)
+    assert off_by(raw.T, expected) < value
+    assert off_by(grad.w2[0], grad_raw @ hidden2) < value
+    assert off_by(grad.w1[0], grad2.T @ hidden1) < slope
+    assert off_by(grad.w0[0], grad1.T @ x) < slope
+    blocks = np.add.reduceat(grad1, np.arange(0, COUNT, FIELD_BLOCK))
+    assert off_by(grad_bias, blocks) < slope
