@@ -63,17 +63,6 @@ GENEFACE_INLINE Floats log2_alpha(const PackedSplat& s, const Floats& dx, const 
   return dx * (dx * s.xx + dy * s.xy) + (dy * dy * s.yy + s.log_opacity);
 }
 
-// Calls what a tile will read and write at the end into the cache, while its splats are blended.
-void prefetch_pixels(const RasterArgs& a, const Tile& tile) {
-  constexpr int kLine = 64 / sizeof(float);
-  for (int y = 0; y < tile.height; y++) {
-    const ptrdiff_t pixel = static_cast<ptrdiff_t>(tile.y + y) * a.width + tile.x;
-    for (int i = 0; i < 4 * tile.width; i += kLine) __builtin_prefetch(a.image + 4 * pixel + i, 1);
-    if (!a.background_is_image) continue;
-    for (int i = 0; i < 3 * tile.width; i += kLine) __builtin_prefetch(a.background + 3 * pixel + i);
-  }
-}
-
 // Opacity before the cap; 0 where the splat is too thin or the pixel is finished.
 GENEFACE_INLINE Floats masked_alpha(const Floats& log2_alpha, const Floats& transmittance) {
   const Floats zero = broadcast(0.f);
@@ -162,7 +151,6 @@ void rasterize_tile(const RasterArgs& a, int index, const Lanes& lanes) {
     block.transmittance = broadcast(1.f);
     for (Floats& channel : block.color) channel = broadcast(0.f);
   }
-  prefetch_pixels(a, tile);
   uint16_t* touched = a.touched + a.tile_start[index];
   std::memset(touched, 0, sizeof(uint16_t) * (tile.end - tile.first));
   uint32_t live = (1u << kBlocks) - 1;  // bit by bit: blocks that have a pixel which is not finished
