@@ -61,12 +61,12 @@ void backward_block(const FieldBackwardArgs& b, int block) {
     network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
     for (int o = 0; o < kOutputs; o++) store(load_some(b.grad_raw[o] + i, lanes), raw + o * kLanes);
     network_backward<inputs, width>(a.field, raw, hidden1, hidden2, grad1, grad2, grad_x);
-    add_weight_gradient<kOutputs, width>(raw, 0, hidden2, 0, 1, b.grad.w2);
-    add_weight_gradient<width, width>(grad2, 0, hidden1, 0, 1, b.grad.w1);
-    add_weight_gradient<width, inputs>(grad1, 0, x, 0, 1, b.grad.w0);
-    add_bias_gradient<kOutputs>(raw, 0, 1, b.grad.b2);
-    add_bias_gradient<width>(grad2, 0, 1, b.grad.b1);
-    add_bias_gradient<width>(grad1, 0, 1, b.grad_bias + static_cast<ptrdiff_t>(block) * width);
+    add_weight_gradient<kOutputs, width>(raw, hidden2, 1, b.grad.w2);
+    add_weight_gradient<width, width>(grad2, hidden1, 1, b.grad.w1);
+    add_weight_gradient<width, inputs>(grad1, x, 1, b.grad.w0);
+    add_bias_gradient<kOutputs>(raw, 1, b.grad.b2);
+    add_bias_gradient<width>(grad2, 1, b.grad.b1);
+    add_bias_gradient<width>(grad1, 1, b.grad_bias + static_cast<ptrdiff_t>(block) * width);
     lanes_to_points(grad_x, grad_points);
     scatter<dims>(corners, grad_points, b.grad.table);
     position_gradient<dims>(a.field, corners, grad_points, grad_positions);

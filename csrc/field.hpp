@@ -293,56 +293,97 @@ GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw,
   layer_back<in, width>(f.w0, f.halves + at.turned0, grad1, [&](int o, const Floats& sum) { store(sum, grad_x + o * kLanes); });
 }
 
-// Eight lanes, or sixteen where the machine adds sixteen at once.
-#if defined(__AVX512F__)
-typedef NativeFloat Strip;
-GENEFACE_INLINE Row folded(const Strip& x) {
-  return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-#else
-typedef Row Strip;
-GENEFACE_INLINE Row folded(const Strip& x) { return x; }
-#endif
-constexpr int kStripLanes = sizeof(Strip) / sizeof(float);
+// Weight gradients are sums of outer products: a row of sixteen inputs of one point times one of its gradients, so that no
+// lane is ever added to another. With bfloat16 networks a unit is two neighbouring points, multiplied in one go.
+constexpr int kUnits = kHalfNetwork ? kLanes / 2 : kLanes;  // of a group
+constexpr int kBatch = 8;                                   // groups at a time: what is turned stays in the cache
 
-// grad_w[out][in] += sum over points of g[out] x[in], over `groups` groups whose values lie `*_stride` floats apart.
+// One row of sixteen points -> kUnits words: the floats, or pairs of bfloat16.
+GENEFACE_INLINE void to_units(const float* row, float* units) {
+  if constexpr (!kHalfNetwork) {
+    std::memcpy(units, row, sizeof(float) * kLanes);
+  } else {
+    pack_neighbours(load16(row), units);
+  }
+}
+
+// x [in][16] -> [unit][16 inputs] for each block of sixteen inputs; blocks lie `block_stride` floats apart.
+template <int in>
+GENEFACE_INLINE void inputs_to_lanes(const float* x, float* turned, ptrdiff_t block_stride) {
+  for (int k = 0; k < in; k += kFeatures) {
+    float units[kFeatures][kUnits] = {};
+    for (int i = 0; i < kFeatures && k + i < in; i++) to_units(x + (k + i) * kLanes, units[i]);
+    float* block = turned + k / kLanes * block_stride + k % kLanes;
+    for (int part = 0; part < kUnits; part += kFeatures) {
+      Row rows[kFeatures];
+      for (int i = 0; i < kFeatures; i++) rows[i] = read_row(units[i] + part);
+      transpose(rows);
+      for (int i = 0; i < kFeatures; i++) write_row(rows[i], block + (part + i) * kLanes);
+    }
+  }
+}
+
+GENEFACE_INLINE Floats add_unit(const Floats& sum, const Floats& x, float grad) {
+  if constexpr (kHalfNetwork) {
+    int32_t pair;
+    std::memcpy(&pair, &grad, sizeof pair);
+    return add_pairs(sum, bits(x), broadcast_int(pair));
+  } else {
+    return sum + x * grad;
+  }
+}
+
+// Rows and blocks of a weight matrix whose sums fit into the registers.
+constexpr int sums_across(int blocks) { return kNativeLanes == 16 ? blocks : 1; }
+constexpr int sums_down(int blocks) { return kNativeLanes == 16 ? (blocks > 2 ? 4 : 8) : kNativeLanes == 8 ? 4 : 2; }
+
+// grad_w[out][in] += sum over points of g[out] x[in], over at most kBatch groups; values of a group lie [value][16].
 template <int out, int in>
-GENEFACE_INLINE void add_weight_gradient(const float* g, ptrdiff_t g_stride, const float* x, ptrdiff_t x_stride, int groups,
-                                         float* grad_w) {
-  constexpr int rows = 4, columns = 2;
-  static_assert(out % rows == 0 && in % columns == 0, "blocks of rows and columns");
-  for (int o = 0; o < out; o += rows)
-    for (int k = 0; k < in; k += columns) {
-      Strip sums[rows * columns] = {};
-      for (int group = 0; group < groups; group++)
-#pragma GCC unroll 2
-        for (int part = 0; part < kLanes; part += kStripLanes) {
-          Strip value[columns];
-#pragma GCC unroll 2
-          for (int c = 0; c < columns; c++) std::memcpy(&value[c], x + group * x_stride + (k + c) * kLanes + part, sizeof(Strip));
-#pragma GCC unroll 4
-          for (int r = 0; r < rows; r++) {
-            Strip grad;
-            std::memcpy(&grad, g + group * g_stride + (o + r) * kLanes + part, sizeof grad);
-#pragma GCC unroll 2
-            for (int c = 0; c < columns; c++) sums[r * columns + c] += grad * value[c];
-          }
-        }
-      // Eight sums over lanes at once: turn them so that lanes become rows.
-      Row turned[rows * columns];
+GENEFACE_INLINE void add_weight_gradient(const float* g, const float* x, int groups, float* grad_w) {
+  constexpr int blocks = (in + kLanes - 1) / kLanes, across = sums_across(blocks);
+  constexpr int down = sums_down(blocks) < out ? sums_down(blocks) : out;
+  static_assert(out % down == 0 && blocks % across == 0, "rows and blocks come in whole sums");
+  constexpr ptrdiff_t block_stride = kBatch * kUnits * kLanes;
+  alignas(64) float turned[blocks * block_stride];
+  float packed[kHalfNetwork ? kBatch * out * kUnits : 1];
+  for (int group = 0; group < groups; group++) {
+    inputs_to_lanes<in>(x + static_cast<ptrdiff_t>(group) * in * kLanes, turned + group * kUnits * kLanes, block_stride);
+    for (int o = 0; kHalfNetwork && o < out; o++)
+      to_units(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes, packed + (group * out + o) * kUnits);
+  }
+  const float* grads = kHalfNetwork ? packed : g;
+  for (int block = 0; block < blocks; block += across)
+    for (int o = 0; o < out; o += down) {
+      Floats sums[down][across];
 #pragma GCC unroll 8
-      for (int i = 0; i < rows * columns; i++) turned[i] = folded(sums[i]);
-      transpose(turned);
-      const Row total = ((turned[0] + turned[1]) + (turned[2] + turned[3])) + ((turned[4] + turned[5]) + (turned[6] + turned[7]));
-      for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) grad_w[(o + r) * in + k + c] += total[r * columns + c];
+      for (int r = 0; r < down; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < across; c++) sums[r][c] = broadcast(0.f);
+      for (int group = 0; group < groups; group++)
+        for (int unit = 0; unit < kUnits; unit++) {
+          const float* row = turned + block * block_stride + (group * kUnits + unit) * kLanes;
+          const float* grad = grads + (group * out + o) * kUnits + unit;
+          Floats values[across];
+#pragma GCC unroll 4
+          for (int c = 0; c < across; c++) values[c] = load16(row + c * block_stride);
+#pragma GCC unroll 8
+          for (int r = 0; r < down; r++)
+#pragma GCC unroll 4
+            for (int c = 0; c < across; c++) sums[r][c] = add_unit(sums[r][c], values[c], grad[r * kUnits]);
+        }
+      for (int r = 0; r < down; r++)
+        for (int c = 0; c < across; c++) {
+          float* to = grad_w + (o + r) * in + (block + c) * kLanes;
+          const int count = in - (block + c) * kLanes;
+          store_some(load_some(to, count) + sums[r][c], to, count);
+        }
     }
 }
 template <int out>
-GENEFACE_INLINE void add_bias_gradient(const float* g, ptrdiff_t g_stride, int groups, float* grad_b) {
+GENEFACE_INLINE void add_bias_gradient(const float* g, int groups, float* grad_b) {
   for (int o = 0; o < out; o++) {
     Floats total = broadcast(0.f);
-    for (int group = 0; group < groups; group++) total += load16(g + group * g_stride + o * kLanes);
+    for (int group = 0; group < groups; group++) total += load16(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes);
     grad_b[o] += sum(total);
   }
 }

@@ -8,8 +8,6 @@ namespace geneface {
 namespace GENEFACE_TARGET {
 namespace {
 
-constexpr int kBatch = 8;  // groups whose gradients are in the cache together
-
 // Everything that is kept of a patch from the way forth to the way back.
 template <int width>
 struct PatchMemory {
@@ -134,12 +132,12 @@ void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, con
       }
     }
     network_backward<kTorsoInputs, width>(scene.torso, raw, hidden1, hidden2, grad1, grad2, grad_x);
-    add_weight_gradient<kOutputs, width>(raw, 0, hidden2, 0, 1, grad.w2);
-    add_weight_gradient<width, width>(grad2, 0, hidden1, 0, 1, grad.w1);
-    add_weight_gradient<width, kTorsoInputs>(grad1, 0, inputs, 0, 1, grad.w0);
-    add_bias_gradient<kOutputs>(raw, 0, 1, grad.b2);
-    add_bias_gradient<width>(grad2, 0, 1, grad.b1);
-    add_bias_gradient<width>(grad1, 0, 1, a.grad_torso_bias + static_cast<ptrdiff_t>(chunk) * width);
+    add_weight_gradient<kOutputs, width>(raw, hidden2, 1, grad.w2);
+    add_weight_gradient<width, width>(grad2, hidden1, 1, grad.w1);
+    add_weight_gradient<width, kTorsoInputs>(grad1, inputs, 1, grad.w0);
+    add_bias_gradient<kOutputs>(raw, 1, grad.b2);
+    add_bias_gradient<width>(grad2, 1, grad.b1);
+    add_bias_gradient<width>(grad1, 1, a.grad_torso_bias + static_cast<ptrdiff_t>(chunk) * width);
     lanes_to_points(grad_x, points);
     scatter<2>(corners, points, grad.table);
     position_gradient<2>(scene.torso, corners, points, by_plane);
@@ -292,12 +290,12 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
                                         grad1 + b * kHiddenGroup, grad2 + b * kHiddenGroup, grad_x);
       lanes_to_points(grad_x, points[b]);
     }
-    add_weight_gradient<kOutputs, width>(raw, kRawGroup, hidden2, kHiddenGroup, batch, grad.w2);
-    add_weight_gradient<width, width>(grad2, kHiddenGroup, hidden1, kHiddenGroup, batch, grad.w1);
-    add_weight_gradient<width, kEncoded>(grad1, kHiddenGroup, x, kInputGroup, batch, grad.w0);
-    add_bias_gradient<kOutputs>(raw, kRawGroup, batch, grad.b2);
-    add_bias_gradient<width>(grad2, kHiddenGroup, batch, grad.b1);
-    add_bias_gradient<width>(grad1, kHiddenGroup, batch, a.grad_head_bias + static_cast<ptrdiff_t>(chunk) * width);
+    add_weight_gradient<kOutputs, width>(raw, hidden2, batch, grad.w2);
+    add_weight_gradient<width, width>(grad2, hidden1, batch, grad.w1);
+    add_weight_gradient<width, kEncoded>(grad1, x, batch, grad.w0);
+    add_bias_gradient<kOutputs>(raw, batch, grad.b2);
+    add_bias_gradient<width>(grad2, batch, grad.b1);
+    add_bias_gradient<width>(grad1, batch, a.grad_head_bias + static_cast<ptrdiff_t>(chunk) * width);
     for (int b = 0; b < batch; b++) {
       const Corners<3>& corners = m.corners[first + b];
       scatter<3>(corners, points[b], grad.table);

@@ -196,7 +196,31 @@ GENEFACE_INLINE Ints to_half(const Floats& x) {
   return ((word + 0x7fff + (word >> 16 & 1)) >> 16) & 0xffff;
 }
 // Two bfloat16 a lane, the first in the lower half.
-GENEFACE_INLINE Ints pack_halves(const Floats& first, const Floats& second) { return to_half(first) | (to_half(second) << 16); }
+GENEFACE_INLINE Ints pack_halves(const Floats& first, const Floats& second) {
+#if defined(__AVX512BF16__)
+  // Lanes of the second lie behind those of the first; they are to stand beside each other.
+  typedef uint16_t Halves __attribute__((vector_size(64)));
+  const Halves both = reinterpret_cast<Halves>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
+  return reinterpret_cast<Ints>(__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9,
+                                                        25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+#else
+  return to_half(first) | (to_half(second) << 16);
+#endif
+}
+// Sixteen bfloat16, two a word: lanes 0 and 1, 2 and 3 ...
+GENEFACE_INLINE void pack_neighbours(const Floats& x, float words[kLanes / 2]) {
+#if defined(__AVX512BF16__)
+  const __m256bh halves = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(x));
+  std::memcpy(words, &halves, sizeof halves);
+#else
+  int32_t lanes[kLanes];
+  store(to_half(x), lanes);
+  for (int k = 0; k < kLanes / 2; k++) {
+    const int32_t pair = lanes[2 * k] | lanes[2 * k + 1] << 16;
+    std::memcpy(words + k, &pair, sizeof pair);
+  }
+#endif
+}
 // sum + x.first w.first + x.second w.second in each lane, for packed pairs.
 GENEFACE_INLINE Floats add_pairs(const Floats& sum, const Ints& x, const Ints& w) {
 #if defined(__AVX512BF16__)

@@ -44,8 +44,9 @@ class PaintedPortrait:
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
 
-    def patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        return self.images[index, rows, columns], self.masks[index, rows, columns]
+    def bordered_patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        bordered = np.pad(self.images[index], ((1, 1), (1, 1), (0, 0)), mode="edge")
+        return bordered[rows.start : rows.stop + 2, columns.start : columns.stop + 2], self.masks[index, rows, columns]
 
     def segment_background(self, segment: int) -> np.ndarray:
         return self.background

@@ -85,12 +85,22 @@ class Portrait:
         file = self._file(segment)
         return file.rows("frames", row, row + 1)[0], file.rows("masks", row, row + 1)[0]
 
-    def patch(self, index: int, rows: slice, columns: slice) -> tuple[ByteArray, ByteArray]:
-        """The same for a part of the picture: [h, w, 3] and [h, w, 2]."""
+    def bordered_patch(self, index: int, rows: slice, columns: slice) -> tuple[ByteArray, ByteArray]:
+        """A part of a frame with one pixel more on each side, [h + 2, w + 2, 3], and of its masks, [h, w, 2].
+
+        At the picture's edge, the border repeats it.
+        """
         segment = int(self.segment[index])
         row = index - int(self._starts[segment])
         file = self._file(segment)
-        return file.mapped("frames")[row, rows, columns], file.mapped("masks")[row, rows, columns]
+        top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
+        pixels = file.mapped("frames")[row, top : rows.stop + 1, left : columns.stop + 1]
+        wanted = rows.stop - rows.start + 2, columns.stop - columns.start + 2
+        if pixels.shape[:2] != wanted:
+            before = top - rows.start + 1, left - columns.start + 1
+            missing = [(b, w - n - b) for b, w, n in zip(before, wanted, pixels.shape, strict=False)]
+            pixels = np.pad(pixels, (*missing, (0, 0)), mode="edge")
+        return pixels, file.mapped("masks")[row, rows, columns]
 
     def frames_of(self, segment: int) -> range:
         """Frame numbers of one segment."""

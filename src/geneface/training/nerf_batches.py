@@ -16,7 +16,7 @@ from geneface.ops.nerf import PATCH, PATCH_RAYS
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.training.nerf_config import NerfTrainConfig
-from geneface.training.portrait_targets import EYE_MARGIN, LIPS_MARGIN, pixel_weights
+from geneface.training.portrait_targets import EYE_MARGIN, LIPS_MARGIN, pixel_weights, sharpened_inside
 from geneface.types import FloatArray
 
 IMPORTANCE_FLOOR = 0.08
@@ -35,6 +35,7 @@ class PatchBatch:
     jitter: FloatArray
     """[C, P, 64]."""
     target: NDArray[np.uint8]
+    """Sharpened, see `portrait_targets.sharpened`."""
     masks: NDArray[np.uint8]
     plate: NDArray[np.uint8]
     weight: FloatArray
@@ -67,15 +68,16 @@ class PatchSampler:
         frames = np.sort(self._frames[rng.integers(0, len(self._frames), count)])
         corners = self._corners(frames, rng)
         shape = (count, patches, PATCH_RAYS)
-        target, plate = np.empty((*shape, 3), np.uint8), np.empty((*shape, 3), np.uint8)
+        bordered, plate = np.empty((count, patches, PATCH + 2, PATCH + 2, 3), np.uint8), np.empty((*shape, 3), np.uint8)
         masks = np.empty((*shape, 2), np.uint8)
         for c, frame in enumerate(frames):
             background = self._plates[int(self._portrait.segment[frame])]
             for p, (x, y) in enumerate(corners[c]):
                 rows, columns = slice(y, y + PATCH), slice(x, x + PATCH)
-                pixels, mask = self._portrait.patch(int(frame), rows, columns)
-                target[c, p], masks[c, p] = pixels.reshape(-1, 3), mask.reshape(-1, 2)
+                bordered[c, p], mask = self._portrait.bordered_patch(int(frame), rows, columns)
+                masks[c, p] = mask.reshape(-1, 2)
                 plate[c, p] = background[rows, columns].reshape(-1, 3)
+        target = np.rint(255 * sharpened_inside(from_uint8(bordered), config.detail)).astype(np.uint8).reshape(*shape, 3)
         weight = pixel_weights(from_uint8(masks[..., 0]), from_uint8(masks[..., 1]), config)
         jitter = rng.random(shape, np.float32) - np.float32(0.5)
         return PatchBatch(frames, corners, jitter, target, masks, plate, weight)

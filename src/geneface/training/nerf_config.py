@@ -21,7 +21,7 @@ class NerfTrainConfig(SharedTrainConfig):
     slots: int = Field(2, ge=1, le=64)
     """Parts of the gradients, summed up in a fixed order: as many threads can work. More cost memory traffic."""
 
-    head_rows_log2: int = Field(17, ge=8, le=20)
+    head_rows_log2: int = Field(15, ge=8, le=20)
     """Rows of a level of the head's table, as a power of two."""
     head_width: Literal[32, 64] = 64
     head_resolution: tuple[int, int, int, int] = (16, 48, 136, 384)

@@ -36,6 +36,9 @@ class SharedTrainConfig(Config):
     torso_weight: float = 0.7
     plate_weight: float = 0.4
     """Weight of a pixel in the colour loss; the head's is 1."""
+    detail: float = Field(0.03, ge=0, le=0.1)
+    """How much of its Laplacian is taken from a frame before it is learnt: frames that do not quite agree are learnt
+    as their mean, which is softer than any of them."""
     checkpoint_seconds: float = Field(10.0, gt=0)
 
 
@@ -71,9 +74,6 @@ class RendererTrainConfig(SharedTrainConfig):
 
     l1: float = 0.8
     dssim: float = 0.2
-    detail: float = Field(0.03, ge=0, le=0.1)
-    """How much of its Laplacian is taken from a frame before it is learnt: frames that do not quite agree are learnt
-    as their mean, which is softer than any of them."""
     lips_weight: float = 3.0
     eyes_weight: float = 2.0
     """Weight of a pixel around them in the image loss; the head's is 1."""

@@ -49,9 +49,15 @@ def landmark_box(pixels: NDArray[np.floating], margin: float, size: int) -> tupl
 
 def sharpened(image: FloatArray, amount: float) -> FloatArray:
     """Subtract `amount` of the Laplacian (four neighbours; the edge repeats itself), held inside of [0, 1]."""
-    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    return np.clip((1 + 4 * amount) * image - amount * neighbours, 0, 1).astype(np.float32, copy=False)
+    return sharpened_inside(np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge"), amount)
+
+
+def sharpened_inside(bordered: FloatArray, amount: float) -> FloatArray:
+    """The same for pictures [..., H + 2, W + 2, 3] with a border of one pixel, which is cut off."""
+    middle = bordered[..., 1:-1, 1:-1, :]
+    rows, columns = bordered[..., 1:-1, :], bordered[..., 1:-1, :, :]
+    neighbours = rows[..., :-2, :, :] + rows[..., 2:, :, :] + columns[..., :-2, :] + columns[..., 2:, :]
+    return np.clip((1 + 4 * amount) * middle - amount * neighbours, 0, 1).astype(np.float32, copy=False)
 
 
 def pixel_weights(head: FloatArray, torso: FloatArray, config: SharedTrainConfig) -> FloatArray:
