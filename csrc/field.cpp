@@ -47,6 +47,18 @@ void forward_block(const FieldArgs& a, int block) {
   }
 }
 
+template <int inputs, int width>
+void network_block(const FieldArgs& a, int block) {
+  const int end = smaller(a.count, (block + 1) * kFieldBlock);
+  float x[inputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
+  for (int i = block * kFieldBlock; i < end; i += kLanes) {
+    const int lanes = smaller(kLanes, end - i);
+    for (int k = 0; k < inputs; k++) store(load_some(a.positions[k] + i, lanes), x + k * kLanes);
+    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
+    for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
+  }
+}
+
 template <int dims, int inputs, int width>
 void backward_block(const FieldBackwardArgs& b, int block) {
   const FieldArgs& a = b.forward;
@@ -83,6 +95,14 @@ void field_forward(const FieldArgs& args) {
   with_shape(args.dims, args.field, [&](auto dims, auto inputs, auto width) {
     for_each_task(blocks(args), [&](int block) {
       forward_block<decltype(dims)::kValue, decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
+    });
+  });
+}
+
+void field_network(const FieldArgs& args) {
+  with_shape(args.dims, args.field, [&](auto, auto inputs, auto width) {
+    for_each_task(blocks(args), [&](int block) {
+      network_block<decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
     });
   });
 }

@@ -198,15 +198,20 @@ GENEFACE_INLINE void position_gradient(const FieldView& field, const Corners<kDi
 // Outputs computed together: as many as the registers hold beside one input.
 constexpr int kOutBlock = kNativeLanes == 16 ? 8 : kNativeLanes == 8 ? 4 : 2;
 
-// sum over k < in of w[o out_stride + k in_stride] x[k], handed to finish(o, sum) for every o < out.
-template <int out, int in, int out_stride, int in_stride, class Finish>
-GENEFACE_INLINE void multiply(const float* w, const float* x, const Finish& finish) {
+// Where the sums of a layer start.
+struct Zero {
+  GENEFACE_INLINE float operator[](int) const { return 0.f; }
+};
+
+// start[o] + sum over k < in of w[o out_stride + k in_stride] x[k], handed to finish(o, sum) for every o < out.
+template <int out, int in, int out_stride, int in_stride, class Start, class Finish>
+GENEFACE_INLINE void multiply(const float* w, const float* x, const Start& start, const Finish& finish) {
   constexpr int block = out % kOutBlock == 0 ? kOutBlock : 2;
   static_assert(out % block == 0, "outputs come in blocks");
   for (int o = 0; o < out; o += block) {
     Floats sums[block];
 #pragma GCC unroll 8
-    for (int b = 0; b < block; b++) sums[b] = broadcast(0.f);
+    for (int b = 0; b < block; b++) sums[b] = broadcast(start[o + b]);
     for (int k = 0; k < in; k++) {
       const Floats value = load16(x + k * kLanes);
 #pragma GCC unroll 8
@@ -226,42 +231,50 @@ constexpr bool kHalfNetwork = false;
 #endif
 
 // `multiply` with inputs and weights rounded to bfloat16, sums in float. w: [out, in].
-template <int out, int in, class Finish>
-GENEFACE_INLINE void multiply_halves(const uint16_t* w, const float* x, const Finish& finish) {
-  constexpr int block = out % kOutBlock == 0 ? kOutBlock : 2;
-  static_assert(out % block == 0 && in % 2 == 0, "outputs come in blocks, inputs in pairs");
+template <int out, int in, class Start, class Finish>
+GENEFACE_INLINE void multiply_halves(const uint16_t* w, const float* x, const Start& start, const Finish& finish) {
+  constexpr int block = out % kOutBlock == 0 ? kOutBlock : 4;
+  static_assert(out % block == 0 && in % 4 == 0, "outputs come in blocks, inputs in pairs");
   Ints pairs[in / 2];
   for (int k = 0; k < in; k += 2) pairs[k / 2] = pack_halves(load16(x + k * kLanes), load16(x + (k + 1) * kLanes));
   for (int o = 0; o < out; o += block) {
-    Floats sums[block];
+    // Few outputs are summed up in two parts each, so that no sum waits for the one before it.
+    constexpr int parts = block < 8 ? 2 : 1;
+    Floats sums[parts][block];
 #pragma GCC unroll 8
-    for (int b = 0; b < block; b++) sums[b] = broadcast(0.f);
-    for (int k = 0; k < in / 2; k++)
+    for (int b = 0; b < block; b++) {
+      sums[0][b] = broadcast(start[o + b]);
+      if constexpr (parts == 2) sums[1][b] = broadcast(0.f);
+    }
+#pragma GCC unroll 2
+    for (int k = 0; k < in / 2; k += parts)
+#pragma GCC unroll 2
+      for (int part = 0; part < parts; part++)
 #pragma GCC unroll 8
-      for (int b = 0; b < block; b++) {
-        int32_t pair;
-        std::memcpy(&pair, w + (o + b) * in + 2 * k, sizeof pair);
-        sums[b] = add_pairs(sums[b], pairs[k], broadcast_int(pair));
-      }
+        for (int b = 0; b < block; b++) {
+          int32_t pair;
+          std::memcpy(&pair, w + (o + b) * in + 2 * (k + part), sizeof pair);
+          sums[part][b] = add_pairs(sums[part][b], pairs[k + part], broadcast_int(pair));
+        }
 #pragma GCC unroll 8
-    for (int b = 0; b < block; b++) finish(o + b, sums[b]);
+    for (int b = 0; b < block; b++) finish(o + b, parts == 2 ? sums[0][b] + sums[parts - 1][b] : sums[0][b]);
   }
 }
 
 // One layer forth, w [out, in], and back, where the same weights are read by columns.
 template <int out, int in, class Finish>
-GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const float* x, const Finish& finish) {
+GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const float* bias, const float* x, const Finish& finish) {
   if constexpr (kHalfNetwork)
-    multiply_halves<out, in>(halves, x, finish);
+    multiply_halves<out, in>(halves, x, bias, finish);
   else
-    multiply<out, in, in, 1>(w, x, finish);
+    multiply<out, in, in, 1>(w, x, bias, finish);
 }
 template <int out, int in, class Finish>
 GENEFACE_INLINE void layer_back(const float* w, const uint16_t* turned, const float* x, const Finish& finish) {
   if constexpr (kHalfNetwork)
-    multiply_halves<out, in>(turned, x, finish);
+    multiply_halves<out, in>(turned, x, Zero(), finish);
   else
-    multiply<out, in, 1, out>(w, x, finish);
+    multiply<out, in, 1, out>(w, x, Zero(), finish);
 }
 
 // One group: x [in][16] -> hidden [2][width][16], raw outputs [kOutputs][16].
@@ -270,12 +283,12 @@ GENEFACE_INLINE void network_forward(const FieldView& f, const float* bias, cons
                                      float* raw) {
   constexpr HalfWeights at(in, width);
   const Floats zero = broadcast(0.f);
-  layer<width, in>(f.w0, f.halves + at.w0, x,
-                   [&](int o, const Floats& sum) { store(maximum(sum + bias[o], zero), hidden1 + o * kLanes); });
-  layer<width, width>(f.w1, f.halves + at.w1, hidden1,
-                      [&](int o, const Floats& sum) { store(maximum(sum + f.b1[o], zero), hidden2 + o * kLanes); });
-  layer<kOutputs, width>(f.w2, f.halves + at.w2, hidden2,
-                         [&](int o, const Floats& sum) { store(sum + f.b2[o], raw + o * kLanes); });
+  layer<width, in>(f.w0, f.halves + at.w0, bias, x,
+                   [&](int o, const Floats& sum) { store(maximum(sum, zero), hidden1 + o * kLanes); });
+  layer<width, width>(f.w1, f.halves + at.w1, f.b1, hidden1,
+                      [&](int o, const Floats& sum) { store(maximum(sum, zero), hidden2 + o * kLanes); });
+  layer<kOutputs, width>(f.w2, f.halves + at.w2, f.b2, hidden2,
+                         [&](int o, const Floats& sum) { store(sum, raw + o * kLanes); });
 }
 
 // Gradients of the values before both rectifiers, and of the inputs: the way back of network_forward.

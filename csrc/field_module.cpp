@@ -95,6 +95,18 @@ void field_forward(const FieldArrays& field, Matrix<const float> positions, Arra
   active_kernels().field_forward(args);
 }
 
+void field_network(const FieldArrays& field, Matrix<const float> inputs, Array<const float> bias, Matrix<float> raw) {
+  FieldArgs args = {};
+  args.field = field.view();
+  args.dims = inputs.shape(0) == kEncoded ? 3 : 2;
+  args.count = length(inputs.shape(1));
+  args.positions = rows(inputs);
+  args.bias = bias.data();
+  args.raw = rows(raw);
+  nb::gil_scoped_release release;
+  active_kernels().field_network(args);
+}
+
 void field_backward(const FieldArrays& field, Matrix<const float> positions, Array<const float> bias,
                     Matrix<const float> extra, Matrix<const float> grad_raw, const GradientArrays& grad,
                     Array<float> grad_bias, Matrix<float> grad_positions) {
@@ -222,6 +234,7 @@ void register_fields(nb::module_& m) {
        Bytes, Bytes, ConstFloats, float, int, int>(m, "BatchArrays");
   bind<BatchGradients, Floats, Floats, Floats, Floats, Floats, Array<double>, Array<int64_t>>(m, "BatchGradients");
   m.def("field_forward", &field_forward);
+  m.def("field_network", &field_network);
   m.def("field_backward", &field_backward);
   m.def("render_field", &render_field);
   m.def("train_field", &train_field);

@@ -165,7 +165,7 @@ constexpr int kFieldBlock = 256;
 struct FieldArgs {
   FieldView field;
   int dims, count;
-  Rows<const float> positions;  // [dims, count] in [0, 1]
+  Rows<const float> positions;  // [dims, count] in [0, 1]; field_network: [inputs, count] what the network sees
   const float* bias;            // [blocks, width]
   Rows<const float> extra;      // [inputs - kEncoded, count]
   Rows<float> raw;              // [kOutputs, count]
@@ -238,6 +238,15 @@ struct AdamTableArgs {
   AdamRule rule;
 };
 
+// A measurement, see peak.cpp.
+struct PeakArgs {
+  int tasks;
+  int64_t rounds;
+  bool halves;     // bfloat16 dot products instead of float multiply-adds, where the networks use them
+  float factor;
+  float* results;  // [tasks]
+};
+
 struct Kernels {
   void (*project)(const ProjectArgs&);
   void (*project_backward)(const ProjectBackwardArgs&);
@@ -250,10 +259,12 @@ struct Kernels {
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
   void (*to_yuv420)(const float* image, int width, int height, int channels, uint8_t* planes);
   void (*field_forward)(const FieldArgs&);
+  void (*field_network)(const FieldArgs&);
   void (*field_backward)(const FieldBackwardArgs&);
   void (*adam_table)(const AdamTableArgs&);
   void (*render_field)(const RenderFieldArgs&);
   void (*train_field)(const TrainFieldArgs&);
+  int64_t (*peak)(const PeakArgs&);
   bool half_network;  // networks are computed with bfloat16 dot products
 };
 

@@ -303,6 +303,11 @@ NB_MODULE(_native, m) {
     return names;
   });
   m.def("use_instruction_set", &use_instruction_set);
+  m.def("peak", [](int tasks, int64_t rounds, bool halves) {
+    std::vector<float> results(tasks);
+    nb::gil_scoped_release release;
+    return active_kernels().peak({tasks, rounds, halves, 0.5f, results.data()});
+  });
   m.def("half_network", [] { return active_kernels().half_network; });
   m.def("threads", &threads);
   m.def("set_threads", &set_threads);

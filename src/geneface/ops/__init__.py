@@ -7,11 +7,12 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 
 from __future__ import annotations
 
-from geneface.ops.field import Field, FieldGradients, field_backward, field_forward
+from geneface.ops.field import Field, FieldGradients, field_backward, field_forward, field_network
 from geneface.ops.image import image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
     instruction_set,
+    multiply_peak,
     set_threads,
     threads,
     use_instruction_set,
@@ -61,8 +62,10 @@ __all__ = [
     "condition_gradient",
     "field_backward",
     "field_forward",
+    "field_network",
     "image_loss",
     "instruction_set",
+    "multiply_peak",
     "project",
     "project_backward",
     "rasterize",

@@ -171,6 +171,17 @@ def field_forward(field: Field, positions: Array, bias: Array, extra: Array | No
     return raw
 
 
+def field_network(field: Field, inputs: Array, bias: Array) -> Array:
+    """Raw outputs [4, N] of a field's network alone, for inputs [I, N] and biases [B, W] as in `field_forward`."""
+    check_field("field", field)
+    check_columns("inputs", inputs, (field.inputs, None))
+    count = inputs.shape[1]
+    check("bias", bias, (-(-count // FIELD_BLOCK), field.width))
+    raw = np.empty((OUTPUTS, count), np.float32)
+    kernels().field_network(native_field(field), inputs, bias, raw)
+    return raw
+
+
 def field_backward(
     field: Field, positions: Array, bias: Array, grad_raw: Array, extra: Array | None = None
 ) -> tuple[FieldGradients, Array, Array]:
