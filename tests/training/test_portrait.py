@@ -160,7 +160,7 @@ def test_another_image_loss_can_feed_the_backward_pass(portrait, tmp_path):
 def test_poses_are_refined_towards_the_true_ones(tmp_path):
     truth, noisy = painted_portrait(), painted_portrait(pose_noise=0.006)
     config = small(500, pose_prior=0.0, pose_rate=1e-3)
-    trainer = training._Trainer(as_portrait(noisy), config, None)
+    trainer = training.GaussianTrainer(as_portrait(noisy), config, None)
     for index in frame_order(trainer.frames, 0, 0, 500):
         trainer.step(frame_target(as_portrait(noisy), index, config))
     frames = trainer.frames
@@ -224,7 +224,7 @@ def test_unknown_preset_is_refused():
 
 
 def test_turned_pose_composes_with_the_tracked_one(portrait):
-    trainer = training._Trainer(as_portrait(portrait), small(1), None)
+    trainer = training.GaussianTrainer(as_portrait(portrait), small(1), None)
     trainer.state.poses.values[4] = [0.1, 0, 0, 0, 0.2, 0]
     rotation, translation = refined_poses(trainer._portrait.pose, trainer.state.poses, 4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)

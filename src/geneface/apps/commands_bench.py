@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,17 +19,21 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     what: Annotated[str, typer.Argument(help="render, train or motion.")],
-    renderer: Annotated[str, typer.Option(help="For train: nerf.")] = "nerf",
+    renderer: Annotated[str, typer.Option(help="For train: nerf or gaussian.")] = "nerf",
     avatar: Annotated[str, typer.Option(help="For render and motion: a folder, or a bundled avatar.")] = "grid-s1",
-    size: Annotated[int, typer.Option(help="Pixels.", min=64, max=1024)] = 256,
+    portrait: Annotated[
+        Path | None, typer.Option(help="For train: real steps on this portrait, without the slow twin.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels: 256, or 512 to train Gaussians.", min=64, max=1024)] = None,
     repeats: Annotated[int, typer.Option(help="Runs of which the median is taken.", min=1, max=100)] = 5,
     quick: Annotated[bool, typer.Option(help="Little work, no slow twin: to see that it runs.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Time the kernels beside their plain twin: ratios, rates and spreads."""
+    from geneface.apps.bench import BenchSettings
     from geneface.apps.bench import bench as run
 
-    outcome = run(what, renderer, avatar, size, repeats, quick)
+    outcome = run(what, BenchSettings(renderer, avatar, portrait, size, repeats, quick))
     if json:
         print_json(outcome)
     else:

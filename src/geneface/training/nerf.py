@@ -52,7 +52,9 @@ def train_nerf(
     Raises:
         InputError: no training frames, or a checkpoint of something else.
     """
-    trainer = run_training(lambda: _Trainer(portrait, config), portrait, work, config, resume=resume, progress=progress)
+    trainer = run_training(
+        lambda: NerfTrainer(portrait, config), portrait, work, config, resume=resume, progress=progress
+    )
     return trainer.state.model
 
 
@@ -105,7 +107,7 @@ def initial_state(
     return NerfState.fresh(model, tables, count, config.slots, prior, 2 * config.least_density, config.steps)
 
 
-class _Trainer:
+class NerfTrainer:
     """One step after another on a `NerfState`; a `training.run.Trainer`."""
 
     timed_steps = 45

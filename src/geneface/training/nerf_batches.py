@@ -77,7 +77,9 @@ class PatchSampler:
                 bordered[c, p], mask = self._portrait.bordered_patch(int(frame), rows, columns)
                 masks[c, p] = mask.reshape(-1, 2)
                 plate[c, p] = background[rows, columns].reshape(-1, 3)
-        target = np.rint(255 * sharpened_inside(from_uint8(bordered), config.detail)).astype(np.uint8).reshape(*shape, 3)
+        target = (
+            np.rint(255 * sharpened_inside(from_uint8(bordered), config.detail)).astype(np.uint8).reshape(*shape, 3)
+        )
         weight = pixel_weights(from_uint8(masks[..., 0]), from_uint8(masks[..., 1]), config)
         jitter = rng.random(shape, np.float32) - np.float32(0.5)
         return PatchBatch(frames, corners, jitter, target, masks, plate, weight)

@@ -59,7 +59,7 @@ def train_renderer(
         InputError: no training frames, or a checkpoint of something else.
     """
     trainer = run_training(
-        lambda: _Trainer(portrait, config, extra_loss), portrait, work, config, resume=resume, progress=progress
+        lambda: GaussianTrainer(portrait, config, extra_loss), portrait, work, config, resume=resume, progress=progress
     )
     return trainer.state.model
 
@@ -117,7 +117,7 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
-class _Trainer:
+class GaussianTrainer:
     """One step after another on a `TrainState`; a `training.run.Trainer`."""
 
     timed_steps = 24

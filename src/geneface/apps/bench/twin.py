@@ -1,0 +1,35 @@
+"""torch.compile of a twin's loss, timed without its messages."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from geneface.apps.bench.timing import Timing, beside, timed
+
+
+def compiled_step(
+    loss: Callable[..., Any], stepping: Callable[[Callable[..., Any]], Callable[[], None]], ours: Timing, repeats: int
+) -> dict[str, Any]:
+    """Times of a step whose loss is compiled, or why there are none.
+
+    Args:
+        loss: what is compiled.
+        stepping: makes a whole step of a loss.
+    """
+    import torch
+
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of every place where the graph breaks
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return beside(ours, timed(stepping(torch.compile(loss, dynamic=True)), repeats))
+    except Exception as error:
+        # Compilers fail in many ways, and none of them is this benchmark's fault.
+        return {"not_measured": f"torch.compile failed: {str(error).splitlines()[0][:200]}"}
+    finally:
+        logger.setLevel(level)
