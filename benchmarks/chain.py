@@ -68,11 +68,9 @@ def write_sounds(folder: Path, lengths: set[float]) -> dict[float, Path]:
     return paths
 
 
-def run_render(avatar: str, sound: Path, size: int, out: Path) -> dict[str, float]:
-    """One `geneface render`."""
-    command = [sys.executable, "-c", PROGRAM, "render", avatar]
-    command += ["--audio", str(sound), "-o", str(out), "--size", str(size), "--json"]
-    started, clock = time.time(), time.perf_counter()
+def run_process(command: list[str]) -> tuple[str, str, dict[str, float]]:
+    """A process from before it is started until it has ended: both outputs, its seconds and its peak memory."""
+    clock = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     # Little is written, so that neither pipe can fill up.
@@ -81,16 +79,31 @@ def run_render(avatar: str, sound: Path, size: int, out: Path) -> dict[str, floa
     seconds = time.perf_counter() - clock
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"geneface render failed: {told}")
+        raise SystemExit(f"{' '.join(command[-8:])} failed: {told}")
+    return (
+        printed,
+        told,
+        {
+            "seconds": seconds,
+            "core_seconds": usage.ru_utime + usage.ru_stime,
+            # Kibibytes on Linux, bytes on macOS. Never less than this process had when it started the other.
+            "peak_mb": usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        },
+    )
+
+
+def run_render(avatar: str, sound: Path, size: int, out: Path) -> dict[str, float]:
+    """One `geneface render`."""
+    command = [sys.executable, "-c", PROGRAM, "render", avatar]
+    command += ["--audio", str(sound), "-o", str(out), "--size", str(size), "--json"]
+    started = time.time()
+    printed, told, usage = run_process(command)
     frames = json.loads(printed)["frames"]
     return {
         "frames": frames,
-        "seconds": seconds,
-        "frames_per_second": frames / seconds,
+        "frames_per_second": frames / usage["seconds"],
         "first_frame_seconds": float(told.split()[0]) - started,
-        "core_seconds": usage.ru_utime + usage.ru_stime,
-        # Kibibytes on Linux, bytes on macOS. Never less than this process had when it started the other.
-        "peak_mb": usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        **usage,
     }
 
 
