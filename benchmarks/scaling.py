@@ -33,7 +33,8 @@ import kernels
 from scaling_report import Curve, Panel, Spread, draw, panel_numbers, panel_text
 
 from geneface import ops
-from geneface.apps.bench import bench_render, load_average, machine
+from geneface.apps.bench.render import bench_render
+from geneface.apps.bench.timing import load_average, machine
 
 SIZES = (128, 192, 256, 384, 512, 768)
 SOUND_SECONDS = (5, 10, 20, 40, 80, 160)
@@ -131,7 +132,7 @@ def measure_gaussians(arguments: argparse.Namespace) -> list[Panel]:
         timings = kernels.measure(kernels.make_scene(count, SIZE), arguments.repeats)
         for name, found in points.items():
             timing = timings[name]
-            found.append({"median": timing.wall, "min": timing.fastest_wall, "max": timing.slowest_wall})
+            found.append({"median": 1e3 * timing.median, "min": 1e3 * timing.fastest, "max": 1e3 * timing.slowest})
     x = [float(count) for count in counts]
     curves = [Curve(steps[name], x, found) for name, found in points.items()]
     return [Panel(f"Kernels, {SIZE} px", "Gaussians", "ms", curves, [f"{count // 1000}k" for count in counts])]

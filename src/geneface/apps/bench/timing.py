@@ -41,9 +41,10 @@ class Timing:
         return Timing(self.median / parts, self.fastest / parts, self.slowest / parts, self.core / parts)
 
 
-def timed(run: Callable[[], object], repeats: int) -> Timing:
-    """Time a call, after one that does not count."""
-    run()
+def timed(run: Callable[[], object], repeats: int, warm_up: int = 1) -> Timing:
+    """Time a call, after some that do not count."""
+    for _ in range(warm_up):
+        run()
     wall, core = [], []
     for _ in range(repeats):
         started, core_started = time.perf_counter(), time.process_time()

@@ -9,6 +9,9 @@ from typing import Any
 
 from geneface.apps.bench.timing import Timing, beside, timed
 
+WARM_UP = 4
+"""Calls in which the compiler still finds out what changes from call to call."""
+
 
 def compiled_step(
     loss: Callable[..., Any], stepping: Callable[[Callable[..., Any]], Callable[[], None]], ours: Timing, repeats: int
@@ -27,7 +30,7 @@ def compiled_step(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return beside(ours, timed(stepping(torch.compile(loss, dynamic=True)), repeats))
+            return beside(ours, timed(stepping(torch.compile(loss, dynamic=True)), repeats, WARM_UP))
     except Exception as error:
         # Compilers fail in many ways, and none of them is this benchmark's fault.
         return {"not_measured": f"torch.compile failed: {str(error).splitlines()[0][:200]}"}
