@@ -43,6 +43,7 @@ WHERE_ALLOWED = {
     "torch": (
         "motion/",
         "render/field_torch",
+        "render/gaussian_torch",
         "apps/bench",
         "training/",
         "analysis/whisper",
