@@ -137,8 +137,11 @@ int64_t render_field(const SceneArrays& scene, Array<const float> pose, float fo
   args.opacity = opacity.data();
   nb::gil_scoped_release release;
   const int across = (width + kRayTile - 1) / kRayTile, down = (height + kRayTile - 1) / kRayTile;
-  std::vector<int64_t> samples(static_cast<size_t>(across) * down);
+  const size_t tiles = static_cast<size_t>(across) * down;
+  std::vector<int64_t> samples(tiles);
+  std::vector<float> reach(2 * tiles);
   args.tile_samples = samples.data();
+  args.reach = reach.data();
   active_kernels().render_field(args);
   int64_t total = 0;
   for (int64_t count : samples) total += count;

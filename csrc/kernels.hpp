@@ -204,6 +204,7 @@ struct RenderFieldArgs {
   float* image;        // [height, width, 4]
   float* opacity;      // [height, width]
   int64_t* tile_samples;  // [tiles] evaluated samples
+  float* reach;           // [tiles, 2] is filled with the depths between which each tile looks for the head
 };
 
 // Square patches of kRayTile pixels; every chunk belongs to one frame.

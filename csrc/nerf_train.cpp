@@ -322,9 +322,8 @@ void train_chunk(const TrainFieldArgs& a, int chunk, const FieldGradient& head, 
   for (int patch_number = 0; patch_number < a.patches; patch_number++) {
     const PatchData patch(a, chunk * a.patches + patch_number);
     RayTile tile;
-    int count = 0;
-    if (start_tile(a.scene, frame.view, patch.x, patch.y, patch.jitter, tile))
-      count = forward_head<width>(a.scene, frame, tile, memory, a.samples[chunk]);
+    start_rays(a.scene, frame.view, patch.x, patch.y, patch.jitter, look_through(a.scene, frame.view, patch.x, patch.y), tile);
+    const int count = forward_head<width>(a.scene, frame, tile, memory, a.samples[chunk]);
     TorsoPatch torso;
     forward_torso<torso_width>(a.scene, frame, patch.x, patch.y, tile, torso);
     RayGradient by_ray;

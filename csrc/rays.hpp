@@ -36,10 +36,21 @@ GENEFACE_INLINE bool coarse_bit(const SceneView& scene, const float point[3]) {
   return scene.coarse[cell[2] * kCoarseCells + cell[1]] >> cell[0] & 1;
 }
 
-// Sets up the rays of the tile whose first pixel is (x, y). False if they meet no occupied cell.
-inline bool start_tile(const SceneView& scene, const View& view, int x, int y, const float* jitter, RayTile& tile) {
+// Depths between which the rays of a tile may meet occupied cells; none if far < near.
+struct Reach {
+  float near, far;
+};
+
+// The lattice's sample at or before a depth.
+GENEFACE_INLINE int lattice(float depth, float step) { return static_cast<int>(smaller(larger(depth, 0.f) / step, 1e9f)); }
+
+// Sets up the rays of the tile whose first pixel is (x, y).
+inline void start_rays(const SceneView& scene, const View& view, int x, int y, const float* jitter, const Reach& reach,
+                       RayTile& tile) {
   const float *r = view.rotation, *t = view.translation;
   for (int k = 0; k < 3; k++) tile.origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]);
+  const int start = lattice(reach.near, scene.step);
+  tile.end = reach.far < reach.near ? start : lattice(reach.far, scene.step) + 1;
   for (int i = 0; i < kTileRays; i++) {
     const float u = x + i % kRayTile + 0.5f, v = y + i / kRayTile + 0.5f;
     const float cx = (u - 0.5f * view.width) / view.focal_px, cy = (0.5f * view.height - v) / view.focal_px;
@@ -47,44 +58,41 @@ inline bool start_tile(const SceneView& scene, const View& view, int x, int y, c
     tile.camera[1][i] = cy;
     for (int k = 0; k < 3; k++) tile.direction[k][i] = r[k] * cx + r[3 + k] * cy - r[6 + k];
     tile.jitter[i] = jitter ? jitter[i] : 0.f;
+    tile.next[i] = start;
     tile.used[i] = 0;
     tile.transmittance[i] = 1;
     for (int c = 0; c < 3; c++) tile.color[c][i] = 0;
   }
+}
+
+// Looks for occupied cells along the rays of one tile: for a few tiles of many frames, as training has them.
+inline Reach look_through(const SceneView& scene, const View& view, int x, int y) {
+  const float *r = view.rotation, *t = view.translation;
+  const Reach everything = {-t[2] - kCubeRadius, -t[2] + kCubeRadius};
   // The coarse cells are grown by one cell: looks along the middles of the tile's quarters see all that any ray can meet,
   // as long as no sample is farther from a look than a cell. That is 1.5 pixels each way and half a look along the ray.
   constexpr float kCell = 1.f / kCoarseCells, kLook = 0.5f * kCell;
-  float near = -t[2] - kCubeRadius, far = -t[2] + kCubeRadius;
   const float middle[2] = {(x + 0.5f * kRayTile - 0.5f * view.width) / view.focal_px,
                            (0.5f * view.height - y - 0.5f * kRayTile) / view.focal_px};
   const float slant = __builtin_sqrtf(1 + middle[0] * middle[0] + middle[1] * middle[1]);
-  if (1.5f * 1.42f * far / view.focal_px + 0.5f * kLook * slant < kCell) {
-    const float quarter = 0.25f * kRayTile / view.focal_px;
-    float looks[4][3];
-    for (int i = 0; i < 4; i++) {
-      const float cx = middle[0] + (i & 1 ? quarter : -quarter), cy = middle[1] + (i & 2 ? quarter : -quarter);
-      for (int k = 0; k < 3; k++) looks[i][k] = r[k] * cx + r[3 + k] * cy - r[6 + k];
-    }
-    float first = far, last = near;
-    for (float s = near; s < far + kLook; s += kLook) {
-      bool marked = false;
-      for (int i = 0; i < 4 && !marked; i++) {
-        float point[3];
-        for (int k = 0; k < 3; k++) point[k] = tile.origin[k] + s * looks[i][k] + 0.5f;
-        marked = coarse_bit(scene, point);
-      }
-      if (!marked) continue;
-      first = smaller(first, s);
-      last = s;
-    }
-    if (first > last) return false;
-    near = first - kLook;
-    far = last + kLook;
+  if (1.5f * 1.42f * everything.far / view.focal_px + 0.5f * kLook * slant >= kCell) return everything;
+  const float quarter = 0.25f * kRayTile / view.focal_px;
+  float origin[3], looks[4][3];
+  for (int k = 0; k < 3; k++) origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]) + 0.5f;
+  for (int i = 0; i < 4; i++) {
+    const float cx = middle[0] + (i & 1 ? quarter : -quarter), cy = middle[1] + (i & 2 ? quarter : -quarter);
+    for (int k = 0; k < 3; k++) looks[i][k] = r[k] * cx + r[3 + k] * cy - r[6 + k];
   }
-  const int start = static_cast<int>(larger(near, 0.f) / scene.step);
-  tile.end = static_cast<int>(larger(far, 0.f) / scene.step) + 1;
-  for (int& next : tile.next) next = start;
-  return true;
+  Reach reach = {everything.far + kLook, everything.near - kLook};
+  for (float s = everything.near; s < everything.far + kLook; s += kLook)
+    for (int i = 0; i < 4; i++) {
+      float point[3];
+      for (int k = 0; k < 3; k++) point[k] = origin[k] + s * looks[i][k];
+      if (!coarse_bit(scene, point)) continue;
+      reach = {smaller(reach.near, s - kLook), larger(reach.far, s + kLook)};
+      break;
+    }
+  return reach;
 }
 
 // Samples of one round, or of a whole patch.

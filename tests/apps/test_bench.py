@@ -9,9 +9,11 @@ import pytest
 from .conftest import Run
 
 
-@pytest.mark.parametrize("what", ["render", "motion", "train"])
-def test_bench_prints_json(run: Run, what: str) -> None:
-    outcome = run("bench", what, "--quick", "--repeats", "1", "--size", "64", "--json")
+@pytest.mark.parametrize(
+    "what, renderer", [("render", "nerf"), ("motion", "nerf"), ("train", "nerf"), ("train", "gaussian")]
+)
+def test_bench_prints_json(run: Run, what: str, renderer: str) -> None:
+    outcome = run("bench", what, "--renderer", renderer, "--quick", "--repeats", "1", "--size", "64", "--json")
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out)
     assert figures["benchmark"] == what and figures["machine"]["sgemm_gflops"] > 0
@@ -22,11 +24,14 @@ def test_bench_prints_json(run: Run, what: str) -> None:
         assert figures["pytorch_eager"]["times_slower"] == pytest.approx(
             figures["pytorch_eager"]["median_ms"] / ours["median_ms"]
         )
+    if what == "train" and renderer == "nerf":
         assert 0 < figures["samples_per_ray"] <= 32
+        # A timing on a busy machine may flatter the network a little beside the peak, never by much.
+        assert 0 < figures["network"]["share_of_peak"] < 1.5
     if what == "render":
         assert ours["megapixels_per_second"] == pytest.approx(ours["frames_per_second"] * 64**2 / 1e6)
 
 
 def test_unknown_benchmarks_are_refused(run: Run) -> None:
     run("bench", "cooking", "--quick", "--repeats", "1").refused("cooking", "render")
-    run("bench", "train", "--renderer", "gaussian", "--quick", "--repeats", "1").refused("gaussian", "kernels.py")
+    run("bench", "train", "--renderer", "voxel", "--quick", "--repeats", "1").refused("voxel")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from geneface.apps.bench.timing import Timing, beside, network, peaks, timed
+from geneface.apps.bench.train_gaussian import TWIN_TILE_PX
 from geneface.apps.bench.twin import compiled_step
 from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
@@ -74,7 +75,7 @@ def _twins(
 
     return {
         "pytorch_eager": beside(ours, timed(drawing(draw), few)),
-        "pytorch_compiled": compiled_step(draw, drawing, ours, few),
+        "pytorch_compiled": compiled_step(draw, drawing, ours, few, dynamic=None),
     }
 
 
@@ -101,16 +102,17 @@ def _gaussian_twin(
 
     model = renderer.model
     frame = model.frame_conditions(*given)
+
+    def tensor(values: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, np.float32))
+
     layers = [
-        tuple(
-            torch.from_numpy(np.asarray(array, np.float32))
-            for array in (
-                layer.base,
-                layer.basis,
-                frame.conditions[layer.input],
-                frame.rotations[layer.frame],
-                frame.translations[layer.frame],
-            )
+        (
+            tensor(layer.base),
+            tensor(layer.basis),
+            tensor(frame.conditions[layer.input]),
+            tensor(frame.rotations[layer.frame]),
+            tensor(frame.translations[layer.frame]),
         )
         for layer in model.layers
     ]
@@ -120,6 +122,6 @@ def _gaussian_twin(
         splats = twin.TorchSplats(
             *(torch.cat(rows, 1) for rows in zip(*((p.values, p.bounds) for p in parts), strict=True))
         )
-        return twin.rasterize(splats, camera.width, camera.height, plate)
+        return twin.rasterize(splats, camera.width, camera.height, plate, tile_px=TWIN_TILE_PX)
 
     return draw, torch.zeros(camera.height, camera.width, 3)

@@ -14,13 +14,18 @@ WARM_UP = 4
 
 
 def compiled_step(
-    loss: Callable[..., Any], stepping: Callable[[Callable[..., Any]], Callable[[], None]], ours: Timing, repeats: int
+    loss: Callable[..., Any],
+    stepping: Callable[[Callable[..., Any]], Callable[[], None]],
+    ours: Timing,
+    repeats: int,
+    dynamic: bool | None = True,
 ) -> dict[str, Any]:
     """Times of a step whose loss is compiled, or why there are none.
 
     Args:
         loss: what is compiled.
         stepping: makes a whole step of a loss.
+        dynamic: torch.compile's; the faster choice, or the one that does not fail.
     """
     import torch
 
@@ -30,7 +35,7 @@ def compiled_step(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return beside(ours, timed(stepping(torch.compile(loss, dynamic=True)), repeats, WARM_UP))
+            return beside(ours, timed(stepping(torch.compile(loss, dynamic=dynamic)), repeats, WARM_UP))
     except Exception as error:
         # Compilers fail in many ways, and none of them is this benchmark's fault.
         return {"not_measured": f"torch.compile failed: {str(error).splitlines()[0][:200]}"}
