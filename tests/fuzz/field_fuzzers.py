@@ -35,6 +35,13 @@ def field_forward(draw: Draw) -> Arguments:
     return _points(draw)
 
 
+@fuzzer(lambda result, given: is_array(result, (OUTPUTS, given["inputs"].shape[1])))
+def field_network(draw: Draw) -> Arguments:
+    given = _points(draw)
+    count = given["positions"].shape[1]
+    return {"field": given["field"], "inputs": draw.floats(given["field"].inputs, count), "bias": given["bias"]}
+
+
 def _check_backward(result: Any, given: Arguments) -> None:
     grad, grad_bias, grad_positions = result
     is_array(grad.table, (1, *given["field"].table.shape))
@@ -46,6 +53,11 @@ def _check_backward(result: Any, given: Arguments) -> None:
 def field_backward(draw: Draw) -> Arguments:
     given = _points(draw)
     return given | {"grad_raw": draw.floats(OUTPUTS, given["positions"].shape[1])}
+
+
+@fuzzer(lambda result, given: result > given["rounds"])
+def multiply_peak(draw: Draw) -> Arguments:
+    return {"rounds": draw.integer(1, 1000), "halves": draw.chance(0.5)}
 
 
 @fuzzer(nothing)

@@ -5,16 +5,18 @@ A machine without bfloat16 dot products runs the rounded kernels, too, when they
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 
 from geneface import ops
-from geneface.ops.field import ENCODED, FIELD_BLOCK, Field, from_bfloat16, to_bfloat16
+from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, from_bfloat16, to_bfloat16
 from geneface.ops.native import kernels
 from geneface.render.field_torch import TorchField, encode
 
-from .field_scenes import make_field
+from .field_scenes import make_batch, make_field, make_scene
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -64,3 +66,41 @@ def test_layers_are_sums_of_products(width: int):
     assert off_by(grad.w0[0], rounded(grad1.T) @ rounded(x)) < slope
     blocks = np.add.reduceat(grad1, np.arange(0, COUNT, FIELD_BLOCK))
     assert off_by(grad_bias, blocks) < slope
+
+
+@pytest.mark.parametrize("inputs", [ENCODED, TORSO_INPUTS])
+def test_the_network_alone_is_that_of_the_field(inputs: int):
+    random = np.random.default_rng(5)
+    field = make_field(32, 3 if inputs == ENCODED else 2)
+    x = random.normal(size=(inputs, COUNT)).astype(np.float32)
+    bias = random.normal(size=(-(-COUNT // FIELD_BLOCK), 32)).astype(np.float32)
+    hidden = rounded(x.T) @ rounded(field.w0).T + bias.repeat(FIELD_BLOCK, 0)[:COUNT]
+    hidden = rounded(np.maximum(hidden, 0)) @ rounded(field.w1).T + field.b1
+    expected = rounded(np.maximum(hidden, 0)) @ rounded(field.w2).T + field.b2
+    found = ops.field_network(field, x, bias)
+    assert off_by(found.T, expected) < (2e-3 if kernels().half_network() else 1e-5)
+    with pytest.raises(ValueError, match="inputs"):
+        ops.field_network(field, x[:-1], bias)
+
+
+def test_rounded_training_points_where_exact_training_does(instruction_set: str):
+    """Rounding may shift a gradient a little, never turn it: the twin's own tests are for exact networks."""
+    if not kernels().half_network():
+        pytest.skip(f"{instruction_set} does not round")
+    scene = make_scene(64, 32)
+    batch = make_batch(scene)
+
+    def gradients() -> list[np.ndarray]:
+        grads = [ops.FieldGradients.zeros(field) for field in (scene.head, scene.torso)]
+        others = ops.train_field(scene, batch, ops.FieldLoss(edge=0.3, opaque=0.02), *grads)
+        own = [getattr(grad, entry.name) for grad in grads for entry in fields(grad)]
+        return [*own, others.head_bias, others.torso_bias, others.warp, others.pose, others.torso_motion]
+
+    found = gradients()
+    ops.use_instruction_set(ops.available_instruction_sets()[0])
+    exact = gradients()
+    ops.use_instruction_set(instruction_set)
+    assert len(found) == 17
+    for ours, expected in zip(found, exact, strict=True):
+        cosine = (ours * expected).sum() / np.sqrt((ours**2).sum() * (expected**2).sum())
+        assert cosine > 0.99 and 0.97 < np.linalg.norm(ours) / np.linalg.norm(expected) < 1.03

@@ -48,6 +48,8 @@ class NerfTrainConfig(SharedTrainConfig):
     appearance_prior: float = 0.02
 
     epsilon: float = 1e-3
+    detail: float = Field(0.05, ge=0, le=0.1)
+    """Fields blur what frames do not agree on more than Gaussians do."""
     edge: float = 0.5
     """Weight of the differences of neighbouring pixels: sharpness."""
     opaque: float = 2e-3
@@ -81,7 +83,7 @@ _PRESETS: dict[str, dict[str, object]] = {
         "torso_rows_log2": 10,
         "occupancy_cells": 8192,
     },
-    "fast": {"steps": 4000},
+    "fast": {"steps": 4000, "head_width": 32},
     "good": {"steps": 12000, "rays_per_pixel": 150.0},
 }
 
