@@ -105,6 +105,15 @@ def test_its_lips_follow_the_sound(chain: Chain) -> None:
     out.unlink()
 
 
+@pytest.mark.parametrize("renderer, rate", [("nerf", "rays_per_second"), ("gaussian", "pixels_per_second")])
+def test_bench_times_real_steps(chain: Chain, renderer: str, rate: str) -> None:
+    args = ("--renderer", renderer, "--portrait", chain.portrait, "--quick", "--repeats", 1, "--json")
+    figures = json.loads(_run("bench", "train", *args).out)
+    assert figures["size"] == 128 and figures["training_frames"] > 0
+    ours = figures["ours"]
+    assert 0 < ours["fastest_ms"] <= ours["median_ms"] <= ours["slowest_ms"] and ours[rate] > 0
+
+
 def test_training_refuses_to_overwrite(chain: Chain) -> None:
     again = _run("train", chain.portrait, "-o", chain.avatar, "--preset", "tiny", "--consent", "x")
     again.refused("exists already")

@@ -51,6 +51,11 @@ def test_a_portrait_folder_holds_all_that_training_needs(face_video: Path, tmp_p
     assert portrait.features(0).values.shape == (2 * frames, 80)
     assert len(portrait.audio(0).samples) == frames * 640
     np.testing.assert_array_equal(portrait.landmarks, portrait.mesh[:, list(KEYPOINTS)])
+    bordered = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    for x, y in ((0, 0), (56, 0), (0, 56), (56, 56), (20, 31)):
+        part, mask = portrait.bordered_patch(60, slice(y, y + 8), slice(x, x + 8))
+        np.testing.assert_array_equal(part, bordered[y : y + 10, x : x + 10])
+        np.testing.assert_array_equal(mask, masks[y : y + 8, x : x + 8])
     assert portrait.background.shape == (64, 64, 3)
     assert portrait.manifest.measured["reprojection_px"] < 0.6
     assert not (tmp_path / "out" / "work" / "measured").exists()
