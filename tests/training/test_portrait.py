@@ -173,6 +173,22 @@ def test_poses_are_refined_towards_the_true_ones(tmp_path):
     assert scatter(shift) < 0.7 * scatter(noisy.pose.translation[frames])
 
 
+def test_several_frames_are_moved_as_one_after_another():
+    """A frame that is there twice moves once, by the sum of its gradients."""
+    random = np.random.default_rng(0)
+    together, apart = FrameValues.zeros(5, 3), FrameValues.zeros(5, 3)
+    for values in (together, apart):
+        values.visits[:] = 1
+    for _ in range(4):
+        grads = random.normal(size=(3, 3))
+        together.update(np.array([3, 1, 3]), grads, 0.01, 0.0)
+        apart.update(3, grads[0] + grads[2], 0.01, 0.0)
+        apart.update(1, grads[1], 0.01, 0.0)
+    np.testing.assert_array_equal(together.visits, [1, 5, 1, 5, 1])
+    for name in ("values", "first", "second"):
+        np.testing.assert_allclose(getattr(together, name), getattr(apart, name), atol=1e-15)
+
+
 def test_frame_values_have_no_common_drift():
     values = FrameValues.zeros(4)
     for step in range(50):

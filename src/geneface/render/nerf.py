@@ -133,9 +133,11 @@ class NerfModel:
         return nodes.reshape(self.warp_basis.shape[1:]).astype(np.float32, copy=False)
 
     def warps(self, given: NerfConditions) -> FloatArray:
-        """Nodes [C, G, J, 4] of the warps of C frames: one product for all."""
+        """Nodes [C, G, J, 4] of the warps of C frames."""
         basis = self.warp_basis.reshape(len(self.warp_basis), -1)
-        return (self.warp_condition(given) @ basis).reshape(-1, *self.warp_basis.shape[1:])
+        # Not "@": BLAS's threads would spin for as long as the kernels then need their processors.
+        nodes = np.einsum("ck,kn->cn", self.warp_condition(given).astype(np.float32), basis)
+        return nodes.reshape(-1, *self.warp_basis.shape[1:])
 
     def frame(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FieldFrame:
         """All that the kernels need of one frame: landmarks [K, 3], rotation vector [3], translation [3]."""

@@ -168,11 +168,9 @@ class NerfTrainer:
         by_code = by_head[:, -config.appearance_width :] + by_torso[:, -config.appearance_width :]
         state.torso_map.update(grads.torso_motion.T @ given.unlimited_pose, number, config.torso_map_rate * fall)
         slow = max(fall, 0.1)
-        for frame, code in zip(patches.frames, by_code, strict=True):
-            state.appearance.update(int(frame), code, config.appearance_rate * slow, config.appearance_prior)
+        state.appearance.update(patches.frames, by_code, config.appearance_rate * slow, config.appearance_prior)
         if move:
-            for frame, pose in zip(patches.frames, grads.pose, strict=True):
-                state.poses.update(int(frame), pose, config.pose_rate * slow, config.pose_prior)
+            state.poses.update(patches.frames, grads.pose, config.pose_rate * slow, config.pose_prior)
             self._update_warp(given, grads.warp, fall)
         state.step += 1
         if state.step % config.occupancy_steps == 0:
@@ -186,7 +184,8 @@ class NerfTrainer:
     def _update_warp(self, given: NerfConditions, grad: FloatArray, fall: float) -> None:
         config, warp = self._config, self.state.warp
         count = len(self.state.model.warp_basis)
-        by_basis = self.state.model.warp_condition(given).T @ grad.reshape(len(grad), -1)
+        condition = self.state.model.warp_condition(given).astype(np.float32)
+        by_basis = np.einsum("ck,cn->kn", condition, grad.reshape(len(grad), -1))
         warp.update(by_basis.reshape(count, *grad.shape[1:]), self.state.step + 1, config.warp_rate * fall)
         warp.values += config.warp_prior * (self.state.tracked_warp - warp.values)
 

@@ -37,17 +37,23 @@ class FrameValues:
         values, first, second = (np.zeros((frames, width)) for _ in range(3))
         return cls(values, first, second, np.zeros(frames, np.int64))
 
-    def update(self, frame: int, grad: np.ndarray, rate: float, prior: float) -> None:
-        """One Adam step [V] of one frame, then a pull by `prior` towards zero."""
-        self.visits[frame] += 1
-        count = int(self.visits[frame])
-        self.first[frame] += (1 - FRAME_BETA1) * (grad - self.first[frame])
-        self.second[frame] += (1 - FRAME_BETA2) * (grad**2 - self.second[frame])
-        mean = self.first[frame] / (1 - FRAME_BETA1**count)
-        square = self.second[frame] / (1 - FRAME_BETA2**count)
-        value = (self.values[frame] - rate * mean / (np.sqrt(square) + FRAME_EPS)) * (1 - prior)
-        change = value - self.values[frame]
-        self.values[frame] = value
+    def update(self, frames: int | np.ndarray, grad: np.ndarray, rate: float, prior: float) -> None:
+        """One Adam step of some frames from gradients [..., V], then a pull by `prior` towards zero.
+
+        A frame that is there more than once makes one step, by the sum of its gradients.
+        """
+        rows, place = np.unique(np.atleast_1d(frames), return_inverse=True)
+        total = np.zeros((len(rows), grad.shape[-1]))
+        np.add.at(total, place, np.atleast_2d(grad))
+        self.visits[rows] += 1
+        count = self.visits[rows, None]
+        self.first[rows] += (1 - FRAME_BETA1) * (total - self.first[rows])
+        self.second[rows] += (1 - FRAME_BETA2) * (total**2 - self.second[rows])
+        mean = self.first[rows] / (1 - FRAME_BETA1**count)
+        square = self.second[rows] / (1 - FRAME_BETA2**count)
+        values = (self.values[rows] - rate * mean / (np.sqrt(square) + FRAME_EPS)) * (1 - prior)
+        change = (values - self.values[rows]).sum(0)
+        self.values[rows] = values
         # A drift that all frames share belongs to the model, not to the frames: unseen frames have none.
         visited = self.visits > 0
         self.values[visited] -= change / int(visited.sum())
