@@ -35,3 +35,4 @@ def test_bench_prints_json(run: Run, what: str, renderer: str) -> None:
 def test_unknown_benchmarks_are_refused(run: Run) -> None:
     run("bench", "cooking", "--quick", "--repeats", "1").refused("cooking", "render")
     run("bench", "train", "--renderer", "voxel", "--quick", "--repeats", "1").refused("voxel")
+    run("bench", "train", "--preset", "fastest", "--quick", "--repeats", "1").refused("fastest", "good")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geneface.apps.options import JsonOption, print_json
+from geneface.apps.options import JsonOption, PresetOption, print_json
 
 _EXAMPLE = "Example: geneface bench train --renderer nerf --json"
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
 def bench(
     what: Annotated[str, typer.Argument(help="render, train or motion.")],
     renderer: Annotated[str, typer.Option(help="For train: nerf or gaussian.")] = "nerf",
+    preset: PresetOption = "fast",
     avatar: Annotated[str, typer.Option(help="For render and motion: a folder, or a bundled avatar.")] = "grid-s1",
     portrait: Annotated[
         Path | None, typer.Option(help="For train: real steps on this portrait, without the slow twin.")
@@ -33,7 +34,7 @@ def bench(
     from geneface.apps.bench import BenchSettings
     from geneface.apps.bench import bench as run
 
-    outcome = run(what, BenchSettings(renderer, avatar, portrait, size, repeats, quick))
+    outcome = run(what, BenchSettings(renderer, preset, avatar, portrait, size, repeats, quick))
     if json:
         print_json(outcome)
     else:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from geneface.training.portrait_config import SharedTrainConfig
+from geneface.training.portrait_config import SharedTrainConfig, of_preset
 
 
 class NerfTrainConfig(SharedTrainConfig):
@@ -91,4 +91,4 @@ _PRESETS: dict[str, dict[str, object]] = {
 def nerf_config(preset: str, **changes: object) -> NerfTrainConfig:
     """Settings of a preset: tiny (seconds, for trying things), fast (2 minutes on two cores), good (6 minutes, and a
     network twice as wide, which takes half as long again to render)."""
-    return NerfTrainConfig.model_validate({**_PRESETS[preset], **changes})
+    return NerfTrainConfig.model_validate({**of_preset(_PRESETS, preset), **changes})

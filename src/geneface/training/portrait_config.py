@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -79,6 +80,16 @@ class RendererTrainConfig(SharedTrainConfig):
     """Weight of a pixel around them in the image loss; the head's is 1."""
 
 
+SettingsT = TypeVar("SettingsT")
+
+
+def of_preset(presets: Mapping[str, SettingsT], name: str) -> SettingsT:
+    """One of several presets; InputError if there is none of that name."""
+    if name not in presets:
+        raise InputError(f"there is no preset {name!r}", f"choose one of: {', '.join(presets)}")
+    return presets[name]
+
+
 _PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"steps": 150, "face_count": 1500, "mouth_count": 150, "shell_count": 700, "torso_count": 600},
     "fast": {"steps": 5000},
@@ -88,6 +99,4 @@ _PRESETS: dict[str, dict[str, int]] = {
 
 def renderer_config(preset: str, **changes: object) -> RendererTrainConfig:
     """Settings of a preset: tiny (seconds, for trying things), fast (3 minutes on two cores), good (10 minutes)."""
-    if preset not in _PRESETS:
-        raise InputError(f"there is no preset {preset!r}", f"choose one of: {', '.join(_PRESETS)}")
-    return RendererTrainConfig.model_validate({**_PRESETS[preset], **changes})
+    return RendererTrainConfig.model_validate({**of_preset(_PRESETS, preset), **changes})

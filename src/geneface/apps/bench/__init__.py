@@ -25,6 +25,8 @@ class BenchSettings:
 
     renderer: str = "nerf"
     """Of `train`."""
+    preset: str = "fast"
+    """Of `train`: whose network, or whose steps on a portrait."""
     avatar: str = "grid-s1"
     """Of `render` and `motion`."""
     portrait: Path | None = None
@@ -45,16 +47,18 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     if what not in ("render", "train", "motion"):
         raise InputError(f"there is no benchmark {what!r}", "choose render, train or motion")
     check_renderer(settings.renderer)
-    repeats, quick = settings.repeats, settings.quick
+    repeats, quick, preset = settings.repeats, settings.quick, settings.preset
     before = machine(repeats)
     if what == "render":
         result = bench_render(settings.avatar, settings.size or 256, repeats, 4 if quick else 30, twin=not quick)
     elif what == "motion":
         result = bench_motion(settings.avatar, repeats, twin=not quick)
     elif settings.portrait is not None:
-        result = bench_portrait(settings.portrait, settings.renderer, 30 if quick else 600)
+        result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
     elif settings.renderer == "nerf":
-        result = bench_train_nerf(repeats, 4 if quick else 16, settings.size or 256, compiled=not quick)
+        result = bench_train_nerf(
+            settings.preset, repeats, 4 if quick else 16, settings.size or 256, compiled=not quick
+        )
     else:
         gaussians = 500 if quick else 30_000
         result = bench_train_gaussian(repeats, gaussians, settings.size or 512, compiled=not quick)

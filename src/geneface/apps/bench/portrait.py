@@ -17,24 +17,25 @@ from geneface.training.portrait_config import renderer_config
 from geneface.training.run import Trainer
 
 
-def bench_portrait(folder: Path, renderer: str, steps: int) -> dict[str, Any]:
-    """The first steps of `geneface train --preset fast`; the last quarter of them is timed.
+def bench_portrait(folder: Path, renderer: str, preset: str, steps: int) -> dict[str, Any]:
+    """The first steps of `geneface train`; the last quarter of them is timed.
 
     By then a radiance field has found its surfaces; later on, its rays have a few samples less.
     """
     portrait = Portrait.load(folder)
     if renderer == "nerf":
-        nerf = nerf_config("fast")
+        nerf = nerf_config(preset)
         wall, core = _steps(NerfTrainer(portrait, nerf), steps)
         rays = nerf.frames_per_step * nerf.patches_per_frame * PATCH_RAYS
     else:
-        wall, core = _steps(GaussianTrainer(portrait, renderer_config("fast"), None), steps)
+        wall, core = _steps(GaussianTrainer(portrait, renderer_config(preset), None), steps)
         rays = portrait.size**2
     late = slice(steps * 3 // 4, None)
     median = float(np.median(wall[late]))
     return {
         "portrait": str(folder),
         "renderer": renderer,
+        "preset": preset,
         "size": portrait.size,
         "training_frames": int((~portrait.heldout).sum()),
         "steps": steps,

@@ -13,6 +13,7 @@ from geneface.apps.bench.twin import compiled_step
 from geneface.errors import MissingExtraError
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, FieldGradients, to_bfloat16
 from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch, pack_cells
+from geneface.training.nerf_config import nerf_config
 
 PATCHES = 4
 """A frame."""
@@ -72,9 +73,10 @@ def random_batch(scene: FieldScene, chunks: int, patches: int, size: int) -> Ray
     )
 
 
-def bench_train_nerf(repeats: int, chunks: int, size: int, compiled: bool) -> dict[str, Any]:
+def bench_train_nerf(preset: str, repeats: int, chunks: int, size: int, compiled: bool) -> dict[str, Any]:
     """Gradients of one step and Adam of the table, beside PyTorch's eager and compiled."""
-    scene = random_scene()
+    config = nerf_config(preset)
+    scene = random_scene(config.head_width, config.head_rows_log2)
     batch, loss = random_batch(scene, chunks, PATCHES, size), FieldLoss(edge=0.5)
     grads = [FieldGradients.zeros(field, 2) for field in (scene.head, scene.torso)]
     table = np.zeros(scene.head.table.shape, np.float32)
@@ -88,6 +90,9 @@ def bench_train_nerf(repeats: int, chunks: int, size: int, compiled: bool) -> di
     rays = chunks * PATCHES * PATCH_RAYS
     ours = timed(step, repeats)
     return {
+        "preset": preset,
+        "network_width": config.head_width,
+        "table_rows": 1 << config.head_rows_log2,
         "rays": rays,
         "samples_per_ray": samples[0] / rays,
         "network": network(scene.head, peaks(repeats), repeats),
