@@ -26,8 +26,8 @@ def test_bench_prints_json(run: Run, what: str, renderer: str) -> None:
         )
     if what == "train" and renderer == "nerf":
         assert 0 < figures["samples_per_ray"] <= 32
-        # A timing on a busy machine may flatter the network a little beside the peak, never by much.
-        assert 0 < figures["network"]["share_of_peak"] < 1.5
+        network = figures["network"]
+        assert network["share_of_peak"] > 0 and network["threads"] == 1
     if what == "render":
         assert ours["megapixels_per_second"] == pytest.approx(ours["frames_per_second"] * 64**2 / 1e6)
 

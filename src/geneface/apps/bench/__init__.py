@@ -56,9 +56,7 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     elif settings.portrait is not None:
         result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
     elif settings.renderer == "nerf":
-        result = bench_train_nerf(
-            settings.preset, repeats, 4 if quick else 16, settings.size or 256, compiled=not quick
-        )
+        result = bench_train_nerf(preset, repeats, settings.size or 256, quick)
     else:
         gaussians = 500 if quick else 30_000
         result = bench_train_gaussian(repeats, gaussians, settings.size or 512, compiled=not quick)

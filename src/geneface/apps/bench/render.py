@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geneface.apps.bench.timing import Timing, beside, network, peaks, timed
+from geneface.apps.bench.timing import Timing, beside, network, timed
 from geneface.apps.bench.train_gaussian import TWIN_TILE_PX
 from geneface.apps.bench.twin import compiled_step
 from geneface.avatar.avatar import Avatar
@@ -44,7 +44,7 @@ def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: b
         samples = renderer.samples
         result["samples_per_head_ray"] = samples / max(head, 1)
         result["ours"]["ns_per_sample"] = 1e9 * per_frame.median / max(samples, 1)
-        result["network"] = network(renderer.model.head.field, peaks(repeats), repeats)
+        result["network"] = network(renderer.model.head.field, repeats)
     if twin:
         result |= _twins(renderer, (person.rest, poses.rotation[0], poses.translation[0]), camera, per_frame, repeats)
     return result

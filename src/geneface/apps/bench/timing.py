@@ -91,15 +91,25 @@ def peaks(repeats: int) -> dict[str, float]:
     return result | {"bf16_peak_gflops": reached(True)} if kernels().half_network() else result
 
 
-def network(field: Field, peak: dict[str, Any], repeats: int) -> dict[str, float]:
-    """The fused network's way forth alone: Gflop/s, and its share of the peak of what it multiplies with."""
+def network(field: Field, repeats: int) -> dict[str, float]:
+    """The fused network's way forth alone on one thread: Gflop/s, and its share of one thread's peak."""
+    threads = ops.threads()
+    ops.set_threads(1)
+    try:
+        return _network(field, peaks(repeats), max(repeats, 5))
+    finally:
+        ops.set_threads(threads)
+
+
+def _network(field: Field, peak: dict[str, float], repeats: int) -> dict[str, float]:
     inputs = np.random.default_rng(0).random((ENCODED, NETWORK_POINTS), np.float32)
     bias = np.zeros((NETWORK_POINTS // FIELD_BLOCK, field.width), np.float32)
-    timing = timed(lambda: ops.field_network(field, inputs, bias), max(repeats, 5))
+    timing = timed(lambda: ops.field_network(field, inputs, bias), repeats)
     operations = 2 * field.width * (ENCODED + field.width + OUTPUTS)
     gflops = 1e-9 * operations * NETWORK_POINTS / timing.median
     limit = peak.get("bf16_peak_gflops", peak["fp32_peak_gflops"])
     return {
+        "threads": 1,
         "gflops": gflops,
         "share_of_peak": gflops / limit,
         "ns_per_sample": 1e9 * timing.median / NETWORK_POINTS,

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from geneface import ops
-from geneface.apps.bench.timing import Timing, beside, network, peaks, timed
+from geneface.apps.bench.timing import Timing, beside, network, timed
 from geneface.apps.bench.twin import compiled_step
 from geneface.errors import MissingExtraError
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, FieldGradients, to_bfloat16
 from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.training.nerf_config import nerf_config
-
-PATCHES = 4
-"""A frame."""
 
 
 def _random_field(dims: int, width: int, rows_log2: int, random: np.random.Generator) -> Field:
@@ -73,11 +70,12 @@ def random_batch(scene: FieldScene, chunks: int, patches: int, size: int) -> Ray
     )
 
 
-def bench_train_nerf(preset: str, repeats: int, chunks: int, size: int, compiled: bool) -> dict[str, Any]:
+def bench_train_nerf(preset: str, repeats: int, size: int, quick: bool) -> dict[str, Any]:
     """Gradients of one step and Adam of the table, beside PyTorch's eager and compiled."""
     config = nerf_config(preset)
+    chunks = 4 if quick else config.frames_per_step
     scene = random_scene(config.head_width, config.head_rows_log2)
-    batch, loss = random_batch(scene, chunks, PATCHES, size), FieldLoss(edge=0.5)
+    batch, loss = random_batch(scene, chunks, config.patches_per_frame, size), FieldLoss(edge=0.5)
     grads = [FieldGradients.zeros(field, 2) for field in (scene.head, scene.torso)]
     table = np.zeros(scene.head.table.shape, np.float32)
     first, second, half = np.zeros_like(table), np.zeros_like(table), scene.head.table.copy()
@@ -87,7 +85,7 @@ def bench_train_nerf(preset: str, repeats: int, chunks: int, size: int, compiled
         samples[0] = int(ops.train_field(scene, batch, loss, grads[0], grads[1]).samples.sum())
         ops.adam_table(table, grads[0].table, first, second, half, step=1, lr=1e-6)
 
-    rays = chunks * PATCHES * PATCH_RAYS
+    rays = batch.corners.size // 2 * PATCH_RAYS
     ours = timed(step, repeats)
     return {
         "preset": preset,
@@ -95,10 +93,10 @@ def bench_train_nerf(preset: str, repeats: int, chunks: int, size: int, compiled
         "table_rows": 1 << config.head_rows_log2,
         "rays": rays,
         "samples_per_ray": samples[0] / rays,
-        "network": network(scene.head, peaks(repeats), repeats),
+        "network": network(scene.head, repeats),
         "ours": ours.as_ms()
         | {"rays_per_second": rays / ours.median, "ns_per_sample": 1e9 * ours.median / max(samples[0], 1)},
-        **_twin_steps(scene, batch, loss, repeats, ours, compiled),
+        **_twin_steps(scene, batch, loss, repeats, ours, compiled=not quick),
     }
 
 
