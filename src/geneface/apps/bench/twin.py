@@ -10,7 +10,7 @@ from typing import Any
 from geneface.apps.bench.timing import Timing, beside, timed
 
 WARM_UP = 4
-"""Calls in which the compiler still finds out what changes from call to call."""
+"""Calls in which the compiler may still find out what changes from call to call."""
 
 
 def compiled_step(
@@ -18,7 +18,7 @@ def compiled_step(
     stepping: Callable[[Callable[..., Any]], Callable[[], None]],
     ours: Timing,
     repeats: int,
-    dynamic: bool | None = True,
+    dynamic: bool | None = False,
 ) -> dict[str, Any]:
     """Times of a step whose loss is compiled, or why there are none.
 
