@@ -12,11 +12,12 @@ from scipy.ndimage import laplace
 from geneface import ops
 from geneface.errors import InputError
 from geneface.geometry.topology import mean_face
+from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.training import initialise, nerf_initialise
-from geneface.training.nerf import initial_state, train_nerf
+from geneface.training.nerf import NerfTrainer, initial_state, train_nerf
 from geneface.training.nerf_batches import PatchSampler
 from geneface.training.nerf_config import NerfTrainConfig, nerf_config
 from geneface.training.nerf_occupancy import warped
@@ -142,6 +143,25 @@ def test_heldout_frames_are_not_looked_at(portrait, tmp_path):
             return portrait.bordered_patch(index, *parts)
 
     train_nerf(cast(Portrait, Watched()), tmp_path, small(20, occupancy_steps=4))
+
+
+def test_the_end_is_the_mean_of_the_last_steps(portrait, tmp_path):
+    config = small(24, mean_start=0.5, mean_every=4)
+    trainer = NerfTrainer(as_portrait(portrait), config)
+    seen: list[dict[str, np.ndarray]] = []
+    for batch in trainer.batches(0, 24):
+        if trainer.state.step == 23:
+            trainer.state.settle = lambda: None  # the last step as it is
+        trainer.step(batch)
+        if trainer.state.step in (12, 16, 20, 24):
+            seen.append({name: array.copy() for name, array in trainer.state.learnt().items()})
+    model = train_nerf(as_portrait(portrait), tmp_path, config)
+    means = {name: np.mean([arrays[name] for arrays in seen], axis=0) for name in seen[0]}
+    np.testing.assert_allclose(model.warp_basis, means["warp"], atol=1e-7)
+    np.testing.assert_allclose(model.head.field.w1, means["head.w1"], atol=1e-6)
+    assert np.abs(seen[0]["head.w1"] - means["head.w1"]).max() > 1e-4
+    table = from_bfloat16(model.head.field.table)
+    np.testing.assert_allclose(table, means["head.table"].reshape(table.shape), rtol=1 / 256, atol=1e-6)
 
 
 def test_a_budget_bounds_the_steps(portrait, tmp_path):

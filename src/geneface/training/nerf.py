@@ -177,7 +177,11 @@ class NerfTrainer:
             look_at_cells(state, self._expressions, self._portrait.pose, self.frames, config)
             if state.step % (8 * config.occupancy_steps) == 0:
                 mark_occupied(state, self._scene, config)
-        if state.step == state.total_steps:
+        last = state.step == state.total_steps
+        if state.step >= config.mean_start * state.total_steps and (last or state.step % config.mean_every == 0):
+            state.late.add(state.learnt())
+        if last:
+            state.settle()
             model.appearance[:] = np.median(state.appearance.values[self.frames], axis=0)
         return grads.losses.sum(0)
 

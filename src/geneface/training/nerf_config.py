@@ -47,6 +47,10 @@ class NerfTrainConfig(SharedTrainConfig):
     appearance_rate: float = 5e-3
     appearance_prior: float = 0.02
 
+    mean_start: float = Field(0.9, ge=0, le=1)
+    """Share of the steps before what has been learnt is averaged: single steps still differ, their mean is better."""
+    mean_every: int = Field(10, ge=1)
+
     epsilon: float = 1e-3
     detail: float = Field(0.05, ge=0, le=0.1)
     """Fields blur what frames do not agree on more than Gaussians do."""

@@ -5,12 +5,13 @@ Symbols: F frames of the portrait, A values of the appearance code.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from geneface import ops
-from geneface.ops.field import FieldGradients
+from geneface.ops.field import FieldGradients, to_bfloat16
 from geneface.render.condition import condition_tensors
 from geneface.render.nerf import ConditionedField, NerfModel
 from geneface.training.checkpoint import Checkpointed
@@ -91,6 +92,31 @@ class FieldState:
 
 
 @dataclass
+class RunningMean:
+    """Means of arrays over some moments."""
+
+    means: dict[str, FloatArray]
+    count: np.ndarray
+    """[1] moments so far."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, FloatArray]) -> RunningMean:
+        """Of arrays like these, before the first moment."""
+        return cls({name: np.zeros_like(array) for name, array in arrays.items()}, np.zeros(1, np.int64))
+
+    def add(self, arrays: Mapping[str, FloatArray]) -> None:
+        """One moment more."""
+        self.count += 1
+        share = np.float32(1 / int(self.count[0]))
+        for name, mean in self.means.items():
+            mean += share * (arrays[name] - mean)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array by name, for a checkpoint."""
+        return {f"mean.{name}": mean for name, mean in self.means.items()} | {"mean.count": self.count}
+
+
+@dataclass
 class NerfState(Checkpointed):
     """Model (its arrays change in place), optimiser and the number of steps done."""
 
@@ -107,6 +133,8 @@ class NerfState(Checkpointed):
     appearance: FrameValues
     occupancy_density: FloatArray
     """[128, 128, 128] largest density seen of late, -1 where nothing can be."""
+    late: RunningMean
+    """Of `learnt` over the last steps."""
 
     @classmethod
     def fresh(
@@ -121,7 +149,7 @@ class NerfState(Checkpointed):
     ) -> NerfState:
         """prior: [128, 128, 128] bool, where density may be; `density` is assumed there before anything was seen."""
         densities = np.where(prior, np.float32(density), np.float32(-1))
-        return cls(
+        state = cls(
             model,
             steps,
             0,
@@ -133,7 +161,25 @@ class NerfState(Checkpointed):
             FrameValues.zeros(frames),
             FrameValues.zeros(frames, len(model.appearance)),
             densities,
+            RunningMean.of({}),
         )
+        state.late = RunningMean.of(state.learnt())
+        return state
+
+    def learnt(self) -> dict[str, FloatArray]:
+        """What all frames share and gradients move, by name; writing into it changes the state."""
+        result = {"warp": self.warp.values, "torso_map": self.torso_map.values}
+        for name, field in (("head", self.head), ("torso", self.torso)):
+            result[f"{name}.table"] = field.table.values
+            result |= {f"{name}.{part}": parameter.values for part, parameter in field.parts.items()}
+        return result
+
+    def settle(self) -> None:
+        """Replace what was learnt by its mean over the last steps."""
+        for name, array in self.learnt().items():
+            np.copyto(array, self.late.means[name])
+        for field in (self.head, self.torso):
+            np.copyto(field.half, to_bfloat16(field.table.values))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; writing into them changes the state."""
@@ -148,5 +194,6 @@ class NerfState(Checkpointed):
         }
         for name, frames in (("poses", self.poses), ("codes", self.appearance)):
             result |= frames.arrays(name)
+        result |= self.late.arrays()
         result |= condition_tensors(self.model.landmark_condition, self.model.pose_condition)
         return result
