@@ -193,6 +193,24 @@ def test_growing_tensors_leave_nothing_on_error(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_mapped_pages_are_given_back_and_read_again(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 1 << 20), np.uint8)
+    store.save_tensors(tmp_path / "a", {"pixels": pixels, "none": np.zeros((0, 3), np.float32)})
+
+    def resident_mb() -> float:  # of files that are mapped
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("RssFile")) / 1024
+
+    file = store.TensorFile(tmp_path / "a")
+    mapped, before = file.mapped("pixels"), resident_mb()
+    assert int(mapped.sum()) == int(pixels.sum()) and resident_mb() > before + 50
+    file.release()
+    assert resident_mb() < before + 10
+    assert np.array_equal(mapped, pixels) and not mapped.flags.writeable
+    assert file.mapped("none").shape == (0, 3)
+
+
 def test_damaged_or_missing_tensors(tmp_path) -> None:
     path = tmp_path / "a.safetensors"
     store.save_tensors(path, some_tensors())

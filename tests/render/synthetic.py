@@ -48,6 +48,9 @@ class PaintedPortrait:
         bordered = np.pad(self.images[index], ((1, 1), (1, 1), (0, 0)), mode="edge")
         return bordered[rows.start : rows.stop + 2, columns.start : columns.stop + 2], self.masks[index, rows, columns]
 
+    def release_pictures(self) -> None:
+        pass
+
     def segment_background(self, segment: int) -> np.ndarray:
         return self.background
 

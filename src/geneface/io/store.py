@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
+import mmap
 import os
 import shutil
 import struct
@@ -290,6 +292,7 @@ class TensorFile:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} is not a whole safetensors file", "make the file again") from error
         self._mapped: dict[str, NDArray[Any]] = {}
+        self._map: mmap.mmap | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -328,11 +331,18 @@ class TensorFile:
                 entry = json.loads(file.read(header_bytes))[name]
             start = 8 + header_bytes + entry["data_offsets"][0]
             shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
-            # An empty file can't be mapped.
-            empty = 0 in shape
-            array = np.zeros(shape, dtype) if empty else np.memmap(self.path, dtype, "r", start, shape)
-            self._mapped[name] = np.asarray(array)
+            if self._map is None:
+                with open(self.path, "rb") as file:
+                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            count = math.prod(shape)
+            array = np.frombuffer(self._map, dtype, count, start) if count else np.zeros(0, dtype)
+            self._mapped[name] = array.reshape(shape)
         return self._mapped[name]
+
+    def release(self) -> None:
+        """Give mapped pages that have been read back to the system; they are read again when they are looked at."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _slice(self, name: str) -> Any:
         try:

@@ -102,6 +102,11 @@ class Portrait:
             pixels = np.pad(pixels, (*missing, (0, 0)), mode="edge")
         return pixels, file.mapped("masks")[row, rows, columns]
 
+    def release_pictures(self) -> None:
+        """Give back the memory of pictures and masks that have been read; a long training would keep them all."""
+        for file in list(self._files.values()):
+            file.release()
+
     def frames_of(self, segment: int) -> range:
         """Frame numbers of one segment."""
         return range(int(self._starts[segment]), int(self._starts[segment + 1]))

@@ -17,6 +17,8 @@ from geneface.training.portrait_config import SharedTrainConfig
 from geneface.types import ProgressFn
 
 CHECKPOINT_NAME = "renderer.safetensors"
+RELEASE_SECONDS = 2.0
+"""From one time that pictures which have been read are given back to the next."""
 
 
 class Trainer(Protocol):
@@ -79,11 +81,15 @@ def run_training(
         if config.budget_seconds is not None:
             trainer.limit_steps(steps_within(make(), config.budget_seconds))
         state.save(path, fingerprint)
-    saved = time.monotonic()
+    saved = released = time.monotonic()
     for batch in trainer.batches(state.step, state.total_steps):
         trainer.step(batch)
         progress("renderer", state.step, state.total_steps)
-        if time.monotonic() - saved > config.checkpoint_seconds:
+        now = time.monotonic()
+        if now - released > RELEASE_SECONDS:
+            portrait.release_pictures()
+            released = now
+        if now - saved > config.checkpoint_seconds:
             state.save(path, fingerprint)
             saved = time.monotonic()
     state.save(path, fingerprint)
