@@ -22,6 +22,8 @@ OPTIONS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     # A test forks and lets the child start threads.
     "TSAN_OPTIONS": f"halt_on_error=1:die_after_fork=0:suppressions={SUPPRESSIONS}",
+    # PyTorch's threads are not instrumented: what they hand each other looks like races.
+    "OMP_NUM_THREADS": "1",
 }
 PLANTED = {
     "address": """
