@@ -13,7 +13,7 @@ Every figure is a median of at least five, with least and most. FOLDER gets a PN
 panel of all that were measured, and scaling.json. Pictures need matplotlib, which the extra [prepare] brings.
 
 A training that has just begun is what `portrait` shows: a field's steps get cheaper when the empty space has been
-found, and the pictures of all frames, which are memory-mapped, count as memory once they have all been seen.
+found.
 """
 
 from __future__ import annotations

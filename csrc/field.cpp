@@ -34,29 +34,30 @@ GENEFACE_INLINE void encode(const FieldArgs& a, int start, int lanes, Corners<di
   for (int k = kEncoded; k < inputs; k++) store(load_some(a.extra[k - kEncoded] + start, lanes), x + k * kLanes);
 }
 
-template <int dims, int inputs, int width>
-void forward_block(const FieldArgs& a, int block) {
+// Raw outputs of a block; load(start, lanes, x) gives the network's inputs [inputs][16] of some points.
+template <int inputs, int width, class Load>
+GENEFACE_INLINE void evaluate_block(const FieldArgs& a, int block, const Load& load) {
   const int end = smaller(a.count, (block + 1) * kFieldBlock);
   float x[inputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
-  Corners<dims> corners;
   for (int i = block * kFieldBlock; i < end; i += kLanes) {
     const int lanes = smaller(kLanes, end - i);
-    encode<dims, inputs>(a, i, lanes, corners, x);
+    load(i, lanes, x);
     network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
     for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
   }
 }
 
+template <int dims, int inputs, int width>
+void forward_block(const FieldArgs& a, int block) {
+  Corners<dims> corners;
+  evaluate_block<inputs, width>(a, block, [&](int start, int lanes, float* x) { encode<dims, inputs>(a, start, lanes, corners, x); });
+}
+
 template <int inputs, int width>
 void network_block(const FieldArgs& a, int block) {
-  const int end = smaller(a.count, (block + 1) * kFieldBlock);
-  float x[inputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
-  for (int i = block * kFieldBlock; i < end; i += kLanes) {
-    const int lanes = smaller(kLanes, end - i);
-    for (int k = 0; k < inputs; k++) store(load_some(a.positions[k] + i, lanes), x + k * kLanes);
-    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
-    for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
-  }
+  evaluate_block<inputs, width>(a, block, [&](int start, int lanes, float* x) {
+    for (int k = 0; k < inputs; k++) store(load_some(a.positions[k] + start, lanes), x + k * kLanes);
+  });
 }
 
 template <int dims, int inputs, int width>

@@ -44,11 +44,17 @@ struct Reach {
 // The lattice's sample at or before a depth.
 GENEFACE_INLINE int lattice(float depth, float step) { return static_cast<int>(smaller(larger(depth, 0.f) / step, 1e9f)); }
 
+// The camera in the head's frame.
+GENEFACE_INLINE void find_origin(const View& view, float origin[3]) {
+  const float *r = view.rotation, *t = view.translation;
+  for (int k = 0; k < 3; k++) origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]);
+}
+
 // Sets up the rays of the tile whose first pixel is (x, y).
 inline void start_rays(const SceneView& scene, const View& view, int x, int y, const float* jitter, const Reach& reach,
                        RayTile& tile) {
-  const float *r = view.rotation, *t = view.translation;
-  for (int k = 0; k < 3; k++) tile.origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]);
+  const float* r = view.rotation;
+  find_origin(view, tile.origin);
   const int start = lattice(reach.near, scene.step);
   tile.end = reach.far < reach.near ? start : lattice(reach.far, scene.step) + 1;
   for (int i = 0; i < kTileRays; i++) {
@@ -78,7 +84,7 @@ inline Reach look_through(const SceneView& scene, const View& view, int x, int y
   if (1.5f * 1.42f * everything.far / view.focal_px + 0.5f * kLook * slant >= kCell) return everything;
   const float quarter = 0.25f * kRayTile / view.focal_px;
   float origin[3], looks[4][3];
-  for (int k = 0; k < 3; k++) origin[k] = -(r[k] * t[0] + r[3 + k] * t[1] + r[6 + k] * t[2]) + 0.5f;
+  find_origin(view, origin);
   for (int i = 0; i < 4; i++) {
     const float cx = middle[0] + (i & 1 ? quarter : -quarter), cy = middle[1] + (i & 2 ? quarter : -quarter);
     for (int k = 0; k < 3; k++) looks[i][k] = r[k] * cx + r[3 + k] * cy - r[6 + k];
@@ -87,7 +93,7 @@ inline Reach look_through(const SceneView& scene, const View& view, int x, int y
   for (float s = everything.near; s < everything.far + kLook; s += kLook)
     for (int i = 0; i < 4; i++) {
       float point[3];
-      for (int k = 0; k < 3; k++) point[k] = origin[k] + s * looks[i][k];
+      for (int k = 0; k < 3; k++) point[k] = origin[k] + s * looks[i][k] + 0.5f;
       if (!coarse_bit(scene, point)) continue;
       reach = {smaller(reach.near, s - kLook), larger(reach.far, s + kLook)};
       break;

@@ -215,10 +215,30 @@ def test_pictures_are_those_of_the_twin(width: int, torso_width: int, size: tupl
     assert check_picture(scene, make_frame(scene), *size)
 
 
-@pytest.mark.parametrize("width, height", [(40, 40), (104, 96), (304, 64)])
+@pytest.mark.parametrize("width, height", [(40, 40), (104, 96), (300, 64)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_tile_misses_an_occupied_cell(width: int, height: int, seed: int):
     """Cells far apart, at the cube's border, too; small tiles are looked at along their middle only."""
+    scene = scattered_scene(seed)
+    plate, focal_px = np.zeros((height, width, 3), np.float32), FOCAL * width
+    frame = make_frame(scene, seed)
+    *_, samples = ops.render_field(scene, frame, focal_px, plate)
+    frames = TorchFrames.of_frame(frame, focal_px, width, height, "cpu", torch.float64)
+    *_, expected = render_picture(TorchScene.of(scene, dtype=torch.float64), frames, torch.from_numpy(plate).double())
+    assert expected > 10 and abs(samples - expected) <= 0.003 * expected + 2
+
+
+@pytest.mark.parametrize("width, height", [(40, 40), (104, 96), (304, 64)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_training_sees_every_cell_that_rendering_sees(width: int, height: int, seed: int):
+    """It looks for occupied cells in another way, and has whole patches only."""
+    scene = scattered_scene(seed)
+    frame = make_frame(scene, seed)
+    *_, samples = ops.render_field(scene, frame, FOCAL * width, np.zeros((height, width, 3), np.float32))
+    assert training_samples(scene, frame, width, height) == samples
+
+
+def scattered_scene(seed: int) -> ops.FieldScene:
     random = np.random.default_rng(seed)
     bits = np.zeros((CELLS, CELLS, CELLS), bool)
     bits[tuple(random.integers(0, CELLS, (3, 400)))] = True
@@ -227,18 +247,11 @@ def test_no_tile_misses_an_occupied_cell(width: int, height: int, seed: int):
         place = [*edge[:, face]]
         place.insert(face % 3, np.full(40, 0 if face < 3 else CELLS - 1))
         bits[tuple(place)] = True
-    scene = make_scene(occupancy=np.packbits(bits, axis=-1, bitorder="little").view(np.uint32), step=1 / 90)
-    plate, focal_px = np.zeros((height, width, 3), np.float32), FOCAL * width
-    frame = make_frame(scene, seed)
-    *_, samples = ops.render_field(scene, frame, focal_px, plate)
-    frames = TorchFrames.of_frame(frame, focal_px, width, height, "cpu", torch.float64)
-    *_, expected = render_picture(TorchScene.of(scene, dtype=torch.float64), frames, torch.from_numpy(plate).double())
-    assert expected > 10 and abs(samples - expected) <= 0.003 * expected + 2
-    assert training_samples(scene, frame, width, height) == samples
+    return make_scene(occupancy=np.packbits(bits, axis=-1, bitorder="little").view(np.uint32), step=1 / 90)
 
 
 def training_samples(scene: ops.FieldScene, frame: ops.FieldFrame, width: int, height: int) -> int:
-    """Samples of patches that cover a whole picture: training looks for occupied cells in another way."""
+    """Samples of patches that cover a whole picture."""
     x, y = np.meshgrid(np.arange(0, width, PATCH), np.arange(0, height, PATCH))
     patches = x.size
     rays = (1, patches, PATCH_RAYS)

@@ -1,4 +1,4 @@
-"""bench: ours beside plain PyTorch or numpy, in one run."""
+"""bench: ours beside plain PyTorch, in one run."""
 
 from __future__ import annotations
 

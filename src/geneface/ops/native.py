@@ -38,7 +38,7 @@ def kernels() -> ModuleType:
 
 
 def instruction_set() -> str:
-    """Name of the instruction set in use: portable, avx2 or avx512."""
+    """Name of the instruction set in use: portable, avx2, avx512 or avx512bf16."""
     return kernels().instruction_set()
 
 

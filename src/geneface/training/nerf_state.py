@@ -6,7 +6,7 @@ Symbols: F frames of the portrait, A values of the appearance code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -133,8 +133,11 @@ class NerfState(Checkpointed):
     appearance: FrameValues
     occupancy_density: FloatArray
     """[128, 128, 128] largest density seen of late, -1 where nothing can be."""
-    late: RunningMean
+    late: RunningMean = field(init=False)
     """Of `learnt` over the last steps."""
+
+    def __post_init__(self) -> None:
+        self.late = RunningMean.of(self.learnt())
 
     @classmethod
     def fresh(
@@ -149,7 +152,7 @@ class NerfState(Checkpointed):
     ) -> NerfState:
         """prior: [128, 128, 128] bool, where density may be; `density` is assumed there before anything was seen."""
         densities = np.where(prior, np.float32(density), np.float32(-1))
-        state = cls(
+        return cls(
             model,
             steps,
             0,
@@ -161,25 +164,22 @@ class NerfState(Checkpointed):
             FrameValues.zeros(frames),
             FrameValues.zeros(frames, len(model.appearance)),
             densities,
-            RunningMean.of({}),
         )
-        state.late = RunningMean.of(state.learnt())
-        return state
 
     def learnt(self) -> dict[str, FloatArray]:
         """What all frames share and gradients move, by name; writing into it changes the state."""
         result = {"warp": self.warp.values, "torso_map": self.torso_map.values}
-        for name, field in (("head", self.head), ("torso", self.torso)):
-            result[f"{name}.table"] = field.table.values
-            result |= {f"{name}.{part}": parameter.values for part, parameter in field.parts.items()}
+        for name, state in (("head", self.head), ("torso", self.torso)):
+            result[f"{name}.table"] = state.table.values
+            result |= {f"{name}.{part}": parameter.values for part, parameter in state.parts.items()}
         return result
 
     def settle(self) -> None:
         """Replace what was learnt by its mean over the last steps."""
         for name, array in self.learnt().items():
             np.copyto(array, self.late.means[name])
-        for field in (self.head, self.torso):
-            np.copyto(field.half, to_bfloat16(field.table.values))
+        for state in (self.head, self.torso):
+            np.copyto(state.half, to_bfloat16(state.table.values))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; writing into them changes the state."""

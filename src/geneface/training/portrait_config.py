@@ -98,5 +98,5 @@ _PRESETS: dict[str, dict[str, int]] = {
 
 
 def renderer_config(preset: str, **changes: object) -> RendererTrainConfig:
-    """Settings of a preset: tiny (seconds, for trying things), fast (3 minutes on two cores), good (10 minutes)."""
+    """Settings of a preset: tiny (seconds, for trying things), fast (2 minutes on two cores), good (10 minutes)."""
     return RendererTrainConfig.model_validate({**of_preset(_PRESETS, preset), **changes})
