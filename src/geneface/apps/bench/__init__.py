@@ -58,6 +58,5 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     elif settings.renderer == "nerf":
         result = bench_train_nerf(preset, repeats, settings.size or 256, quick)
     else:
-        gaussians = 500 if quick else 30_000
-        result = bench_train_gaussian(repeats, gaussians, settings.size or 512, compiled=not quick)
+        result = bench_train_gaussian(repeats, settings.size or 512, quick)
     return {"benchmark": what, "machine": before, **result, "load_average_after": load_average()}

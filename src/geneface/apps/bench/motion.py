@@ -11,8 +11,8 @@ from geneface.analysis.mel import levelled, log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
 from geneface.analysis.windows import WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.apps.bench.timing import beside, timed
+from geneface.apps.bench.twin import torch_extra
 from geneface.avatar.avatar import Avatar
-from geneface.errors import MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import SPEECH_RATE_HZ, FloatArray
@@ -38,13 +38,11 @@ def bench_motion(avatar_name: str, repeats: int, twin: bool) -> dict[str, Any]:
 
 def _twin(samples: FloatArray) -> Callable[[], object]:
     """The networks in single precision with random weights of the shipped sizes: what they say takes as long."""
-    try:
+    with torch_extra():
         import torch
 
         from geneface.analysis.whisper import encode_layers
         from geneface.motion.vae import AudioToMotion, AudioToMotionConfig
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
     weights = random_whisper()
     model = AudioToMotion(AudioToMotionConfig(feature_width=WHISPER_WIDTH, motion_width=48)).eval()
     rows = feature_rows(samples)

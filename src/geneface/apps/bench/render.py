@@ -9,9 +9,8 @@ import numpy as np
 
 from geneface.apps.bench.timing import Timing, beside, network, timed
 from geneface.apps.bench.train_gaussian import TWIN_TILE_PX
-from geneface.apps.bench.twin import compiled_step
+from geneface.apps.bench.twin import compiled_step, torch_extra
 from geneface.avatar.avatar import Avatar
-from geneface.errors import MissingExtraError
 from geneface.render.gaussian import GaussianRenderer
 from geneface.render.nerf import NerfRenderer
 from geneface.render.renderer import Renderer
@@ -54,10 +53,8 @@ def _twins(
     renderer: Renderer, given: tuple[FloatArray, FloatArray, FloatArray], camera: Camera, ours: Timing, repeats: int
 ) -> dict[str, dict[str, Any]]:
     """The first frame drawn by the renderer's PyTorch twin, eager and compiled."""
-    try:
+    with torch_extra():
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
     if isinstance(renderer, NerfRenderer):
         draw, *arguments = _field_twin(renderer, given, camera)
     elif isinstance(renderer, GaussianRenderer):

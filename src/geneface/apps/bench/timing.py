@@ -28,7 +28,7 @@ class Timing:
     median: float
     fastest: float
     slowest: float
-    core: float = 0.0
+    core: float
     """Processor seconds of all threads together, median."""
 
     def as_ms(self) -> dict[str, float]:

@@ -10,8 +10,7 @@ import numpy as np
 
 from geneface import ops
 from geneface.apps.bench.timing import Timing, beside, timed
-from geneface.apps.bench.twin import compiled_step
-from geneface.errors import MissingExtraError
+from geneface.apps.bench.twin import compiled_step, torch_extra
 from geneface.types import Camera, FloatArray
 
 TWIN_TILE_PX = 8
@@ -87,8 +86,9 @@ def noisy_target(scene: Scene) -> FloatArray:
     return np.clip(picture + noise, 0, 1).astype(np.float32)
 
 
-def bench_train_gaussian(repeats: int, gaussians: int, size: int, compiled: bool) -> dict[str, Any]:
+def bench_train_gaussian(repeats: int, size: int, quick: bool) -> dict[str, Any]:
     """One training step, beside PyTorch's eager and compiled."""
+    gaussians = 500 if quick else 30_000
     scene = make_scene(gaussians, size)
     target = noisy_target(scene)
     ours = timed(training_step(scene, target), repeats)
@@ -96,7 +96,7 @@ def bench_train_gaussian(repeats: int, gaussians: int, size: int, compiled: bool
         "gaussians": gaussians,
         "size": size,
         "ours": ours.as_ms() | {"megapixels_per_second": 1e-6 * size**2 / ours.median},
-        **_twin_steps(scene, target, repeats, ours, compiled),
+        **_twin_steps(scene, target, repeats, ours, compiled=not quick),
     }
 
 
@@ -104,12 +104,10 @@ def _twin_steps(
     scene: Scene, target: FloatArray, repeats: int, ours: Timing, compiled: bool
 ) -> dict[str, dict[str, Any]]:
     """The PyTorch twin's step with the same Gaussians and the same picture."""
-    try:
+    with torch_extra():
         import torch
 
         from geneface.render import gaussian_torch as twin
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
     base, basis, condition, rotation, translation, background, goal = (
         torch.from_numpy(array.copy())
         for array in (

@@ -9,8 +9,7 @@ import numpy as np
 
 from geneface import ops
 from geneface.apps.bench.timing import Timing, beside, network, timed
-from geneface.apps.bench.twin import compiled_step
-from geneface.errors import MissingExtraError
+from geneface.apps.bench.twin import compiled_step, torch_extra
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, FieldGradients, to_bfloat16
 from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.training.nerf_config import nerf_config
@@ -104,13 +103,11 @@ def _twin_steps(
     scene: FieldScene, batch: RayBatch, loss: FieldLoss, repeats: int, ours: Timing, compiled: bool
 ) -> dict[str, dict[str, Any]]:
     """The PyTorch twin's gradients and Adam of the same batch."""
-    try:
+    with torch_extra():
         import torch
 
         from geneface.render import field_torch_train as twin
         from geneface.render.field_torch import TorchFrames, TorchScene
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
     fields, frames = TorchScene.of(scene), TorchFrames.of_batch(batch, "cpu", torch.float32)
     patches = next(twin.Patches.of(batch, "cpu", torch.float32, at_once=batch.corners.size // 2))
     leaves = [*fields.head.parameters.values(), *fields.torso.parameters.values()]

@@ -1,16 +1,27 @@
-"""torch.compile of a twin's loss, timed without its messages."""
+"""PyTorch for the twins: asked for, and compiled without its messages."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from geneface.apps.bench.timing import Timing, beside, timed
+from geneface.errors import MissingExtraError
 
 WARM_UP = 4
 """Calls in which the compiler may still find out what changes from call to call."""
+
+
+@contextmanager
+def torch_extra() -> Iterator[None]:
+    """Around imports of the twins: says what to install where PyTorch is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train") from error
 
 
 def compiled_step(
