@@ -88,7 +88,7 @@ def motion_model(folder: Path, encoder: str = "mel", width: int = 80) -> Path:
     mean = np.zeros_like(synthesis[0])
     save_tensors(folder / "stats.safetensors", MotionBasis(synthesis, synthesis, mean).tensors())
     config = MotionModelConfig(
-        encoder=encoder, feature_width=width, latent_channels=latent, latent_stride=2, context_frames=2
+        encoder=encoder, feature_width=width, latent_channels=latent, latent_stride=2, past_frames=2, future_frames=2
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))
     return folder

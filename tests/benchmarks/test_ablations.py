@@ -160,7 +160,7 @@ def test_person_variants_reach_the_avatars_motion(tiny_avatar):
 
 def test_no_postnet_leaves_the_adaptation_out(tiny_avatar):
     class Louder:
-        context_frames = 0
+        past_frames = future_frames = 0
 
         def apply(self, displacement, features=None):
             return 3 * displacement

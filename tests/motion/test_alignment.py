@@ -139,4 +139,4 @@ def test_save_and_load(tmp_path):
     again = Alignment.load(tmp_path / "a.safetensors")
     features = SpeechFeatures(stretch.features, "")
     assert np.array_equal(again.apply(stretch.generic, features), alignment.apply(stretch.generic, features))
-    assert again.context_frames == alignment.context_frames == 4
+    assert (again.past_frames, again.future_frames) == (alignment.past_frames, alignment.future_frames) == (6, 2)

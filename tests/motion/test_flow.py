@@ -71,5 +71,5 @@ def test_reach_holds():
     moved = (
         (flow.inverse(changed, condition) - flow.inverse(noise, condition)).abs().amax(dim=(0, 1)).nonzero().flatten()
     )
-    assert int(moved.min()) >= 20 - flow.reach
-    assert int(moved.max()) <= 20 + flow.reach
+    assert int(moved.min()) >= 20 - flow.future
+    assert int(moved.max()) <= 20 + flow.past

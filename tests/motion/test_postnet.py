@@ -23,7 +23,7 @@ def test_starts_as_the_identity_and_keeps_its_reach():
     changed = motion.clone()
     changed[:, :, 20] += 1
     moved = (network(changed) - network(motion)).abs().amax(dim=(0, 1)).nonzero().flatten()
-    assert int(moved.min()) == 20 - network.reach_frames and int(moved.max()) == 20 + network.reach_frames
+    assert int(moved.min()) == 20 and int(moved.max()) == 20 + network.past_frames
 
 
 def test_discriminator_can_tell_still_from_moving():
@@ -52,10 +52,10 @@ def alignment() -> Alignment:
 
 
 def test_runtime_without_network_is_the_alignment(alignment, tmp_path):
-    save_person(alignment, PostNetRecord(encoder="x", network=False, network_context_frames=0, metrics={}), tmp_path)
+    save_person(alignment, PostNetRecord(encoder="x", network=False, network_past_frames=0, metrics={}), tmp_path)
     generic = 0.01 * np.random.default_rng(1).standard_normal((9, KEYPOINT_COUNT, 3)).astype(np.float32)
     person = PostNetRuntime.load(tmp_path)
-    assert person.context_frames == 0
+    assert person.past_frames == 0
     assert np.array_equal(person.apply(generic), alignment.apply(generic))
 
 
@@ -64,13 +64,13 @@ def test_runtime_with_network_adds_its_correction(alignment, tmp_path):
     torch.nn.init.normal_(network.leave.weight, std=0.3)
     axes = {"aligned": {2: "frames"}, "corrected": {2: "frames"}}
     export_onnx(network, {"aligned": torch.zeros(1, 4, 16)}, "corrected", axes, Path(tmp_path) / "postnet.onnx")
-    record = PostNetRecord(encoder="x", network=True, network_context_frames=network.reach_frames, metrics={})
+    record = PostNetRecord(encoder="x", network=True, network_past_frames=network.past_frames, metrics={})
     save_person(alignment, record, tmp_path)
     generic = 0.01 * np.random.default_rng(1).standard_normal((30, KEYPOINT_COUNT, 3)).astype(np.float32)
     person = PostNetRuntime.load(tmp_path)
     with torch.no_grad():
         corrected = network.eval()(torch.from_numpy(alignment.coefficients(generic)).T[None])[0].T.numpy()
-    assert person.context_frames == 7
+    assert person.past_frames == 14
     assert abs(person.apply(generic) - alignment.basis.displacement(corrected)).max() < 1e-5
     assert abs(person.apply(generic) - alignment.apply(generic)).max() > 1e-4
     (tmp_path / "postnet.onnx").unlink()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINT_COUNT
+from geneface.geometry.landmarks import BROWS, JAW, KEYPOINT_COUNT, LIPS
 from geneface.io.store import read_json, save_tensors, write_json
 from geneface.motion.basis import fit_basis
 from geneface.motion.export import export_onnx
@@ -45,7 +45,8 @@ def folder(network: AudioToMotion, tmp_path_factory: pytest.TempPathFactory) -> 
         feature_width=D,
         latent_channels=Z,
         latent_stride=LATENT_STRIDE,
-        context_frames=network.reach_frames,
+        past_frames=network.past_frames,
+        future_frames=network.future_frames,
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))
     return folder
@@ -70,8 +71,8 @@ def test_windows_equal_the_whole(model, frames, window, temperature):
     assert whole.shape == (frames, KEYPOINT_COUNT, 3) and whole.dtype == np.float32
     pieces = list(model.predict_windows(features, temperature=temperature, seed=4, window_frames=window))
     assert abs(np.concatenate(pieces) - whole).max() < 1e-5 * max(1.0, abs(whole).max())
-    # 44 frames of context on either side: short sounds fit into one window.
-    assert (len(pieces) > 1) == (frames > window + 44)
+    # Short sounds fit into one window with what it looks ahead.
+    assert (len(pieces) > 1) == (frames >= window + window % 2 + model.config.future_frames + 1)
 
 
 def test_blocks_of_features_give_the_same_bits(model):
@@ -115,21 +116,27 @@ def test_windows_hold_no_more_than_one_window_with_context():
         for _ in range(400):
             yield np.zeros((10, 3), np.float32)
 
-    pieces = list(windows(blocks(), 40, 10))
+    pieces = list(windows(blocks(), 40, 10, 6))
     assert max(len(piece.rows) for piece in pieces) <= 2 * (40 + 3 * 10)
     assert [piece.keep_from for piece in pieces[1:]] == [piece.keep_to for piece in pieces[:-1]]
     assert pieces[-1].keep_to == 2000
 
 
-def test_graph_equals_the_torch_network(model, network):
+def test_graph_equals_the_torch_network_and_lips_never_vary(model, network):
     features = speech(40)
     noise = latent_noise(0, 20, Z, seed=9)
+    heard = torch.from_numpy(features.values[None])
     with torch.no_grad():
-        motion = network(torch.from_numpy(features.values[None]), torch.from_numpy(noise.T[None].copy()))
-    expected = model.basis.displacement(motion[0].T.numpy())
+        sample = network(heard, torch.from_numpy(noise.T[None].copy()))
+        mean = network(heard, torch.zeros(1, Z, 20))
+    expected = model.basis.displacement(sample[0].T.numpy())
+    speaking = np.concatenate([LIPS, JAW])
+    expected[:, speaking] = model.basis.displacement(mean[0].T.numpy())[:, speaking]
     found = model.predict(features, temperature=1.0, seed=9)
     # The graph's weights are stored in half precision.
     assert abs(found - expected).max() < 3e-3 * abs(expected).max()
+    assert np.array_equal(found[:, LIPS], model.predict(features)[:, LIPS])
+    assert abs(found - model.predict(features))[:, BROWS].max() > 1e-3 * abs(expected).max()
 
 
 def test_noise_is_a_function_of_seed_and_place():
@@ -155,12 +162,12 @@ def test_style_scales_the_amplitude(model):
 
 def test_person_is_applied_with_context(model):
     class Blur:
-        context_frames = 3
+        past_frames, future_frames = 3, 0
 
         def apply(self, displacement, features=None):
             assert features is not None and len(features.values) == 2 * len(displacement)
-            padded = np.pad(displacement, ((3, 3), (0, 0), (0, 0)))
-            return np.mean([padded[i : i + len(displacement)] for i in range(7)], axis=0)
+            padded = np.pad(displacement, ((3, 0), (0, 0), (0, 0)))
+            return np.mean([padded[i : i + len(displacement)] for i in range(4)], axis=0)
 
     features = speech(120)
     whole = model.predict(features, person=Blur())

@@ -42,21 +42,43 @@ def test_latent_runs_at_half_the_video_rate_and_no_feature_row_is_dropped():
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"latent_stride": 4}, {"flow_steps": 0}, {"latent_stride": 4, "flow_steps": 0}, {"dilations": (1, 1, 1, 1)}],
+    [
+        {},
+        {"latent_stride": 4},
+        {"flow_steps": 0},
+        {"latent_stride": 4, "flow_steps": 0},
+        {"dilations": (1, 1, 1, 1)},
+        {"future_frames": 2},
+        {"future_frames": 3},
+        {"future_frames": 7, "latent_stride": 4},
+    ],
 )
 def test_motion_depends_on_speech_within_the_stated_reach_only(changes):
     model = make_model(**changes)
     stride = model.config.latent_stride
-    assert model.reach_frames % stride == 0
-    features, noise = torch.randn(1, 320, 5).double(), torch.randn(1, 4, 160 // stride).double()
+    assert model.past_frames % stride == 0
+    features, noise = torch.randn(1, 800, 5).double(), torch.randn(1, 4, 400 // stride).double()
+    furthest_past, furthest_future = 0, 0
     for frame in range(80, 80 + stride):
         changed = features.clone()
         changed[:, 2 * frame : 2 * frame + 2] += 1
         moved = (model(changed, noise) - model(features, noise)).abs().amax(dim=(0, 1))
+        # A frame after the changed speech looks back at it.
         where = (moved > 1e-15).nonzero().flatten() - frame
-        assert int(where.abs().max()) <= model.reach_frames
-        # The bound is worth its name: it is nearly reached.
-        assert int(where.abs().max()) >= model.reach_frames - 3 * stride
+        furthest_past, furthest_future = max(furthest_past, int(where.max())), max(furthest_future, -int(where.min()))
+    assert furthest_past <= model.past_frames and furthest_future <= model.future_frames
+    # The bounds are worth their name: they are nearly reached.
+    assert furthest_past >= model.past_frames - 3 * stride
+    assert furthest_future >= model.future_frames - 2 * stride
+
+
+@pytest.mark.parametrize("future", [2, 3, 6])
+def test_a_limited_future_is_kept_and_used(future):
+    model = make_model(future_frames=future)
+    assert model.future_frames == future
+    assert model.past_frames > make_model().past_frames
+    with pytest.raises(ValueError, match="shorter than a latent step"):
+        make_model(future_frames=1)
 
 
 def test_kl_matches_closed_form_when_the_flow_is_the_identity():
@@ -83,8 +105,8 @@ def test_dilations_of_one_hear_less():
     """GeneFace's own stacks: 4 frames to either side instead of 15, in the decoder and in the posterior."""
     assert make_model().config.dilations == (1, 2, 4, 8)
     flat = make_model(dilations=(1, 1, 1, 1))
-    assert (flat.decoder.reach, flat.encoder.reach) == (4, 4)
-    assert make_model().reach_frames - flat.reach_frames == 15 - 4 + 1
+    assert (flat.decoder.past, flat.decoder.future, flat.encoder.past) == (4, 4, 4)
+    assert make_model().future_frames - flat.future_frames == 15 - 4
 
 
 @pytest.mark.parametrize("stride", [2, 4])
@@ -99,7 +121,7 @@ def test_latent_runs_at_the_video_rate_over_the_stride(stride):
     changed = z.clone()
     changed[..., 4] += 1
     moved = (model.decode(changed, speech) - model.decode(z, speech)).abs().amax(dim=(0, 1))
-    reach = model.decoder.reach + 1
+    reach = model.decoder.past + 1
     frames = (moved > 1e-15).nonzero().flatten()
     assert (int(frames.min()), int(frames.max())) == (max(0, 4 * stride - reach), min(39, 5 * stride - 1 + reach))
 

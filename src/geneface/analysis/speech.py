@@ -7,7 +7,7 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
-| whisper-2 | 512 | nothing: shipped with the package |
+| whisper-2-band | 512 | nothing: shipped with the package |
 | mel | 80 | nothing |
 | whisper | 512 (base) | a local Whisper model and `geneface[train]` |
 | hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
@@ -21,20 +21,19 @@ from typing import Protocol
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, cut, levelled, log_mel, speech_gain
+from geneface.analysis.mel import HOP, WINDOW, cut, levelled, log_mel, speech_gain
 from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
-    LOOK_AHEAD_SECONDS,
     WINDOW_ROWS,
     encode_in_windows,
     feature_rows,
 )
 from geneface.errors import InputError
 from geneface.io.store import asset_path, load_tensors, read_json
-from geneface.types import FloatArray, SpeechFeatures
+from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
-DEFAULT_ENCODER = "whisper-2"
+DEFAULT_ENCODER = "whisper-2-band"
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
@@ -122,6 +121,9 @@ def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[Speec
 class ShippedEncoder:
     """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
 
+    A row attends to its neighbours only, a second back and 40 ms ahead in each layer, so that live speech
+    (`analysis.live`) has the features that a recording of it has.
+
     The residual stream also carries each row's place in the window, as large as the speech in many channels.
     The graph only ever sees windows of one length, and the mean over speech of each place is taken away, so that
     a sound gives nearly the same features wherever it stands in a recording. Deviations are divided out:
@@ -129,7 +131,6 @@ class ShippedEncoder:
     """
 
     name = DEFAULT_ENCODER
-    look_ahead_seconds = LOOK_AHEAD_SECONDS
 
     def __init__(self, graph: Path | None = None) -> None:
         """Load `graph` (as `geneface.training.speech` writes it, statistics and card beside it) or the shipped one."""
@@ -140,6 +141,10 @@ class ShippedEncoder:
         statistics = load_tensors(graph.with_suffix(".safetensors"))
         self.width = int(card["width"])
         self._bins = int(card["bins"])
+        self.past_rows = int(card["past_rows"]) * int(card["layers"])
+        """Rows before a row that its features may depend on, as far as they are in its window."""
+        self.future_rows = sum(card["future_rows"])
+        """Rows after it."""
         self._mean = statistics["mean"].astype(np.float32)
         self._scale = 1.0 / statistics["deviation"].astype(np.float32)
         options = onnxruntime.SessionOptions()
@@ -148,6 +153,10 @@ class ShippedEncoder:
         # Its arena keeps what the largest run took, some 20 MB; without it the runs are as fast.
         options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        return self.future_rows / FEATURE_RATE_HZ + (WINDOW // 2) / SPEECH_RATE_HZ
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         gain, rows = speech_gain(samples), feature_rows(samples, frames)
@@ -166,9 +175,13 @@ class ShippedEncoder:
         first, rows = _MEL_ROWS * first_row, _MEL_ROWS * WINDOW_ROWS
         # Only this piece is brought to the reference level: a second copy of an hour of sound would not stay small.
         piece = cut(samples, (first - _MARGIN_ROWS) * HOP, (rows + 2 * _MARGIN_ROWS) * HOP) * np.float32(gain)
-        mel = log_mel(piece, _MARGIN_ROWS, rows, self._bins)
-        hidden = np.asarray(self._session.run(["hidden"], {"mel": mel})[0], np.float32)
-        return (hidden - self._mean) * self._scale
+        return self.run(log_mel(piece, _MARGIN_ROWS, rows, self._bins), 0)
+
+    def run(self, mel: FloatArray, place: int) -> FloatArray:
+        """Features [R, D] of a stretch of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
+        inputs = {"mel": mel, "first": np.array([place], np.int64)}
+        hidden = np.asarray(self._session.run(["hidden"], inputs)[0], np.float32)
+        return (hidden - self._mean[place : place + len(hidden)]) * self._scale
 
 
 class MelEncoder:

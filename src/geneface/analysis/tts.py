@@ -14,12 +14,14 @@ Kokoro, its voices and this table: Apache-2.0. Symbols: T samples at 24 kHz.
 # ruff: noqa: RUF001  (phonetic letters are meant)
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from geneface.errors import InputError
 from geneface.io.audio import resample
@@ -128,12 +130,19 @@ def _espeak(text: str, language: str) -> str:
     return re.sub(r"\([a-z-]+\)", "", " ".join(done.stdout.split()))
 
 
+@functools.lru_cache(maxsize=1)
+def _load_graph(path: Path) -> onnxruntime.InferenceSession:
+    """Kept: to load it takes longer than to say a sentence."""
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exception types are private
+        raise InputError(f"{path} is not a readable ONNX file ({error})", "download it again") from error
+
+
 class _Kokoro:
     """The graph, the phoneme table and one voice."""
 
     def __init__(self, folder: Path, voice: str) -> None:
-        import onnxruntime
-
         remedy = "the docstring of geneface/analysis/tts.py says what a voice folder holds"
         if not folder.is_dir():
             raise InputError(f"the voice folder {folder} does not exist", remedy)
@@ -150,10 +159,7 @@ class _Kokoro:
         if style.size != _STYLE_SHAPE[0] * _STYLE_SHAPE[1]:
             raise InputError(f"{voices[voice]} is not a Kokoro voice", remedy)
         self._style = style.reshape(_STYLE_SHAPE)
-        try:
-            self._session = onnxruntime.InferenceSession(str(graphs[0]), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exception types are private
-            raise InputError(f"{graphs[0]} is not a readable ONNX file ({error})", "download it again") from error
+        self._session = _load_graph(graphs[0])
         names = [node.name for node in self._session.get_inputs()]
         if sorted(names) not in (["speed", "style", "tokens"], ["input_ids", "speed", "style"]):
             raise InputError(f"{graphs[0]} is not Kokoro v1.0 (inputs {', '.join(names)})", remedy)

@@ -6,6 +6,7 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,19 @@ def _require_torch() -> None:
         raise MissingExtraError("torch", "train") from error
 
 
-def encode_layers(weights: WhisperWeights, mel: FloatArray, layers: int | None = None) -> list[FloatArray]:
+def encode_layers(
+    weights: WhisperWeights,
+    mel: FloatArray,
+    layers: int | None = None,
+    past_rows: int | None = None,
+    future_rows: Sequence[int] = (),
+) -> list[FloatArray]:
     """Rows before the first layer and after each of the first `layers` (all, by default).
 
     Args:
         mel: [M, B], M even and at most twice the model's positions.
+        past_rows: rows before itself that a row attends to in every layer, all by default.
+        future_rows: rows after itself that it attends to, by layer; all where there is no entry.
 
     Returns:
         layers + 1 arrays [R, D]; the final layer norm is not applied.
@@ -79,13 +88,18 @@ def encode_layers(weights: WhisperWeights, mel: FloatArray, layers: int | None =
         rows = rows[0].T
         rows = rows + torch.from_numpy(weights.positions[: len(rows)])
         hidden = [rows]
-        for layer in weights.layers[:layers]:
-            hidden.append(_apply_layer(layer, hidden[-1], weights.heads))
+        place = torch.arange(len(rows))
+        ahead = place[None] - place[:, None]
+        for index, layer in enumerate(weights.layers[:layers]):
+            future = future_rows[index] if index < len(future_rows) else len(rows)
+            past = len(rows) if past_rows is None else past_rows
+            mask = (ahead <= future) & (ahead >= -past)
+            hidden.append(_apply_layer(layer, hidden[-1], weights.heads, mask))
         return [values.numpy() for values in hidden]
 
 
-def _apply_layer(layer: Layer, rows: Tensor, heads: int) -> Tensor:
-    """[R, D] -> [R, D]."""
+def _apply_layer(layer: Layer, rows: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """[R, D] -> [R, D]; a row attends to the columns of `mask` [R, R] that are true."""
     import torch
     from torch.nn import functional
 
@@ -100,7 +114,7 @@ def _apply_layer(layer: Layer, rows: Tensor, heads: int) -> Tensor:
 
     normed = norm(rows, layer.attention_norm)
     query, key, value = (split(linear(normed, pair)) for pair in (layer.query, layer.key, layer.value))
-    mixed = functional.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(1)
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)[0].transpose(0, 1).flatten(1)
     rows = rows + linear(mixed, layer.out)
     raised = functional.gelu(linear(norm(rows, layer.feed_norm), layer.up))
     return rows + linear(raised, layer.down)

@@ -11,6 +11,7 @@ from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOp
 from geneface.apps.progress import progress_bars
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
+_EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --disguises 3"
 _EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
 _EXAMPLE_JUDGE = "Example: geneface pretrain judge corpus -o judge"
 _EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
@@ -39,7 +40,7 @@ def _corpus() -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2",
+    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-band",
     encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
@@ -65,6 +66,47 @@ def corpus_prepare(
     print(f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {len(manifest.dropped)} dropped")
     for entry in manifest.dropped:
         print(f"  {entry.name}: {entry.reason}")
+
+
+@corpus_app.command("voices", epilog=_EXAMPLE_VOICES)
+def corpus_voices(
+    corpus: CorpusArgument,
+    folders: Annotated[list[Path], typer.Argument(help="The folders that the corpus was prepared from.")],
+    disguises: Annotated[int, typer.Option(help="Disguised recordings of each training clip.", min=0)] = 3,
+    quiet: Annotated[int, typer.Option(help="Sounds without speech for each, to keep the lips closed.", min=0)] = 1,
+    words: Annotated[
+        Path | None, typer.Option(help='JSON {clip: [[start_s, end_s, word], ...]}, "sil" and "sp" are silence.')
+    ] = None,
+    voice_dir: Annotated[Path | None, typer.Option(help="Text-to-speech voices, as for render --text.")] = None,
+    speakers: Annotated[str, typer.Option(help="Voices that speak the clips' words again: af_heart,bm_george")] = "",
+    sentences: Annotated[int, typer.Option(help="Clips that they speak, at most.", min=0)] = 250,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Add disguised and respoken recordings of the training clips; interrupted, it goes on where it was."""
+    from geneface.corpus.voices import add_voices, read_words
+
+    existing(corpus, "the corpus")
+    for folder in folders:
+        existing(folder, "the folder")
+    with progress_bars(not json) as progress:
+        record = add_voices(
+            corpus,
+            folders,
+            disguises=disguises,
+            quiet=quiet,
+            words=None if words is None else read_words(words),
+            voice_dir=voice_dir,
+            speakers=[name for name in speakers.split(",") if name],
+            sentences=sentences,
+            seed=seed,
+            progress=progress,
+        )
+    facts = {"out": str(corpus), "recordings": len(record.files), "misaligned": record.misaligned}
+    if json:
+        print_json(facts)
+        return
+    print(f"{corpus}: {facts['recordings']} more recordings, {facts['misaligned']} sentences could not be aligned")
 
 
 @pretrain_app.command("sync", epilog=_EXAMPLE_SYNC)

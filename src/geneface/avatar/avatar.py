@@ -16,12 +16,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from geneface.analysis.speech import SpeechEncoder, encode_blocks, load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, ShippedEncoder, SpeechEncoder, encode_blocks, load_encoder
 from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
+from geneface.avatar.live import LivePerformance
 from geneface.avatar.poses import replay
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
@@ -174,6 +175,30 @@ class Avatar:
             points = blink(points, person.blink.closing, lids[start:stop])
             yield MotionTrack(LandmarkTrack(points), replay(person.path, first_pose + start, first_pose + stop))
             start = stop
+
+    def live(self, performance: Performance | None = None) -> LivePerformance:
+        """The avatar for speech that is being spoken: sound goes in piece by piece, motion comes out.
+
+        Raises:
+            InputError: the avatar's speech encoder needs the whole recording.
+        """
+        performance = performance or Performance()
+        if not isinstance(self._encoder, ShippedEncoder):
+            raise InputError(
+                f"the speech encoder {self._encoder.name} needs the whole recording",
+                f"train the avatar with {DEFAULT_ENCODER} for live speech",
+            )
+        return LivePerformance(
+            self._encoder,
+            self._model,
+            self._person_motion,
+            self.files.person,
+            temperature=performance.temperature,
+            seed=performance.seed,
+            mouth_gain=performance.mouth_gain,
+            blinks=performance.blink,
+            sigma_frames=_FACE_SIGMA_FRAMES,
+        )
 
     def stream(
         self,

@@ -63,6 +63,32 @@ def smooth_landmark_windows(
         yield _smoothed_columns(np.concatenate([pending, np.repeat(pending[-1:], radius, 0)]), taps, columns)
 
 
+class LiveSmoother:
+    """Smooths some landmarks of a track that must not wait: with the half of the kernel that lies in the past.
+
+    Delays what it smooths by about a sigma, so it is not for the jaw, which belongs to the lips.
+    """
+
+    def __init__(self, sigma: float, columns: NDArray[np.intp]) -> None:
+        taps = gaussian_kernel(sigma)[: int(np.ceil(3 * sigma)) + 1]
+        self._taps = (taps / taps.sum()).astype(np.float32)
+        self._columns = columns
+        self._before: FloatArray | None = None
+
+    def push(self, points: FloatArray) -> FloatArray:
+        """[f, K, 3] -> [f, K, 3]; pieces of any lengths give the same values."""
+        if len(points) == 0:
+            return points
+        memory = len(self._taps) - 1
+        if self._before is None:
+            self._before = np.repeat(points[:1, self._columns], memory, 0)
+        padded = np.concatenate([self._before, points[:, self._columns]])
+        result = points.copy()
+        result[:, self._columns] = _valid_filter(padded, self._taps)
+        self._before = padded[len(padded) - memory :]
+        return result
+
+
 def _smoothed_columns(padded: FloatArray, taps: FloatArray, columns: NDArray[np.intp]) -> FloatArray:
     radius = len(taps) // 2
     result = padded[radius : len(padded) - radius].copy()

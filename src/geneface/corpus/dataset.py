@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.corpus.corpus import Corpus
+from geneface.corpus.voices import Voice, at_times, load_voices
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.types import FloatArray, ProgressFn, no_progress
@@ -43,6 +45,8 @@ class CorpusData:
     training: list[ClipData]
     heldout: list[ClipData]
     gains: dict[str, float]
+    voices: dict[str, list[Voice]] = field(default_factory=dict)
+    """Of training clips by name: the same motion with other speech."""
 
     @property
     def reference(self) -> str:
@@ -86,7 +90,8 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress) -> Corp
         clip = ClipData(entry.name, entry.speaker, features, displacement / np.float32(gain), neutral, gain)
         parts[entry.heldout].append(clip)
     manifest = corpus.manifest
-    return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains)
+    voices = load_voices(corpus.folder, progress)
+    return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains, voices)
 
 
 CLIP_STRIDE = 1 << 20
@@ -101,9 +106,23 @@ class SequenceSampler:
     of rare speakers count for more, without being repeated without end.
     """
 
-    def __init__(self, clips: list[ClipData], motion: list[FloatArray], crop_frames: int) -> None:
-        """`motion`: [F, *] of each clip, cropped along with its features."""
+    def __init__(
+        self,
+        clips: list[ClipData],
+        motion: list[FloatArray],
+        crop_frames: int,
+        voices: Mapping[str, Sequence[Voice]] | None = None,
+        voices_share: float = 0.0,
+    ) -> None:
+        """Take the corpus.
+
+        Args:
+            motion: [F, *] of each clip, cropped along with its features.
+            voices: by clip's name, its motion with other speech.
+            voices_share: of the sequences, that are made of them.
+        """
         self._clips, self._motion, self._crop = clips, motion, crop_frames
+        self._voices, self._voices_share = voices or {}, voices_share
         self._by_speaker: dict[str, list[int]] = {}
         for index, clip in enumerate(clips):
             self._by_speaker.setdefault(clip.speaker, []).append(index)
@@ -124,17 +143,26 @@ class SequenceSampler:
         return features.astype(np.float32), motion.astype(np.float32), places
 
     def _sequence(self, members: list[int], rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
-        chosen: list[int] = []
+        # No draw where there is nothing to choose: a corpus without voices gives the sequences it always gave.
+        is_other = bool(self._voices) and rng.random() < self._voices_share
+        features: list[NDArray] = []
+        motion: list[NDArray] = []
+        places: list[NDArray] = []
         frames = 0
         first = 0
         while frames < self._crop + first:
-            chosen.append(members[rng.integers(len(members))])
-            length = len(self._motion[chosen[-1]])
-            if len(chosen) == 1:
-                first = int(rng.integers(length))
-            frames += length
-        features = np.concatenate([self._clips[index].features for index in chosen])
-        motion = np.concatenate([self._motion[index] for index in chosen])
-        places = np.concatenate([index * CLIP_STRIDE + np.arange(len(self._motion[index])) for index in chosen])
+            index = members[rng.integers(len(members))]
+            rows, coefficients = self._clips[index].features, self._motion[index]
+            others = self._voices.get(self._clips[index].name, ()) if is_other else ()
+            if others:
+                voice = others[rng.integers(len(others))]
+                rows, coefficients = voice.features, at_times(coefficients, voice.times)
+            if not features:
+                first = int(rng.integers(len(coefficients)))
+            features.append(rows)
+            motion.append(coefficients)
+            places.append(index * CLIP_STRIDE + np.arange(len(coefficients)))
+            frames += len(coefficients)
         last = first + self._crop
-        return features[2 * first : 2 * last], motion[first:last], places[first:last]
+        joined = np.concatenate(features)[2 * first : 2 * last]
+        return joined, np.concatenate(motion)[first:last], np.concatenate(places)[first:last]

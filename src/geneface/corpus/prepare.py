@@ -94,7 +94,7 @@ def prepare_corpus(
     folders: Path | Sequence[Path],
     out: Path,
     *,
-    encoder: str = "whisper-2",
+    encoder: str = "whisper-2-band",
     encoder_path: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
@@ -133,7 +133,7 @@ def _prepare(
     sources: list[Source], out: Path, encoder: str, encoder_path: Path | None, workers: int, progress: ProgressFn
 ) -> CorpusManifest:
     """All steps in their order."""
-    unreadable = _each(functools.partial(_track, out=out), sources, workers, "track", progress)
+    unreadable = each(functools.partial(_track, out=out), sources, workers, "track", progress)
     reasons = {
         source.name: reason or _why_drop(read_track(out, source))
         for source, reason in zip(sources, unreadable, strict=True)
@@ -147,7 +147,7 @@ def _prepare(
     heldout = heldout_names(sources)
     focals = _solve_speakers(usable, heldout, out)
     finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
-    shapes = _each(finish, usable, workers, "clips", progress)
+    shapes = each(finish, usable, workers, "clips", progress)
     manifest = CorpusManifest(
         encoder=encoder,
         feature_width=shapes[0][1],
@@ -209,24 +209,23 @@ def _abandon(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+_Job = TypeVar("_Job")
 _T = TypeVar("_T")
 
 
-def _each(
-    work: Callable[[Source], _T], sources: Sequence[Source], workers: int, stage: str, progress: ProgressFn
-) -> list[_T]:
-    """Run `work` on each clip in worker processes (in this one if `workers` is 1), in order."""
+def each(work: Callable[[_Job], _T], jobs: Sequence[_Job], workers: int, stage: str, progress: ProgressFn) -> list[_T]:
+    """Run `work` on each job in worker processes (in this one if `workers` is 1), in order."""
     with contextlib.ExitStack() as stack:
         if workers == 1:
-            results_in_order = map(work, sources)
+            results_in_order = map(work, jobs)
         else:
             # Spawned, not forked: the tracker and onnxruntime start threads.
             pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            results_in_order = pool.imap(work, sources, chunksize=4)
+            results_in_order = pool.imap(work, jobs, chunksize=4)
         results = []
         for result in results_in_order:
             results.append(result)
-            progress(stage, len(results), len(sources))
+            progress(stage, len(results), len(jobs))
     return results
 
 

@@ -28,8 +28,9 @@ from geneface.types import FloatArray, SpeechFeatures
 
 Array = NDArray[np.float64]
 
-_TAPS = (-4, -2, 0, 2, 4)
-"""Frames around the present one whose features the speech part sees: 0.32 s to either side."""
+_TAPS = (-6, -4, -2, 0, 2)
+"""Frames around the present one whose features the speech part sees: 0.24 s back, and 0.08 s ahead, as the generic
+model for live speech does."""
 _SPEECH_COMPONENTS = 64
 _GUARD_FRAMES = 8
 """Frames between fitted and validated stretches, so that smoothness does not pass for prediction."""
@@ -105,7 +106,11 @@ class Alignment:
     """[2, 9] vertical distance of the inner lips' pairs: at rest, and the least that the person was seen with."""
 
     @property
-    def context_frames(self) -> int:
+    def past_frames(self) -> int:
+        return -min(_TAPS) if self.speech is not None else 0
+
+    @property
+    def future_frames(self) -> int:
         return max(_TAPS) if self.speech is not None else 0
 
     def coefficients(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:

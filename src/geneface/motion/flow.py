@@ -70,6 +70,7 @@ class FlowPrior(nn.Module):
         dilations: of the shared WaveNet.
         steps: number of coupling layers; 0 leaves the standard normal.
         affine: scales too, or shifts only (volume-preserving).
+        looks_ahead: whether the inverse sees later steps; all layers share one network, whose reaches add up.
     """
 
     def __init__(
@@ -80,19 +81,25 @@ class FlowPrior(nn.Module):
         dilations: tuple[int, ...],
         steps: int,
         affine: bool,
+        looks_ahead: bool = True,
     ) -> None:
         super().__init__()
         if latent_channels % 2:
             raise ValueError(f"latent_channels must be even, not {latent_channels}")
-        self.network = WaveNet(channels, condition_channels, dilations)
+        self.network = WaveNet(channels, condition_channels, dilations, future=None if looks_ahead else 0)
         self.layers = nn.ModuleList(
             CouplingLayer(latent_channels, self.network, affine, keep_first=index % 2 == 0) for index in range(steps)
         )
 
     @property
-    def reach(self) -> int:
-        """Latent steps that the inverse looks to either side."""
-        return self.network.reach * len(self.layers)
+    def past(self) -> int:
+        """Latent steps that the inverse looks back."""
+        return self.network.past * len(self.layers)
+
+    @property
+    def future(self) -> int:
+        """Latent steps that the inverse looks ahead."""
+        return self.network.future * len(self.layers)
 
     def forward(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Latent [B, Z, T] -> noise [B, Z, T] and log |du/dz| [B]."""

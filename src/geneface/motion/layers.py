@@ -1,7 +1,7 @@
 """Dilated WaveNet stacks. B sequences, C channels, T steps; tensors are [B, C, T], channels first.
 
-All stacks are non-causal and zero-padded, without any statistic over time: an output step depends on inputs at
-most `reach` steps away, which is what makes windowed inference equal to inference on the whole recording.
+All stacks are zero-padded, without any statistic over time: an output step depends on inputs at most `past` steps
+before and `future` steps after it, which is what makes windowed inference equal to inference on the whole recording.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 DILATIONS = (1, 2, 4, 8)
 
@@ -20,21 +21,28 @@ class WaveNet(nn.Module):
     Args:
         channels: width C of input, residual stream and output.
         condition_channels: width of the condition, given at the input's rate.
-        dilations: one layer each; kernel 3, so the reach is their sum.
+        dilations: one layer each; kernel 3, so past and future are their sums.
         dropout: on the residual stream, in training only.
+        future: steps that an output may look ahead, their sum by default. The layers spend it in their order; what
+            they may not see ahead they see further back, so that their width in time stays.
     """
 
     KERNEL = 3
 
     def __init__(
-        self, channels: int, condition_channels: int, dilations: Sequence[int] = DILATIONS, dropout: float = 0.0
+        self,
+        channels: int,
+        condition_channels: int,
+        dilations: Sequence[int] = DILATIONS,
+        dropout: float = 0.0,
+        future: int | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.dilations = channels, tuple(dilations)
+        self.ahead = share_future(self.dilations, future)
         self.condition = nn.Conv1d(condition_channels, 2 * channels * len(self.dilations), 1)
         self.dilated = nn.ModuleList(
-            nn.Conv1d(channels, 2 * channels, self.KERNEL, dilation=dilation, padding=dilation)
-            for dilation in self.dilations
+            nn.Conv1d(channels, 2 * channels, self.KERNEL, dilation=dilation) for dilation in self.dilations
         )
         # The last layer feeds the skip sum only.
         widths = [2 * channels] * (len(self.dilations) - 1) + [channels]
@@ -42,16 +50,24 @@ class WaveNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @property
-    def reach(self) -> int:
-        """Steps that an output looks to either side."""
-        return sum(self.dilations) * (self.KERNEL - 1) // 2
+    def future(self) -> int:
+        """Steps that an output looks ahead."""
+        return sum(self.ahead)
+
+    @property
+    def past(self) -> int:
+        """Steps that an output looks back."""
+        return sum(self.dilations) * (self.KERNEL - 1) - self.future
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x: [B, C, T], condition: [B, condition_channels, T] -> [B, C, T], the sum of the skips."""
         biases = self.condition(condition).chunk(len(self.dilations), dim=1)
         skips: Tensor | None = None
-        for bias, dilated, project in zip(biases, self.dilated, self.project, strict=True):
-            drive, gate = (dilated(self.dropout(x)) + bias).chunk(2, dim=1)
+        for bias, dilated, project, dilation, ahead in zip(
+            biases, self.dilated, self.project, self.dilations, self.ahead, strict=True
+        ):
+            padded = functional.pad(self.dropout(x), ((self.KERNEL - 1) * dilation - ahead, ahead))
+            drive, gate = (dilated(padded) + bias).chunk(2, dim=1)
             out = project(torch.tanh(drive) * torch.sigmoid(gate))
             if out.shape[1] == 2 * self.channels:
                 residual, out = out.chunk(2, dim=1)
@@ -60,6 +76,15 @@ class WaveNet(nn.Module):
             skips = out if skips is None else skips + out
         assert skips is not None
         return skips
+
+
+def share_future(dilations: Sequence[int], future: int | None) -> tuple[int, ...]:
+    """How far each layer of kernel 3 looks ahead: its dilation, as long as `future` (None: without end) lasts."""
+    shares = []
+    for dilation in dilations:
+        share = dilation if future is None else min(dilation, future - sum(shares))
+        shares.append(share)
+    return tuple(shares)
 
 
 def stack_pairs(features: Tensor) -> Tensor:

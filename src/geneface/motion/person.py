@@ -27,7 +27,8 @@ class PostNetRecord(Config):
     """Speech encoder whose features the alignment uses."""
     network: bool
     """Whether `postnet.onnx` is used."""
-    network_context_frames: int
+    network_past_frames: int
+    """Frames that the network looks back."""
     metrics: dict[str, float]
     """What cross-validation and inner validation said."""
 
@@ -53,8 +54,12 @@ class PostNetRuntime:
         return cls(Alignment.load(folder / "alignment.safetensors"), session, record)
 
     @property
-    def context_frames(self) -> int:
-        return self.alignment.context_frames + self.record.network_context_frames
+    def past_frames(self) -> int:
+        return self.alignment.past_frames + self.record.network_past_frames
+
+    @property
+    def future_frames(self) -> int:
+        return self.alignment.future_frames
 
     def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
         """[F, K, 3] generic, features [2F, D] -> [F, K, 3] displacement from the person's neutral, head units."""

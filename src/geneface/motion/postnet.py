@@ -24,7 +24,8 @@ class PostNetConfig(Config):
 
 
 class PostNet(nn.Module):
-    """[B, C, F] aligned coefficients -> [B, C, F]; zero-padded, the identity before training.
+    """[B, C, F] aligned coefficients -> [B, C, F]; zero-padded, the identity before training. It looks back only:
+    what it looked ahead would add to what the generic model does, and live speech would wait for both.
 
     `amplitude` scales the result about the person's mean motion; it is set after training, from validation.
     """
@@ -36,8 +37,7 @@ class PostNet(nn.Module):
         self.config = config
         self.enter = nn.Conv1d(config.motion_width, config.channels, 1)
         self.layers = nn.ModuleList(
-            nn.Conv1d(config.channels, config.channels, 3, dilation=dilation, padding=dilation)
-            for dilation in config.dilations
+            nn.Conv1d(config.channels, config.channels, 3, dilation=dilation) for dilation in config.dilations
         )
         self.dropout = nn.Dropout(config.dropout)
         self.leave = nn.Conv1d(config.channels, config.motion_width, 1)
@@ -46,14 +46,15 @@ class PostNet(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     @property
-    def reach_frames(self) -> int:
-        """Frames that an output looks to either side."""
-        return sum(self.config.dilations)
+    def past_frames(self) -> int:
+        """Frames that an output looks back."""
+        return 2 * sum(self.config.dilations)
 
     def forward(self, motion: Tensor) -> Tensor:
         hidden = self.enter(motion)
-        for layer in self.layers:
-            hidden = hidden + self.dropout(functional.gelu(layer(hidden)))
+        for layer, dilation in zip(self.layers, self.config.dilations, strict=True):
+            padded = functional.pad(hidden, (2 * dilation, 0))
+            hidden = hidden + self.dropout(functional.gelu(layer(padded)))
         return self.amplitude * (motion + self.leave(hidden))
 
 

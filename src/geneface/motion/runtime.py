@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geneface.config import Config
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINTS
+from geneface.geometry.landmarks import JAW, KEYPOINTS, LIPS
 from geneface.io.store import asset_path, load_tensors, read_json
 from geneface.motion.basis import MotionBasis
 from geneface.motion.person import PostNetRuntime
@@ -29,9 +29,11 @@ from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFea
 __all__ = ["MotionModel", "MotionModelConfig", "PersonMotion", "PostNetRuntime", "latent_noise", "windows"]
 
 ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
-MODEL_FORMAT = 1
+MODEL_FORMAT = 2
 _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250
+_SPEAKING = np.unique(np.concatenate([LIPS, JAW]))
+"""Landmarks that follow the speech, whatever the temperature."""
 
 FeatureBlocks = SpeechFeatures | Iterable[SpeechFeatures]
 
@@ -48,8 +50,10 @@ class MotionModelConfig(Config):
     """Z of the noise input [1, Z, F / latent_stride]."""
     latent_stride: int
     """Video frames per latent step."""
-    context_frames: int
-    """Frames of speech that a frame of motion depends on, to either side; a multiple of the stride."""
+    past_frames: int
+    """Frames of speech before a frame of motion that it depends on; a multiple of the stride."""
+    future_frames: int
+    """Frames of speech after it."""
     keypoints: tuple[int, ...] = KEYPOINTS
     """Mesh indices of the landmarks it moves."""
 
@@ -58,8 +62,13 @@ class PersonMotion(Protocol):
     """Moves generic motion into a person's domain (`motion.alignment`, `motion.postnet`)."""
 
     @property
-    def context_frames(self) -> int:
-        """Frames that an output frame depends on, to either side."""
+    def past_frames(self) -> int:
+        """Frames before an output frame, of motion or of speech, that it depends on."""
+        ...
+
+    @property
+    def future_frames(self) -> int:
+        """Frames of speech after it. Of motion it sees none: that would add to what the generic model looks ahead."""
         ...
 
     def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
@@ -72,21 +81,21 @@ class Window:
     """A stretch of the recording with context, from frame `start`; frames [keep_from, keep_to) are wanted."""
 
     rows: FloatArray
-    """[2 (keep_to - start + context), D]."""
+    """[2 (keep_to - start + future), D], fewer at the end of the recording."""
     start: int
     keep_from: int
     keep_to: int
 
 
 def windows(
-    blocks: Iterable[FloatArray], window: int, context: int, first_window: int | None = None
+    blocks: Iterable[FloatArray], window: int, past: int, future: int, first_window: int | None = None
 ) -> Iterator[Window]:
     """Cut a stream of feature rows into windows whose borders do not depend on the blocks.
 
     Args:
         blocks: consecutive rows [*, D] at 50 Hz, of any lengths.
         window: frames that each window but the last contributes.
-        context: frames before and after, fewer at the ends of the recording.
+        past, future: frames before and after, fewer at the ends of the recording.
         first_window: frames that the first one contributes, `window` by default.
     """
     pending: list[FloatArray] = []
@@ -98,7 +107,7 @@ def windows(
         nonlocal pending, held, start, done
         rows = np.concatenate(pending)
         chosen = Window(rows[: (end - start) * ROWS_PER_FRAME], start, done, keep_to)
-        next_start = max(0, keep_to - context)
+        next_start = max(0, keep_to - past)
         pending = [rows[(next_start - start) * ROWS_PER_FRAME :]]
         held = len(pending[0])
         start, done = next_start, keep_to
@@ -107,8 +116,8 @@ def windows(
     for block in blocks:
         pending.append(block)
         held += len(block)
-        while start + held // ROWS_PER_FRAME >= done + wanted + context:
-            yield take(done + wanted, done + wanted + context)
+        while start + held // ROWS_PER_FRAME >= done + wanted + future:
+            yield take(done + wanted, done + wanted + future)
             wanted = window
     if held % ROWS_PER_FRAME:
         raise ValueError("speech features must have two rows a video frame")
@@ -171,7 +180,8 @@ class MotionModel:
         """Displacement from neutral of the whole recording in one piece: features [2F, D] -> [F, K, 3].
 
         Args:
-            temperature: 0 follows the mean path; 1 samples the prior as trained.
+            temperature: 0 follows the mean path; 1 samples the prior as trained: brows, cheeks and the rest of the
+                face vary. Lips and jaw follow the mean path.
             seed: of the noise; nothing random remains at temperature 0.
             style: amplitude, 1 (default) is that of the corpus's reference speaker.
             person: applied to the generic motion.
@@ -197,19 +207,38 @@ class MotionModel:
 
         Args:
             window_frames: is rounded up to whole latent steps.
-            early_start: the first piece is shorter by the model's context, so that it needs the features of
-                `window_frames` and no more; so does every later piece, then.
+            early_start: the first piece is shorter by the frames that the model looks ahead, so that it needs the
+                features of `window_frames` and no more; so does every later piece, then.
         """
         stride = self.config.latent_stride
         window = -(-window_frames // stride) * stride
-        extra = 0 if person is None else -(-person.context_frames // stride) * stride
-        context = self.config.context_frames + extra
-        first = window - context if early_start and window > context else window
-        for piece in windows(self._rows(features), window, context, first):
-            displacement = self._displacement(piece, temperature, seed, 1.0 if style is None else style)
-            if person is not None:
-                displacement = person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
-            yield displacement[piece.keep_from - piece.start : piece.keep_to - piece.start]
+        past, future = self.context(person)
+        # The first window begins a latent step, as all do.
+        ahead = future + -future % stride
+        first = window - ahead if early_start and window > ahead else window
+        for piece in windows(self._rows(features), window, past, future, first):
+            yield self.motion_of(piece, temperature, seed, style, person)
+
+    def context(self, person: PersonMotion | None = None) -> tuple[int, int]:
+        """Frames before a frame, in whole latent steps, and after it that its motion depends on."""
+        past, future = self.config.past_frames, self.config.future_frames
+        if person is not None:
+            past, future = past + person.past_frames, max(future, person.future_frames)
+        return past + -past % self.config.latent_stride, future
+
+    def motion_of(
+        self,
+        piece: Window,
+        temperature: float = 0.0,
+        seed: int = 0,
+        style: float | None = None,
+        person: PersonMotion | None = None,
+    ) -> FloatArray:
+        """Displacement [f, K, 3] of the wanted frames of a window that has the context they need (`context`)."""
+        displacement = self._displacement(piece, temperature, seed, 1.0 if style is None else style)
+        if person is not None:
+            displacement = person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
+        return displacement[piece.keep_from - piece.start : piece.keep_to - piece.start]
 
     def _rows(self, features: FeatureBlocks) -> Iterator[FloatArray]:
         for block in [features] if isinstance(features, SpeechFeatures) else features:
@@ -227,9 +256,17 @@ class MotionModel:
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[-ROWS_PER_FRAME:], missing, axis=0)])
         steps = (frames + missing) // stride
-        noise = np.zeros((steps, self.config.latent_channels), np.float32)
+        quiet = np.zeros((steps, self.config.latent_channels), np.float32)
+        mean = self._decode(rows, quiet, frames)
         if temperature:
             noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
+            sample = self._decode(rows, noise, frames)
+            # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
+            sample[:, _SPEAKING] = mean[:, _SPEAKING]
+            mean = sample
+        return style * mean
+
+    def _decode(self, rows: FloatArray, noise: FloatArray, frames: int) -> FloatArray:
         inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
         motion: NDArray[np.float32] = np.asarray(self.session.run(["motion"], inputs)[0])
-        return style * self.basis.displacement(motion[0].T[:frames])
+        return self.basis.displacement(motion[0].T[:frames])

@@ -49,6 +49,9 @@ class AudioToMotionConfig(Config):
     flow_steps: int = Field(default=4, ge=0)
     """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
     flow_affine: bool = True
+    future_frames: int | None = None
+    """Video frames of speech after a frame that its motion may depend on, for live speech, at least `latent_stride`;
+    None: as far as the layers reach. Layers that see less of the future see more of the past."""
     dropout: float = 0.1
     """On the speech features and inside the decoder, in training."""
 
@@ -97,13 +100,17 @@ class AudioToMotion(nn.Module):
 
     def __init__(self, config: AudioToMotionConfig) -> None:
         super().__init__()
+        if config.future_frames is not None and config.future_frames < config.latent_stride:
+            raise ValueError(f"a future of {config.future_frames} frames is shorter than a latent step")
         self.config = config
         speech, z = config.speech_channels, config.latent_channels
         self.speech = SpeechFront(config.feature_width, speech, config.dropout)
         # A latent step sees its own frames and half as many to either side.
         stride = config.latent_stride
         reads, margin = 2 * stride, stride // 2
-        self.slow_speech = nn.Conv1d(speech, config.flow_channels, reads, stride=stride, padding=margin)
+        # With a limited future it sees its own and those before.
+        self.slow_ahead = margin if config.future_frames is None else 0
+        self.slow_speech = nn.Conv1d(speech, config.flow_channels, reads, stride=stride)
         self.encoder_in = nn.Conv1d(config.motion_width, config.encoder_channels, 1)
         self.encoder = WaveNet(config.encoder_channels, speech, config.dilations)
         self.encoder_out = nn.Conv1d(config.encoder_channels, 2 * z, reads, stride=stride, padding=margin)
@@ -114,28 +121,39 @@ class AudioToMotion(nn.Module):
             config.flow_dilations,
             config.flow_steps,
             config.flow_affine,
+            looks_ahead=config.future_frames is None,
         )
-        self.decoder_in = nn.Conv1d(z + speech, config.channels, 3, padding=1)
-        self.decoder = WaveNet(config.channels, speech, config.dilations, config.dropout)
+        # What the front and the latent's steps leave of the limit.
+        left = None if config.future_frames is None else config.future_frames - self.speech.reach - (stride - 1)
+        self.decoder_ahead = 1 if left is None else 0
+        self.decoder_in = nn.Conv1d(z + speech, config.channels, 3)
+        self.decoder = WaveNet(config.channels, speech, config.dilations, config.dropout, left)
         self.decoder_out = nn.Conv1d(config.channels, config.motion_width, 1)
 
     @property
-    def reach_frames(self) -> int:
-        """Video frames of speech that a frame of motion depends on, to either side.
-
-        A tight upper bound, rounded up to whole latent steps.
-        """
-        decoder = self.decoder.reach + 1
+    def past_frames(self) -> int:
+        """Video frames of speech before a frame that its motion depends on: a tight bound, in whole latent steps."""
         stride = self.config.latent_stride
         # From the last frame of a latent step to the first one that it reads; without a flow the latent reads none.
-        latent = stride * self.prior.reach + stride - 1 + stride // 2 if self.config.flow_steps else 0
-        reach = self.speech.reach + decoder + latent
-        return reach + -reach % stride
+        slow = stride - 1 + stride - self.slow_ahead
+        latent = stride * self.prior.past + slow if self.config.flow_steps else 0
+        past = self.speech.reach + 2 - self.decoder_ahead + self.decoder.past + latent
+        return past + -past % stride
+
+    @property
+    def future_frames(self) -> int:
+        """Video frames of speech after a frame that its motion depends on: a tight bound."""
+        stride = self.config.latent_stride
+        slow = stride - 1 + self.slow_ahead
+        latent = stride * self.prior.future + slow if self.config.flow_steps else 0
+        return self.speech.reach + self.decoder_ahead + self.decoder.future + latent
 
     def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 2F, D] -> speech at 25 Hz [B, S, F], at the latent's rate [B, flow_channels, F/s]."""
         speech = self.speech(features)
-        return speech, functional.gelu(self.slow_speech(speech))
+        stride = self.config.latent_stride
+        around = functional.pad(speech, (stride - self.slow_ahead, self.slow_ahead))
+        return speech, functional.gelu(self.slow_speech(around))
 
     def encode(self, motion: Tensor, speech: Tensor) -> Posterior:
         """motion [B, C, F], speech [B, S, F] -> posterior at the latent's rate."""
@@ -146,7 +164,8 @@ class AudioToMotion(nn.Module):
     def decode(self, z: Tensor, speech: Tensor) -> Tensor:
         """Latent [B, Z, F/s], speech [B, S, F] -> motion [B, C, F]."""
         fast = torch.stack([z] * self.config.latent_stride, dim=-1).flatten(2)
-        hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
+        both = torch.cat([fast, speech], dim=1)
+        hidden = self.decoder_in(functional.pad(both, (2 - self.decoder_ahead, self.decoder_ahead)))
         return self.decoder_out(functional.gelu(self.decoder(hidden, speech)))
 
     def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:

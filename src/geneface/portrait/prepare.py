@@ -39,7 +39,7 @@ class PrepareConfig(Config):
 
     size: Literal[64, 128, 256, 512] = 256
     """Pixels of the square pictures; 64 and 128 are for trying things out."""
-    encoder: str = "whisper-2"
+    encoder: str = "whisper-2-band"
     """Speech encoder whose features are stored."""
     encoder_path: str | None = None
     """Weights of the encoder, where it has none of its own."""

@@ -75,11 +75,14 @@ class MotionTrainConfig(Config):
     """Of the normalised opening and width of the mouth beside the landmarks."""
     sync_weight: float = 0.05
     average_decay: float = 0.995
-    dropout: float = 0.1
+    dropout: float = 0.3
     dilations: tuple[int, ...] = DILATIONS
     latent_stride: int = LATENT_STRIDE
     flow_steps: int = 4
+    future_frames: int | None = 2
     """See `AudioToMotionConfig`."""
+    voices_share: float = 0.25
+    """Of the sequences, that are heard in other voices where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
     """Of the mean speed of all landmarks, the lips' included, over the measured mean speed. As in GeneFace's own code,
     whose mask for the mouth is empty, it makes lips lazy: ours is 0."""
@@ -104,7 +107,9 @@ class MotionTask:
     ) -> None:
         self.config, self.expert = config, expert
         coefficients = [basis.coefficients(clip.displacement) for clip in data.training]
-        self.sampler = SequenceSampler(data.training, coefficients, config.crop_frames)
+        self.sampler = SequenceSampler(
+            data.training, coefficients, config.crop_frames, data.voices, config.voices_share
+        )
         model = build_model(data, basis, config)
         self.modules = {"model": model, "average": build_model(data, basis, config)}
         self.modules["average"].load_state_dict(model.state_dict())
@@ -216,6 +221,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         dilations=config.dilations,
         latent_stride=config.latent_stride,
         flow_steps=config.flow_steps,
+        future_frames=config.future_frames,
     )
     model = AudioToMotion(sizes)
     mean, scale = feature_statistics(data.training)
@@ -331,7 +337,8 @@ def save_model(model: AudioToMotion, basis: MotionBasis, encoder: str, folder: P
         feature_width=sizes.feature_width,
         latent_channels=sizes.latent_channels,
         latent_stride=stride,
-        context_frames=model.reach_frames,
+        past_frames=model.past_frames,
+        future_frames=model.future_frames,
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))
 

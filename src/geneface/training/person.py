@@ -72,7 +72,7 @@ def adapt_to_person(
     record = PostNetRecord(
         encoder=model.config.encoder,
         network=network_frames > 0,
-        network_context_frames=network_frames,
+        network_past_frames=network_frames,
         metrics=figures,
     )
     save_person(alignment, record, out)

@@ -233,7 +233,7 @@ def train_postnet(
         unlabelled: features of any other speech.
 
     Returns:
-        frames that the network looks to either side, 0 if none is used; and its validated lip correlation.
+        frames that the network looks back, 0 if none is used; and its validated lip correlation.
     """
     config = choose_preset(POSTNET_PRESETS, preset)
     has_expert = (motion_folder / "sync.json").is_file()
@@ -259,7 +259,7 @@ def train_postnet(
     axes = {"aligned": {2: "frames"}, "corrected": {2: "frames"}}
     example = torch.zeros(1, alignment.basis.width, 16)
     export_onnx(network, {"aligned": example}, "corrected", axes, out / "postnet.onnx")
-    return network.reach_frames, score
+    return network.past_frames, score
 
 
 def unlabelled_motion(

@@ -1,7 +1,9 @@
 """Export of the default speech encoder: Whisper's first transformer layers as one ONNX graph.
 
 Symbols: M spectrogram rows at 100 Hz, R = M / 2 rows at 50 Hz, B mel bins, D width, H heads, P positions.
-The graph maps `mel` [M, B] to `hidden` [R, D], the sum of the residual stream after the last kept layer.
+The graph maps `mel` [M, B], whose first row is at place `first` [1] of its window, to `hidden` [R, D], the sum of the
+residual stream after the last kept layer. Attention is narrowed to a band around each row, so that live speech has
+the features of recorded speech: rows far away say little about the lips, and those to come have not been spoken yet.
 Matrices are stored in 8 bits with one scale for 64 inputs of an output, the convolutions in 16, and
 everything is computed in 32: the runtime expands the constants once, when it loads the graph.
 """
@@ -31,6 +33,10 @@ GROUP = 64
 """Inputs that share a scale."""
 MAX_RELATIVE_ERROR = 0.02
 """Root-mean-square difference to the full model's layer, over the layer's own deviation, that is accepted."""
+PAST_ROWS = 50
+"""Rows before itself that a row attends to: a second."""
+FUTURE_ROWS = (2, 2)
+"""Rows after itself that it attends to, by layer: 80 ms in all."""
 STATISTICS_STEP_ROWS = 37
 """Windows of the statistics start so far apart: no multiple of a rhythm in the recordings or of the window."""
 
@@ -39,7 +45,9 @@ def export_speech_encoder(
     weights: Path | Sequence[Path],
     out: Path,
     speech: Iterable[Path],
-    layers: int = 2,
+    layers: int = len(FUTURE_ROWS),
+    past_rows: int = PAST_ROWS,
+    future_rows: Sequence[int] = FUTURE_ROWS,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
     """Write `out` (.onnx), its statistics (.safetensors) and its card (.json); return the card.
@@ -49,19 +57,23 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the full
             model's layer on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
+        past_rows, future_rows: the band of attention, as for `analysis.whisper.encode_layers`; one future a layer.
 
     Raises:
-        InputError: the graph differs from the full model's layer by more than `MAX_RELATIVE_ERROR`.
+        InputError: a wrong number of layers, or the graph differs from the full model's layer by more than
+            `MAX_RELATIVE_ERROR`.
     """
     recordings = list(speech)
     full = read_whisper(weights)
     if not 1 <= layers <= len(full.layers):
         raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
-    model = build_graph(full, layers)
+    if len(future_rows) != layers:
+        raise InputError(f"{len(future_rows)} futures for {layers} layers", "give one for each layer")
+    model = build_graph(full, layers, past_rows, future_rows)
     windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
         raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
-    hidden, errors = _compare(model, full, layers, windows, progress)
+    hidden, errors = _compare(model, (full, layers, past_rows, future_rows), windows, progress)
     if errors["relative_rms"] > MAX_RELATIVE_ERROR:
         raise InputError(
             f"the exported layers differ from the full model by {errors['relative_rms']:.3f} of their deviation",
@@ -75,7 +87,7 @@ def export_speech_encoder(
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
     card: dict[str, Any] = {
-        "name": f"whisper-{layers}",
+        "name": f"whisper-{layers}-band",
         "graph": out.name,
         "sha256": sha256(out),
         "layers": layers,
@@ -83,6 +95,8 @@ def export_speech_encoder(
         "bins": full.bins,
         "rate_hz": FEATURE_RATE_HZ,
         "window_rows": WINDOW_ROWS,
+        "past_rows": past_rows,
+        "future_rows": list(future_rows),
         "source_sha256": [sha256(part) for part in _parts(weights)],
         "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
@@ -91,7 +105,13 @@ def export_speech_encoder(
     return card
 
 
-def build_graph(weights: WhisperWeights, layers: int, positions: int = WINDOW_ROWS) -> ModelProto:
+def build_graph(
+    weights: WhisperWeights,
+    layers: int,
+    past_rows: int,
+    future_rows: Sequence[int],
+    positions: int = WINDOW_ROWS,
+) -> ModelProto:
     """The first `layers` layers as an ONNX model for up to `positions` rows."""
     try:
         import onnx  # noqa: F401
@@ -105,17 +125,28 @@ def build_graph(weights: WhisperWeights, layers: int, positions: int = WINDOW_RO
         rows = graph.gelu(rows)
     rows = graph.add("Squeeze", rows, graph.constant(np.array([0])))
     rows = graph.add("Transpose", rows, perm=[1, 0])
-    zero = graph.constant(np.array([0]))
-    count = graph.add("Slice", graph.add("Shape", rows), zero, graph.constant(np.array([1])))
-    place = graph.add("Slice", graph.half(weights.positions[:positions]), zero, count)
-    rows = graph.add("Add", rows, place)
-    for layer in weights.layers[:layers]:
-        rows = _add_layer(graph, rows, layer, weights.heads)
+    count = graph.add("Gather", graph.add("Shape", rows), graph.constant(np.array(0)))
+    place = graph.add("Range", graph.constant(np.array(0)), count, graph.constant(np.array(1)))
+    positions_heard = graph.half(weights.positions[:positions])
+    rows = graph.add("Add", rows, graph.add("Gather", positions_heard, graph.add("Add", place, "first")))
+    column = graph.add("Unsqueeze", place, graph.constant(np.array([0])))
+    ahead = graph.add("Sub", column, graph.add("Unsqueeze", place, graph.constant(np.array([1]))))
+    past = graph.add("GreaterOrEqual", ahead, graph.constant(np.array(-past_rows)))
+    bands: dict[int, str] = {}
+    for layer, future in zip(weights.layers[:layers], future_rows, strict=True):
+        if future not in bands:
+            seen = graph.add("And", past, graph.add("LessOrEqual", ahead, graph.constant(np.array(future))))
+            bands[future] = graph.add("Where", seen, graph.constant(np.float32(0.0)), graph.constant(_UNSEEN))
+        rows = _add_layer(graph, rows, layer, weights.heads, bands[future])
     graph.add("Identity", rows, output="hidden")
     return graph.model(weights.bins, weights.width)
 
 
-def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int) -> str:
+_UNSEEN = np.float32(-1e9)
+"""Added to the score of a row outside of the band."""
+
+
+def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int, band: str) -> str:
     normed = graph.norm(rows, layer.attention_norm)
     # [R, D] -> [H, R, D / H]; keys as [H, D / H, R]
     shape = graph.constant(np.array([0, heads, -1]))
@@ -125,6 +156,7 @@ def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int) -> str:
     )
     head_width = layer.query[0].shape[0] // heads
     scores = graph.add("Mul", graph.add("MatMul", query, key), graph.constant(np.float32(head_width**-0.5)))
+    scores = graph.add("Add", scores, band)
     mixed = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
     mixed = graph.add("Reshape", graph.add("Transpose", mixed, perm=[1, 0, 2]), graph.constant(np.array([0, -1])))
     rows = graph.add("Add", rows, graph.linear(mixed, layer.out))
@@ -185,7 +217,10 @@ class _Graph:
         graph = helper.make_graph(
             self._nodes,
             "whisper_layers",
-            [helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["mel_rows", bins])],
+            [
+                helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["mel_rows", bins]),
+                helper.make_tensor_value_info("first", TensorProto.INT64, [1]),
+            ],
             [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["rows", width])],
             self._constants,
         )
@@ -215,9 +250,15 @@ def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn)
 
 
 def _compare(
-    model: ModelProto, full: WhisperWeights, layers: int, windows: Sequence[FloatArray], progress: ProgressFn
+    model: ModelProto,
+    reference: tuple[WhisperWeights, int, int, Sequence[int]],
+    windows: Sequence[FloatArray],
+    progress: ProgressFn,
 ) -> tuple[FloatArray, dict[str, float]]:
-    """Run graph and full model side by side.
+    """Run the graph beside the full model's layers with the same band of attention.
+
+    Args:
+        reference: weights, layers, past and future rows.
 
     Returns:
         the graph's rows [windows, R, D]; errors relative to the deviation of the full model's rows.
@@ -225,15 +266,17 @@ def _compare(
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    full, layers, past_rows, future_rows = reference
+    first = np.zeros(1, np.int64)
     hidden = np.empty((len(windows), WINDOW_ROWS, full.width), np.float32)
     largest, squares, deviation_squares = 0.0, 0.0, 0.0
     for index, window in enumerate(windows):
-        hidden[index] = np.asarray(session.run(None, {"mel": window})[0])
-        reference = encode_layers(full, window)[layers]
-        difference = hidden[index].astype(np.float64) - reference
-        largest = max(largest, float(np.abs(difference).max() / reference.std()))
+        hidden[index] = np.asarray(session.run(None, {"mel": window, "first": first})[0])
+        expected = encode_layers(full, window, layers, past_rows, future_rows)[layers]
+        difference = hidden[index].astype(np.float64) - expected
+        largest = max(largest, float(np.abs(difference).max() / expected.std()))
         squares += float(np.square(difference).sum())
-        deviation_squares += float(np.square(reference - reference.mean(axis=0)).sum())
+        deviation_squares += float(np.square(expected - expected.mean(axis=0)).sum())
         progress("check against the full model", index + 1, len(windows))
     return hidden, {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
 

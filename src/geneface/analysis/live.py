@@ -1,0 +1,133 @@
+"""Speech features of live sound: the shipped encoder, fed piece by piece.
+
+T samples at 16 kHz, R feature rows at 50 Hz, D feature width. What comes out is a function of the sound alone: pieces
+of any lengths give the rows of the whole sound in one piece (to rounding, 1e-5). They differ from those of a recording
+(`ShippedEncoder.encode`) in one thing: the level. A recording is brought to the reference level as a whole;
+live sound by what was heard until then (`LevelFollower`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from geneface.analysis.mel import HOP, LEVEL_DB, MAX_GAIN_DB, WINDOW, cut, log_mel
+from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.types import FloatArray
+
+_ACTIVE_SHARE = 1e-3
+"""Blocks within 30 dB of the loud ones are speech, as in `mel.speech_gain`."""
+_MEMORY_BLOCKS = 15 * 50
+"""The level is that of the last 15 s, of 20 ms each."""
+_SILENCE = 1e-7
+"""Mean square of a block, -70 dB of full scale, below which nothing is heard."""
+_STEM_SAMPLES = 2 * HOP + WINDOW // 2
+"""Sound after a row's first sample that its convolutions hear."""
+_EDGE_ROWS = 1
+"""Rows at either end of a stretch that the convolutions' padding spoils."""
+
+
+class LevelFollower:
+    """Brings sound to the reference level while it is heard, block by block of 20 ms; silence holds the last gain."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)
+        self._heard: deque[tuple[int, float]] = deque()
+        self._block = 0
+        self._gain = 1.0
+
+    def restart(self) -> None:
+        """Begin another sound of the same speaker."""
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """[T] -> levelled [T'], whole blocks; the rest waits for more."""
+        samples = np.concatenate([self._rest, samples])
+        count = len(samples) // SAMPLES_PER_ROW
+        blocks = samples[: count * SAMPLES_PER_ROW].reshape(count, SAMPLES_PER_ROW)
+        self._rest = samples[count * SAMPLES_PER_ROW :]
+        levelled = [block * self._ramp(float(np.mean(np.square(block, dtype=np.float64)))) for block in blocks]
+        return np.concatenate(levelled) if levelled else np.zeros(0, np.float32)
+
+    def _ramp(self, power: float) -> FloatArray:
+        """Gain of each sample of a block: no steps."""
+        before = self._gain
+        while self._heard and self._heard[0][0] <= self._block - _MEMORY_BLOCKS:
+            self._heard.popleft()
+        is_first = not self._heard
+        if power > _SILENCE:
+            self._heard.append((self._block, power))
+            powers = np.array([value for _, value in self._heard])
+            active = powers[powers >= _ACTIVE_SHARE * np.percentile(powers, 95)]
+            level_db = 10.0 * np.log10(active.mean())
+            self._gain = float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
+            # The first sound that is heard sets the level at once: until then there was silence to be amplified.
+            before = self._gain if is_first else before
+        self._block += 1
+        return np.linspace(before, self._gain, SAMPLES_PER_ROW, dtype=np.float32)
+
+
+class LiveSpeech:
+    """Feature rows of sound that comes in pieces."""
+
+    def __init__(self, encoder: ShippedEncoder, level: LevelFollower | None = None) -> None:
+        """`level`: what was heard of the speaker's level before."""
+        self._encoder = encoder
+        self._level = level or LevelFollower()
+        self._level.restart()
+        self._sound = np.zeros(0, np.float32)
+        self._sound_start = 0
+        self._received = 0
+        self._row = 0
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        """Sound after a row that must have come before the row can."""
+        return self._encoder.look_ahead_seconds
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """Sound [T] -> the rows [R, D] that it completes, two for each video frame."""
+        self._received += len(samples)
+        self._sound = np.concatenate([self._sound, self._level.push(samples)])
+        heard = self._sound_start + len(self._sound)
+        ready = (heard - _STEM_SAMPLES) // SAMPLES_PER_ROW + 1 - self._encoder.future_rows
+        return self._rows_to(ready - ready % ROWS_PER_FRAME)
+
+    def finish(self) -> FloatArray:
+        """The rows that were still waiting; after the sound there is silence."""
+        last = -(-self._received // (SAMPLES_PER_ROW * ROWS_PER_FRAME)) * ROWS_PER_FRAME
+        silence = (last + self._encoder.future_rows + 2) * SAMPLES_PER_ROW - self._received
+        self._sound = np.concatenate([self._sound, self._level.push(np.zeros(silence, np.float32))])
+        return self._rows_to(last)
+
+    def _rows_to(self, end: int) -> FloatArray:
+        """Rows from where we are to `end`, which have been heard, window by window as for a recording."""
+        pieces = []
+        while self._row < end:
+            window = self._row // CORE_ROWS
+            stop = min(end, (window + 1) * CORE_ROWS)
+            pieces.append(self._stretch(window * CORE_ROWS - CONTEXT_ROWS, stop))
+            self._row = stop
+            self._forget()
+        return np.concatenate(pieces) if pieces else np.zeros((0, self._encoder.width), np.float32)
+
+    def _stretch(self, window_start: int, stop: int) -> FloatArray:
+        """Rows [self._row, stop) of the window that begins at row `window_start`, from no more rows than they need."""
+        encoder = self._encoder
+        first = max(window_start, self._row - encoder.past_rows - _EDGE_ROWS)
+        last = stop + encoder.future_rows + _EDGE_ROWS
+        margin = WINDOW // HOP
+        begin = (2 * first - margin) * HOP - self._sound_start
+        # Of the last row only its place is needed: what has not been heard of it may be anything.
+        piece = cut(self._sound, begin, 2 * (last - first + margin) * HOP)
+        values = encoder.run(log_mel(piece, margin, 2 * (last - first)), first - window_start)
+        return values[self._row - first : stop - first]
+
+    def _forget(self) -> None:
+        """Throw away sound that no later row hears."""
+        rows = max(CONTEXT_ROWS, self._encoder.past_rows) + _EDGE_ROWS + 2
+        start = max((self._row - rows) * SAMPLES_PER_ROW, self._sound_start)
+        self._sound = self._sound[start - self._sound_start :]
+        self._sound_start = start

@@ -1,0 +1,123 @@
+"""A face for live speech: sound in pieces, frames of motion as soon as the models have heard enough.
+
+F frames at 25 Hz, K named landmarks. Pieces of any lengths give the frames of the whole sound in one piece
+(to rounding, 1e-4 head units at most). Frame f of an utterance shows the sound of f / 25 s of it and comes
+when `look_ahead_seconds` more have been heard. Blinks and the head's path go on over utterances.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geneface.analysis.live import LevelFollower, LiveSpeech
+from geneface.analysis.speech import ShippedEncoder
+from geneface.avatar.idle import MOUTH, blink, blink_closure, scale_mouth
+from geneface.avatar.person import PersonStatistics
+from geneface.avatar.poses import replay
+from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, LiveSmoother
+from geneface.errors import InputError
+from geneface.geometry.landmarks import JAW
+from geneface.motion.live import LiveMotion
+from geneface.motion.runtime import MotionModel, PersonMotion
+from geneface.types import VIDEO_RATE_HZ, FloatArray, LandmarkTrack, MotionTrack
+
+EASE_FRAMES = 5
+"""Frames in which the mouth goes to rest after an interruption, and from rest into speech: 0.2 s."""
+_SMOOTHED = np.setdiff1d(UPPER_AND_OUTER_FACE, JAW)
+_LIDS_BLOCK = 1500
+
+
+class LivePerformance:
+    """See the module. `Avatar.live` makes one."""
+
+    def __init__(
+        self,
+        encoder: ShippedEncoder,
+        model: MotionModel,
+        adaptation: PersonMotion | None,
+        person: PersonStatistics,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        mouth_gain: float = 1.0,
+        blinks: bool = True,
+        sigma_frames: float,
+    ) -> None:
+        self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
+        self._temperature, self._seed, self._mouth_gain, self._blinks = temperature, seed, mouth_gain, blinks
+        self._level = LevelFollower()
+        self._smoother = LiveSmoother(sigma_frames, _SMOOTHED)
+        self._lids = np.zeros(0, np.float32)
+        self._first_pose = int(np.random.default_rng([seed, 0x905E]).integers(len(person.path)))
+        self._frame = 0
+        self._shown = person.rest
+        """The mouth of the last frame, before lids and head."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._speech = LiveSpeech(self._encoder, self._level)
+        self._motion = LiveMotion(self._model, self._adaptation, self._temperature, self._seed)
+        self._uttered = 0
+        self._from = self._shown
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        """Sound after the end of a frame that is heard before the frame is made."""
+        return self._motion.future_frames / VIDEO_RATE_HZ + self._speech.look_ahead_seconds
+
+    def push(self, samples: FloatArray) -> MotionTrack:
+        """Hear sound [T] at 16 kHz; returns the frames that it completes, often none.
+
+        Raises:
+            InputError: the sound is not finite or has several channels.
+        """
+        if samples.ndim != 1 or not np.isfinite(samples).all():
+            raise InputError("the live sound is not one channel of finite samples", "check the sound source")
+        return self._show(self._motion.push(self._speech.push(samples)))
+
+    def finish(self) -> MotionTrack:
+        """The frames that still waited for sound: there is no more. The next sound begins a new utterance."""
+        rest = self._motion.push(self._speech.finish())
+        track = self._show(np.concatenate([rest, self._motion.finish()]))
+        self._begin()
+        return track
+
+    def interrupt(self) -> MotionTrack:
+        """Forget the sound that was not shown yet; the mouth goes to rest in the `EASE_FRAMES` that are returned."""
+        weight = _ease(np.arange(1, EASE_FRAMES + 1))
+        track = self._finished(self._shown + weight * (self._person.rest - self._shown))
+        self._begin()
+        return track
+
+    def _show(self, displacement: FloatArray) -> MotionTrack:
+        """Displacement [F, K, 3] of the utterance's next frames -> what is seen of them."""
+        points = self._person.neutral_landmarks + displacement
+        if self._mouth_gain != 1.0:
+            points = scale_mouth(points, self._person.rest, self._mouth_gain)
+        # The mouth may have been anywhere before.
+        count = max(min(EASE_FRAMES - self._uttered, len(points)), 0)
+        if count:
+            weight = _ease(np.arange(self._uttered + 1, self._uttered + count + 1))
+            points[:count, MOUTH] = (self._from + weight * (points[:count] - self._from))[:, MOUTH]
+        self._uttered += len(points)
+        return self._finished(points)
+
+    def _finished(self, points: FloatArray) -> MotionTrack:
+        """[F, K, 3] -> with smoothed brows and cheeks, blinks and the head's movement."""
+        start, stop = self._frame, self._frame + len(points)
+        self._frame = stop
+        points = self._smoother.push(np.asarray(points, np.float32))
+        if len(points):
+            self._shown = points[-1]
+        if self._blinks:
+            if stop > len(self._lids):
+                self._lids = blink_closure(2 * stop + _LIDS_BLOCK, self._person.blink, self._seed)
+            points = blink(points, self._person.blink.closing, self._lids[start:stop])
+        return MotionTrack(
+            LandmarkTrack(points), replay(self._person.path, self._first_pose + start, self._first_pose + stop)
+        )
+
+
+def _ease(step: np.ndarray) -> FloatArray:
+    """Raised cosine, 1 at `EASE_FRAMES`: [F] -> [F, 1, 1]."""
+    return (0.5 - 0.5 * np.cos(np.pi * step / EASE_FRAMES)).astype(np.float32)[:, None, None]

@@ -1,0 +1,93 @@
+"""Live speech features: pieces of any lengths, the recording's own features, the level."""
+
+import numpy as np
+import pytest
+
+from geneface.analysis.live import LevelFollower, LiveSpeech
+from geneface.analysis.mel import speech_gain
+from geneface.analysis.speech import ShippedEncoder
+from geneface.io.audio import read_audio
+from geneface.io.store import asset_path
+from geneface.types import FloatArray
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ShippedEncoder:
+    return ShippedEncoder()
+
+
+@pytest.fixture(scope="module")
+def sound() -> FloatArray:
+    """9.3 s, over two windows of the encoder."""
+    samples = read_audio(asset_path("speech", "demo.flac")).samples
+    return np.tile(samples, 1 + 150_000 // len(samples))[:148_777]
+
+
+def live(encoder: ShippedEncoder, sound: FloatArray, sizes: list[int]) -> FloatArray:
+    stream = LiveSpeech(encoder)
+    rows, place = [], 0
+    while place < len(sound):
+        size = sizes[len(rows) % len(sizes)]
+        rows.append(stream.push(sound[place : place + size]))
+        place += size
+    return np.concatenate([*rows, stream.finish()])
+
+
+@pytest.mark.parametrize("sizes", [[320], [640], [3200], [1, 5000, 17, 2049]])
+def test_pieces_of_any_length_give_the_same_rows(encoder, sound, sizes):
+    sound = sound[:90_001]
+    whole = live(encoder, sound, [len(sound)])
+    assert whole.shape == (2 * -(-len(sound) // 640), encoder.width)
+    assert np.abs(live(encoder, sound, sizes) - whole).max() < 1e-4
+
+
+def test_rows_are_those_of_the_recording_at_one_level(encoder, sound, monkeypatch):
+    monkeypatch.setattr(LevelFollower, "push", lambda self, samples: samples * np.float32(speech_gain(sound)))
+    whole = encoder.encode(sound).values
+    assert np.abs(live(encoder, sound, [4000]) - whole).max() < 1e-3
+
+
+def test_a_row_comes_as_soon_as_what_it_hears_has_come(encoder, sound):
+    stream = LiveSpeech(encoder)
+    received, made = 0, 0
+    for start in range(0, 64_000, 320):
+        received += 320
+        made += len(stream.push(sound[start : start + 320]))
+        missing = received / 16_000 - made / 50
+        # Rows come in pairs of 40 ms, a block of the level is 20 ms.
+        assert missing < stream.look_ahead_seconds + 0.07
+        assert made == 0 or missing >= stream.look_ahead_seconds
+    assert stream.look_ahead_seconds < 0.1
+
+
+def test_what_comes_later_changes_nothing(encoder, sound):
+    first = LiveSpeech(encoder).push(sound[:60_000])
+    other = np.concatenate([sound[:60_000], np.zeros(20_000, np.float32)])
+    assert np.abs(LiveSpeech(encoder).push(other)[: len(first)] - first).max() < 1e-4
+
+
+@pytest.mark.parametrize("level", [0.05, 0.3, 3.0])
+def test_speech_of_any_level_ends_at_the_reference(level, sound):
+    quiet = level * sound
+    followed = LevelFollower().push(quiet)[80_000:]
+    expected = speech_gain(sound) * sound[80_000 : 80_000 + len(followed)]
+    ratio = np.sqrt(np.mean(followed**2) / np.mean(expected**2))
+    assert 0.7 < ratio < 1.4
+
+
+def test_silence_holds_the_level_and_a_click_is_forgotten(sound):
+    follower = LevelFollower()
+    follower.push(sound[:48_000])
+    gain = follower._gain
+    follower.push(np.zeros(20 * 16_000, np.float32))
+    assert follower._gain == gain
+    follower = LevelFollower()
+    follower.push(np.full(640, 0.9, np.float32))
+    follower.push(np.tile(0.02 * sound, 2))
+    assert follower._gain > 5
+
+
+def test_no_sound_gives_no_rows(encoder):
+    stream = LiveSpeech(encoder)
+    assert stream.push(np.zeros(0, np.float32)).shape == (0, encoder.width)
+    assert stream.finish().shape == (0, encoder.width)

@@ -1,0 +1,119 @@
+"""A live face: any pieces, its look-ahead, interruptions."""
+
+import numpy as np
+import pytest
+
+from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.idle import MOUTH
+from geneface.avatar.live import EASE_FRAMES, LivePerformance
+from geneface.avatar.smoothing import LiveSmoother
+from geneface.errors import InputError
+from geneface.geometry.landmarks import LIPS, lip_opening
+from geneface.io.audio import read_audio
+from geneface.io.store import asset_path
+from geneface.types import HeadPose, LandmarkTrack, MotionTrack
+
+from .avatar_fixtures import make_avatar
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    return Avatar.load("grid-s1")
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return read_audio(asset_path("speech", "demo.flac")).samples[:100_333]
+
+
+def joined(tracks: list[MotionTrack]) -> MotionTrack:
+    points = np.concatenate([track.landmarks.points for track in tracks])
+    rotation = np.concatenate([track.pose.rotation for track in tracks])
+    translation = np.concatenate([track.pose.translation for track in tracks])
+    return MotionTrack(LandmarkTrack(points), HeadPose(rotation, translation))
+
+
+def perform(live: LivePerformance, sound, size: int) -> MotionTrack:
+    tracks = [live.push(sound[start : start + size]) for start in range(0, len(sound), size)]
+    return joined([*tracks, live.finish()])
+
+
+@pytest.mark.parametrize("milliseconds", [20, 75, 200])
+def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
+    performance = Performance(seed=3, temperature=0.5, mouth_gain=1.2)
+    whole = perform(avatar.live(performance), sound, len(sound))
+    assert len(whole) == -(-len(sound) // 640)
+    pieces = perform(avatar.live(performance), sound, 16 * milliseconds)
+    assert np.abs(pieces.landmarks.points - whole.landmarks.points).max() < 1e-4
+    assert np.abs(pieces.pose.rotation - whole.pose.rotation).max() < 1e-5
+
+
+def test_live_lips_are_nearly_those_of_the_recording(avatar, sound):
+    recorded = lip_opening(avatar.motion(read_audio(asset_path("speech", "demo.flac"))).landmarks.points)
+    live = lip_opening(perform(avatar.live(), sound, 1600).landmarks.points)
+    count = len(live) - 10
+    assert np.corrcoef(live[10:count], recorded[10:count])[0, 1] > 0.9
+
+
+def test_frames_come_after_the_stated_look_ahead(avatar, sound):
+    live = avatar.live()
+    assert live.look_ahead_seconds <= 0.2
+    made = 0
+    for start in range(0, 64_000, 320):
+        made += len(live.push(sound[start : start + 320]))
+        waiting = (start + 320) / 16_000 - made / 25
+        assert made == 0 or waiting >= live.look_ahead_seconds - 1e-6
+        # A frame of 40 ms and a block of the level of 20 ms may be under way.
+        assert waiting < live.look_ahead_seconds + 0.07
+
+
+def test_an_interruption_closes_the_mouth_in_time_without_a_jump(avatar, sound):
+    live = avatar.live()
+    before = joined([live.push(sound[:40_000]), live.push(sound[40_000:60_000])])
+    stop = live.interrupt()
+    after = live.push(sound[60_000:90_000])
+    assert len(stop) == EASE_FRAMES <= 5
+    rest = avatar.files.person.rest
+    assert np.abs(stop.landmarks.points[-1][MOUTH] - rest[MOUTH])[np.isin(MOUTH, LIPS)].max() < 1e-5
+    whole = joined([before, stop, after])
+    opening = lip_opening(whole.landmarks.points)
+    seams = np.abs(np.diff(opening))[len(before) - 1 : len(before) + EASE_FRAMES + 1]
+    assert seams.max() <= np.abs(np.diff(opening)).max() + 1e-9 and seams.max() < 0.5 * np.ptp(opening)
+    # Head and lids go on as if nothing had happened.
+    other = perform(avatar.live(), sound, len(sound))
+    assert np.allclose(whole.pose.rotation, other.pose.rotation[: len(whole)], atol=1e-5)
+
+
+def test_the_next_utterance_begins_where_the_mouth_is(avatar, sound):
+    live = avatar.live()
+    first = perform(live, sound[:50_000], 3200)
+    second = live.push(sound[20_000:60_000])
+    step = np.abs(second.landmarks.points[0] - first.landmarks.points[-1])[MOUTH]
+    usual = np.abs(np.diff(first.landmarks.points[:, MOUTH], axis=0)).max()
+    assert step.max() <= usual
+
+
+@pytest.mark.parametrize("bad", [np.array([0.1, np.nan], np.float32), np.zeros((4, 2), np.float32)])
+def test_bad_sound_is_refused(avatar, bad):
+    with pytest.raises(InputError, match="live sound"):
+        avatar.live().push(bad)
+
+
+def test_an_encoder_that_needs_the_whole_recording_is_refused(tmp_path):
+    avatar = Avatar.load(make_avatar(tmp_path / "tiny", tmp_path / "work"))
+    with pytest.raises(InputError, match="whole recording"):
+        avatar.live()
+
+
+def test_the_live_smoother_is_a_causal_filter_of_the_chosen_landmarks_alone():
+    points = np.random.default_rng(0).standard_normal((40, len(LIPS) + 500, 3)).astype(np.float32)[:, :200]
+    columns = np.arange(10, 30)
+    whole = LiveSmoother(1.5, columns).push(points)
+    smoother = LiveSmoother(1.5, columns)
+    pieces = np.concatenate([smoother.push(points[a:b]) for a, b in [(0, 1), (1, 9), (9, 9), (9, 40)]])
+    assert np.array_equal(pieces, whole)
+    others = np.setdiff1d(np.arange(200), columns)
+    assert np.array_equal(whole[:, others], points[:, others])
+    taps = np.exp(-0.5 * (np.arange(6) / 1.5) ** 2)
+    expected = sum(tap * points[30 - back, columns] for back, tap in enumerate(taps / taps.sum()))
+    assert np.allclose(whole[30, columns], expected, atol=1e-5)

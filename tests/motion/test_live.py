@@ -1,0 +1,81 @@
+"""Motion of live speech equals motion of the whole, and waits for no more than it must."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geneface.geometry.landmarks import KEYPOINT_COUNT
+from geneface.io.store import write_json
+from geneface.motion.basis import fit_basis
+from geneface.motion.live import LiveMotion
+from geneface.motion.runtime import MotionModel
+from geneface.motion.vae import AudioToMotion, AudioToMotionConfig
+from geneface.training.motion import save_model
+from geneface.types import SpeechFeatures
+
+D, Z = 12, 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MotionModel:
+    torch.manual_seed(0)
+    sizes = AudioToMotionConfig(
+        feature_width=D, motion_width=6, latent_channels=Z, speech_channels=16, channels=16, flow_channels=8,
+        future_frames=2,
+    )  # fmt: skip
+    network = AudioToMotion(sizes).eval()
+    for parameter in network.prior.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    rng = np.random.default_rng(0)
+    basis = fit_basis(0.01 * rng.standard_normal((50, KEYPOINT_COUNT, 3)).astype(np.float32), 6)
+    folder: Path = tmp_path_factory.mktemp("motion")
+    save_model(network, basis, "numbers", folder)
+    write_json(folder / "metrics.json", {})
+    return MotionModel.load(folder)
+
+
+class Trail:
+    """Half of the motion of the last three frames, and the mean of the features a frame ahead."""
+
+    past_frames, future_frames = 2, 1
+
+    def apply(self, displacement, features=None):
+        assert features is not None
+        padded = np.pad(displacement, ((2, 0), (0, 0), (0, 0)))
+        moved = sum(padded[step : step + len(displacement)] for step in range(3)) / 6
+        ahead = np.append(features.values[2::2].mean(1), 0.0)
+        return moved + 0.001 * ahead[:, None, None]
+
+
+@pytest.mark.parametrize("person", [None, Trail()])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("sizes", [[1], [2, 3], [10, 1, 40]])
+def test_pieces_of_any_length_give_the_motion_of_the_whole(model, person, temperature, sizes):
+    rows = np.random.default_rng(1).standard_normal((2 * 230, D)).astype(np.float32)
+    whole = model.predict(SpeechFeatures(rows, "numbers"), temperature=temperature, seed=3, person=person)
+    live = LiveMotion(model, person, temperature, 3)
+    made, place = [], 0
+    while place < len(rows):
+        size = 2 * sizes[len(made) % len(sizes)]
+        made.append(live.push(rows[place : place + size]))
+        place += size
+        # Everything that can be known is given at once.
+        assert sum(map(len, made)) == max(0, min(place, len(rows)) // 2 - live.future_frames)
+    made.append(live.finish())
+    assert np.abs(np.concatenate(made) - whole).max() < 1e-5 * max(1.0, np.abs(whole).max())
+    assert live.future_frames == 2
+
+
+def test_memory_does_not_grow(model):
+    live = LiveMotion(model)
+    for _ in range(60):
+        live.push(np.zeros((20, D), np.float32))
+    assert len(live._rows) < 2 * (model.config.past_frames + 20)
+
+
+def test_nothing_gives_nothing(model):
+    live = LiveMotion(model)
+    assert live.push(np.zeros((0, D), np.float32)).shape == (0, KEYPOINT_COUNT, 3)
+    assert live.finish().shape == (0, KEYPOINT_COUNT, 3)
