@@ -55,19 +55,44 @@ def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
     import onnxruntime
 
     mel = np.random.default_rng(1).standard_normal((3000, 80)).astype(np.float32)
-    model = build_graph(speech.read_whisper(folder), LAYERS, positions=1500)
+    model = build_graph(speech.read_whisper(folder), LAYERS, 1500, (1500, 1500), positions=1500)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    hidden = np.asarray(session.run(None, {"mel": mel})[0])
+    first = np.zeros(1, np.int64)
+    hidden = np.asarray(session.run(None, {"mel": mel, "first": first})[0])
     expected = full_layer(folder, mel)
     error = np.sqrt(np.mean((hidden - expected) ** 2)) / expected.std()
     assert error < 0.01  # 8-bit weights
     # The time axis is dynamic.
-    assert np.asarray(session.run(None, {"mel": mel[:84]})[0]).shape == (42, 64)
+    assert np.asarray(session.run(None, {"mel": mel[:84], "first": first})[0]).shape == (42, 64)
+
+
+def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
+    import onnxruntime
+
+    past, future = 6, (2, 1)
+    model = build_graph(speech.read_whisper(folder), LAYERS, past, future, positions=100)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    mel = np.random.default_rng(1).standard_normal((160, 80)).astype(np.float32)
+
+    def rows(values: np.ndarray, place: int = 0) -> np.ndarray:
+        return np.asarray(session.run(None, {"mel": values, "first": np.array([place], np.int64)})[0])
+
+    changed = mel.copy()
+    changed[80] += 1.0
+    moved = np.flatnonzero(np.abs(rows(changed) - rows(mel)).max(1) > 1e-6)
+    # Spectrogram row 80 enters the convolutions of rows 39 to 41.
+    assert (moved.min(), moved.max()) == (39 - sum(future), 41 + LAYERS * past)
+    # A stretch in the middle of a window gives the window's rows, but for those that its ends cut off.
+    part = rows(mel[40:120], 20)
+    inside = slice(LAYERS * past + 1, 40 - sum(future) - 1)
+    assert np.allclose(part[inside], rows(mel)[20:60][inside], atol=1e-5)
+    assert np.abs(rows(mel[40:120], 0)[inside] - part[inside]).max() > 1e-3
 
 
 def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.onnx"
     card = export_speech_encoder(folder, out, [recording], LAYERS)
+    assert (card["past_rows"], card["future_rows"]) == (speech.PAST_ROWS, list(speech.FUTURE_ROWS))
     assert json.loads(out.with_suffix(".json").read_text()) == card
     assert (card["layers"], card["width"], card["check"]["recordings"]) == (LAYERS, 64, ["speech.wav"])
     assert 0 < card["check"]["relative_rms"] < speech.MAX_RELATIVE_ERROR
@@ -80,7 +105,7 @@ def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, rec
     assert np.median(values.std(axis=0)) == pytest.approx(1.0, abs=0.3)
     # Undoing the normalisation gives the graph's rows of the first window.
     mel = log_mel(levelled(samples), -2 * CONTEXT_ROWS, 2 * WINDOW_ROWS)
-    hidden = np.asarray(encoder._session.run(None, {"mel": mel})[0])
+    hidden = np.asarray(encoder._session.run(None, {"mel": mel, "first": np.zeros(1, np.int64)})[0])
     restored = values[:200] / encoder._scale + encoder._mean[CONTEXT_ROWS : CONTEXT_ROWS + 200]
     assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
 
@@ -113,7 +138,7 @@ def test_too_little_speech_is_refused(folder: Path, make_wav, tmp_path: Path, to
 def test_without_onnx_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"geneface\[train\]"):
-        build_graph(speech.read_whisper(folder), 1)
+        build_graph(speech.read_whisper(folder), 1, 4, (1,))
 
 
 @pytest.mark.parametrize("shape", [(5, 128), (3, 48), (1, 64)])

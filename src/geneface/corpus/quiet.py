@@ -10,7 +10,8 @@ import numpy as np
 
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
-KINDS = ("silence", "noise", "breath", "hum", "chords", "melody", "drums")
+KINDS = ("silence", "noise", "breath", "hum", "chords", "drums")
+"""No single held notes: a model that was taught to ignore them ignored sung and solemnly spoken vowels, too."""
 _SEMITONE = 2.0 ** (1 / 12)
 
 
@@ -28,11 +29,9 @@ def quiet_sound(seconds: float, rng: np.random.Generator, kind: str | None = Non
         swell = np.sin(np.pi * (time / rng.uniform(1.2, 3.0) + rng.uniform())) ** 4
         sound = swell * _band(count, rng.uniform(300, 900), rng.uniform(2500, 6000), rng)
     elif kind == "hum":
-        sound = _note(time, float(rng.choice([50.0, 60.0, 100.0, 120.0])), rng.uniform(0.5, 1.5), rng)
+        sound = _note(time, float(rng.choice([50.0, 60.0])), rng.uniform(0.3, 0.6), rng)
     elif kind == "chords":
-        sound = _notes(time, rng.uniform(0.4, 1.5), 3, rng, sustained=True)
-    elif kind == "melody":
-        sound = _notes(time, rng.uniform(0.15, 0.5), 1, rng, sustained=bool(rng.random() < 0.5))
+        sound = _chords(time, rng.uniform(0.2, 1.5), int(rng.integers(4, 7)), rng)
     elif kind == "drums":
         sound = _drums(time, rng.uniform(0.2, 0.5), rng)
     else:
@@ -65,18 +64,17 @@ def _note(time: np.ndarray, pitch_hz: float, brightness: float, rng: np.random.G
     return np.einsum("n,nt->t", numbers ** (-1.0 / brightness), waves)
 
 
-def _notes(time: np.ndarray, length: float, voices: int, rng: np.random.Generator, sustained: bool) -> np.ndarray:
-    """Notes one after the other, `voices` at once, plucked or held."""
+def _chords(time: np.ndarray, length: float, voices: int, rng: np.random.Generator) -> np.ndarray:
+    """Chords one after the other, plucked or held, `voices` notes over two octaves in each."""
     sound = np.zeros(len(time))
-    brightness, root = rng.uniform(0.4, 1.2), rng.uniform(100.0, 350.0)
+    brightness, root, is_held = rng.uniform(0.4, 1.2), rng.uniform(80.0, 200.0), rng.random() < 0.5
     for start in np.arange(0.0, len(time) / SPEECH_RATE_HZ, length):
         inside = np.flatnonzero((time >= start) & (time < start + length))
         since = time[inside] - start
         decay = rng.uniform(0.1, 0.6)
-        envelope = np.minimum(since / 0.01, 1.0) * (np.ones(len(since)) if sustained else np.exp(-since / decay))
-        for _ in range(voices):
-            pitch = root * _SEMITONE ** float(rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]))
-            sound[inside] += envelope * _note(since, pitch, brightness, rng)
+        envelope = np.minimum(since / 0.01, 1.0) * (np.ones(len(since)) if is_held else np.exp(-since / decay))
+        for step in rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16, 19, 21, 24], voices, replace=False):
+            sound[inside] += envelope * _note(since, root * _SEMITONE ** float(step), brightness, rng)
     return sound
 
 

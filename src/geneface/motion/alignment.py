@@ -37,10 +37,11 @@ _GUARD_FRAMES = 8
 _FOLDS = 4
 _SHORTEST_BLOCK = 12
 """Frames of a validated block: a correlation over fewer is chance, and each block counts alike."""
-_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHARES = (0.25, 0.5, 0.75, 1.0)
 _PENALTIES = (3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 """Per frame, for regressors of unit variance."""
-_GAIN_PENALTY = 0.02
+_STIFFNESSES = (0.02, 0.5, 1e4)
+"""Penalties of gains that differ between coefficients; with the last one none does."""
 _GAIN_RANGE = (0.6, 3.0)
 _UPPER_LIP = positions((191, 80, 81, 82, 13, 312, 311, 310, 415))
 _LOWER_LIP = positions((95, 88, 178, 87, 14, 317, 402, 318, 324))
@@ -200,46 +201,60 @@ def closed_form_alignment(
 
     Returns:
         the alignment, and what cross-validation said: `generic`, `affine`, `aligned` (mean correlation of the lip
-        opening over the validated stretches), `share`, `penalty`, `amplitude`.
+        opening over the validated stretches), `stiffness`, `share`, `penalty`, `amplitude`.
     """
     folds = split_folds(stretches)
     basis = fit_basis(np.concatenate([stretch.measured for stretch in stretches]), width)
-    candidates = [(0.0, 0.0), *((share, penalty) for share in _SHARES[1:] for penalty in _PENALTIES)]
-    scores = {candidate: [0.0, 0.0] for candidate in candidates}
-    spread = {candidate: [0.0, 0.0] for candidate in candidates}
-    generic_scores: list[float] = []
-    count = 0
     lips = _lip_limits(stretches, neutral)
-    for training, validation in folds:
-        affine = _fit_affine(training, basis, lips)
-        parts = {penalty: _fit_speech(training, basis, penalty) for penalty in _PENALTIES}
-        for stretch in validation:
-            measured = lip_opening(neutral + stretch.measured)
-            generic_scores.append(correlation(lip_opening(neutral + stretch.generic), measured))
-            count += 1
-            for share, penalty in candidates:
-                trial = replace(affine, share=share, speech=parts.get(penalty))
-                predicted = lip_opening(neutral + trial.apply(stretch.generic, SpeechFeatures(stretch.features, "")))
-                scores[share, penalty][0] += correlation(predicted, measured)
-                spread[share, penalty][0] += float(predicted.std())
-                spread[share, penalty][1] += float(measured.std())
-    means = {candidate: total[0] / count for candidate, total in scores.items()}
-    best = max(candidates, key=lambda candidate: means[candidate])
-    if means[best] < means[0.0, 0.0] + _WORTHWHILE:
-        best = (0.0, 0.0)
-    amplitude = float(np.clip(spread[best][1] / max(spread[best][0], 1e-9), *_GAIN_RANGE))
-    share, penalty = best
+    # The stiffest gain is one for all: the generic model, but for its amplitude. Others must be worth it.
+    affine = {stiffness: [_fit_affine(part, basis, lips, stiffness) for part, _ in folds] for stiffness in _STIFFNESSES}
+    tried = {stiffness: _validate(folds, fitted, neutral) for stiffness, fitted in affine.items()}
+    stiffness = max(_STIFFNESSES, key=lambda choice: tried[choice][0])
+    if tried[stiffness][0] < tried[_STIFFNESSES[-1]][0] + _WORTHWHILE:
+        stiffness = _STIFFNESSES[-1]
+    best, (share, penalty) = tried[stiffness], (0.0, 0.0)
+    for each_penalty in _PENALTIES:
+        parts = [_fit_speech(part, basis, each_penalty) for part, _ in folds]
+        for each_share in _SHARES:
+            both = [
+                replace(fitted, share=each_share, speech=part)
+                for fitted, part in zip(affine[stiffness], parts, strict=True)
+            ]
+            figures = _validate(folds, both, neutral)
+            if figures[0] > max(best[0], tried[stiffness][0] + _WORTHWHILE):
+                best, share, penalty = figures, each_share, each_penalty
+    amplitude = float(np.clip(best[1], *_GAIN_RANGE))
     speech = _fit_speech(stretches, basis, penalty) if share else None
-    alignment = replace(_fit_affine(stretches, basis, lips), share=share, speech=speech, amplitude=amplitude)
-    figures = {
-        "generic": float(np.mean(generic_scores)),
-        "affine": means[0.0, 0.0],
-        "aligned": means[best],
+    fitted = _fit_affine(stretches, basis, lips, stiffness)
+    generic = [
+        correlation(lip_opening(neutral + stretch.generic), lip_opening(neutral + stretch.measured))
+        for _, validation in folds
+        for stretch in validation
+    ]
+    return replace(fitted, share=share, speech=speech, amplitude=amplitude), {
+        "generic": float(np.mean(generic)),
+        "affine": tried[stiffness][0],
+        "aligned": best[0],
+        "stiffness": stiffness,
         "share": share,
         "penalty": penalty,
         "amplitude": amplitude,
     }
-    return alignment, figures
+
+
+def _validate(
+    folds: Sequence[tuple[list[Stretch], list[Stretch]]], alignments: Sequence[Alignment], neutral: FloatArray
+) -> tuple[float, float]:
+    """Mean correlation of the lip opening, and the measured over the predicted deviation, on validated stretches."""
+    scores, made, real = [], 0.0, 0.0
+    for (_, validation), alignment in zip(folds, alignments, strict=True):
+        for stretch in validation:
+            measured = lip_opening(neutral + stretch.measured)
+            points = neutral + alignment.apply(stretch.generic, SpeechFeatures(stretch.features, ""))
+            predicted = lip_opening(points)
+            scores.append(correlation(predicted, measured))
+            made, real = made + float(predicted.std()), real + float(measured.std())
+    return float(np.mean(scores)), real / max(made, 1e-9)
 
 
 def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
@@ -282,7 +297,7 @@ def _lip_limits(stretches: Sequence[Stretch], neutral: FloatArray) -> FloatArray
     return np.stack([rest, least]).astype(np.float32)
 
 
-def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis, lips: FloatArray) -> Alignment:
+def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis, lips: FloatArray, stiffness: float) -> Alignment:
     """Gain and offset per coefficient by ridge regression towards the gain all share."""
     generic = np.concatenate([basis.coefficients(stretch.generic) for stretch in stretches]).astype(np.float64)
     measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
@@ -290,7 +305,7 @@ def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis, lips: FloatArr
     generic, measured = generic - middle, measured - target
     products, squares = (generic * measured).mean(0), (generic**2).mean(0)
     shared = products.sum() / max(float(squares.sum()), 1e-12)
-    penalty = _GAIN_PENALTY * squares.mean() + 1e-12
+    penalty = stiffness * squares.mean() + 1e-12
     gain = (products + penalty * shared) / (squares + penalty)
     offset = target - gain * middle
     return Alignment(basis, gain.astype(np.float32), offset.astype(np.float32), 1.0, 0.0, None, lips)

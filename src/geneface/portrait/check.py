@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from geneface.analysis.speech import load_encoder
 from geneface.analysis.tracker import track_frames
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
@@ -163,7 +162,7 @@ def _look_at_offset(path: Path, scan: SourceScan, shot: Shot, sound: Waveform) -
         yield Finding("error", name, "the face can't be tracked", "", "give a video that shows it from the front")
         return
     opening = measured_opening(track.mesh_px)
-    offset = source_offsets([sound], [(0, shot.start, opening)], load_encoder())[0]
+    offset = source_offsets([sound], [(0, shot.start, opening)])[0]
     if offset is None or not offset.confident:
         cause = "whether sound and picture are together can't be told from the lips"
         yield Finding("info", name, cause, "", "")

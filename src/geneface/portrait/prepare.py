@@ -124,7 +124,7 @@ def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> P
     refuse_too_little(sum(run.frames for run in runs), dropped, paths)
     sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
     encoder = load_encoder(config.encoder, config.encoder_path)
-    offsets = steps.find_offsets(job, sounds, runs, encoder)
+    offsets = steps.find_offsets(job, sounds, runs)
     used = offsets if config.correct_sound else [None] * len(offsets)
     segments, silent = plan_segments(scans, shots, runs, sounds, used)
     dropped += silent

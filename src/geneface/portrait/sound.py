@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.background import sample_indices
-from geneface.analysis.speech import SpeechEncoder
+from geneface.analysis.speech import MelEncoder
 from geneface.analysis.sync_offset import SoundOffset, estimate_offset
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
@@ -49,9 +49,11 @@ def measured_opening(mesh_px: NDArray[np.floating]) -> NDArray[np.float64]:
 def source_offsets(
     sounds: Sequence[Waveform | None],
     runs: Sequence[tuple[int, int, NDArray[np.floating]]],
-    encoder: SpeechEncoder,
 ) -> list[SoundOffset | None]:
     """The sound's offset for each source, None where it has no run.
+
+    Heard by its spectrogram, which looks as far back as ahead: features that remember more than they foresee tell of a
+    frame's lips in later rows too, and make the sound of any recording seem late.
 
     Args:
         sounds: sound of each source (None: not used).
@@ -65,15 +67,16 @@ def source_offsets(
         groups.setdefault(source if frames >= LONG_SOURCE_FRAMES else -1, []).append(source)
     offsets: list[SoundOffset | None] = [None] * len(sounds)
     for members in groups.values():
-        offset = _group_offset([run for run in runs if run[0] in members], sounds, encoder)
+        offset = _group_offset([run for run in runs if run[0] in members], sounds)
         for source in members:
             offsets[source] = offset
     return offsets
 
 
 def _group_offset(
-    runs: Sequence[tuple[int, int, NDArray[np.floating]]], sounds: Sequence[Waveform | None], encoder: SpeechEncoder
+    runs: Sequence[tuple[int, int, NDArray[np.floating]]], sounds: Sequence[Waveform | None]
 ) -> SoundOffset:
+    encoder = MelEncoder()
     features, openings = [], []
     for index in sample_indices(len(runs), _MAX_RUNS):
         source, start, opening = runs[index]

@@ -111,15 +111,13 @@ def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot], sq
     job.run("track the face", measure, tasks)
 
 
-def find_offsets(
-    job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run], encoder: SpeechEncoder
-) -> list[SoundOffset | None]:
+def find_offsets(job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run]) -> list[SoundOffset | None]:
     """Compare sound and lips of each source, once."""
     path = job.work.folder() / "sound.json"
     if not path.exists():
         job.progress("compare sound and lips", 0, 1)
         openings = [(run.source, run.start, measured_opening(run.mesh_px)) for run in runs]
-        found = source_offsets(sounds, openings, encoder)
+        found = source_offsets(sounds, openings)
         write_json(path, [None if offset is None else vars(offset) for offset in found])
         job.progress("compare sound and lips", 1, 1)
     return [None if values is None else SoundOffset(**values) for values in read_json(path)]

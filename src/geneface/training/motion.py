@@ -29,6 +29,7 @@ from torch.nn import functional
 from geneface.config import Config
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
+from geneface.corpus.voices import VOICES_NAME
 from geneface.geometry.landmarks import positions
 from geneface.io.store import atomic_path, save_tensors, write_json
 from geneface.motion.basis import MotionBasis, fit_basis
@@ -92,8 +93,8 @@ MOTION_PRESETS = {
     "tiny": MotionTrainConfig(
         steps=40, batch=4, crop_frames=48, motion_width=16, channels=32, latent_channels=8, flow_channels=16
     ),
-    "fast": MotionTrainConfig(steps=1200),
-    "good": MotionTrainConfig(steps=3000),
+    "fast": MotionTrainConfig(steps=600),
+    "good": MotionTrainConfig(steps=2000),
 }
 
 
@@ -296,6 +297,7 @@ def pretrain_motion(
             "stage": "motion",
             **config.model_dump(),
             "corpus": file_digest(opened.folder / MANIFEST_NAME),
+            "voices": file_digest(opened.folder / VOICES_NAME) if data.voices else None,
             "sync": None if sync_model is None else file_digest(Path(sync_model) / "sync.safetensors"),
         }
         train(task, config.steps, work, settings=settings, seed=seed, resume=resume, progress=progress)

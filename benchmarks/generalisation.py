@@ -1,0 +1,275 @@
+"""How far speech to motion generalises: people left out of training, disguised recordings, synthetic voices.
+
+    python benchmarks/generalisation.py CORPUS FOLDER... [--portrait PORTRAIT ...] [--words WORDS.json]
+        [--voice-dir DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...] [--seeds 0 1 2] [--steps 300]
+        [--sync MODEL] [--work DIR] [-o table.md]
+
+CORPUS is a folder of `geneface corpus prepare` (and `corpus voices`), FOLDERs the videos it was made from. Each variant
+is trained on the clips of the reference speaker alone; all clips of the others, the portraits, and the held-out clips
+in disguise and in voices that training never heard are scored beside his held-out clips. A portrait's held-out seconds
+are scored with the generic model, and adapted to its other seconds. Writes a Markdown table, and all figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geneface.analysis.speech import load_encoder
+from geneface.corpus.corpus import Corpus
+from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
+from geneface.corpus.disguise import disguise, draw_disguise, frame_times
+from geneface.corpus.prepare import find_sources, frame_samples, read_track
+from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
+from geneface.corpus.voices import Voice, at_times, read_words
+from geneface.evaluation.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.lips import face_width, lip_figures
+from geneface.geometry.landmarks import KEYPOINTS, lip_opening
+from geneface.io.audio import read_audio
+from geneface.io.store import TensorFile, save_tensors
+from geneface.motion.basis import MotionBasis, fit_basis
+from geneface.motion.person import PostNetRuntime
+from geneface.motion.runtime import MotionModel
+from geneface.motion.score import correlation
+from geneface.motion.vae import AudioToMotion
+from geneface.portrait.portrait import Portrait
+from geneface.training.loop import train
+from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
+from geneface.training.person import adapt_to_person
+from geneface.training.sync import load_expert
+from geneface.types import FloatArray, SpeechFeatures
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "ours": {},
+    "regression": {"objective": "regression"},
+    "no-voices": {"voices_share": 0.0},
+    "half-voices": {"voices_share": 0.5},
+    "whole-future": {"future_frames": None},
+    "little-dropout": {"dropout": 0.1},
+    "no-flow": {"flow_steps": 0},
+    "no-sync": {"sync_weight": 0.0},
+    "undilated": {"dilations": (1, 1, 1, 1)},
+    "latent-6hz": {"latent_stride": 4, "future_frames": 4},
+}
+"""Settings of `MotionTrainConfig` that differ from the preset `fast`."""
+_SPOKEN_CLIPS = 36
+
+
+@dataclass(frozen=True)
+class TestSets:
+    """What the models are scored on besides the corpus's held-out clips."""
+
+    people: dict[str, list[ClipData]]
+    disguised: list[ClipData]
+    respoken: list[ClipData]
+    portraits: dict[str, Path]
+    words: dict[str, Words]
+
+
+def only_reference(data: CorpusData) -> tuple[CorpusData, dict[str, list[ClipData]]]:
+    """The corpus without all speakers but one, and their clips; nothing is known of these, their amplitude neither."""
+    speaker = data.reference
+    others: dict[str, list[ClipData]] = {}
+    for clip in [*data.training, *data.heldout]:
+        if clip.speaker != speaker:
+            unknown = replace(clip, displacement=clip.displacement * np.float32(clip.gain), gain=1.0)
+            others.setdefault(clip.speaker, []).append(unknown)
+    kept = [[clip for clip in clips if clip.speaker == speaker] for clips in (data.training, data.heldout)]
+    names = {clip.name for clip in kept[0]}
+    voices = {name: heard for name, heard in data.voices.items() if name in names}
+    return replace(data, training=kept[0], heldout=kept[1], voices=voices), others
+
+
+def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work: Path) -> dict[str, list[ClipData]]:
+    """Held-out clips in disguise, and spoken again; kept in `work`."""
+    corpus = Corpus.load(arguments.corpus)
+    encoder = load_encoder(corpus.manifest.encoder)
+    sources = {source.name: source for source in find_sources(arguments.folders)}
+    words = read_words(arguments.words) if arguments.words else {}
+    speakers = [name for name in (arguments.speakers or "").split(",") if name]
+    result: dict[str, list[ClipData]] = {"disguised": [], "respoken": []}
+    spoken = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
+    for index, clip in enumerate(clips):
+        source = sources[clip.name]
+        raw = read_track(arguments.corpus, source)
+        frames = len(raw.track)
+        samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
+        rng = np.random.default_rng([99, index])
+        change = draw_disguise(rng)
+        times = frame_times(frames, change.speed)
+        features = encoder.encode(disguise(samples, change, rng), len(times)).values
+        result["disguised"].append(_heard(clip, Voice(features.astype(np.float16), times)))
+        if index not in spoken or source.path.stem not in words:
+            continue
+        path = work / f"{clip.name}.safetensors"
+        if not path.is_file():
+            name = speakers[index % len(speakers)]
+            voice = synthesiser(arguments.voice_dir, name, "en-gb" if name.startswith("b") else "en-us")
+            try:
+                again = respeak(words[source.path.stem], samples, clip.features.astype(np.float32), voice, encoder, rng)
+            except AlignmentError as error:
+                print(f"{clip.name}, {name}: {error}", file=sys.stderr)
+                continue
+            save_tensors(path, {"features": again.features, "times": np.minimum(again.frame_times, frames - 1)})
+        tensors = TensorFile(path)
+        result["respoken"].append(_heard(clip, Voice(tensors.get("features"), tensors.get("times"))))
+    return result
+
+
+def _heard(clip: ClipData, voice: Voice) -> ClipData:
+    return replace(clip, features=voice.features, displacement=at_times(clip.displacement, voice.times))
+
+
+def train_model(
+    data: CorpusData, basis: MotionBasis, config: MotionTrainConfig, sync: Path | None, seed: int, work: Path
+) -> AudioToMotion:
+    """Train, or go on where the folder says."""
+    torch.manual_seed(seed)
+    expert = load_expert(sync, data.encoder) if sync is not None else None
+    task = MotionTask(data, basis, expert, config)
+    train(task, config.steps, work, settings=config.model_dump(mode="json"), seed=seed, resume=True)
+    model = task.modules["average"]
+    assert isinstance(model, AudioToMotion)
+    return model
+
+
+def clip_figures(
+    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], words: dict[str, Words], flow: bool
+) -> dict[str, float]:
+    """Opening and width correlations, within speech too, amplitude, articulation."""
+    predicted = [predict_clip(model, basis, clip, flow=flow) for clip in clips]
+    scored = []
+    spoken = []
+    for clip, points in zip(clips, predicted, strict=True):
+        width = float(face_width(clip.neutral))
+        said = words.get(clip.name.rpartition("__")[2])
+        scored.append(ArticulationClip(clip.landmarks / width, points / width, words=said))
+        inside = _speech(said) if said else None
+        if inside is not None:
+            spoken.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
+    figures = lip_figures([(clip.reference, clip.other) for clip in scored]) | articulation_figures(scored)
+    values = {name: figure.value for name, figure in figures.items() if isinstance(figure.value, float | int)}
+    if spoken:
+        values["opening_correlation_in_speech"] = float(np.mean(spoken))
+    return {name: float(value) for name, value in values.items()}
+
+
+def _speech(words: Words) -> slice | None:
+    spoken = [word for word in words if word[2] not in ("sil", "sp")]
+    return slice(int(spoken[0][0] * 25), int(np.ceil(spoken[-1][1] * 25))) if spoken else None
+
+
+def portrait_figures(folder: Path, motion: Path, work: Path) -> dict[str, dict[str, float]]:
+    """Held-out frames of a portrait by the generic model, and adapted to the training frames."""
+    portrait, model = Portrait.load(folder), MotionModel.load(motion)
+    adapt_to_person(portrait, motion, work)
+    person = PostNetRuntime.load(work)
+    neutral = portrait.neutral[list(KEYPOINTS)]
+    width = float(face_width(neutral))
+    pairs: dict[str, list[tuple[FloatArray, FloatArray]]] = {"generic": [], "adapted": [], "generic, all frames": []}
+    for segment in range(len(portrait.segments)):
+        frames = np.array(portrait.frames_of(segment))
+        features: SpeechFeatures = portrait.features(segment)
+        truth = portrait.landmarks[frames] / width
+        generic = (neutral + model.predict(features)[: len(frames)]) / width
+        adapted = (neutral + model.predict(features, person=person)[: len(frames)]) / width
+        pairs["generic, all frames"].append((truth, generic))
+        held = portrait.heldout[frames]
+        if held.any():
+            pairs["generic"].append((truth[held], generic[held]))
+            pairs["adapted"].append((truth[held], adapted[held]))
+    result = {}
+    for name, items in pairs.items():
+        figures = lip_figures(items)
+        articulated = articulation_figures([ArticulationClip(truth, other) for truth, other in items])
+        result[name] = {key: float(f.value) for key, f in (figures | articulated).items() if f.value is not None}
+    return result
+
+
+def measure(
+    name: str, seed: int, data: CorpusData, sets: TestSets, arguments: argparse.Namespace, work: Path
+) -> dict[str, dict[str, float]]:
+    """All figures of one variant and seed, by test set."""
+    preset = MOTION_PRESETS["fast"].model_dump()
+    config = MotionTrainConfig.model_validate({**preset, "steps": arguments.steps, **VARIANTS[name]})
+    basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
+    model = train_model(data, basis, config, arguments.sync, seed, work / f"{name}-{seed}")
+    flow = config.objective == "vae"
+    tests = {"held out": data.heldout, **sets.people, "disguised": sets.disguised, "respoken": sets.respoken}
+    known = {"held out": sets.words}
+    rows = {
+        test: clip_figures(model, basis, clips, known.get(test, {}), flow) for test, clips in tests.items() if clips
+    }
+    if flow:
+        with tempfile.TemporaryDirectory() as temporary:
+            motion = Path(temporary) / "motion"
+            save_model(model, basis, data.encoder, motion)
+            for label, folder in sets.portraits.items():
+                for kind, figures in portrait_figures(folder, motion, Path(temporary) / label).items():
+                    rows[f"{label}, {kind}"] = figures
+    return rows
+
+
+def table(results: dict[str, dict[int, dict[str, dict[str, float]]]]) -> str:
+    """Mean opening correlation (width, amplitude) over the seeds, and the spread of the first."""
+    tests = list(dict.fromkeys(test for seeds in results.values() for rows in seeds.values() for test in rows))
+    lines = ["| opening r (width r, amplitude) | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+    for test in tests:
+        cells = []
+        for seeds in results.values():
+            rows = [rows[test] for rows in seeds.values() if test in rows]
+            if not rows:
+                cells.append("-")
+                continue
+            opening = [row["opening_correlation"] for row in rows]
+            width, amplitude = (
+                np.mean([row[key] for row in rows]) for key in ("width_correlation", "opening_amplitude_ratio")
+            )
+            cells.append(f"{np.mean(opening):.3f} ± {np.std(opening):.3f} ({width:.2f}, {amplitude:.2f})")
+        lines.append(f"| {test} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--portrait", type=Path, action="append", default=[])
+    parser.add_argument("--words", type=Path)
+    parser.add_argument("--voice-dir", type=Path)
+    parser.add_argument("--speakers")
+    parser.add_argument("--only", default="ours")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--sync", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("work-generalisation"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("generalisation.md"))
+    arguments = parser.parse_args()
+    data, people = only_reference(load_corpus_data(Corpus.load(arguments.corpus)))
+    recordings = other_recordings(arguments, data.heldout, arguments.work / "respoken")
+    sets = TestSets(
+        people,
+        recordings["disguised"],
+        recordings["respoken"],
+        {folder.name: folder for folder in arguments.portrait},
+        read_words(arguments.words) if arguments.words else {},
+    )
+    results: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
+    for seed in arguments.seeds:
+        for name in arguments.only.split(","):
+            results.setdefault(name, {})[seed] = measure(name, seed, data, sets, arguments, arguments.work)
+            arguments.out.write_text(table(results), encoding="utf-8")
+            arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+            print(table(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
