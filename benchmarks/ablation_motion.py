@@ -141,7 +141,11 @@ MOTION_VARIANTS: dict[str, MotionVariant] = {
     for variant in (
         MotionVariant(OURS, "as shipped"),
         MotionVariant("undilated", "WaveNet dilations 1, 1, 1, 1 instead of 1, 2, 4, 8", {"dilations": (1, 1, 1, 1)}),
-        MotionVariant("latent-6hz", "latent at 6.25 Hz instead of 12.5 Hz", {"latent_stride": 4}),
+        MotionVariant(
+            "latent-6hz",
+            "latent at 6.25 Hz instead of 12.5 Hz, which looks two frames further ahead",
+            {"latent_stride": 4, "future_frames": 4},
+        ),
         MotionVariant("drop-features", "every second 20 ms row of the speech features lost", listen=every_second_row),
         MotionVariant(
             "lip-motion-penalty",

@@ -17,7 +17,7 @@ import numpy as np
 
 from geneface.analysis.mel import levelled, log_mel
 from geneface.avatar.avatar import Avatar
-from geneface.corpus.quiet import quiet_sound
+from geneface.corpus.quiet import KINDS, quiet_sound
 from geneface.geometry.landmarks import lip_opening, lip_width
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
@@ -46,11 +46,28 @@ def sung_scale(seconds: float, rng: np.random.Generator) -> FloatArray:
     return (0.3 * sound * fade / np.abs(sound).max() + 1e-4 * rng.standard_normal(len(time))).astype(np.float32)
 
 
+def chords(seconds: float, rng: np.random.Generator) -> FloatArray:
+    """Four held notes at once, others every second: twelve harmonics each."""
+    time = np.arange(round(seconds * SPEECH_RATE_HZ)) / SPEECH_RATE_HZ
+    sound = np.zeros(len(time))
+    for second in range(int(np.ceil(seconds))):
+        inside = (time >= second) & (time < second + 1)
+        for step in rng.choice([0, 4, 7, 12, 16, 19], 4, replace=False):
+            for number in range(1, 13):
+                sound[inside] += np.sin(2 * np.pi * 130.0 * 2.0 ** (step / 12) * number * time[inside]) / number
+    return (0.2 * sound / np.abs(sound).max()).astype(np.float32)
+
+
 def synthetic_sounds(seconds: float) -> dict[str, FloatArray]:
     rng = np.random.default_rng(0)
     speech = read_audio(asset_path("speech", "demo.flac")).samples[: round(seconds * SPEECH_RATE_HZ)]
-    sounds = {kind: quiet_sound(seconds, rng, kind) for kind in ("silence", "noise", "breath", "chords", "drums")}
-    return {"song": sung_scale(seconds, rng), **sounds, "clipped": np.clip(20.0 * speech, -0.5, 0.5)}
+    sounds = {kind: quiet_sound(seconds, rng, kind) for kind in KINDS}
+    return {
+        "song": sung_scale(seconds, rng),
+        "chords": chords(seconds, rng),
+        **sounds,
+        "clipped": np.clip(20.0 * speech, -0.5, 0.5),
+    }
 
 
 def curves(avatar: Avatar, samples: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

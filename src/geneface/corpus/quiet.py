@@ -1,7 +1,7 @@
-"""Sounds to which nobody speaks: silence, noise, breath, music. Lips must not follow them.
+"""Sounds to which nobody speaks: silence, noise, breath, drums. Lips must not follow them.
 
-T samples at 16 kHz in [-1, 1]. A model trained on speech alone moves the lips to anything: a chord is a vowel to it,
-a drum a consonant.
+T samples at 16 kHz in [-1, 1]. A model trained on speech alone moves the lips to anything: a drum is a
+consonant to it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import numpy as np
 
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
-KINDS = ("silence", "noise", "breath", "hum", "chords", "drums")
-"""No single held notes: a model that was taught to ignore them ignored sung and solemnly spoken vowels, too."""
-_SEMITONE = 2.0 ** (1 / 12)
+KINDS = ("silence", "noise", "breath", "drums")
+"""No notes: a model that was taught to ignore them (held ones, then chords and hum alone) ignored vowels that are sung,
+and some that are spoken slowly in a hall."""
 
 
 def quiet_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
@@ -28,10 +28,6 @@ def quiet_sound(seconds: float, rng: np.random.Generator, kind: str | None = Non
         # A breath every few seconds: noise through the mouth's resonance, swelling and fading.
         swell = np.sin(np.pi * (time / rng.uniform(1.2, 3.0) + rng.uniform())) ** 4
         sound = swell * _band(count, rng.uniform(300, 900), rng.uniform(2500, 6000), rng)
-    elif kind == "hum":
-        sound = _note(time, float(rng.choice([50.0, 60.0])), rng.uniform(0.3, 0.6), rng)
-    elif kind == "chords":
-        sound = _chords(time, rng.uniform(0.2, 1.5), int(rng.integers(4, 7)), rng)
     elif kind == "drums":
         sound = _drums(time, rng.uniform(0.2, 0.5), rng)
     else:
@@ -54,28 +50,6 @@ def _band(count: int, low_hz: float, high_hz: float, rng: np.random.Generator) -
     spectrum = np.fft.rfft(rng.standard_normal(count))
     frequency = np.arange(len(spectrum)) * SPEECH_RATE_HZ / max(count, 1)
     return np.fft.irfft(spectrum * ((frequency > low_hz) & (frequency < high_hz)), count)
-
-
-def _note(time: np.ndarray, pitch_hz: float, brightness: float, rng: np.random.Generator) -> np.ndarray:
-    """Harmonics of a tone at times [T]; their amplitudes fall with their number to the power 1 / brightness."""
-    numbers = np.arange(1, min(12, int(SPEECH_RATE_HZ / 2.2 / pitch_hz)) + 1)
-    phases = rng.uniform(0, 2 * np.pi, len(numbers))
-    waves = np.sin(2 * np.pi * pitch_hz * numbers[:, None] * time + phases[:, None])
-    return np.einsum("n,nt->t", numbers ** (-1.0 / brightness), waves)
-
-
-def _chords(time: np.ndarray, length: float, voices: int, rng: np.random.Generator) -> np.ndarray:
-    """Chords one after the other, plucked or held, `voices` notes over two octaves in each."""
-    sound = np.zeros(len(time))
-    brightness, root, is_held = rng.uniform(0.4, 1.2), rng.uniform(80.0, 200.0), rng.random() < 0.5
-    for start in np.arange(0.0, len(time) / SPEECH_RATE_HZ, length):
-        inside = np.flatnonzero((time >= start) & (time < start + length))
-        since = time[inside] - start
-        decay = rng.uniform(0.1, 0.6)
-        envelope = np.minimum(since / 0.01, 1.0) * (np.ones(len(since)) if is_held else np.exp(-since / decay))
-        for step in rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16, 19, 21, 24], voices, replace=False):
-            sound[inside] += envelope * _note(since, root * _SEMITONE ** float(step), brightness, rng)
-    return sound
 
 
 def _drums(time: np.ndarray, beat: float, rng: np.random.Generator) -> np.ndarray:

@@ -44,7 +44,7 @@ def _twin(samples: FloatArray) -> Callable[[], object]:
         from geneface.analysis.whisper import encode_layers
         from geneface.motion.vae import AudioToMotion, AudioToMotionConfig
     weights = random_whisper()
-    model = AudioToMotion(AudioToMotionConfig(feature_width=WHISPER_WIDTH, motion_width=48)).eval()
+    model = AudioToMotion(AudioToMotionConfig(feature_width=WHISPER_WIDTH, motion_width=48, future_frames=2)).eval()
     rows = feature_rows(samples)
     rows += -rows % (2 * model.config.latent_stride)
 
