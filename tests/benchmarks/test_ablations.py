@@ -78,6 +78,8 @@ def test_every_variant_of_the_motion_model_differs_in_one_thing():
         changes += variant.listen is not ours.listen
         changes += variant.finish is not ours.finish
         changes += not variant.with_expert
+        # A latent step of four frames can't be read two frames ahead.
+        changes -= config["latent_stride"] != base["latent_stride"] and config["future_frames"] == 4
         assert changes == (name != "ours"), name
         assert variant.trained_as in (None, "ours")
     assert motion.MOTION_VARIANTS["few-steps"].config(motion.PRESETS["fast"]).steps == 150

@@ -45,7 +45,7 @@ class VoicesRecord(Config):
     disguises: int = 0
     """Disguised recordings of each training clip."""
     quiet: int = 0
-    """Sounds without speech for each training clip."""
+    """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()
     """Synthetic voices, which take turns."""
     sentences: int = 0
@@ -98,8 +98,8 @@ def add_voices(
     corpus: Path,
     folders: Sequence[Path],
     *,
-    disguises: int = 3,
-    quiet: int = 1,
+    disguises: int = 0,
+    quiet: int = 250,
     words: Mapping[str, Words] | None = None,
     voice_dir: Path | None = None,
     speakers: Sequence[str] = (),
@@ -112,7 +112,8 @@ def add_voices(
 
     Args:
         folders: the clips' videos, as given to `prepare_corpus`.
-        disguises, quiet: recordings of each clip, and sounds that are no speech.
+        disguises: of each clip.
+        quiet: sounds that are no speech, at most one a clip.
         words: of each clip, by the stem of its file, for the synthetic voices.
         voice_dir, speakers: text-to-speech voices (`analysis.tts`).
         sentences: clips to speak again, spread over all that have words; each takes a few seconds.
@@ -133,7 +134,6 @@ def add_voices(
         corpus=corpus,
         encoder=opened.manifest.encoder,
         disguises=disguises,
-        quiet=quiet,
         voice_dir=voice_dir,
         seed=seed,
     )
@@ -143,7 +143,7 @@ def add_voices(
         done = read_voices(corpus)
         if done.files and done != record.model_copy(update={"files": done.files, "misaligned": done.misaligned}):
             raise InputError(f"{corpus} has other voices already", f"remove {corpus / 'voices'} and {VOICES_NAME}")
-        jobs = _jobs([sources[entry.name] for entry in entries], words or {}, speakers, spoken)
+        jobs = _jobs([sources[entry.name] for entry in entries], words or {}, speakers, spoken, quiet)
         made = each(make, jobs, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
@@ -182,14 +182,20 @@ class _Job:
     speaker: str | None
     """The voice that speaks it again, if any."""
     words: Words
+    has_quiet: bool
+    """Whether it gets a sound without speech."""
 
 
-def _jobs(sources: list[Source], words: Mapping[str, Words], speakers: Sequence[str], sentences: int) -> list[_Job]:
+def _jobs(
+    sources: list[Source], words: Mapping[str, Words], speakers: Sequence[str], sentences: int, quiet: int
+) -> list[_Job]:
     spoken = [index for index, source in enumerate(sources) if source.path.stem in words] if speakers else []
     chosen = np.linspace(0, len(spoken) - 1, min(sentences, len(spoken))).astype(int) if spoken else []
     voices = {spoken[place]: speakers[turn % len(speakers)] for turn, place in enumerate(chosen)}
+    silent = set(np.linspace(0, len(sources) - 1, min(quiet, len(sources))).astype(int).tolist())
     return [
-        _Job(index, source, voices.get(index), words.get(source.path.stem, ())) for index, source in enumerate(sources)
+        _Job(index, source, voices.get(index), words.get(source.path.stem, ()), index in silent)
+        for index, source in enumerate(sources)
     ]
 
 
@@ -198,7 +204,6 @@ def _voices_of(
     corpus: Path,
     encoder: str,
     disguises: int,
-    quiet: int,
     voice_dir: Path | None,
     seed: int,
 ) -> tuple[list[str], int]:
@@ -219,11 +224,11 @@ def _voices_of(
             features = _encoder(encoder).encode(sound, len(times)).values
             save_tensors(path, {"features": features.astype(np.float16), "times": times})
         names.append(name)
-    for number in range(quiet):
-        name = f"{source.name}__quiet{number}"
+    if job.has_quiet:
+        name = f"{source.name}__quiet"
         path = corpus / "voices" / f"{name}.safetensors"
         if not path.is_file():
-            sound = quiet_sound(frames / VIDEO_RATE_HZ, np.random.default_rng([seed, index, number, 1]))
+            sound = quiet_sound(frames / VIDEO_RATE_HZ, np.random.default_rng([seed, index, 1]))
             features = _encoder(encoder).encode(sound, frames).values
             times = np.full(frames, _closed_frame(corpus, source), np.float32)
             save_tensors(path, {"features": features.astype(np.float16), "times": times})
