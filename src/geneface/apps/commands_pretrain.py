@@ -11,7 +11,7 @@ from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOp
 from geneface.apps.progress import progress_bars
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
-_EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --quiet 250"
+_EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --disguises 3"
 _EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
 _EXAMPLE_JUDGE = "Example: geneface pretrain judge corpus -o judge"
 _EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
@@ -72,7 +72,7 @@ def corpus_prepare(
 def corpus_voices(
     corpus: CorpusArgument,
     folders: Annotated[list[Path], typer.Argument(help="The folders that the corpus was prepared from.")],
-    disguises: Annotated[int, typer.Option(help="Disguised recordings of each training clip.", min=0)] = 0,
+    disguises: Annotated[int, typer.Option(help="Disguised recordings of each training clip.", min=0)] = 3,
     quiet: Annotated[int, typer.Option(help="Sounds without speech, to keep the lips closed.", min=0)] = 250,
     words: Annotated[
         Path | None, typer.Option(help='JSON {clip: [[start_s, end_s, word], ...]}, "sil" and "sp" are silence.')

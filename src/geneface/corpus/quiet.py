@@ -11,8 +11,7 @@ import numpy as np
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 KINDS = ("silence", "noise", "breath", "drums")
-"""No notes: a model that was taught to ignore them (held ones, then chords and hum alone) ignored vowels that are sung,
-and some that are spoken slowly in a hall."""
+"""No notes: sung and slowly spoken vowels are too much like them."""
 
 
 def quiet_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:

@@ -98,7 +98,7 @@ def add_voices(
     corpus: Path,
     folders: Sequence[Path],
     *,
-    disguises: int = 0,
+    disguises: int = 3,
     quiet: int = 250,
     words: Mapping[str, Words] | None = None,
     voice_dir: Path | None = None,

@@ -93,7 +93,7 @@ MOTION_PRESETS = {
     "tiny": MotionTrainConfig(
         steps=40, batch=4, crop_frames=48, motion_width=16, channels=32, latent_channels=8, flow_channels=16
     ),
-    "fast": MotionTrainConfig(steps=300),
+    "fast": MotionTrainConfig(steps=600),
     "good": MotionTrainConfig(steps=2000),
 }
 
