@@ -82,7 +82,7 @@ def test_every_variant_of_the_motion_model_differs_in_one_thing():
         changes -= config["latent_stride"] != base["latent_stride"] and config["future_frames"] == 4
         assert changes == (name != "ours"), name
         assert variant.trained_as in (None, "ours")
-    assert motion.MOTION_VARIANTS["few-steps"].config(motion.PRESETS["fast"]).steps == 150
+    assert motion.MOTION_VARIANTS["few-steps"].config(motion.PRESETS["fast"]).steps == 75
 
 
 def test_dropping_features_keeps_the_shape_and_halves_the_rows():

@@ -110,7 +110,9 @@ def test_what_can_be_switched_is_ours_by_default():
     assert MotionModel.load().config.latent_stride == 2
 
 
-@pytest.mark.parametrize("changes", [{"latent_stride": 4}, {"flow_steps": 0}, {"dilations": (1, 1, 1, 1)}])
+@pytest.mark.parametrize(
+    "changes", [{"latent_stride": 4, "future_frames": 4}, {"flow_steps": 0}, {"dilations": (1, 1, 1, 1)}]
+)
 def test_switched_models_are_exported_as_they_are(small_corpus, tmp_path, changes):
     """The folder predicts what torch does, also for lengths that are no multiple of the stride, and in windows."""
     data = load_corpus_data(small_corpus)
