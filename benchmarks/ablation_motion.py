@@ -191,7 +191,11 @@ def heard(data: CorpusData, listen: Callable[[np.ndarray], np.ndarray]) -> Corpu
     def changed(clips: list[ClipData]) -> list[ClipData]:
         return [replace(clip, features=listen(clip.features)) for clip in clips]
 
-    return replace(data, training=changed(data.training), heldout=changed(data.heldout))
+    voices = {
+        name: [replace(voice, features=listen(voice.features)) for voice in others]
+        for name, others in data.voices.items()
+    }
+    return replace(data, training=changed(data.training), heldout=changed(data.heldout), voices=voices)
 
 
 def corpus_basis(data: CorpusData, preset: MotionTrainConfig) -> MotionBasis:

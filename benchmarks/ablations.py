@@ -113,7 +113,7 @@ class Bench:
 
     @cached_property
     def data(self) -> CorpusData:
-        return load_corpus_data(Corpus.load(self.settings.corpus))
+        return load_corpus_data(Corpus.load(self.settings.corpus), voices=True)
 
     @cached_property
     def basis(self) -> MotionBasis:

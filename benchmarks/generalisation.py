@@ -28,7 +28,7 @@ from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
 from geneface.corpus.prepare import find_sources, frame_samples, read_track
-from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
+from geneface.corpus.respeak import SILENCES, AlignmentError, Words, respeak, synthesiser
 from geneface.corpus.voices import Voice, at_times, read_words
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.lips import face_width, lip_figures
@@ -45,7 +45,7 @@ from geneface.training.loop import train
 from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
 from geneface.training.person import adapt_to_person
 from geneface.training.sync import load_expert
-from geneface.types import FloatArray, SpeechFeatures
+from geneface.types import VIDEO_RATE_HZ, FloatArray, SpeechFeatures
 
 VARIANTS: dict[str, dict[str, object]] = {
     "ours": {},
@@ -112,13 +112,13 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
         path = work / f"{clip.name}.safetensors"
         if not path.is_file():
             name = speakers[index % len(speakers)]
-            voice = synthesiser(arguments.voice_dir, name, "en-gb" if name.startswith("b") else "en-us")
+            voice = synthesiser(arguments.voice_dir, name)
             try:
                 again = respeak(words[source.path.stem], samples, clip.features.astype(np.float32), voice, encoder, rng)
             except AlignmentError as error:
                 print(f"{clip.name}, {name}: {error}", file=sys.stderr)
                 continue
-            save_tensors(path, {"features": again.features, "times": np.minimum(again.frame_times, frames - 1)})
+            save_tensors(path, {"features": again.features, "times": again.frame_times})
         tensors = TensorFile(path)
         result["respoken"].append(_heard(clip, Voice(tensors.get("features"), tensors.get("times"))))
     return result
@@ -163,8 +163,8 @@ def clip_figures(
 
 
 def _speech(words: Words) -> slice | None:
-    spoken = [word for word in words if word[2] not in ("sil", "sp")]
-    return slice(int(spoken[0][0] * 25), int(np.ceil(spoken[-1][1] * 25))) if spoken else None
+    spoken = [word for word in words if word[2] not in SILENCES]
+    return slice(int(spoken[0][0] * VIDEO_RATE_HZ), int(np.ceil(spoken[-1][1] * VIDEO_RATE_HZ))) if spoken else None
 
 
 def portrait_figures(folder: Path, motion: Path, work: Path) -> dict[str, dict[str, float]]:
@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work-generalisation"))
     parser.add_argument("-o", "--out", type=Path, default=Path("generalisation.md"))
     arguments = parser.parse_args()
-    data, people = only_reference(load_corpus_data(Corpus.load(arguments.corpus)))
+    data, people = only_reference(load_corpus_data(Corpus.load(arguments.corpus), voices=True))
     recordings = other_recordings(arguments, data.heldout, arguments.work / "respoken")
     sets = TestSets(
         people,

@@ -3,8 +3,8 @@
     python benchmarks/lip_curves.py AVATAR [SOUND ...] [--seconds 6] [--synthetic] -o DIR
 
 For each sound: spectrogram, opening and width of the lips, recorded and live, and eight frames in one picture. With
---synthetic also a sung scale, music, noise, telephone silence and clipped speech, made here. Prints how much the lips
-move to each. Needs matplotlib, which geneface[prepare] brings.
+--synthetic also a sung scale, chords, silence, noise, breath, drums and clipped speech, made here. Prints how much the
+lips move to each. Needs matplotlib, which geneface[prepare] brings.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["regression", "vae"], choices=["regression", "vae"])
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
-    data = load_corpus_data(Corpus.load(arguments.corpus))
+    data = load_corpus_data(Corpus.load(arguments.corpus), voices=True)
     expert = load_expert(arguments.sync, data.encoder) if arguments.sync else None
     config = MOTION_PRESETS[arguments.preset]
     basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)

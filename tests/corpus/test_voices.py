@@ -74,7 +74,7 @@ def test_quiet_sounds_go_with_a_frame_of_closed_lips(corpus):
 
 def test_training_draws_other_voices_with_their_motion(corpus):
     _, out = corpus
-    data = load_corpus_data(Corpus.load(out))
+    data = load_corpus_data(Corpus.load(out), voices=True)
     assert set(data.voices) == {clip.name for clip in data.training}
     numbers = [np.arange(len(clip.displacement), dtype=np.float32)[:, None] for clip in data.training]
     heard = {

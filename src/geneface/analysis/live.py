@@ -127,7 +127,7 @@ class LiveSpeech:
 
     def _forget(self) -> None:
         """Throw away sound that no later row hears."""
-        rows = max(CONTEXT_ROWS, self._encoder.past_rows) + _EDGE_ROWS + 2
+        rows = self._encoder.past_rows + _EDGE_ROWS + 2
         start = max((self._row - rows) * SAMPLES_PER_ROW, self._sound_start)
         self._sound = self._sound[start - self._sound_start :]
         self._sound_start = start

@@ -19,14 +19,17 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from geneface.errors import InputError
 from geneface.io.audio import resample
 from geneface.io.store import read_json
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 VOICE_RATE_HZ = 24_000
 DEFAULT_VOICE = "af_heart"
@@ -131,8 +134,10 @@ def _espeak(text: str, language: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_graph(path: Path) -> onnxruntime.InferenceSession:
-    """Kept: to load it takes longer than to say a sentence."""
+def _load_graph(path: Path, changed_ns: int, size: int) -> onnxruntime.InferenceSession:
+    """Kept as long as the file is the same: to load it takes longer than to say a sentence."""
+    import onnxruntime
+
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exception types are private
@@ -159,7 +164,8 @@ class _Kokoro:
         if style.size != _STYLE_SHAPE[0] * _STYLE_SHAPE[1]:
             raise InputError(f"{voices[voice]} is not a Kokoro voice", remedy)
         self._style = style.reshape(_STYLE_SHAPE)
-        self._session = _load_graph(graphs[0])
+        state = graphs[0].stat()
+        self._session = _load_graph(graphs[0], state.st_mtime_ns, state.st_size)
         names = [node.name for node in self._session.get_inputs()]
         if sorted(names) not in (["speed", "style", "tokens"], ["input_ids", "speed", "style"]):
             raise InputError(f"{graphs[0]} is not Kokoro v1.0 (inputs {', '.join(names)})", remedy)

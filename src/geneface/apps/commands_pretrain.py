@@ -31,11 +31,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(pretrain_app, name="pretrain")
 
 
-@corpus_app.callback()
-def _corpus() -> None:
-    """Keep `prepare` a sub-command even while it is the only one."""
-
-
 @corpus_app.command("prepare", epilog=_EXAMPLE_CORPUS)
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],

@@ -59,8 +59,11 @@ def reference_speaker(speakers: list[str]) -> str:
     return max(sorted(set(speakers)), key=speakers.count)
 
 
-def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress) -> CorpusData:
+def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress, *, voices: bool = False) -> CorpusData:
     """Read every clip (features stay in half precision: 45 minutes take 0.3 GB).
+
+    Args:
+        voices: also what `corpus.voices` added, which takes as much again for every recording of a clip.
 
     Raises:
         InputError: there is no training or no held-out clip.
@@ -90,8 +93,8 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress) -> Corp
         clip = ClipData(entry.name, entry.speaker, features, displacement / np.float32(gain), neutral, gain)
         parts[entry.heldout].append(clip)
     manifest = corpus.manifest
-    voices = load_voices(corpus.folder, progress)
-    return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains, voices)
+    others = load_voices(corpus.folder, progress) if voices else {}
+    return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains, others)
 
 
 CLIP_STRIDE = 1 << 20

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, load_encoder
 from geneface.analysis.tracker import FaceTrack, mediapipe_solutions, track_frames
 from geneface.corpus.corpus import MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, is_heldout
 from geneface.errors import InputError, MissingExtraError
@@ -94,7 +94,7 @@ def prepare_corpus(
     folders: Path | Sequence[Path],
     out: Path,
     *,
-    encoder: str = "whisper-2-band",
+    encoder: str = DEFAULT_ENCODER,
     encoder_path: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
@@ -327,7 +327,7 @@ def _solve_speakers(sources: list[Source], heldout: set[str], out: Path) -> dict
 
 
 @functools.cache
-def _encoder(name: str, path: Path | None) -> SpeechEncoder:
+def worker_encoder(name: str, path: Path | None = None) -> SpeechEncoder:
     """One per worker process."""
     return load_encoder(name, path)
 
@@ -339,7 +339,7 @@ def _finish(
     path = out / "clips" / f"{source.name}.safetensors"
     raw = read_track(out, source)
     frames = len(raw.track)
-    speech = _encoder(encoder, encoder_path)
+    speech = worker_encoder(encoder, encoder_path)
     if path.is_file():
         return frames, speech.width
     neutral = load_tensors(out / "speakers.safetensors")[source.speaker]

@@ -72,7 +72,8 @@ class Respoken:
 
 
 def synthesiser(voice_dir: Path, voice: str, language: str | None = None) -> Synthesiser:
-    """A voice of `analysis.tts`. Voices of other languages read English too: with `language` "en-gb" or "en-us"."""
+    """A voice of `analysis.tts` that reads English, as do voices of other languages; `language` is the accent."""
+    language = language or ("en-gb" if voice.startswith("b") else "en-us")
     return lambda text: speak(text, voice_dir, voice, language).samples
 
 

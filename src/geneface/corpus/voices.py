@@ -13,7 +13,7 @@ Held-out clips get none: what is never trained on must not be heard in disguise 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.config import Config
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
-from geneface.corpus.prepare import Source, each, find_sources, frame_samples, read_track
+from geneface.corpus.prepare import Source, each, find_sources, frame_samples, read_track, worker_encoder
 from geneface.corpus.quiet import quiet_sound
 from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
 from geneface.errors import InputError
@@ -167,12 +166,6 @@ def read_words(path: Path) -> dict[str, Words]:
         raise InputError(f"{path} does not hold words", "give {clip: [[start_s, end_s, word], ...]}") from error
 
 
-@functools.cache
-def _encoder(name: str) -> SpeechEncoder:
-    """One per worker process."""
-    return load_encoder(name)
-
-
 @dataclass(frozen=True)
 class _Job:
     """What one clip needs."""
@@ -212,42 +205,45 @@ def _voices_of(
     raw = read_track(corpus, source)
     frames = len(raw.track)
     samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
-    names = []
-    for number in range(disguises):
-        name = f"{source.name}__{number}"
-        path = corpus / "voices" / f"{name}.safetensors"
-        if not path.is_file():
-            rng = np.random.default_rng([seed, index, number])
-            change = draw_disguise(rng)
-            times = frame_times(frames, change.speed)
-            sound = disguise(samples, change, rng, _babble(source, rng))
-            features = _encoder(encoder).encode(sound, len(times)).values
-            save_tensors(path, {"features": features.astype(np.float16), "times": times})
-        names.append(name)
-    if job.has_quiet:
-        name = f"{source.name}__quiet"
-        path = corpus / "voices" / f"{name}.safetensors"
-        if not path.is_file():
-            sound = quiet_sound(frames / VIDEO_RATE_HZ, np.random.default_rng([seed, index, 1]))
-            features = _encoder(encoder).encode(sound, frames).values
-            times = np.full(frames, _closed_frame(corpus, source), np.float32)
-            save_tensors(path, {"features": features.astype(np.float16), "times": times})
-        names.append(name)
-    if job.speaker is None or voice_dir is None:
-        return names, 0
-    name = f"{source.name}__{job.speaker}"
-    path = corpus / "voices" / f"{name}.safetensors"
-    if not path.is_file():
-        speech = _encoder(encoder)
+    speech = worker_encoder(encoder)
+
+    def disguised(number: int) -> Voice:
+        rng = np.random.default_rng([seed, index, number])
+        change = draw_disguise(rng)
+        times = frame_times(frames, change.speed)
+        sound = disguise(samples, change, rng, _babble(source, rng, change.noise == "babble"))
+        return Voice(speech.encode(sound, len(times)).values.astype(np.float16), times)
+
+    def wordless() -> Voice:
+        sound = quiet_sound(frames / VIDEO_RATE_HZ, np.random.default_rng([seed, index, 1]))
+        times = np.full(frames, _closed_frame(corpus, source), np.float32)
+        return Voice(speech.encode(sound, frames).values.astype(np.float16), times)
+
+    def respoken(voice: str, folder: Path) -> Voice:
         rng = np.random.default_rng([seed, index, disguises])
-        speaker = synthesiser(voice_dir, job.speaker, "en-gb" if job.speaker.startswith("b") else "en-us")
+        real = speech.encode(samples, frames).values
+        again = respeak(job.words, samples, real, synthesiser(folder, voice), speech, rng)
+        return Voice(again.features.astype(np.float16), again.frame_times)
+
+    made: dict[str, Callable[[], Voice]] = {
+        str(number): functools.partial(disguised, number) for number in range(disguises)
+    }
+    if job.has_quiet:
+        made["quiet"] = wordless
+    if job.speaker is not None and voice_dir is not None:
+        made[job.speaker] = functools.partial(respoken, job.speaker, voice_dir)
+    names, misaligned = [], 0
+    for kind, make in made.items():
+        name = f"{source.name}__{kind}"
+        path = corpus / "voices" / f"{name}.safetensors"
         try:
-            again = respeak(job.words, samples, speech.encode(samples, frames).values, speaker, speech, rng)
+            if not path.is_file():
+                save_tensors(path, vars(make()))
         except AlignmentError:
-            return names, 1
-        times = np.minimum(again.frame_times, frames - 1).astype(np.float32)
-        save_tensors(path, {"features": again.features.astype(np.float16), "times": times})
-    return [*names, name], 0
+            misaligned += 1
+        else:
+            names.append(name)
+    return names, misaligned
 
 
 def _closed_frame(corpus: Path, source: Source) -> int:
@@ -256,11 +252,11 @@ def _closed_frame(corpus: Path, source: Source) -> int:
     return int(np.argsort(opening)[len(opening) // 20])
 
 
-def _babble(source: Source, rng: np.random.Generator) -> list[FloatArray]:
-    """Other clips of the same folder, to speak in the background."""
+def _babble(source: Source, rng: np.random.Generator, is_heard: bool) -> list[FloatArray]:
+    """Other clips of the same folder, to speak in the background; drawn but not read where they are not heard."""
     others = sorted(path for path in source.path.parent.iterdir() if path.suffix == source.path.suffix)
     chosen = rng.integers(len(others), size=_BABBLE_CLIPS)
-    return [read_audio(others[place]).samples for place in chosen]
+    return [read_audio(others[place]).samples for place in chosen] if is_heard else []
 
 
 def at_times(motion: FloatArray, times: FloatArray) -> FloatArray:

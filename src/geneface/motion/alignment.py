@@ -26,8 +26,6 @@ from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.score import correlation
 from geneface.types import FloatArray, SpeechFeatures
 
-Array = NDArray[np.float64]
-
 _TAPS = (-6, -4, -2, 0, 2)
 """Frames around the present one whose features the speech part sees: 0.24 s back, and 0.08 s ahead, as the generic
 model for live speech does."""

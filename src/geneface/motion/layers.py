@@ -15,6 +15,23 @@ from torch.nn import functional
 DILATIONS = (1, 2, 4, 8)
 
 
+class TimedConv(nn.Conv1d):
+    """A zero-padded convolution over time that looks `ahead` steps ahead, and back as far as its width then reaches.
+
+    [B, inputs, T] -> [B, outputs, T / stride]; a strided step looks ahead of the last of its own `stride` steps.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, ahead: int, *, dilation: int = 1, stride: int = 1
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, dilation=dilation, stride=stride)
+        self.ahead = ahead
+        self.back = dilation * (kernel - 1) - (stride - 1) - ahead
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(functional.pad(input, (self.back, self.ahead)))
+
+
 class WaveNet(nn.Module):
     """Gated residual convolutions with skip sum (van den Oord et al. 2016, section 2.3), conditioned locally.
 
@@ -39,35 +56,27 @@ class WaveNet(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.dilations = channels, tuple(dilations)
-        self.ahead = share_future(self.dilations, future)
+        shares = share_future(self.dilations, future)
         self.condition = nn.Conv1d(condition_channels, 2 * channels * len(self.dilations), 1)
         self.dilated = nn.ModuleList(
-            nn.Conv1d(channels, 2 * channels, self.KERNEL, dilation=dilation) for dilation in self.dilations
+            TimedConv(channels, 2 * channels, self.KERNEL, ahead, dilation=dilation)
+            for dilation, ahead in zip(self.dilations, shares, strict=True)
         )
+        self.future = sum(shares)
+        """Steps that an output looks ahead."""
+        self.past = sum(self.dilations) * (self.KERNEL - 1) - self.future
+        """Steps that it looks back."""
         # The last layer feeds the skip sum only.
         widths = [2 * channels] * (len(self.dilations) - 1) + [channels]
         self.project = nn.ModuleList(nn.Conv1d(channels, width, 1) for width in widths)
         self.dropout = nn.Dropout(dropout)
 
-    @property
-    def future(self) -> int:
-        """Steps that an output looks ahead."""
-        return sum(self.ahead)
-
-    @property
-    def past(self) -> int:
-        """Steps that an output looks back."""
-        return sum(self.dilations) * (self.KERNEL - 1) - self.future
-
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x: [B, C, T], condition: [B, condition_channels, T] -> [B, C, T], the sum of the skips."""
         biases = self.condition(condition).chunk(len(self.dilations), dim=1)
         skips: Tensor | None = None
-        for bias, dilated, project, dilation, ahead in zip(
-            biases, self.dilated, self.project, self.dilations, self.ahead, strict=True
-        ):
-            padded = functional.pad(self.dropout(x), ((self.KERNEL - 1) * dilation - ahead, ahead))
-            drive, gate = (dilated(padded) + bias).chunk(2, dim=1)
+        for bias, dilated, project in zip(biases, self.dilated, self.project, strict=True):
+            drive, gate = (dilated(self.dropout(x)) + bias).chunk(2, dim=1)
             out = project(torch.tanh(drive) * torch.sigmoid(gate))
             if out.shape[1] == 2 * self.channels:
                 residual, out = out.chunk(2, dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geneface.config import Config
+from geneface.motion.layers import TimedConv
 
 
 class PostNetConfig(Config):
@@ -37,7 +38,7 @@ class PostNet(nn.Module):
         self.config = config
         self.enter = nn.Conv1d(config.motion_width, config.channels, 1)
         self.layers = nn.ModuleList(
-            nn.Conv1d(config.channels, config.channels, 3, dilation=dilation) for dilation in config.dilations
+            TimedConv(config.channels, config.channels, 3, 0, dilation=dilation) for dilation in config.dilations
         )
         self.dropout = nn.Dropout(config.dropout)
         self.leave = nn.Conv1d(config.channels, config.motion_width, 1)
@@ -52,9 +53,8 @@ class PostNet(nn.Module):
 
     def forward(self, motion: Tensor) -> Tensor:
         hidden = self.enter(motion)
-        for layer, dilation in zip(self.layers, self.config.dilations, strict=True):
-            padded = functional.pad(hidden, (2 * dilation, 0))
-            hidden = hidden + self.dropout(functional.gelu(layer(padded)))
+        for layer in self.layers:
+            hidden = hidden + self.dropout(functional.gelu(layer(hidden)))
         return self.amplitude * (motion + self.leave(hidden))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from geneface.config import Config
 from geneface.motion.flow import FlowPrior
-from geneface.motion.layers import DILATIONS, WaveNet, stack_pairs
+from geneface.motion.layers import DILATIONS, TimedConv, WaveNet, stack_pairs
 
 LATENT_STRIDE = 2
 """Video frames per latent step, unless the configuration says otherwise."""
@@ -109,8 +109,8 @@ class AudioToMotion(nn.Module):
         stride = config.latent_stride
         reads, margin = 2 * stride, stride // 2
         # With a limited future it sees its own and those before.
-        self.slow_ahead = margin if config.future_frames is None else 0
-        self.slow_speech = nn.Conv1d(speech, config.flow_channels, reads, stride=stride)
+        slow_ahead = margin if config.future_frames is None else 0
+        self.slow_speech = TimedConv(speech, config.flow_channels, reads, slow_ahead, stride=stride)
         self.encoder_in = nn.Conv1d(config.motion_width, config.encoder_channels, 1)
         self.encoder = WaveNet(config.encoder_channels, speech, config.dilations)
         self.encoder_out = nn.Conv1d(config.encoder_channels, 2 * z, reads, stride=stride, padding=margin)
@@ -125,8 +125,7 @@ class AudioToMotion(nn.Module):
         )
         # What the front and the latent's steps leave of the limit.
         left = None if config.future_frames is None else config.future_frames - self.speech.reach - (stride - 1)
-        self.decoder_ahead = 1 if left is None else 0
-        self.decoder_in = nn.Conv1d(z + speech, config.channels, 3)
+        self.decoder_in = TimedConv(z + speech, config.channels, 3, 1 if left is None else 0)
         self.decoder = WaveNet(config.channels, speech, config.dilations, config.dropout, left)
         self.decoder_out = nn.Conv1d(config.channels, config.motion_width, 1)
 
@@ -135,25 +134,23 @@ class AudioToMotion(nn.Module):
         """Video frames of speech before a frame that its motion depends on: a tight bound, in whole latent steps."""
         stride = self.config.latent_stride
         # From the last frame of a latent step to the first one that it reads; without a flow the latent reads none.
-        slow = stride - 1 + stride - self.slow_ahead
+        slow = stride - 1 + self.slow_speech.back
         latent = stride * self.prior.past + slow if self.config.flow_steps else 0
-        past = self.speech.reach + 2 - self.decoder_ahead + self.decoder.past + latent
+        past = self.speech.reach + self.decoder_in.back + self.decoder.past + latent
         return past + -past % stride
 
     @property
     def future_frames(self) -> int:
         """Video frames of speech after a frame that its motion depends on: a tight bound."""
         stride = self.config.latent_stride
-        slow = stride - 1 + self.slow_ahead
+        slow = stride - 1 + self.slow_speech.ahead
         latent = stride * self.prior.future + slow if self.config.flow_steps else 0
-        return self.speech.reach + self.decoder_ahead + self.decoder.future + latent
+        return self.speech.reach + self.decoder_in.ahead + self.decoder.future + latent
 
     def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 2F, D] -> speech at 25 Hz [B, S, F], at the latent's rate [B, flow_channels, F/s]."""
         speech = self.speech(features)
-        stride = self.config.latent_stride
-        around = functional.pad(speech, (stride - self.slow_ahead, self.slow_ahead))
-        return speech, functional.gelu(self.slow_speech(around))
+        return speech, functional.gelu(self.slow_speech(speech))
 
     def encode(self, motion: Tensor, speech: Tensor) -> Posterior:
         """motion [B, C, F], speech [B, S, F] -> posterior at the latent's rate."""
@@ -164,8 +161,7 @@ class AudioToMotion(nn.Module):
     def decode(self, z: Tensor, speech: Tensor) -> Tensor:
         """Latent [B, Z, F/s], speech [B, S, F] -> motion [B, C, F]."""
         fast = torch.stack([z] * self.config.latent_stride, dim=-1).flatten(2)
-        both = torch.cat([fast, speech], dim=1)
-        hidden = self.decoder_in(functional.pad(both, (2 - self.decoder_ahead, self.decoder_ahead)))
+        hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
         return self.decoder_out(functional.gelu(self.decoder(hidden, speech)))
 
     def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from geneface.analysis.speech import load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.analysis.tracker import mediapipe_solutions
 from geneface.config import Config
@@ -39,7 +39,7 @@ class PrepareConfig(Config):
 
     size: Literal[64, 128, 256, 512] = 256
     """Pixels of the square pictures; 64 and 128 are for trying things out."""
-    encoder: str = "whisper-2-band"
+    encoder: str = DEFAULT_ENCODER
     """Speech encoder whose features are stored."""
     encoder_path: str | None = None
     """Weights of the encoder, where it has none of its own."""

@@ -288,7 +288,7 @@ def pretrain_motion(
     opened = Corpus.load(Path(corpus))
     out = Path(out)
     with model_folder(out, "motion.onnx", "work-motion", resume) as work:
-        data = load_corpus_data(opened, progress)
+        data = load_corpus_data(opened, progress, voices=True)
         expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
         basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
         torch.manual_seed(seed)

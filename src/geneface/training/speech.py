@@ -35,8 +35,8 @@ MAX_RELATIVE_ERROR = 0.02
 """Root-mean-square difference to the full model's layer, over the layer's own deviation, that is accepted."""
 PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
-FUTURE_ROWS = (2, 2)
-"""Rows after itself that it attends to, by layer: 80 ms in all."""
+FUTURE_ROWS = 2
+"""Rows after itself that it attends to in each layer: 40 ms."""
 STATISTICS_STEP_ROWS = 37
 """Windows of the statistics start so far apart: no multiple of a rhythm in the recordings or of the window."""
 
@@ -45,9 +45,7 @@ def export_speech_encoder(
     weights: Path | Sequence[Path],
     out: Path,
     speech: Iterable[Path],
-    layers: int = len(FUTURE_ROWS),
-    past_rows: int = PAST_ROWS,
-    future_rows: Sequence[int] = FUTURE_ROWS,
+    layers: int = 2,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
     """Write `out` (.onnx), its statistics (.safetensors) and its card (.json); return the card.
@@ -57,7 +55,6 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the full
             model's layer on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
-        past_rows, future_rows: the band of attention, as for `analysis.whisper.encode_layers`; one future a layer.
 
     Raises:
         InputError: a wrong number of layers, or the graph differs from the full model's layer by more than
@@ -67,13 +64,12 @@ def export_speech_encoder(
     full = read_whisper(weights)
     if not 1 <= layers <= len(full.layers):
         raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
-    if len(future_rows) != layers:
-        raise InputError(f"{len(future_rows)} futures for {layers} layers", "give one for each layer")
-    model = build_graph(full, layers, past_rows, future_rows)
+    future_rows = (FUTURE_ROWS,) * layers
+    model = build_graph(full, layers, PAST_ROWS, future_rows)
     windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
         raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
-    hidden, errors = _compare(model, (full, layers, past_rows, future_rows), windows, progress)
+    hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
     if errors["relative_rms"] > MAX_RELATIVE_ERROR:
         raise InputError(
             f"the exported layers differ from the full model by {errors['relative_rms']:.3f} of their deviation",
@@ -95,7 +91,7 @@ def export_speech_encoder(
         "bins": full.bins,
         "rate_hz": FEATURE_RATE_HZ,
         "window_rows": WINDOW_ROWS,
-        "past_rows": past_rows,
+        "past_rows": PAST_ROWS,
         "future_rows": list(future_rows),
         "source_sha256": [sha256(part) for part in _parts(weights)],
         "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
