@@ -5,9 +5,10 @@
         [--sync MODEL] [--work DIR] [-o table.md]
 
 CORPUS is a folder of `geneface corpus prepare` (and `corpus voices`), FOLDERs the videos it was made from. Each variant
-is trained on the clips of the reference speaker alone; all clips of the others, the portraits, and the held-out clips
-in disguise and in voices that training never heard are scored beside his held-out clips. A portrait's held-out seconds
-are scored with the generic model, and adapted to its other seconds. Writes a Markdown table, and all figures as JSON.
+is trained on the clips of the reference speaker alone; all clips of the others, the portraits, and his held-out clips
+in disguise, with a lingering vowel and in voices that training never heard are scored beside his held-out clips. A
+portrait's held-out seconds are scored with the generic model, and adapted to its other seconds. Writes a Markdown
+table, and all figures as JSON.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geneface.analysis.speech import load_encoder
-from geneface.corpus.corpus import Corpus
+from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
+from geneface.corpus.hold import draw_hold, held_frames, hold_sound
 from geneface.corpus.prepare import find_sources, frame_samples, read_track
 from geneface.corpus.respeak import SILENCES, AlignmentError, Words, respeak, synthesiser
-from geneface.corpus.voices import Voice, at_times, read_words
+from geneface.corpus.voices import VOICES_NAME, Voice, at_times, read_words
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
@@ -41,16 +43,20 @@ from geneface.motion.runtime import MotionModel
 from geneface.motion.score import correlation
 from geneface.motion.vae import AudioToMotion
 from geneface.portrait.portrait import Portrait
-from geneface.training.loop import train
+from geneface.training.loop import file_digest, train
 from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
 from geneface.training.person import adapt_to_person
 from geneface.training.sync import load_expert
-from geneface.types import VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
 
 VARIANTS: dict[str, dict[str, object]] = {
     "ours": {},
     "regression": {"objective": "regression"},
     "no-voices": {"voices_share": 0.0},
+    "no-disguise": {},
+    "no-hold": {},
+    "no-quiet": {},
+    "no-respoken": {},
     "half-voices": {"voices_share": 0.5},
     "whole-future": {"future_frames": None},
     "little-dropout": {"dropout": 0.1},
@@ -59,7 +65,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "undilated": {"dilations": (1, 1, 1, 1)},
     "latent-6hz": {"latent_stride": 4, "future_frames": 4},
 }
-"""Settings of `MotionTrainConfig` that differ from the preset `fast`."""
+"""Settings of `MotionTrainConfig` that differ from the preset `fast`; no-KIND: without that kind of voices."""
 _SPOKEN_CLIPS = 36
 
 
@@ -68,8 +74,8 @@ class TestSets:
     """What the models are scored on besides the corpus's held-out clips."""
 
     people: dict[str, list[ClipData]]
-    disguised: list[ClipData]
-    respoken: list[ClipData]
+    recordings: dict[str, list[ClipData]]
+    """His held-out clips, heard otherwise."""
     portraits: dict[str, Path]
     words: dict[str, Words]
 
@@ -89,13 +95,13 @@ def only_reference(data: CorpusData) -> tuple[CorpusData, dict[str, list[ClipDat
 
 
 def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work: Path) -> dict[str, list[ClipData]]:
-    """Held-out clips in disguise, and spoken again; kept in `work`."""
+    """Held-out clips in disguise, with a lingering vowel, and spoken again (kept in `work`)."""
     corpus = Corpus.load(arguments.corpus)
     encoder = load_encoder(corpus.manifest.encoder)
     sources = {source.name: source for source in find_sources(arguments.folders)}
     words = read_words(arguments.words) if arguments.words else {}
     speakers = [name for name in (arguments.speakers or "").split(",") if name]
-    result: dict[str, list[ClipData]] = {"disguised": [], "respoken": []}
+    result: dict[str, list[ClipData]] = {"disguised": [], "held vowels": [], "respoken": []}
     spoken = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
     for index, clip in enumerate(clips):
         source = sources[clip.name]
@@ -105,13 +111,19 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
         rng = np.random.default_rng([99, index])
         change = draw_disguise(rng)
         times = frame_times(frames, change.speed)
-        features = encoder.encode(disguise(samples, change, rng), len(times)).values
-        result["disguised"].append(_heard(clip, Voice(features.astype(np.float16), times)))
+        result["disguised"].append(_heard(clip, _encoded(encoder, disguise(samples, change, rng), times)))
+        hold = draw_hold(samples, rng)
+        if hold is not None:
+            sound = hold_sound(samples, hold)
+            times = held_frames(np.arange(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, dtype=np.float32), hold)
+            result["held vowels"].append(
+                _heard(clip, _encoded(encoder, sound, np.minimum(times, np.float32(frames - 1))))
+            )
         if index not in spoken or source.path.stem not in words:
             continue
-        path = work / f"{clip.name}.safetensors"
+        name = speakers[index % len(speakers)]
+        path = work / f"{clip.name}__{name}.safetensors"
         if not path.is_file():
-            name = speakers[index % len(speakers)]
             voice = synthesiser(arguments.voice_dir, name)
             try:
                 again = respeak(words[source.path.stem], samples, clip.features.astype(np.float32), voice, encoder, rng)
@@ -124,28 +136,41 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
     return result
 
 
+def _encoded(encoder: SpeechEncoder, samples: FloatArray, times: FloatArray) -> Voice:
+    return Voice(encoder.encode(samples, len(times)).values.astype(np.float16), times)
+
+
 def _heard(clip: ClipData, voice: Voice) -> ClipData:
     return replace(clip, features=voice.features, displacement=at_times(clip.displacement, voice.times))
 
 
 def train_model(
-    data: CorpusData, basis: MotionBasis, config: MotionTrainConfig, sync: Path | None, seed: int, work: Path
+    data: CorpusData,
+    basis: MotionBasis,
+    config: MotionTrainConfig,
+    arguments: argparse.Namespace,
+    seed: int,
+    work: Path,
 ) -> AudioToMotion:
-    """Train, or go on where the folder says."""
+    """Train, or go on where the folder says; a folder of other settings or another corpus is refused."""
+    sync: Path | None = arguments.sync
     torch.manual_seed(seed)
     expert = load_expert(sync, data.encoder) if sync is not None else None
     task = MotionTask(data, basis, expert, config)
-    train(task, config.steps, work, settings=config.model_dump(mode="json"), seed=seed, resume=True)
+    settings = config.model_dump(mode="json") | {
+        name: file_digest(arguments.corpus / name) for name in (MANIFEST_NAME, VOICES_NAME)
+    }
+    train(task, config.steps, work, settings=settings, seed=seed, resume=True)
     model = task.modules["average"]
     assert isinstance(model, AudioToMotion)
     return model
 
 
 def clip_figures(
-    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], words: dict[str, Words], flow: bool
+    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], words: dict[str, Words]
 ) -> dict[str, float]:
     """Opening and width correlations, within speech too, amplitude, articulation."""
-    predicted = [predict_clip(model, basis, clip, flow=flow) for clip in clips]
+    predicted = [predict_clip(model, basis, clip) for clip in clips]
     scored = []
     spoken = []
     for clip, points in zip(clips, predicted, strict=True):
@@ -200,21 +225,19 @@ def measure(
     """All figures of one variant and seed, by test set."""
     preset = MOTION_PRESETS["fast"].model_dump()
     config = MotionTrainConfig.model_validate({**preset, "steps": arguments.steps, **VARIANTS[name]})
+    voices = {clip: [voice for voice in heard if name != f"no-{voice.kind}"] for clip, heard in data.voices.items()}
+    data = replace(data, voices=voices)
     basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
-    model = train_model(data, basis, config, arguments.sync, seed, work / f"{name}-{seed}")
-    flow = config.objective == "vae"
-    tests = {"held out": data.heldout, **sets.people, "disguised": sets.disguised, "respoken": sets.respoken}
+    model = train_model(data, basis, config, arguments, seed, work / f"{name}-{seed}")
+    tests = {"held out": data.heldout, **sets.people, **sets.recordings}
     known = {"held out": sets.words}
-    rows = {
-        test: clip_figures(model, basis, clips, known.get(test, {}), flow) for test, clips in tests.items() if clips
-    }
-    if flow:
-        with tempfile.TemporaryDirectory() as temporary:
-            motion = Path(temporary) / "motion"
-            save_model(model, basis, data.encoder, motion)
-            for label, folder in sets.portraits.items():
-                for kind, figures in portrait_figures(folder, motion, Path(temporary) / label).items():
-                    rows[f"{label}, {kind}"] = figures
+    rows = {test: clip_figures(model, basis, clips, known.get(test, {})) for test, clips in tests.items() if clips}
+    with tempfile.TemporaryDirectory() as temporary:
+        motion = Path(temporary) / "motion"
+        save_model(model, basis, data.encoder, motion)
+        for label, folder in sets.portraits.items():
+            for kind, figures in portrait_figures(folder, motion, Path(temporary) / label).items():
+                rows[f"{label}, {kind}"] = figures
     return rows
 
 
@@ -257,8 +280,7 @@ def main() -> None:
     recordings = other_recordings(arguments, data.heldout, arguments.work / "respoken")
     sets = TestSets(
         people,
-        recordings["disguised"],
-        recordings["respoken"],
+        recordings,
         {folder.name: folder for folder in arguments.portrait},
         read_words(arguments.words) if arguments.words else {},
     )

@@ -45,7 +45,7 @@ def rows(
     for speaker in sorted({clip.speaker for clip in data.heldout}):
         clips = [clip for clip in data.heldout if clip.speaker == speaker]
         for temperature in (0.0, 0.5, 1.0) if flow else (0.0,):
-            score = score_model(model, basis, clips, temperature, flow)
+            score = score_model(model, basis, clips, temperature)
             lines.append(
                 f"| {config.objective} | {temperature if flow else '-'} | {seed} | {speaker} | {len(clips)} "
                 f"| {score.opening_correlation:.3f} | {score.width_correlation:.3f} | {score.amplitude_ratio:.2f} "

@@ -87,6 +87,30 @@ def test_silence_holds_the_level_and_a_click_is_forgotten(sound):
     assert follower._gain > 5
 
 
+@pytest.mark.parametrize("noise_db", [-75.0, -60.0, -50.0])
+def test_room_noise_before_and_between_speech_changes_its_level_little(sound, noise_db):
+    noise = 10 ** (noise_db / 20) * np.random.default_rng(0).standard_normal(20 * 16_000).astype(np.float32)
+    follower = LevelFollower()
+    follower.push(noise)
+    first = follower.push(sound + noise[: len(sound)])[8000:48_000]
+    expected = speech_gain(sound) * sound[8000:48_000]
+    assert 0.5 < np.sqrt(np.mean(first**2) / np.mean(expected**2)) < 2
+    gain = follower._gain
+    follower.push(noise)
+    assert 0.9 < follower._gain / gain < 1.1
+
+
+def test_a_knock_on_the_microphone_changes_the_level_little(sound):
+    follower = LevelFollower()
+    follower.push(0.2 * sound)
+    gain = follower._gain
+    follower.push(np.random.default_rng(1).uniform(-0.9, 0.9, 1600).astype(np.float32))
+    assert 0.8 < follower._gain / gain < 1.25
+    knocked = sound.copy()
+    knocked[40_000:41_600] = np.random.default_rng(1).uniform(-0.9, 0.9, 1600)
+    assert 0.8 < speech_gain(knocked) / speech_gain(sound) < 1.25
+
+
 def test_no_sound_gives_no_rows(encoder):
     stream = LiveSpeech(encoder)
     assert stream.push(np.zeros(0, np.float32)).shape == (0, encoder.width)

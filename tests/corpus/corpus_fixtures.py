@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from geneface.corpus.prepare import find_sources, prepare_corpus
 from geneface.geometry.camera import project
 from geneface.geometry.topology import mean_face
 from geneface.io.encode import write_video
+from geneface.io.store import save_tensors, write_json
 from geneface.types import Camera, Waveform
 
 FRAMES, SIDE = 50, 64
@@ -35,11 +37,21 @@ def track(seed: int, width: float) -> dict[str, np.ndarray]:
     }
 
 
-def make_clips(folder: Path, names: list[str]) -> None:
-    """Grey videos with a click in the middle."""
+def make_clips(folder: Path, names: list[str], sound: np.ndarray | None = None) -> None:
+    """Grey videos with a click in the middle, or with the given sound."""
     for name in names:
         samples = np.zeros(FRAMES * 640, np.float32)
         samples[FRAMES * 320 : FRAMES * 320 + 800] = np.random.default_rng(0).uniform(-0.5, 0.5, 800)
         frames = (np.full((SIDE, SIDE, 3), 128, np.uint8) for _ in range(FRAMES))
-        folder.mkdir(exist_ok=True)
-        write_video(folder / f"{name}.mp4", frames, Waveform(samples))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_video(folder / f"{name}.mp4", frames, Waveform(samples if sound is None else sound))
+
+
+def make_corpus(clips: Path, out: Path, sound: np.ndarray | None = None) -> None:
+    """A corpus of ten such clips, nine of them for training, without running the tracker."""
+    make_clips(clips, list("abcdefghij"), sound)
+    sources = find_sources(clips)
+    for index, source in enumerate(sources):
+        save_tensors(out / "raw" / f"{source.name}.safetensors", track(index, 0.04))
+    write_json(out / "settings.json", {"encoder": "mel", "sources": [source.name for source in sources]})
+    prepare_corpus(clips, out, encoder="mel", resume=True, workers=1)

@@ -1,5 +1,6 @@
 """More voices for a corpus: files, times, resumption, sounds without speech, and the sampler that draws them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,32 +9,29 @@ import pytest
 from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import find_sources, prepare_corpus
+from geneface.corpus.disguise import Disguise
+from geneface.corpus.prepare import find_sources
 from geneface.corpus.quiet import KINDS, quiet_sound
-from geneface.corpus.voices import Voice, add_voices, at_times, load_voices, read_voices, read_words
+from geneface.corpus.respeak import AlignmentError, Respoken
+from geneface.corpus.voices import Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices, read_words
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.store import save_tensors, write_json
+from geneface.io.audio import read_audio
 from geneface.types import SPEECH_RATE_HZ
 
-from .corpus_fixtures import make_clips, track
+from .corpus_fixtures import make_clips, make_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     clips, out = tmp_path_factory.mktemp("videos") / "ann", tmp_path_factory.mktemp("corpus")
-    make_clips(clips, list("abcdefghij"))
-    sources = find_sources(clips)
-    for index, source in enumerate(sources):
-        save_tensors(out / "raw" / f"{source.name}.safetensors", track(index, 0.04))
-    write_json(out / "settings.json", {"encoder": "mel", "sources": [source.name for source in sources]})
-    prepare_corpus(clips, out, encoder="mel", resume=True, workers=1)
+    make_corpus(clips, out)
     return clips, out
 
 
 def test_each_training_clip_gets_its_files_and_no_held_out_one_does(corpus, monkeypatch):
     clips, out = corpus
-    record = add_voices(out, [clips], disguises=2, quiet=5, workers=1)
+    record = add_voices(out, [clips], disguises=2, holds=0, quiet=5, workers=1)
     training = [entry.name for entry in Corpus.load(out).clips(heldout=False)]
     expected = {f"{name}__{kind}" for name in training for kind in ("0", "1")}
     quiet = {f"{training[index]}__quiet" for index in (0, 2, 4, 6, 8)}
@@ -55,9 +53,117 @@ def test_each_training_clip_gets_its_files_and_no_held_out_one_does(corpus, monk
 
     monkeypatch.setattr(voices, "disguise", unused)
     monkeypatch.setattr(voices, "quiet_sound", unused)
-    assert add_voices(out, [clips], disguises=2, quiet=5, workers=1) == record
+    assert add_voices(out, [clips], disguises=2, holds=0, quiet=5, workers=1) == record
     with pytest.raises(InputError, match="other voices already"):
-        add_voices(out, [clips], disguises=1, quiet=5, workers=1)
+        add_voices(out, [clips], disguises=1, holds=0, quiet=5, workers=1)
+
+
+def spoken_vowel() -> np.ndarray:
+    """2 s, silent but for a voice of 125 Hz from 0.8 to 1.2 s."""
+    time = np.arange(2 * SPEECH_RATE_HZ) / SPEECH_RATE_HZ
+    sound = sum(np.sin(2 * np.pi * 125 * order * time) / order for order in range(1, 20))
+    return np.where((time > 0.8) & (time < 1.2), 0.1 * sound, 0.0).astype(np.float32)
+
+
+@pytest.fixture
+def bare(corpus, tmp_path) -> tuple[Path, Path]:
+    """The corpus without voices."""
+    clips, out = corpus
+    copy = tmp_path / "bare"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns("voices", "voices.json"))
+    return clips, copy
+
+
+def test_a_vowel_lingers_with_its_motion(tmp_path):
+    """Clips that are silent but for a vowel in the middle."""
+    clips, out = tmp_path / "ann", tmp_path / "corpus"
+    make_corpus(clips, out, spoken_vowel())
+    record = add_voices(out, [clips], disguises=0, holds=3, quiet=0, workers=1)
+    assert len(record.files) == 3 and all(name.endswith("__hold") for name in record.files)
+    for (voice,) in load_voices(out).values():
+        assert voice.kind == "hold" and len(voice.times) > 45
+        assert (voice.times >= 0).all() and (voice.times <= 49).all() and (np.diff(voice.times) >= 0).all()
+        # Many frames show nearly the same moment.
+        assert max(np.sum(np.abs(voice.times - time) < 1) for time in voice.times) >= 5
+
+
+def test_an_interrupted_run_is_not_gone_on_with_by_other_settings(bare, monkeypatch):
+    clips, out = bare
+
+    def stopped(*_arguments, **_others):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voices, "each", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=7)
+    assert not load_voices(out)
+    with pytest.raises(InputError, match="other voices already"):
+        add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=8)
+    assert add_voices(out, [clips], disguises=1, holds=250, quiet=0, workers=1, seed=7).files
+
+
+def test_background_speech_is_that_of_training_clips_only(bare, monkeypatch):
+    clips, out = bare
+    heard: set[str] = set()
+
+    def loud(_rng):
+        return Disguise(noise="babble", snr_db=5.0)
+
+    def read(path, *arguments, **others):
+        heard.add(path.stem)
+        return read_audio(path, *arguments, **others)
+
+    monkeypatch.setattr(voices, "draw_disguise", loud)
+    monkeypatch.setattr(voices, "read_audio", read)
+    add_voices(out, [clips], disguises=3, holds=0, quiet=0, workers=1)
+    training = {entry.name.partition("__")[2] for entry in Corpus.load(out).clips(heldout=False)}
+    assert heard == training and len(training) < 10
+
+
+def test_sentences_are_spoken_again(bare, monkeypatch):
+    clips, out = bare
+    said: list[str] = []
+
+    def again(words, samples, features, speaker, encoder, rng):
+        speaker(words[0][2])
+        if words[0][2] == "lost":
+            raise AlignmentError("no likeness")
+        return Respoken(samples[:25_600], features[:80], np.linspace(0, 49, 40, dtype=np.float32), 0.1)
+
+    monkeypatch.setattr(voices, "synthesiser", lambda folder, name: lambda text: said.append(f"{name}: {text}"))
+    monkeypatch.setattr(voices, "respeak", again)
+    words = {path.stem: [(0.1, 0.5, "bin")] for path in clips.iterdir()}
+    training = [entry.name.partition("__")[2] for entry in Corpus.load(out).clips(heldout=False)]
+    words[training[2]] = [(0.1, 0.5, "lost")]
+    record = add_voices(
+        out,
+        [clips],
+        disguises=0,
+        holds=0,
+        quiet=0,
+        words=words,
+        voice_dir=out,
+        speakers=["one", "two"],
+        sentences=4,
+        workers=1,
+    )
+    assert said == ["one: ready", "two: ready", "one: bin", "two: lost", "one: bin", "two: bin"]
+    assert record.misaligned == 1 and len(record.files) == 3
+    assert {name.rpartition("__")[2] for name in record.files} == {"one", "two"}
+    loaded = [voice for heard in load_voices(out).values() for voice in heard]
+    assert all(voice.kind == "respoken" and len(voice.times) == 40 for voice in loaded)
+
+
+def test_words_that_could_be_of_two_clips_are_refused(tmp_path):
+    for speaker in ("ann", "bob"):
+        make_clips(tmp_path / speaker, ["a"])
+    sources = find_sources(tmp_path)
+    record = VoicesRecord(speakers=("one",), sentences=2)
+    with pytest.raises(InputError, match="could be of 2 clips"):
+        voices._jobs(sources, {"a": [(0.1, 0.5, "bin")]}, record)
+    words = {f"{name}__a": [(0.1, 0.5, name)] for name in ("ann", "bob")}
+    assert [job.words[0][2] for job in voices._jobs(sources, words, record)] == ["ann", "bob"]
 
 
 def test_quiet_sounds_go_with_a_frame_of_closed_lips(corpus):
@@ -95,9 +201,9 @@ def test_sentences_are_spread_over_the_clips_and_voices_take_turns(corpus):
     clips, _ = corpus
     sources = find_sources(clips)
     words = {source.path.stem: [(0.1, 0.5, "bin")] for source in sources[:8]}
-    jobs = voices._jobs(sources, words, ("one", "two"), 4, 0)
+    jobs = voices._jobs(sources, words, VoicesRecord(speakers=("one", "two"), sentences=4))
     assert [job.speaker for job in jobs] == ["one", None, "two", None, "one", None, None, "two", None, None]
-    assert not any(job.speaker for job in voices._jobs(sources, words, (), 4, 0))
+    assert not any(job.speaker for job in voices._jobs(sources, words, VoicesRecord(sentences=4)))
 
 
 def test_bad_requests_name_what_is_missing(corpus, tmp_path):

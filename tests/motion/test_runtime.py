@@ -139,6 +139,24 @@ def test_graph_equals_the_torch_network_and_lips_never_vary(model, network):
     assert abs(found - model.predict(features))[:, BROWS].max() > 1e-3 * abs(expected).max()
 
 
+class Mixed:
+    """Moves every landmark by all of them, as a person's basis does."""
+
+    past_frames = future_frames = 0
+
+    def apply(self, displacement, features=None):
+        return displacement + displacement.mean(axis=1, keepdims=True)
+
+
+def test_lips_never_vary_in_a_persons_domain_either(model):
+    features = speech(40)
+    mean = model.predict(features, person=Mixed())
+    sample = model.predict(features, temperature=1.0, seed=9, person=Mixed())
+    for part in (LIPS, JAW):
+        assert np.array_equal(sample[:, part], mean[:, part])
+    assert abs(sample - mean)[:, BROWS].max() > 0
+
+
 def test_noise_is_a_function_of_seed_and_place():
     whole = latent_noise(0, 500, Z, seed=7)
     assert np.array_equal(latent_noise(130, 200, Z, seed=7), whole[130:330])

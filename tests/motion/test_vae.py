@@ -51,6 +51,8 @@ def test_latent_runs_at_half_the_video_rate_and_no_feature_row_is_dropped():
         {"future_frames": 2},
         {"future_frames": 3},
         {"future_frames": 7, "latent_stride": 4},
+        {"future_frames": 1, "flow_steps": 0},
+        {"future_frames": 2, "flow_steps": 0},
     ],
 )
 def test_motion_depends_on_speech_within_the_stated_reach_only(changes):
@@ -67,9 +69,9 @@ def test_motion_depends_on_speech_within_the_stated_reach_only(changes):
         where = (moved > 1e-15).nonzero().flatten() - frame
         furthest_past, furthest_future = max(furthest_past, int(where.max())), max(furthest_future, -int(where.min()))
     assert furthest_past <= model.past_frames and furthest_future <= model.future_frames
-    # The bounds are worth their name: they are nearly reached.
+    # The bounds are worth their name: they are nearly reached, and a limit is reached.
     assert furthest_past >= 0.85 * model.past_frames - 2 * stride
-    assert furthest_future >= model.future_frames - 2 * stride
+    assert furthest_future >= model.future_frames - (2 * stride if model.config.future_frames is None else 0)
 
 
 @pytest.mark.parametrize("future", [2, 3, 6])
@@ -77,7 +79,8 @@ def test_a_limited_future_is_kept_and_used(future):
     model = make_model(future_frames=future)
     assert model.future_frames == future
     assert model.past_frames > make_model().past_frames
-    with pytest.raises(ValueError, match="shorter than a latent step"):
+    assert make_model(future_frames=future, flow_steps=0).future_frames == future
+    with pytest.raises(ValueError, match="shorter than the 2 that are needed"):
         make_model(future_frames=1)
 
 

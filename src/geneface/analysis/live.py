@@ -12,15 +12,18 @@ from collections import deque
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, LEVEL_DB, MAX_GAIN_DB, WINDOW, cut, log_mel
+from geneface.analysis.mel import HOP, WINDOW, cut, gain_of, log_mel
 from geneface.analysis.speech import ShippedEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
 from geneface.types import FloatArray
 
-_ACTIVE_SHARE = 1e-3
-"""Blocks within 30 dB of the loud ones are speech, as in `mel.speech_gain`."""
 _MEMORY_BLOCKS = 15 * 50
-"""The level is that of the last 15 s, of 20 ms each."""
+"""The level is that of the last 15 s of speech, in blocks of 20 ms."""
+_OVER_NOISE = 10.0
+"""Speech has this many times the power of the noise: of what one block in five of the last 15 s does not exceed."""
+_NOISE_PERCENTILE = 20
+_HANGOVER_BLOCKS = 10
+"""So long after speech the weaker sounds count as speech too: 0.2 s."""
 _SILENCE = 1e-7
 """Mean square of a block, -70 dB of full scale, below which nothing is heard."""
 _STEM_SAMPLES = 2 * HOP + WINDOW // 2
@@ -30,12 +33,19 @@ _EDGE_ROWS = 1
 
 
 class LevelFollower:
-    """Brings sound to the reference level while it is heard, block by block of 20 ms; silence holds the last gain."""
+    """Brings sound to the reference level while it is heard, block by block of 20 ms.
+
+    Silence and steady noise hold the gain that the speech before them had. Only until some speech was heard, what
+    else is heard is brought to the reference level.
+    """
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
-        self._heard: deque[tuple[int, float]] = deque()
-        self._block = 0
+        self._recent: deque[float] = deque(maxlen=_MEMORY_BLOCKS)
+        """Powers of all blocks that were not silent."""
+        self._speech: deque[float] = deque(maxlen=_MEMORY_BLOCKS)
+        """Powers of those that were speech."""
+        self._since_speech = _HANGOVER_BLOCKS
         self._gain = 1.0
 
     def restart(self) -> None:
@@ -54,18 +64,16 @@ class LevelFollower:
     def _ramp(self, power: float) -> FloatArray:
         """Gain of each sample of a block: no steps."""
         before = self._gain
-        while self._heard and self._heard[0][0] <= self._block - _MEMORY_BLOCKS:
-            self._heard.popleft()
-        is_first = not self._heard
         if power > _SILENCE:
-            self._heard.append((self._block, power))
-            powers = np.array([value for _, value in self._heard])
-            active = powers[powers >= _ACTIVE_SHARE * np.percentile(powers, 95)]
-            level_db = 10.0 * np.log10(active.mean())
-            self._gain = float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
+            is_first = not self._recent
+            self._recent.append(power)
+            is_loud = power > _OVER_NOISE * np.percentile(self._recent, _NOISE_PERCENTILE)
+            self._since_speech = 0 if is_loud else self._since_speech + 1
+            if self._since_speech < _HANGOVER_BLOCKS:
+                self._speech.append(power)
+            self._gain = gain_of(np.array(self._speech or self._recent))
             # The first sound that is heard sets the level at once: until then there was silence to be amplified.
             before = self._gain if is_first else before
-        self._block += 1
         return np.linspace(before, self._gain, SAMPLES_PER_ROW, dtype=np.float32)
 
 

@@ -27,6 +27,8 @@ LEVEL_DB = -20.0
 """Level of speech, in dB of full scale, that `speech_gain` brings a sound to."""
 MAX_GAIN_DB = 30.0
 """A whisper is amplified by no more than this: the noise of a silent recording must stay noise."""
+_KNOCK = 4.0
+"""No block of speech has so many times the power of the loud ones."""
 FLOOR = -6.5
 """Smallest log10 mel power: 8 decades below the loudest bin of speech at `LEVEL_DB` (about +1.5)."""
 
@@ -86,16 +88,21 @@ def cut(samples: FloatArray, begin: int, length: int) -> FloatArray:
 
 
 def speech_gain(samples: FloatArray) -> float:
-    """Factor that brings the speech of a sound to `LEVEL_DB`.
-
-    The level is that of the 20 ms blocks within 30 dB of the loud ones (95th percentile): pauses don't count.
-    """
+    """Factor that brings the speech of a sound to `LEVEL_DB` (`gain_of` the 20 ms blocks' mean squares)."""
     power = _block_power(samples)
-    if not len(power) or power.max() <= 0.0:
-        return 1.0
+    return gain_of(power) if len(power) and power.max() > 0.0 else 1.0
+
+
+def gain_of(power: NDArray[np.float64]) -> float:
+    """The same of mean squares [*], some above 0.
+
+    The level is that of the blocks within 30 dB of the loud ones (95th percentile): pauses don't count. Neither does
+    a knock on the microphone, for more than a loud vowel.
+    """
     loud = np.percentile(power, 95)
     active = power[power >= max(loud * 1e-3, np.finfo(np.float64).tiny)]
-    level_db = 10.0 * np.log10(active.mean())
+    knock = max(loud * _KNOCK, np.finfo(np.float64).tiny)
+    level_db = 10.0 * np.log10(np.minimum(active, knock).mean())
     return float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
 
 

@@ -68,6 +68,7 @@ def corpus_voices(
     corpus: CorpusArgument,
     folders: Annotated[list[Path], typer.Argument(help="The folders that the corpus was prepared from.")],
     disguises: Annotated[int, typer.Option(help="Disguised recordings of each training clip.", min=0)] = 3,
+    holds: Annotated[int, typer.Option(help="Clips with a vowel that lingers, at most.", min=0)] = 250,
     quiet: Annotated[int, typer.Option(help="Sounds without speech, to keep the lips closed.", min=0)] = 250,
     words: Annotated[
         Path | None, typer.Option(help='JSON {clip: [[start_s, end_s, word], ...]}, "sil" and "sp" are silence.')
@@ -78,7 +79,7 @@ def corpus_voices(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Add disguised and respoken recordings of the training clips; interrupted, it goes on where it was."""
+    """Add other recordings of the training clips: disguised, lingering, respoken. Interrupted, it goes on."""
     from geneface.corpus.voices import add_voices, read_words
 
     existing(corpus, "the corpus")
@@ -89,6 +90,7 @@ def corpus_voices(
             corpus,
             folders,
             disguises=disguises,
+            holds=holds,
             quiet=quiet,
             words=None if words is None else read_words(words),
             voice_dir=voice_dir,

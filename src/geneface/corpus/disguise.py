@@ -26,6 +26,8 @@ Channel = Literal["none", "telephone", "mulaw", "amr", "opus", "mp3", "aac"]
 
 _PIECE = 320
 """Samples that WSOLA moves as one: 20 ms, two periods of a man's voice."""
+WARP_STEP = _PIECE // 2
+"""Samples from piece to piece."""
 _TOLERANCE = 96
 """Samples that a piece may lie off its place: 6 ms, so that any voice above 83 Hz finds a period to continue with."""
 _WINDOW, _HOP = 512, 256
@@ -177,29 +179,39 @@ def _with_voice(samples: FloatArray, change: Disguise) -> FloatArray:
 
 
 def _stretched(samples: FloatArray, factor: float) -> FloatArray:
-    """[T] -> [T factor] at the same pitch.
+    """[T] -> [T factor] at the same pitch."""
+    if factor == 1.0:
+        return samples
+    length = max(1, round(len(samples) * factor))
+    return warped(samples, np.arange(-(-length // WARP_STEP) + 2) * WARP_STEP / factor, length)
+
+
+def warped(samples: FloatArray, places: NDArray[np.floating], length: int) -> FloatArray:
+    """Play [T] in another time, at the same pitch -> [length].
 
     Verhelst & Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
     modification of speech", ICASSP 1993. Each piece is the one most like what followed the piece before, among those
     within `_TOLERANCE` of its own place in the original: no error adds up.
+
+    Args:
+        places: the sample of the original that sounds at every `WARP_STEP`th one of the result and at two more behind
+            it, never falling.
     """
-    if factor == 1.0:
-        return samples
-    length, step, lags = max(1, round(len(samples) * factor)), _PIECE // 2, 2 * _TOLERANCE + 1
-    places = np.rint(np.arange(-(-length // step) + 2) * step / factor).astype(int) + _TOLERANCE
-    padded = np.pad(samples, (step + _TOLERANCE, int(places[-1]) - len(samples) + 3 * _PIECE))
+    step, lags = WARP_STEP, 2 * _TOLERANCE + 1
+    nominal = np.rint(places).astype(int) + _TOLERANCE
+    padded = np.pad(samples, (step + _TOLERANCE, max(0, int(nominal[-1]) - len(samples)) + 3 * _PIECE))
     sums = np.concatenate([[0.0], np.cumsum(np.square(padded, dtype=np.float64))])
     norms = np.sqrt(np.maximum(sums[_PIECE:] - sums[:-_PIECE], 0.0)).astype(np.float32) + np.float32(1e-6)
     # Half the likeness is given up rather than to lie off by the tolerance.
     pull = np.float32(0.5) * np.linspace(-1.0, 1.0, lags, dtype=np.float32) ** 2
-    starts = places.copy()
-    for index in range(1, len(places)):
-        low, natural = places[index] - _TOLERANCE, starts[index - 1] + step
+    starts = nominal.copy()
+    for index in range(1, len(nominal)):
+        low, natural = nominal[index] - _TOLERANCE, starts[index - 1] + step
         likeness = np.correlate(padded[low : low + lags + _PIECE - 1], padded[natural : natural + _PIECE])
         starts[index] = low + (likeness / (norms[low : low + lags] * norms[natural]) - pull).argmax()
     pieces = padded[starts[:, None] + np.arange(_PIECE)] * np.hanning(_PIECE + 1)[:-1].astype(np.float32)
     # Pieces run on until they must jump, so most of them lie off to the same side.
-    early = round(float(np.mean(starts - places)))
+    early = round(float(np.mean(starts - nominal)))
     return cut((pieces[:-1, step:] + pieces[1:, :step]).reshape(-1), -early, length)
 
 

@@ -1,9 +1,9 @@
-"""More to hear for a corpus: its training clips disguised, and spoken again, each with the motion that belongs to it;
-and sounds that are no speech, with the clip's closed lips.
+"""More to hear for a corpus: its training clips disguised, with a vowel that lingers, and spoken again, each with the
+motion that belongs to it; and sounds that are no speech, with the clip's closed lips.
 
 F' frames at 25 Hz of the new sound, D feature width. Adds to a corpus folder (see `corpus.corpus`):
 
-    voices.json               what was made
+    voices.json               what is made: its `files` are empty until all are
     voices/<clip>__<n>.safetensors  features [2F', D] f16; times [F'] f32: the frame of the clip, fractional, that each
                               frame of the new sound shows
 
@@ -13,9 +13,11 @@ Held-out clips get none: what is never trained on must not be heard in disguise 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from pydantic import ValidationError
 from geneface.config import Config
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
+from geneface.corpus.hold import draw_hold, held_frames, hold_sound
 from geneface.corpus.prepare import Source, each, find_sources, frame_samples, read_track, worker_encoder
 from geneface.corpus.quiet import quiet_sound
 from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
@@ -32,10 +35,14 @@ from geneface.geometry.landmarks import lip_opening
 from geneface.io.audio import read_audio
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.store import load_tensors, read_json, save_tensors, write_json
-from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
 _BABBLE_CLIPS = 3
+_HOLDS_DISGUISED = 0.5
+"""Share of the lingering vowels that are heard in disguise too."""
+Kind = Literal["disguise", "hold", "quiet", "respoken"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class VoicesRecord(Config):
@@ -43,6 +50,8 @@ class VoicesRecord(Config):
 
     disguises: int = 0
     """Disguised recordings of each training clip."""
+    holds: int = 0
+    """Clips with a vowel that lingers, at most, spread over all (`corpus.hold`)."""
     quiet: int = 0
     """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()
@@ -79,16 +88,21 @@ class Voice:
     """[2F', D]."""
     times: FloatArray
     """[F'] fractional frames of the clip."""
+    kind: Kind = "disguise"
 
 
 def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, list[Voice]]:
     """All voices of a corpus folder, by clip."""
     voices: dict[str, list[Voice]] = {}
-    files = read_voices(folder).files
+    record = read_voices(folder)
+    files = record.files
     for index, name in enumerate(files):
         tensors = load_tensors(folder / "voices" / f"{name}.safetensors")
-        clip = name.rpartition("__")[0]
-        voices.setdefault(clip, []).append(Voice(tensors["features"].astype(np.float16), tensors["times"]))
+        clip, _, label = name.rpartition("__")
+        kind: Kind = "disguise" if label.isdigit() else "hold" if label == "hold" else "quiet"
+        if label in record.speakers:
+            kind = "respoken"
+        voices.setdefault(clip, []).append(Voice(tensors["features"].astype(np.float16), tensors["times"], kind))
         progress("read voices", index + 1, len(files))
     return voices
 
@@ -98,6 +112,7 @@ def add_voices(
     folders: Sequence[Path],
     *,
     disguises: int = 3,
+    holds: int = 250,
     quiet: int = 250,
     words: Mapping[str, Words] | None = None,
     voice_dir: Path | None = None,
@@ -112,22 +127,29 @@ def add_voices(
     Args:
         folders: the clips' videos, as given to `prepare_corpus`.
         disguises: of each clip.
+        holds: clips with a vowel that lingers.
         quiet: sounds that are no speech, at most one a clip.
-        words: of each clip, by the stem of its file, for the synthetic voices.
+        words: of each clip, by its name in the corpus (speaker__stem) or the stem of its file, for the synthetic
+            voices.
         voice_dir, speakers: text-to-speech voices (`analysis.tts`).
         sentences: clips to speak again, spread over all that have words; each takes a few seconds.
 
     Raises:
-        InputError: a video is missing, or voices are asked for without words or folder.
+        InputError: a video is missing, voices are asked for without words or folder, or lack what they need, or the
+            folder has voices of other settings.
     """
     if speakers and (words is None or voice_dir is None):
         raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-dir")
+    for speaker in speakers:
+        assert voice_dir is not None
+        synthesiser(voice_dir, speaker)("ready")  # what it lacks is better known before the work than after
     opened = Corpus.load(corpus)
-    entries = opened.clips(heldout=False)
+    names = [entry.name for entry in opened.clips(heldout=False)]
     sources = {source.name: source for source in find_sources(folders)}
-    missing = [entry.name for entry in entries if entry.name not in sources]
+    missing = [name for name in names if name not in sources]
     if missing:
         raise InputError(f"the video of {missing[0]} is in none of the folders", "give those of corpus prepare")
+    training = [sources[name] for name in names]
     make = functools.partial(
         _voices_of,
         corpus=corpus,
@@ -135,14 +157,20 @@ def add_voices(
         disguises=disguises,
         voice_dir=voice_dir,
         seed=seed,
+        others=tuple(source.path for source in training),
     )
+    spoken = sentences if speakers else 0
+    record = VoicesRecord(
+        disguises=disguises, holds=holds, quiet=quiet, speakers=tuple(speakers), sentences=spoken, seed=seed
+    )
+    jobs = _jobs(training, words or {}, record)
     with exclusive_folder(corpus):
-        spoken = sentences if speakers else 0
-        record = VoicesRecord(disguises=disguises, quiet=quiet, speakers=tuple(speakers), sentences=spoken, seed=seed)
         done = read_voices(corpus)
-        if done.files and done != record.model_copy(update={"files": done.files, "misaligned": done.misaligned}):
+        if done != VoicesRecord() and done.model_copy(update={"files": (), "misaligned": 0}) != record:
             raise InputError(f"{corpus} has other voices already", f"remove {corpus / 'voices'} and {VOICES_NAME}")
-        jobs = _jobs([sources[entry.name] for entry in entries], words or {}, speakers, spoken, quiet)
+        # Before the work: files of an interrupted run must not pass for those of another one's settings.
+        if not done.files:
+            write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
         made = each(make, jobs, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
@@ -175,21 +203,36 @@ class _Job:
     speaker: str | None
     """The voice that speaks it again, if any."""
     words: Words
+    has_hold: bool
+    """Whether it is heard with a vowel that lingers."""
     has_quiet: bool
     """Whether it gets a sound without speech."""
 
 
-def _jobs(
-    sources: list[Source], words: Mapping[str, Words], speakers: Sequence[str], sentences: int, quiet: int
-) -> list[_Job]:
-    spoken = [index for index, source in enumerate(sources) if source.path.stem in words] if speakers else []
-    chosen = np.linspace(0, len(spoken) - 1, min(sentences, len(spoken))).astype(int) if spoken else []
-    voices = {spoken[place]: speakers[turn % len(speakers)] for turn, place in enumerate(chosen)}
-    silent = set(np.linspace(0, len(sources) - 1, min(quiet, len(sources))).astype(int).tolist())
+def _jobs(sources: list[Source], words: Mapping[str, Words], record: VoicesRecord) -> list[_Job]:
+    stems = Counter(source.path.stem for source in sources)
+    said = {source.name: words.get(source.name) or words.get(source.path.stem, ()) for source in sources}
+    for source in sources:
+        if stems[source.path.stem] > 1 and source.name not in words and source.path.stem in words:
+            raise InputError(
+                f"the words of {source.path.stem} could be of {stems[source.path.stem]} clips",
+                f"name them {source.name}",
+            )
+    spoken = [index for index, source in enumerate(sources) if said[source.name]] if record.speakers else []
+    voices = {
+        spoken[place]: record.speakers[turn % len(record.speakers)]
+        for turn, place in enumerate(_spread(record.sentences, len(spoken)))
+    }
+    held, silent = set(_spread(record.holds, len(sources))), set(_spread(record.quiet, len(sources)))
     return [
-        _Job(index, source, voices.get(index), words.get(source.path.stem, ()), index in silent)
+        _Job(index, source, voices.get(index), said[source.name], index in held, index in silent)
         for index, source in enumerate(sources)
     ]
+
+
+def _spread(count: int, places: int) -> list[int]:
+    """`count` of the `places`, evenly; all of them if there are fewer."""
+    return np.linspace(0, places - 1, min(count, places)).astype(int).tolist() if places else []
 
 
 def _voices_of(
@@ -199,6 +242,7 @@ def _voices_of(
     disguises: int,
     voice_dir: Path | None,
     seed: int,
+    others: Sequence[Path],
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
     index, source = job.index, job.source
@@ -207,27 +251,45 @@ def _voices_of(
     samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
     speech = worker_encoder(encoder)
 
-    def disguised(number: int) -> Voice:
-        rng = np.random.default_rng([seed, index, number])
-        change = draw_disguise(rng)
-        times = frame_times(frames, change.speed)
-        sound = disguise(samples, change, rng, _babble(source, rng, change.noise == "babble"))
+    def rng(kind: Kind, number: int = 0) -> np.random.Generator:
+        return np.random.default_rng([seed, index, KINDS.index(kind), number])
+
+    def heard(sound: FloatArray, times: FloatArray) -> Voice:
         return Voice(speech.encode(sound, len(times)).values.astype(np.float16), times)
 
+    def in_disguise(sound: FloatArray, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        change = draw_disguise(random)
+        times = frame_times(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, change.speed)
+        return disguise(sound, change, random, _babble(others, random, change.noise == "babble")), times
+
+    def disguised(number: int) -> Voice:
+        return heard(*in_disguise(samples, rng("disguise", number)))
+
+    def held() -> Voice | None:
+        random = rng("hold")
+        hold = draw_hold(samples, random)
+        if hold is None:
+            return None
+        sound = hold_sound(samples, hold)
+        times = np.arange(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, dtype=np.float32)
+        if random.random() < _HOLDS_DISGUISED:
+            sound, times = in_disguise(sound, random)
+        return heard(sound, np.minimum(held_frames(times, hold), np.float32(frames - 1)))
+
     def wordless() -> Voice:
-        sound = quiet_sound(frames / VIDEO_RATE_HZ, np.random.default_rng([seed, index, 1]))
-        times = np.full(frames, _closed_frame(corpus, source), np.float32)
-        return Voice(speech.encode(sound, frames).values.astype(np.float16), times)
+        closed = np.full(frames, _closed_frame(corpus, source), np.float32)
+        return heard(quiet_sound(frames / VIDEO_RATE_HZ, rng("quiet")), closed)
 
     def respoken(voice: str, folder: Path) -> Voice:
-        rng = np.random.default_rng([seed, index, disguises])
         real = speech.encode(samples, frames).values
-        again = respeak(job.words, samples, real, synthesiser(folder, voice), speech, rng)
+        again = respeak(job.words, samples, real, synthesiser(folder, voice), speech, rng("respoken"))
         return Voice(again.features.astype(np.float16), again.frame_times)
 
-    made: dict[str, Callable[[], Voice]] = {
+    made: dict[str, Callable[[], Voice | None]] = {
         str(number): functools.partial(disguised, number) for number in range(disguises)
     }
+    if job.has_hold:
+        made["hold"] = held
     if job.has_quiet:
         made["quiet"] = wordless
     if job.speaker is not None and voice_dir is not None:
@@ -237,11 +299,12 @@ def _voices_of(
         name = f"{source.name}__{kind}"
         path = corpus / "voices" / f"{name}.safetensors"
         try:
-            if not path.is_file():
-                save_tensors(path, vars(make()))
+            voice = None if path.is_file() else make()
+            if voice is not None:
+                save_tensors(path, {"features": voice.features, "times": voice.times})
         except AlignmentError:
             misaligned += 1
-        else:
+        if path.is_file():
             names.append(name)
     return names, misaligned
 
@@ -252,9 +315,8 @@ def _closed_frame(corpus: Path, source: Source) -> int:
     return int(np.argsort(opening)[len(opening) // 20])
 
 
-def _babble(source: Source, rng: np.random.Generator, is_heard: bool) -> list[FloatArray]:
-    """Other clips of the same folder, to speak in the background; drawn but not read where they are not heard."""
-    others = sorted(path for path in source.path.parent.iterdir() if path.suffix == source.path.suffix)
+def _babble(others: Sequence[Path], rng: np.random.Generator, is_heard: bool) -> list[FloatArray]:
+    """Other training clips, to speak in the background; drawn but not read where they are not heard."""
     chosen = rng.integers(len(others), size=_BABBLE_CLIPS)
     return [read_audio(others[place]).samples for place in chosen] if is_heard else []
 

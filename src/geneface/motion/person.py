@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime
 
 from geneface.config import Config
-from geneface.io.store import read_json, write_json
+from geneface.io.records import read_record
+from geneface.io.store import write_json
 from geneface.motion.alignment import Alignment
 from geneface.motion.session import load_session
 from geneface.types import FloatArray, SpeechFeatures
@@ -46,10 +47,10 @@ class PostNetRuntime:
         """Load the folder that `adapt_to_person` wrote.
 
         Raises:
-            InputError: a file is missing or damaged.
+            InputError: a file is missing, damaged or of another version.
         """
         folder = Path(folder)
-        record = PostNetRecord(**read_json(folder / "postnet.json"))
+        record = read_record(PostNetRecord, folder / "postnet.json", PERSON_FORMAT)
         session = load_session(folder / "postnet.onnx") if record.network else None
         return cls(Alignment.load(folder / "alignment.safetensors"), session, record)
 

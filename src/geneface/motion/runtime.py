@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import JAW, KEYPOINTS, LIPS
-from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.io.records import read_record
+from geneface.io.store import asset_path, load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.person import PostNetRuntime
 from geneface.motion.session import load_session
@@ -153,14 +154,9 @@ class MotionModel:
             InputError: a file is missing, unreadable, or of another format or landmark set.
         """
         folder = asset_path("motion") if folder is None else Path(folder)
-        try:
-            config = MotionModelConfig(**read_json(folder / "config.json"))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{folder / 'config.json'} is not a motion model", "give a folder of `pretrain motion`"
-            ) from error
-        if config.format != MODEL_FORMAT or config.keypoints != KEYPOINTS:
-            raise InputError(f"the motion model {folder} is of another version", "train it again with this version")
+        config = read_record(MotionModelConfig, folder / "config.json", MODEL_FORMAT)
+        if config.keypoints != KEYPOINTS:
+            raise InputError(f"the motion model {folder} has other landmarks", "train it again with this version")
         stats = folder / "stats.safetensors"
         try:
             basis = MotionBasis.from_tensors(load_tensors(stats))
@@ -235,10 +231,13 @@ class MotionModel:
         person: PersonMotion | None = None,
     ) -> FloatArray:
         """Displacement [f, K, 3] of the wanted frames of a window that has the context they need (`context`)."""
-        displacement = self._displacement(piece, temperature, seed, 1.0 if style is None else style)
-        if person is not None:
-            displacement = person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
-        return displacement[piece.keep_from - piece.start : piece.keep_to - piece.start]
+        motion = self._moved(piece, 0.0, seed, style, person)
+        if temperature:
+            sample = self._moved(piece, temperature, seed, style, person)
+            # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
+            sample[:, _SPEAKING] = motion[:, _SPEAKING]
+            motion = sample
+        return motion[piece.keep_from - piece.start : piece.keep_to - piece.start]
 
     def _rows(self, features: FeatureBlocks) -> Iterator[FloatArray]:
         for block in [features] if isinstance(features, SpeechFeatures) else features:
@@ -249,22 +248,25 @@ class MotionModel:
                 )
             yield np.asarray(block.values, dtype=np.float32)
 
-    def _displacement(self, piece: Window, temperature: float, seed: int, style: float) -> FloatArray:
+    def _moved(
+        self, piece: Window, temperature: float, seed: int, style: float | None, person: PersonMotion | None
+    ) -> FloatArray:
+        """Displacement [F, K, 3] of all frames of a window."""
         stride = self.config.latent_stride
         rows, frames = piece.rows, len(piece.rows) // ROWS_PER_FRAME
         missing = -frames % stride
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[-ROWS_PER_FRAME:], missing, axis=0)])
         steps = (frames + missing) // stride
-        quiet = np.zeros((steps, self.config.latent_channels), np.float32)
-        mean = self._decode(rows, quiet, frames)
+        noise = np.zeros((steps, self.config.latent_channels), np.float32)
         if temperature:
             noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
-            sample = self._decode(rows, noise, frames)
-            # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
-            sample[:, _SPEAKING] = mean[:, _SPEAKING]
-            mean = sample
-        return style * mean
+        displacement = self._decode(rows, noise, frames)
+        if style is not None:
+            displacement = style * displacement
+        if person is None:
+            return displacement
+        return person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
 
     def _decode(self, rows: FloatArray, noise: FloatArray, frames: int) -> FloatArray:
         inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}

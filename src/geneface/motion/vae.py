@@ -50,8 +50,9 @@ class AudioToMotionConfig(Config):
     """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
     flow_affine: bool = True
     future_frames: int | None = None
-    """Video frames of speech after a frame that its motion may depend on, for live speech, at least `latent_stride`;
-    None: as far as the layers reach. Layers that see less of the future see more of the past."""
+    """Video frames of speech after a frame that its motion may depend on, for live speech: at least `latent_stride`,
+    or 1 without a flow, whose steps they are. None: as far as the layers reach. Layers that see less of the future see
+    more of the past."""
     dropout: float = 0.1
     """On the speech features and inside the decoder, in training."""
 
@@ -100,8 +101,11 @@ class AudioToMotion(nn.Module):
 
     def __init__(self, config: AudioToMotionConfig) -> None:
         super().__init__()
-        if config.future_frames is not None and config.future_frames < config.latent_stride:
-            raise ValueError(f"a future of {config.future_frames} frames is shorter than a latent step")
+        # A frame hears all frames of its latent step, if the prior hears any.
+        within_step = config.latent_stride - 1 if config.flow_steps else 0
+        least = SpeechFront.reach + within_step
+        if config.future_frames is not None and config.future_frames < least:
+            raise ValueError(f"a future of {config.future_frames} frames is shorter than the {least} that are needed")
         self.config = config
         speech, z = config.speech_channels, config.latent_channels
         self.speech = SpeechFront(config.feature_width, speech, config.dropout)
@@ -123,8 +127,7 @@ class AudioToMotion(nn.Module):
             config.flow_affine,
             looks_ahead=config.future_frames is None,
         )
-        # What the front and the latent's steps leave of the limit.
-        left = None if config.future_frames is None else config.future_frames - self.speech.reach - (stride - 1)
+        left = None if config.future_frames is None else config.future_frames - least
         self.decoder_in = TimedConv(z + speech, config.channels, 3, 1 if left is None else 0)
         self.decoder = WaveNet(config.channels, speech, config.dilations, config.dropout, left)
         self.decoder_out = nn.Conv1d(config.channels, config.motion_width, 1)

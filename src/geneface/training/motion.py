@@ -221,7 +221,8 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         dropout=config.dropout,
         dilations=config.dilations,
         latent_stride=config.latent_stride,
-        flow_steps=config.flow_steps,
+        # Regression knows one latent, 0, whatever is said.
+        flow_steps=config.flow_steps if config.objective == "vae" else 0,
         future_frames=config.future_frames,
     )
     model = AudioToMotion(sizes)
@@ -242,9 +243,9 @@ def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def predict_clip(
-    model: AudioToMotion, basis: MotionBasis, clip: ClipData, temperature: float = 0.0, seed: int = 0, flow: bool = True
+    model: AudioToMotion, basis: MotionBasis, clip: ClipData, temperature: float = 0.0, seed: int = 0
 ) -> np.ndarray:
-    """Landmarks [F, K, 3] predicted for a clip, in the speaker's own amplitude. `flow` False: latent 0 (regression)."""
+    """Landmarks [F, K, 3] predicted for a clip, in the speaker's own amplitude."""
     model.eval()
     frames = len(clip.displacement)
     features = torch.from_numpy(clip.features[None].astype(np.float32))
@@ -253,16 +254,15 @@ def predict_clip(
     features = torch.cat([features, features[:, -2:].repeat(1, missing, 1)], dim=1)
     shape = (1, model.config.latent_channels, (frames + missing) // stride)
     noise = temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    motion = model(features, noise) if flow else model.decode(torch.zeros(shape), model.condition(features)[0])
-    displacement = basis.displacement(motion[0].T[:frames].numpy())
+    displacement = basis.displacement(model(features, noise)[0].T[:frames].numpy())
     return clip.neutral + clip.gain * displacement
 
 
 def score_model(
-    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], temperature: float = 0.0, flow: bool = True
+    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], temperature: float = 0.0
 ) -> LipScore:
     """Lip score over clips, each predicted as `predict_clip` does."""
-    predicted = [predict_clip(model, basis, clip, temperature, index, flow) for index, clip in enumerate(clips)]
+    predicted = [predict_clip(model, basis, clip, temperature, index) for index, clip in enumerate(clips)]
     return score_lips(predicted, [clip.landmarks for clip in clips])
 
 
