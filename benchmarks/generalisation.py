@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
@@ -78,6 +79,8 @@ class TestSets:
     """His held-out clips, heard otherwise."""
     portraits: dict[str, Path]
     words: dict[str, Words]
+    sounds: dict[str, FloatArray]
+    """Of the others' clips."""
 
 
 def only_reference(data: CorpusData) -> tuple[CorpusData, dict[str, list[ClipData]]]:
@@ -136,6 +139,17 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
     return result
 
 
+def clip_sounds(arguments: argparse.Namespace, clips: Sequence[ClipData]) -> dict[str, FloatArray]:
+    """[T] samples of each clip from its first frame on."""
+    sources = {source.name: source for source in find_sources(arguments.folders)}
+    sounds = {}
+    for clip in clips:
+        raw = read_track(arguments.corpus, sources[clip.name])
+        sound = read_audio(sources[clip.name].path)
+        sounds[clip.name] = frame_samples(sound, raw.first_frame_seconds, len(clip.displacement))
+    return sounds
+
+
 def _encoded(encoder: SpeechEncoder, samples: FloatArray, times: FloatArray) -> Voice:
     return Voice(encoder.encode(samples, len(times)).values.astype(np.float16), times)
 
@@ -167,17 +181,22 @@ def train_model(
 
 
 def clip_figures(
-    model: AudioToMotion, basis: MotionBasis, clips: Sequence[ClipData], words: dict[str, Words]
+    model: AudioToMotion,
+    basis: MotionBasis,
+    clips: Sequence[ClipData],
+    words: dict[str, Words],
+    sounds: dict[str, FloatArray],
 ) -> dict[str, float]:
-    """Opening and width correlations, within speech too, amplitude, articulation."""
+    """Opening and width correlations, within speech too (as the words or the sounds tell), amplitude, articulation."""
     predicted = [predict_clip(model, basis, clip) for clip in clips]
     scored = []
     spoken = []
     for clip, points in zip(clips, predicted, strict=True):
         width = float(face_width(clip.neutral))
         said = words.get(clip.name.rpartition("__")[2])
-        scored.append(ArticulationClip(clip.landmarks / width, points / width, words=said))
-        inside = _speech(said) if said else None
+        sound = sounds.get(clip.name)
+        scored.append(ArticulationClip(clip.landmarks / width, points / width, sound, said))
+        inside = _speech(said, sound)
         if inside is not None:
             spoken.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
     figures = lip_figures([(clip.reference, clip.other) for clip in scored]) | articulation_figures(scored)
@@ -187,9 +206,13 @@ def clip_figures(
     return {name: float(value) for name, value in values.items()}
 
 
-def _speech(words: Words) -> slice | None:
-    spoken = [word for word in words if word[2] not in SILENCES]
-    return slice(int(spoken[0][0] * VIDEO_RATE_HZ), int(np.ceil(spoken[-1][1] * VIDEO_RATE_HZ))) if spoken else None
+def _speech(words: Words | None, sound: FloatArray | None) -> slice | None:
+    """Frames from the first word to the last."""
+    if words:
+        spoken = [word for word in words if word[2] not in SILENCES]
+        return slice(int(spoken[0][0] * VIDEO_RATE_HZ), int(np.ceil(spoken[-1][1] * VIDEO_RATE_HZ))) if spoken else None
+    active = np.flatnonzero(voice_activity(sound)) if sound is not None else []
+    return slice(int(active[0]), int(active[-1]) + 1) if len(active) else None
 
 
 def portrait_figures(folder: Path, motion: Path, work: Path) -> dict[str, dict[str, float]]:
@@ -231,7 +254,12 @@ def measure(
     model = train_model(data, basis, config, arguments, seed, work / f"{name}-{seed}")
     tests = {"held out": data.heldout, **sets.people, **sets.recordings}
     known = {"held out": sets.words}
-    rows = {test: clip_figures(model, basis, clips, known.get(test, {})) for test, clips in tests.items() if clips}
+    sounds = {name: sets.sounds for name in sets.people}
+    rows = {
+        test: clip_figures(model, basis, clips, known.get(test, {}), sounds.get(test, {}))
+        for test, clips in tests.items()
+        if clips
+    }
     with tempfile.TemporaryDirectory() as temporary:
         motion = Path(temporary) / "motion"
         save_model(model, basis, data.encoder, motion)
@@ -242,9 +270,12 @@ def measure(
 
 
 def table(results: dict[str, dict[int, dict[str, dict[str, float]]]]) -> str:
-    """Mean opening correlation (width, amplitude) over the seeds, and the spread of the first."""
+    """Means over the seeds: opening correlation and its spread, width, amplitude, and within speech where known."""
     tests = list(dict.fromkeys(test for seeds in results.values() for rows in seeds.values() for test in rows))
-    lines = ["| opening r (width r, amplitude) | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+    lines = [
+        "| opening r (width r, amplitude) / within speech | " + " | ".join(results) + " |",
+        "|---" * (len(results) + 1) + "|",
+    ]
     for test in tests:
         cells = []
         for seeds in results.values():
@@ -256,7 +287,9 @@ def table(results: dict[str, dict[int, dict[str, dict[str, float]]]]) -> str:
             width, amplitude = (
                 np.mean([row[key] for row in rows]) for key in ("width_correlation", "opening_amplitude_ratio")
             )
-            cells.append(f"{np.mean(opening):.3f} ± {np.std(opening):.3f} ({width:.2f}, {amplitude:.2f})")
+            cell = f"{np.mean(opening):.3f} ± {np.std(opening):.3f} ({width:.2f}, {amplitude:.2f})"
+            inside = [row["opening_correlation_in_speech"] for row in rows if "opening_correlation_in_speech" in row]
+            cells.append(cell + (f" / {np.mean(inside):.3f}" if inside else ""))
         lines.append(f"| {test} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -283,6 +316,7 @@ def main() -> None:
         recordings,
         {folder.name: folder for folder in arguments.portrait},
         read_words(arguments.words) if arguments.words else {},
+        clip_sounds(arguments, [clip for clips in people.values() for clip in clips]),
     )
     results: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
     for seed in arguments.seeds:

@@ -18,11 +18,12 @@ from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
 from geneface.types import no_progress
 
+from ..corpus.corpus_fixtures import make_corpus
 from .conftest import Run, environment
 
 COMMANDS = [
     ["doctor"], ["demo"], ["check"], ["prepare"], ["train"], ["render"], ["batch"], ["evaluate"], ["compare"],
-    ["corpus", "prepare"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"], ["pretrain", "judge"],
+    ["corpus", "prepare"], ["corpus", "voices"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"], ["pretrain", "judge"],
     ["convert-weights"], ["bench"],
 ]  # fmt: skip
 
@@ -54,6 +55,20 @@ def test_a_group_without_a_command_shows_its_help(run: Run) -> None:
     for words in ((), ("corpus",)):
         outcome = run(*words)
         assert outcome.code == 2 and "Commands:" in outcome.err
+
+
+def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
+    clips, corpus = tmp_path / "ann", tmp_path / "corpus"
+    make_corpus(clips, corpus)
+    made = run("corpus", "voices", corpus, clips, "--disguises", 1, "--holds", 0, "--quiet", 3, "--json")
+    assert json.loads(made.out) == {"out": str(corpus), "recordings": 12, "misaligned": 0}
+    again = run("corpus", "voices", corpus, clips, "--disguises", 1, "--holds", 0, "--quiet", 3)
+    assert "12 more recordings" in again.out
+    run("corpus", "voices", corpus, clips, "--speakers", "af_heart").refused("words", "--voice-dir")
+    (tmp_path / "words.json").write_text("{}")
+    options = ("--words", tmp_path / "words.json", "--voice-dir", tmp_path, "--speakers", "af_heart")
+    run("corpus", "voices", corpus, clips, *options).refused("voice folder")
+    run("corpus", "voices", corpus, tmp_path / "nowhere").refused("nowhere")
 
 
 def test_help_needs_no_heavy_import() -> None:

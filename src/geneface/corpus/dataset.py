@@ -156,15 +156,17 @@ class SequenceSampler:
         while frames < self._crop + first:
             index = members[rng.integers(len(members))]
             rows, coefficients = self._clips[index].features, self._motion[index]
+            moments = np.arange(len(coefficients))
             others = self._voices.get(self._clips[index].name, ()) if is_other else ()
             if others:
                 voice = others[rng.integers(len(others))]
                 rows, coefficients = voice.features, at_times(coefficients, voice.times)
+                moments = np.rint(voice.times).astype(int)
             if not features:
                 first = int(rng.integers(len(coefficients)))
             features.append(rows)
             motion.append(coefficients)
-            places.append(index * CLIP_STRIDE + np.arange(len(coefficients)))
+            places.append(index * CLIP_STRIDE + moments)
             frames += len(coefficients)
         last = first + self._crop
         joined = np.concatenate(features)[2 * first : 2 * last]

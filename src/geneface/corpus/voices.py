@@ -38,7 +38,6 @@ from geneface.io.store import load_tensors, read_json, save_tensors, write_json
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
-_BABBLE_CLIPS = 3
 _HOLDS_DISGUISED = 0.5
 """Share of the lingering vowels that are heard in disguise too."""
 Kind = Literal["disguise", "hold", "quiet", "respoken"]
@@ -157,7 +156,6 @@ def add_voices(
         disguises=disguises,
         voice_dir=voice_dir,
         seed=seed,
-        others=tuple(source.path for source in training),
     )
     spoken = sentences if speakers else 0
     record = VoicesRecord(
@@ -242,7 +240,6 @@ def _voices_of(
     disguises: int,
     voice_dir: Path | None,
     seed: int,
-    others: Sequence[Path],
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
     index, source = job.index, job.source
@@ -260,7 +257,7 @@ def _voices_of(
     def in_disguise(sound: FloatArray, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         change = draw_disguise(random)
         times = frame_times(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, change.speed)
-        return disguise(sound, change, random, _babble(others, random, change.noise == "babble")), times
+        return disguise(sound, change, random), times
 
     def disguised(number: int) -> Voice:
         return heard(*in_disguise(samples, rng("disguise", number)))
@@ -313,12 +310,6 @@ def _closed_frame(corpus: Path, source: Source) -> int:
     """A frame in which the clip's lips are closed."""
     opening = lip_opening(load_tensors(corpus / "clips" / f"{source.name}.safetensors")["landmarks"])
     return int(np.argsort(opening)[len(opening) // 20])
-
-
-def _babble(others: Sequence[Path], rng: np.random.Generator, is_heard: bool) -> list[FloatArray]:
-    """Other training clips, to speak in the background; drawn but not read where they are not heard."""
-    chosen = rng.integers(len(others), size=_BABBLE_CLIPS)
-    return [read_audio(others[place]).samples for place in chosen] if is_heard else []
 
 
 def at_times(motion: FloatArray, times: FloatArray) -> FloatArray:
