@@ -1,6 +1,6 @@
 """How far speech to motion generalises: people left out of training, disguised recordings, synthetic voices.
 
-    python benchmarks/generalisation.py CORPUS FOLDER... [--portrait PORTRAIT ...] [--words WORDS.json]
+    python benchmarks/generalisation.py CORPUS FOLDER... [--portrait PORTRAIT ...] [--words WORDS.json ...]
         [--voice-dir DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...] [--seeds 0 1 2] [--steps 300]
         [--sync MODEL] [--work DIR] [-o table.md]
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from grid_words import clip_sounds
 
 from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.avatar.idle import voice_activity
@@ -102,7 +103,7 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
     corpus = Corpus.load(arguments.corpus)
     encoder = load_encoder(corpus.manifest.encoder)
     sources = {source.name: source for source in find_sources(arguments.folders)}
-    words = read_words(arguments.words) if arguments.words else {}
+    words = all_words(arguments)
     speakers = [name for name in (arguments.speakers or "").split(",") if name]
     result: dict[str, list[ClipData]] = {"disguised": [], "held vowels": [], "respoken": []}
     spoken = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
@@ -139,15 +140,9 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
     return result
 
 
-def clip_sounds(arguments: argparse.Namespace, clips: Sequence[ClipData]) -> dict[str, FloatArray]:
-    """[T] samples of each clip from its first frame on."""
-    sources = {source.name: source for source in find_sources(arguments.folders)}
-    sounds = {}
-    for clip in clips:
-        raw = read_track(arguments.corpus, sources[clip.name])
-        sound = read_audio(sources[clip.name].path)
-        sounds[clip.name] = frame_samples(sound, raw.first_frame_seconds, len(clip.displacement))
-    return sounds
+def all_words(arguments: argparse.Namespace) -> dict[str, Words]:
+    """Of all files, by the clip's name in the corpus or its file's stem."""
+    return {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
 
 
 def _encoded(encoder: SpeechEncoder, samples: FloatArray, times: FloatArray) -> Voice:
@@ -193,7 +188,7 @@ def clip_figures(
     spoken = []
     for clip, points in zip(clips, predicted, strict=True):
         width = float(face_width(clip.neutral))
-        said = words.get(clip.name.rpartition("__")[2])
+        said = words.get(clip.name) or words.get(clip.name.rpartition("__")[2])
         sound = sounds.get(clip.name)
         scored.append(ArticulationClip(clip.landmarks / width, points / width, sound, said))
         inside = _speech(said, sound)
@@ -253,10 +248,9 @@ def measure(
     basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
     model = train_model(data, basis, config, arguments, seed, work / f"{name}-{seed}")
     tests = {"held out": data.heldout, **sets.people, **sets.recordings}
-    known = {"held out": sets.words}
-    sounds = {name: sets.sounds for name in sets.people}
+    # Other recordings say the words at other times.
     rows = {
-        test: clip_figures(model, basis, clips, known.get(test, {}), sounds.get(test, {}))
+        test: clip_figures(model, basis, clips, {} if test in sets.recordings else sets.words, sets.sounds)
         for test, clips in tests.items()
         if clips
     }
@@ -299,7 +293,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--portrait", type=Path, action="append", default=[])
-    parser.add_argument("--words", type=Path)
+    parser.add_argument("--words", type=Path, action="append", default=[], help="more than one: see grid_words.py")
     parser.add_argument("--voice-dir", type=Path)
     parser.add_argument("--speakers")
     parser.add_argument("--only", default="ours")
@@ -315,8 +309,8 @@ def main() -> None:
         people,
         recordings,
         {folder.name: folder for folder in arguments.portrait},
-        read_words(arguments.words) if arguments.words else {},
-        clip_sounds(arguments, [clip for clips in people.values() for clip in clips]),
+        all_words(arguments),
+        clip_sounds(arguments.corpus, arguments.folders, [clip for clips in people.values() for clip in clips]),
     )
     results: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
     for seed in arguments.seeds:

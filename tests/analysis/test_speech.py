@@ -24,7 +24,7 @@ def shipped() -> SpeechEncoder:
     return load_encoder()
 
 
-@pytest.mark.parametrize("name", ["whisper-2-band", "mel"])
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
 @pytest.mark.parametrize(
     ("length", "frames", "rows"),
     [(0, None, 0), (1, None, 2), (640, None, 2), (641, None, 4), (16_000, None, 50), (16_000, 3, 6), (700, 130, 260)],
@@ -39,7 +39,7 @@ def test_two_rows_a_frame(name: str, length: int, frames: int | None, rows: int)
     assert np.isfinite(features.values).all()
 
 
-@pytest.mark.parametrize("name", ["whisper-2-band", "mel"])
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
 def test_silence_is_finite_and_steady(name: str) -> None:
     values = load_encoder(name).encode(np.zeros(16_000, np.float32)).values
     assert np.isfinite(values).all()

@@ -104,7 +104,7 @@ def test_missing_and_damaged_files_are_named(copy: Path, name: str, damage: str)
         ({"format": 2}, "format"),
         ({"renderer": "nerf2"}, "nerf2"),
         ({"encoder": "whisper-9"}, "whisper-9"),
-        ({"encoder": "whisper-2-band"}, "hears"),
+        ({"encoder": "whisper-2-streaming"}, "hears"),
         ({"consent": ""}, "consent"),
         ({"renderer_config": {}}, "format"),
         ({"renderer_config": {"format": 1, "layers": [{"name": "x"}]}}, "renderer|Gaussian"),

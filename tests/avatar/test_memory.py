@@ -23,7 +23,7 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_ten_seconds_and_five_minutes_peak_within_a_tenth(tmp_path: Path) -> None:
-    folder = make_avatar(tmp_path / "tiny", tmp_path / "work", "whisper-2-band", 512)
+    folder = make_avatar(tmp_path / "tiny", tmp_path / "work", "whisper-2-streaming", 512)
     peaks = []
     for seconds in (10, 300):
         path = tmp_path / f"{seconds}.flac"

@@ -26,7 +26,7 @@ FRAMES = 350
 def hearing(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
     """A tiny avatar with the shipped speech encoder."""
     folder = tmp_path_factory.mktemp("hearing")
-    return Avatar.load(make_avatar(folder / "tiny", folder / "work", "whisper-2-band", 512))
+    return Avatar.load(make_avatar(folder / "tiny", folder / "work", "whisper-2-streaming", 512))
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ def folder(tmp_path: Path) -> Path:
         SegmentInfo(name, f"{name}.mp4", 0.0, rows.stop - rows.start, None, 0, (0, 0, painted.size))
         for name, rows in write.items()
     )
-    PortraitManifest(painted.size, painted.camera.focal, "whisper-2-band", segments, (), {}).write(out)
+    PortraitManifest(painted.size, painted.camera.focal, "whisper-2-streaming", segments, (), {}).write(out)
     write_png(out / "background.png", painted.background)
     save_tensors(out / "features.safetensors", {"x": np.zeros((36, 4), np.float16)})
     tracks = {

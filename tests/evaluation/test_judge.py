@@ -206,7 +206,7 @@ def test_damaged_folders_name_the_file(tmp_path: Path, name):
 
 def test_bundled_judge_is_small_honest_and_of_the_default_encoder(judge):
     assert sum(path.stat().st_size for path in asset_path("judge").iterdir()) < 1_000_000
-    assert judge.config.encoder == "whisper-2-band" and judge.config.heldout["lag_accuracy"] > 0.9
+    assert judge.config.encoder == "whisper-2-streaming" and judge.config.heldout["lag_accuracy"] > 0.9
     assert len(judge.config.landmarks) < KEYPOINT_COUNT
     card = (asset_path("judge") / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card and "never a training loss" in card

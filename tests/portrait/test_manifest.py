@@ -15,7 +15,7 @@ from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentI
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     segment = SegmentInfo("one", "one.mp4", 0.0, 25, None, 0, (0, 0, 64))
-    PortraitManifest(64, 4.5, "whisper-2-band", (segment,), (), {}).write(tmp_path)
+    PortraitManifest(64, 4.5, "whisper-2-streaming", (segment,), (), {}).write(tmp_path)
     return tmp_path
 
 

@@ -110,6 +110,21 @@ def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, rec
     assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
 
 
+def test_a_taught_encoder_is_checked_against_what_it_was_taught(folder: Path, recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "encoder.onnx"
+    card = export_speech_encoder(folder, out, [recording], LAYERS, teaching=[recording], steps=20)
+    assert card["name"] == f"whisper-{LAYERS}-streaming"
+    assert card["teaching"]["after"] < card["teaching"]["before"] and card["teaching"]["recordings"] == 1
+    assert card["check"]["relative_rms"] < speech.MAX_RELATIVE_ERROR
+    plain = tmp_path / "plain.onnx"
+    assert export_speech_encoder(folder, plain, [recording], LAYERS)["teaching"] is None
+    samples = speech.read_audio(recording).samples
+    assert (
+        np.abs(ShippedEncoder(out).encode(samples).values - ShippedEncoder(plain).encode(samples).values).max() > 0.01
+    )
+    assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".safetensors", ".json", ".wav"}
+
+
 def test_a_graph_that_differs_is_refused(
     folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

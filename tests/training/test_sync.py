@@ -33,7 +33,7 @@ def test_loaded_expert_scores_as_it_did(small_corpus, folder):
     again = score_expert(load_expert(out, "numbers"), data.heldout)
     assert again["pair_accuracy"] == pytest.approx(scores["pair_accuracy"], abs=0.02)
     with pytest.raises(InputError, match="numbers"):
-        load_expert(out, "whisper-2-band")
+        load_expert(out, "whisper-2-streaming")
 
 
 def test_scores_are_of_the_right_lag(small_corpus, folder):

@@ -7,7 +7,7 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
-| whisper-2-band | 512 | nothing: shipped with the package |
+| whisper-2-streaming | 512 | nothing: shipped with the package |
 | mel | 80 | nothing |
 | whisper | 512 (base) | a local Whisper model and `geneface[train]` |
 | hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
@@ -33,7 +33,7 @@ from geneface.errors import InputError
 from geneface.io.store import asset_path, load_tensors, read_json
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
-DEFAULT_ENCODER = "whisper-2-band"
+DEFAULT_ENCODER = "whisper-2-streaming"
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row

@@ -66,8 +66,8 @@ def prepare(
     out: Annotated[Path, typer.Option("-o", "--out", help="The portrait folder to make.")],
     size: Annotated[int, typer.Option(help="Pixels of the square around the head: 256 or 512.")] = 256,
     encoder: Annotated[
-        str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2-band.")
-    ] = "whisper-2-band",
+        str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2-streaming.")
+    ] = "whisper-2-streaming",
     encoder_path: Annotated[str | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
     correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
     words: Annotated[

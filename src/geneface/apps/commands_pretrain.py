@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ _EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --dis
 _EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
 _EXAMPLE_JUDGE = "Example: geneface pretrain judge corpus -o judge"
 _EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
-_EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings speech/ -o whisper_base_2.onnx"
+_EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings speech --teaching voices -o encoder.onnx"
 
 CorpusArgument = Annotated[Path, typer.Argument(help="A folder of `geneface corpus prepare`.")]
 ModelOption = Annotated[Path, typer.Option("-o", "--out", help="Folder of the model; checkpoints lie in it too.")]
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-band",
+    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-streaming",
     encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
@@ -179,22 +180,43 @@ def pretrain_speech(
     recordings: Annotated[
         list[Path], typer.Option(help="Speech of many voices, files or folders, to check and normalise.")
     ],
+    teaching: Annotated[
+        list[Path] | None,
+        typer.Option(help="Any speech, files or folders, on which the layers learn to hear only what is near."),
+    ] = None,
     layers: Annotated[int, typer.Option(help="Transformer layers to keep.", min=1)] = 2,
+    steps: Annotated[int, typer.Option(help="Updates of that teaching.", min=1)] = 400,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Export the first layers of Whisper's encoder as the default speech encoder."""
+    """Export the first layers of Whisper's encoder as the default speech encoder, taught to stream."""
     from geneface.training.speech import export_speech_encoder
 
-    files: list[Path] = []
-    for path in (*weights, *recordings):
+    for path in (*weights, *recordings, *(teaching or ())):
         existing(path, "the file or folder")
-    for path in recordings:
+    with progress_bars(not json) as progress:
+        card = export_speech_encoder(
+            weights[0] if len(weights) == 1 else weights,
+            out,
+            _sounds(recordings),
+            layers,
+            progress,
+            teaching=_sounds(teaching or ()),
+            steps=steps,
+            seed=seed,
+            resume=resume,
+        )
+    _print_scores(out, card["check"] | (card["teaching"] or {}), json)
+
+
+def _sounds(paths: Sequence[Path]) -> list[Path]:
+    """The files, and those inside of the folders."""
+    files: list[Path] = []
+    for path in paths:
         inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in _SOUND_SUFFIXES)
         files += inside if path.is_dir() else [path]
-    with progress_bars(not json) as progress:
-        source = weights[0] if len(weights) == 1 else weights
-        card = export_speech_encoder(source, out, files, layers, progress=progress)
-    _print_scores(out, card["check"], json)
+    return files
 
 
 def _print_scores(out: Path, scores: dict[str, Any], json: bool) -> None:

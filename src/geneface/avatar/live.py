@@ -25,6 +25,8 @@ EASE_FRAMES = 5
 """Frames in which the mouth goes to rest after an interruption, and from rest into speech: 0.2 s."""
 _SMOOTHED = np.setdiff1d(UPPER_AND_OUTER_FACE, JAW)
 _LIDS_BLOCK = 1500
+_UTTERANCE_SEEDS = 1_000_003
+"""Distance of the seeds of utterances."""
 
 
 class LivePerformance:
@@ -50,13 +52,17 @@ class LivePerformance:
         self._lids = np.zeros(0, np.float32)
         self._first_pose = int(np.random.default_rng([seed, 0x905E]).integers(len(person.path)))
         self._frame = 0
+        self._utterances = 0
         self._shown = person.rest
         """The mouth of the last frame, before lids and head."""
         self._begin()
 
     def _begin(self) -> None:
         self._speech = LiveSpeech(self._encoder, self._level)
-        self._motion = LiveMotion(self._model, self._adaptation, self._temperature, self._seed)
+        # Another utterance, another way to say it.
+        seed = self._seed + _UTTERANCE_SEEDS * self._utterances
+        self._motion = LiveMotion(self._model, self._adaptation, self._temperature, seed)
+        self._utterances += 1
         self._uttered = 0
         self._from = self._shown
 
@@ -76,7 +82,10 @@ class LivePerformance:
         return self._show(self._motion.push(self._speech.push(samples)))
 
     def finish(self) -> MotionTrack:
-        """The frames that still waited for sound: there is no more. The next sound begins a new utterance."""
+        """The frames that still waited for sound: there is no more. The next sound begins a new utterance.
+
+        The mouth stays as the last frame has it, which after a word cut short is open; `interrupt` brings it to rest.
+        """
         rest = self._motion.push(self._speech.finish())
         track = self._show(np.concatenate([rest, self._motion.finish()]))
         self._begin()

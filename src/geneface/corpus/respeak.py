@@ -118,9 +118,9 @@ def respeak(
         raise AlignmentError("the clip has no words")
     clip = cut(real_samples, 0, len(real_features) * SAMPLES_PER_ROW)
     inside = (spoken_words[0][0] - _WORDS_SLACK, spoken_words[-1][1] + _WORDS_SLACK)
-    real_start, real_end = _speech_span(clip, *inside)
+    real_start, real_end = speech_span(clip, *inside)
     voice = _without_pauses(np.asarray(speaker(sentence(words)), np.float32))
-    start, end = _speech_span(voice)
+    start, end = speech_span(voice)
     longer = (end - start) - (real_end - real_start)
     frames = (len(clip) + longer) // (ROWS_PER_FRAME * SAMPLES_PER_ROW)
     samples = _with_noise(cut(voice, start - real_start, frames * ROWS_PER_FRAME * SAMPLES_PER_ROW), rng)
@@ -238,7 +238,7 @@ def _loudness_db(samples: FloatArray) -> NDArray[np.float64]:
     return 10.0 * np.log10(np.square(slopes).reshape(count, _BLOCK).mean(1) + 1e-12)
 
 
-def _speech_span(samples: FloatArray, first_seconds: float = 0.0, last_seconds: float = np.inf) -> tuple[int, int]:
+def speech_span(samples: FloatArray, first_seconds: float = 0.0, last_seconds: float = np.inf) -> tuple[int, int]:
     """First and last sample of the speech, none outside of the given times."""
     loudness = _loudness_db(samples)
     padded = np.pad(loudness, _SUSTAINED // 2, constant_values=-120.0)

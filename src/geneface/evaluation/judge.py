@@ -114,7 +114,7 @@ class SyncJudge:
     def encode(self, samples: NDArray[np.floating[Any]], frames: int | None = None) -> SpeechFeatures:
         """Features [2 * frames, D] of sound [T] at 16 kHz; once for all rows that are judged on the same sound.
 
-        It is the judge's own encoder (whisper-2-band), whatever the avatar hears: rows then differ by their lips alone.
+        The encoder is the judge's own (whisper-2-streaming), whatever the avatar hears: rows then differ by their lips.
         """
         return self._encoder.encode(np.asarray(samples, np.float32), frames)
 

@@ -4,12 +4,14 @@ Symbols: M spectrogram rows at 100 Hz, R = M / 2 rows at 50 Hz, B mel bins, D wi
 The graph maps `mel` [M, B], whose first row is at place `first` [1] of its window, to `hidden` [R, D], the sum of the
 residual stream after the last kept layer. Attention is narrowed to a band around each row, so that live speech has
 the features of recorded speech: rows far away say little about the lips, and those to come have not been spoken yet.
+The layers are taught to do with it (`training.streaming`).
 Matrices are stored in 8 bits with one scale for 64 inputs of an output, the convolutions in 16, and
 everything is computed in 32: the runtime expands the constants once, when it loads the graph.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,8 @@ PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
 FUTURE_ROWS = 2
 """Rows after itself that it attends to in each layer: 40 ms."""
+TEACHING_STEPS = 400
+"""Updates of `training.streaming`."""
 STATISTICS_STEP_ROWS = 37
 """Windows of the statistics start so far apart: no multiple of a rhythm in the recordings or of the window."""
 
@@ -47,6 +51,11 @@ def export_speech_encoder(
     speech: Iterable[Path],
     layers: int = 2,
     progress: ProgressFn = no_progress,
+    *,
+    teaching: Sequence[Path] = (),
+    steps: int = TEACHING_STEPS,
+    seed: int = 0,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Write `out` (.onnx), its statistics (.safetensors) and its card (.json); return the card.
 
@@ -55,6 +64,9 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the full
             model's layer on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
+        teaching: recordings of any speech on which the layers learn to do with their band of attention, in `steps`
+            updates; none: they are narrowed without. Checkpoints lie in a folder beside `out` until it is written.
+        resume: go on with an interrupted teaching.
 
     Raises:
         InputError: a wrong number of layers, or the graph differs from the full model's layer by more than
@@ -65,6 +77,22 @@ def export_speech_encoder(
     if not 1 <= layers <= len(full.layers):
         raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
     future_rows = (FUTURE_ROWS,) * layers
+    lessons: dict[str, float] = {}
+    if teaching:
+        from geneface.training.streaming import adapt_layers
+
+        full, lessons = adapt_layers(
+            full,
+            teaching,
+            layers,
+            PAST_ROWS,
+            FUTURE_ROWS,
+            _work(out),
+            steps=steps,
+            seed=seed,
+            resume=resume,
+            progress=progress,
+        )
     model = build_graph(full, layers, PAST_ROWS, future_rows)
     windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
@@ -83,7 +111,7 @@ def export_speech_encoder(
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
     card: dict[str, Any] = {
-        "name": f"whisper-{layers}-band",
+        "name": f"whisper-{layers}-{'streaming' if teaching else 'band'}",
         "graph": out.name,
         "sha256": sha256(out),
         "layers": layers,
@@ -94,11 +122,17 @@ def export_speech_encoder(
         "past_rows": PAST_ROWS,
         "future_rows": list(future_rows),
         "source_sha256": [sha256(part) for part in _parts(weights)],
+        "teaching": {**lessons, "steps": steps, "seed": seed, "recordings": len(teaching)} if teaching else None,
         "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
     }
     write_json(out.with_suffix(".json"), card)
+    shutil.rmtree(_work(out), ignore_errors=True)
     return card
+
+
+def _work(out: Path) -> Path:
+    return out.with_name(f"{out.stem}-work")
 
 
 def build_graph(
