@@ -1,8 +1,8 @@
 """How far speech to motion generalises: people left out of training, disguised recordings, synthetic voices.
 
     python benchmarks/generalisation.py CORPUS FOLDER... [--portrait PORTRAIT ...] [--words WORDS.json ...]
-        [--voice-dir DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...] [--seeds 0 1 2] [--steps 300]
-        [--sync MODEL] [--work DIR] [-o table.md]
+        [--adapt-seconds 5 10] [--voice-dir DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...]
+        [--seeds 0 1 2] [--steps 300] [--sync MODEL] [--work DIR] [-o table.md]
 
 CORPUS is a folder of `geneface corpus prepare` (and `corpus voices`), FOLDERs the videos it was made from. Each variant
 is trained on the clips of the reference speaker alone; all clips of the others, the portraits, and his held-out clips
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid_words import clip_sounds
+from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.avatar.idle import voice_activity
@@ -33,7 +34,7 @@ from geneface.corpus.disguise import disguise, draw_disguise, frame_times
 from geneface.corpus.hold import draw_hold, held_frames, hold_sound
 from geneface.corpus.prepare import find_sources, frame_samples, read_track
 from geneface.corpus.respeak import SILENCES, AlignmentError, Words, respeak, synthesiser
-from geneface.corpus.voices import VOICES_NAME, Voice, at_times, read_words
+from geneface.corpus.voices import VOICES_NAME, Voice, at_times, read_words, words_of
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
@@ -49,7 +50,7 @@ from geneface.training.loop import file_digest, train
 from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
 from geneface.training.person import adapt_to_person
 from geneface.training.sync import load_expert
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
 
 VARIANTS: dict[str, dict[str, object]] = {
     "ours": {},
@@ -123,14 +124,15 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
             result["held vowels"].append(
                 _heard(clip, _encoded(encoder, sound, np.minimum(times, np.float32(frames - 1))))
             )
-        if index not in spoken or source.path.stem not in words:
+        said = words_of(words, clip.name)
+        if index not in spoken or not said:
             continue
         name = speakers[index % len(speakers)]
-        path = work / f"{clip.name}__{name}.safetensors"
+        path = work / encoder.name / f"{clip.name}__{name}.safetensors"
         if not path.is_file():
             voice = synthesiser(arguments.voice_dir, name)
             try:
-                again = respeak(words[source.path.stem], samples, clip.features.astype(np.float32), voice, encoder, rng)
+                again = respeak(said, samples, clip.features.astype(np.float32), voice, encoder, rng)
             except AlignmentError as error:
                 print(f"{clip.name}, {name}: {error}", file=sys.stderr)
                 continue
@@ -166,9 +168,10 @@ def train_model(
     torch.manual_seed(seed)
     expert = load_expert(sync, data.encoder) if sync is not None else None
     task = MotionTask(data, basis, expert, config)
-    settings = config.model_dump(mode="json") | {
-        name: file_digest(arguments.corpus / name) for name in (MANIFEST_NAME, VOICES_NAME)
-    }
+    inputs = [arguments.corpus / MANIFEST_NAME, arguments.corpus / VOICES_NAME]
+    inputs += [sync / "sync.safetensors"] if sync is not None else []
+    digests = {path.name: file_digest(path) for path in inputs if path.is_file()}
+    settings = config.model_dump(mode="json") | digests
     train(task, config.steps, work, settings=settings, seed=seed, resume=True)
     model = task.modules["average"]
     assert isinstance(model, AudioToMotion)
@@ -188,7 +191,7 @@ def clip_figures(
     spoken = []
     for clip, points in zip(clips, predicted, strict=True):
         width = float(face_width(clip.neutral))
-        said = words.get(clip.name) or words.get(clip.name.rpartition("__")[2])
+        said = words_of(words, clip.name)
         sound = sounds.get(clip.name)
         scored.append(ArticulationClip(clip.landmarks / width, points / width, sound, said))
         inside = _speech(said, sound)
@@ -210,31 +213,39 @@ def _speech(words: Words | None, sound: FloatArray | None) -> slice | None:
     return slice(int(active[0]), int(active[-1]) + 1) if len(active) else None
 
 
-def portrait_figures(folder: Path, motion: Path, work: Path) -> dict[str, dict[str, float]]:
-    """Held-out frames of a portrait by the generic model, and adapted to the training frames."""
+def portrait_figures(
+    folder: Path, motion: Path, work: Path, seconds: Sequence[float] = ()
+) -> dict[str, dict[str, float]]:
+    """Held-out frames of a portrait by the generic model, and adapted to all its training frames or to `seconds`."""
     portrait, model = Portrait.load(folder), MotionModel.load(motion)
-    adapt_to_person(portrait, motion, work)
-    person = PostNetRuntime.load(work)
+    held = portrait.heldout.copy()
+    people: dict[str, PostNetRuntime | None] = {"generic": None}
+    training_seconds = (~held).sum() / VIDEO_RATE_HZ
+    for limit in (*(value for value in seconds if value < training_seconds), training_seconds):
+        # What lies beyond the limit is neither adapted to nor tested on.
+        portrait.heldout = held | (np.cumsum(~held) > limit * VIDEO_RATE_HZ)
+        adapt_to_person(portrait, motion, work / f"{limit:g}")
+        label = "adapted" if limit == training_seconds else f"adapted on {limit:g} s"
+        people[label] = PostNetRuntime.load(work / f"{limit:g}")
+    result = {name: tested(portrait, held, model, person) for name, person in people.items()}
+    return result | {"generic, all frames": tested(portrait, np.ones_like(held), model, None)}
+
+
+def tested(
+    portrait: Portrait, chosen: NDArray[np.bool_], model: MotionModel, person: PostNetRuntime | None
+) -> dict[str, float]:
+    """Figures of the chosen frames [F]."""
     neutral = portrait.neutral[list(KEYPOINTS)]
     width = float(face_width(neutral))
-    pairs: dict[str, list[tuple[FloatArray, FloatArray]]] = {"generic": [], "adapted": [], "generic, all frames": []}
+    pairs: list[tuple[FloatArray, FloatArray]] = []
     for segment in range(len(portrait.segments)):
         frames = np.array(portrait.frames_of(segment))
-        features: SpeechFeatures = portrait.features(segment)
-        truth = portrait.landmarks[frames] / width
-        generic = (neutral + model.predict(features)[: len(frames)]) / width
-        adapted = (neutral + model.predict(features, person=person)[: len(frames)]) / width
-        pairs["generic, all frames"].append((truth, generic))
-        held = portrait.heldout[frames]
-        if held.any():
-            pairs["generic"].append((truth[held], generic[held]))
-            pairs["adapted"].append((truth[held], adapted[held]))
-    result = {}
-    for name, items in pairs.items():
-        figures = lip_figures(items)
-        articulated = articulation_figures([ArticulationClip(truth, other) for truth, other in items])
-        result[name] = {key: float(f.value) for key, f in (figures | articulated).items() if f.value is not None}
-    return result
+        predicted = (neutral + model.predict(portrait.features(segment), person=person)[: len(frames)]) / width
+        inside = chosen[frames]
+        if inside.any():
+            pairs.append((portrait.landmarks[frames][inside] / width, predicted[inside]))
+    articulated = articulation_figures([ArticulationClip(truth, other) for truth, other in pairs])
+    return {key: float(f.value) for key, f in (lip_figures(pairs) | articulated).items() if f.value is not None}
 
 
 def measure(
@@ -258,7 +269,9 @@ def measure(
         motion = Path(temporary) / "motion"
         save_model(model, basis, data.encoder, motion)
         for label, folder in sets.portraits.items():
-            for kind, figures in portrait_figures(folder, motion, Path(temporary) / label).items():
+            for kind, figures in portrait_figures(
+                folder, motion, Path(temporary) / label, arguments.adapt_seconds
+            ).items():
                 rows[f"{label}, {kind}"] = figures
     return rows
 
@@ -293,6 +306,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--portrait", type=Path, action="append", default=[])
+    parser.add_argument("--adapt-seconds", type=float, nargs="*", default=[], help="adapt to so few of them, too")
     parser.add_argument("--words", type=Path, action="append", default=[], help="more than one: see grid_words.py")
     parser.add_argument("--voice-dir", type=Path)
     parser.add_argument("--speakers")

@@ -22,7 +22,7 @@ from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
 from geneface.corpus.prepare import find_sources, frame_samples, read_track
 from geneface.corpus.respeak import SILENCES, AlignmentError, Words, align, speech_span
-from geneface.corpus.voices import read_words
+from geneface.corpus.voices import read_words, words_of
 from geneface.io.audio import read_audio
 from geneface.types import FEATURE_RATE_HZ, FloatArray
 
@@ -47,7 +47,7 @@ class Dictionary:
     def __init__(self, clips: Sequence[ClipData], words: Mapping[str, Words]) -> None:
         self._entries: dict[tuple[int, str], list[tuple[FloatArray, str]]] = {}
         for clip in clips:
-            said = spoken(words.get(code(clip.name), ()))
+            said = spoken(words_of(words, clip.name))
             if len(said) != SLOTS:
                 continue
             for slot, (start, end, word) in enumerate(said):
@@ -87,7 +87,7 @@ def word_times(
             rows = align(real, made[0])
         except AlignmentError:
             continue
-        places = np.append(rows, len(real) - 1)[made[1]]
+        places = np.append(rows, len(real))[made[1]]
         borders.append((places + first) / FEATURE_RATE_HZ)
         words = made[2]
     if not borders:
@@ -116,17 +116,18 @@ def main() -> None:
     arguments = parser.parse_args()
     data, words = load_corpus_data(Corpus.load(arguments.corpus)), read_words(arguments.words)
     dictionary = Dictionary(data.training, words)
-    others = [clip for clip in [*data.training, *data.heldout] if code(clip.name) not in words]
+    others = [clip for clip in [*data.training, *data.heldout] if not words_of(words, clip.name)]
     sounds = clip_sounds(arguments.corpus, arguments.folders, [*data.heldout, *others])
     rng = np.random.default_rng(0)
     errors = []
     for clip in data.heldout:
-        said = spoken(words.get(code(clip.name), ()))
+        said = spoken(words_of(words, clip.name))
         if len(said) == SLOTS:
             found = word_times(clip, sounds[clip.name], dictionary, rng)
             errors += [abs(mine[0] - true[0]) for mine, true in zip(found, said, strict=False)]
-    middle, most = 1000 * np.percentile(errors, [50, 90])
-    print(f"{len(errors)} words of known beginning: off by {middle:.0f} ms in the median, 90 % within {most:.0f} ms")
+    if errors:
+        middle, most = 1000 * np.percentile(errors, [50, 90])
+        print(f"{len(errors)} known words: beginnings off by {middle:.0f} ms in the median, 90 % within {most:.0f} ms")
     if arguments.out:
         more = {clip.name: word_times(clip, sounds[clip.name], dictionary, rng) for clip in others}
         arguments.out.write_text(json.dumps(more, indent=1), encoding="utf-8")

@@ -111,6 +111,17 @@ def test_a_knock_on_the_microphone_changes_the_level_little(sound):
     assert 0.8 < speech_gain(knocked) / speech_gain(sound) < 1.25
 
 
+@pytest.mark.parametrize("noise_db", [None, -80.0])
+def test_a_word_in_a_long_silence_has_the_level_of_a_word(sound, noise_db):
+    word = sound[20_000:26_400]
+    long = np.zeros(160_000, np.float32)
+    if noise_db is not None:
+        long += 10 ** (noise_db / 20) * np.random.default_rng(0).standard_normal(len(long)).astype(np.float32)
+    long[50_000:56_400] += word
+    assert 0.5 < speech_gain(long) / speech_gain(word) < 2 or noise_db is not None
+    assert np.abs(speech_gain(long) * long).max() < 3
+
+
 def test_no_sound_gives_no_rows(encoder):
     stream = LiveSpeech(encoder)
     assert stream.push(np.zeros(0, np.float32)).shape == (0, encoder.width)

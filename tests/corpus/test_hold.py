@@ -56,6 +56,14 @@ def test_frames_follow_the_sound():
     np.testing.assert_allclose(frames[40:], np.arange(40, 70) - 20, atol=1e-4)
 
 
+def test_a_vowel_at_the_very_start_may_linger():
+    sound, hold = syllables()[8000:], Hold(0.02, 0.3)
+    held = hold_sound(sound, hold)
+    assert len(held) == len(sound) + 4800 and np.isfinite(held).all()
+    frames = held_frames(np.arange(40, dtype=np.float32), hold)
+    assert frames.min() >= 0 and (np.diff(frames) >= 0).all()
+
+
 def test_the_same_state_draws_the_same_hold():
     sound = syllables()
     assert draw_hold(sound, rng(4)) == draw_hold(sound, rng(4))

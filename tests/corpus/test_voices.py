@@ -95,7 +95,8 @@ def test_an_interrupted_run_is_not_gone_on_with_by_other_settings(bare, monkeypa
         patch.setattr(voices, "each", stopped)
         with pytest.raises(KeyboardInterrupt):
             add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=7)
-    assert not load_voices(out)
+    with pytest.raises(InputError, match="unfinished"):
+        load_voices(out)
     with pytest.raises(InputError, match="other voices already"):
         add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=8)
     assert add_voices(out, [clips], disguises=1, holds=250, quiet=0, workers=1, seed=7).files
@@ -135,15 +136,14 @@ def test_sentences_are_spoken_again(bare, monkeypatch):
     assert all(voice.kind == "respoken" and len(voice.times) == 40 for voice in loaded)
 
 
-def test_words_that_could_be_of_two_clips_are_refused(tmp_path):
-    for speaker in ("ann", "bob"):
-        make_clips(tmp_path / speaker, ["a"])
-    sources = find_sources(tmp_path)
-    record = VoicesRecord(speakers=("one",), sentences=2)
-    with pytest.raises(InputError, match="could be of 2 clips"):
-        voices._jobs(sources, {"a": [(0.1, 0.5, "bin")]}, record)
-    words = {f"{name}__a": [(0.1, 0.5, name)] for name in ("ann", "bob")}
-    assert [job.words[0][2] for job in voices._jobs(sources, words, record)] == ["ann", "bob"]
+def test_words_that_could_be_of_two_clips_are_refused(bare, tmp_path):
+    make_clips(tmp_path / "bob", ["a"])
+    clips, out = bare
+    with pytest.raises(InputError, match="the words of a could be of 2 clips"):
+        add_voices(out, [clips, tmp_path / "bob"], words={"a": [(0.1, 0.5, "bin")]})
+    words = {"ann__a": [(0.1, 0.5, "bin")], "b": [(0.2, 0.5, "lay")]}
+    assert voices.words_of(words, "ann__a")[0][2] == "bin" and voices.words_of(words, "bob__a") == ()
+    assert voices.words_of(words, "bob__b")[0][2] == "lay"
 
 
 def test_quiet_sounds_go_with_a_frame_of_closed_lips(corpus):
@@ -181,7 +181,7 @@ def test_training_draws_other_voices_with_their_motion(corpus):
 def test_sentences_are_spread_over_the_clips_and_voices_take_turns(corpus):
     clips, _ = corpus
     sources = find_sources(clips)
-    words = {source.path.stem: [(0.1, 0.5, "bin")] for source in sources[:8]}
+    words = {source.name: [(0.1, 0.5, "bin")] if index < 8 else () for index, source in enumerate(sources)}
     jobs = voices._jobs(sources, words, VoicesRecord(speakers=("one", "two"), sentences=4))
     assert [job.speaker for job in jobs] == ["one", None, "two", None, "one", None, None, "two", None, None]
     assert not any(job.speaker for job in voices._jobs(sources, words, VoicesRecord(sentences=4)))

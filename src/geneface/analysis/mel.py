@@ -27,8 +27,8 @@ LEVEL_DB = -20.0
 """Level of speech, in dB of full scale, that `speech_gain` brings a sound to."""
 MAX_GAIN_DB = 30.0
 """A whisper is amplified by no more than this: the noise of a silent recording must stay noise."""
-_KNOCK = 4.0
-"""No block of speech has so many times the power of the loud ones."""
+_KNOCK, _WORD_BLOCKS = 4.0, 10
+"""No block of speech has so many times the power of the tenth loudest one: 0.2 s."""
 FLOOR = -6.5
 """Smallest log10 mel power: 8 decades below the loudest bin of speech at `LEVEL_DB` (about +1.5)."""
 
@@ -97,12 +97,11 @@ def gain_of(power: NDArray[np.float64]) -> float:
     """The same of mean squares [*], some above 0.
 
     The level is that of the blocks within 30 dB of the loud ones (95th percentile): pauses don't count. Neither does
-    a knock on the microphone, for more than a loud vowel.
+    a knock on the microphone, for more than a loud vowel: it is shorter than a word.
     """
-    loud = np.percentile(power, 95)
-    active = power[power >= max(loud * 1e-3, np.finfo(np.float64).tiny)]
-    knock = max(loud * _KNOCK, np.finfo(np.float64).tiny)
-    level_db = 10.0 * np.log10(np.minimum(active, knock).mean())
+    active = power[power >= max(np.percentile(power, 95) * 1e-3, np.finfo(np.float64).tiny)]
+    rank = min(len(active), _WORD_BLOCKS)
+    level_db = 10.0 * np.log10(np.minimum(active, _KNOCK * np.partition(active, -rank)[-rank]).mean())
     return float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
 
 

@@ -10,6 +10,7 @@ import typer
 
 from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, existing, print_json
 from geneface.apps.progress import progress_bars
+from geneface.errors import InputError
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
 _EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --disguises 3"
@@ -215,6 +216,8 @@ def _sounds(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in _SOUND_SUFFIXES)
+        if path.is_dir() and not inside:
+            raise InputError(f"{path} holds no recording", f"give files of {', '.join(_SOUND_SUFFIXES)}")
         files += inside if path.is_dir() else [path]
     return files
 

@@ -77,4 +77,6 @@ def _original(seconds: NDArray[np.floating], hold: Hold) -> NDArray[np.floating]
     """Which second of the clip is heard at each of the lingering one."""
     begin, end = hold.moment - _HALF_SECONDS, hold.moment + _HALF_SECONDS
     inside = np.interp(seconds, [begin, end + hold.seconds], [begin, end])
-    return np.where(seconds < begin, seconds, np.where(seconds > end + hold.seconds, seconds - hold.seconds, inside))
+    after = np.where(seconds > end + hold.seconds, seconds - hold.seconds, inside)
+    # A moment at the very start has less than half before it.
+    return np.maximum(np.where(seconds < begin, seconds, after), 0.0)

@@ -13,6 +13,8 @@ Held-out clips get none: what is never trained on must not be heard in disguise 
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.corpus.corpus import Corpus
@@ -34,10 +35,12 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.audio import read_audio
 from geneface.io.lock import exclusive_folder, remove_leftovers
+from geneface.io.records import read_record
 from geneface.io.store import load_tensors, read_json, save_tensors, write_json
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
+VOICES_FORMAT = 1
 _HOLDS_DISGUISED = 0.5
 """Share of the lingering vowels that are heard in disguise too."""
 Kind = Literal["disguise", "hold", "quiet", "respoken"]
@@ -47,6 +50,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class VoicesRecord(Config):
     """`voices.json`."""
 
+    format: int = VOICES_FORMAT
     disguises: int = 0
     """Disguised recordings of each training clip."""
     holds: int = 0
@@ -57,6 +61,8 @@ class VoicesRecord(Config):
     """Synthetic voices, which take turns."""
     sentences: int = 0
     """Clips that they speak again, at most: those that have words."""
+    words: str = ""
+    """Digest of the words they say."""
     seed: int = 0
     files: tuple[str, ...] = ()
     """Names in voices/, without suffix."""
@@ -68,15 +74,10 @@ def read_voices(folder: Path) -> VoicesRecord:
     """What `add_voices` made of a corpus; nothing if it was not run.
 
     Raises:
-        InputError: the record is damaged.
+        InputError: the record is damaged or of another version.
     """
     path = folder / VOICES_NAME
-    if not path.is_file():
-        return VoicesRecord()
-    try:
-        return VoicesRecord.model_validate(read_json(path))
-    except ValidationError as error:
-        raise InputError(f"{path} is not a record of voices", "run geneface corpus voices again") from error
+    return read_record(VoicesRecord, path, VOICES_FORMAT) if path.is_file() else VoicesRecord()
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,16 @@ class Voice:
 
 
 def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, list[Voice]]:
-    """All voices of a corpus folder, by clip."""
+    """All voices of a corpus folder, by clip.
+
+    Raises:
+        InputError: they are not complete.
+    """
     voices: dict[str, list[Voice]] = {}
     record = read_voices(folder)
     files = record.files
+    if not files and record.disguises + record.holds + record.quiet + record.sentences:
+        raise InputError(f"the voices of {folder} are unfinished", f"run corpus voices again, or remove {VOICES_NAME}")
     for index, name in enumerate(files):
         tensors = load_tensors(folder / "voices" / f"{name}.safetensors")
         clip, _, label = name.rpartition("__")
@@ -149,6 +156,12 @@ def add_voices(
     if missing:
         raise InputError(f"the video of {missing[0]} is in none of the folders", "give those of corpus prepare")
     training = [sources[name] for name in names]
+    said = {source.name: words_of(words or {}, source.name) for source in training}
+    stems = Counter(source.path.stem for source in sources.values())
+    unclear = [s for s in training if stems[s.path.stem] > 1 and said[s.name] and s.name not in (words or {})]
+    if unclear:
+        stem = unclear[0].path.stem
+        raise InputError(f"the words of {stem} could be of {stems[stem]} clips", f"name them {unclear[0].name}")
     make = functools.partial(
         _voices_of,
         corpus=corpus,
@@ -159,9 +172,15 @@ def add_voices(
     )
     spoken = sentences if speakers else 0
     record = VoicesRecord(
-        disguises=disguises, holds=holds, quiet=quiet, speakers=tuple(speakers), sentences=spoken, seed=seed
+        disguises=disguises,
+        holds=holds,
+        quiet=quiet,
+        speakers=tuple(speakers),
+        sentences=spoken,
+        words=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16] if spoken else "",
+        seed=seed,
     )
-    jobs = _jobs(training, words or {}, record)
+    jobs = _jobs(training, said, record)
     with exclusive_folder(corpus):
         done = read_voices(corpus)
         if done != VoicesRecord() and done.model_copy(update={"files": (), "misaligned": 0}) != record:
@@ -192,6 +211,11 @@ def read_words(path: Path) -> dict[str, Words]:
         raise InputError(f"{path} does not hold words", "give {clip: [[start_s, end_s, word], ...]}") from error
 
 
+def words_of(words: Mapping[str, Words], clip: str) -> Words:
+    """A clip's words by its name in a corpus (speaker__stem), or else by the stem of its file; none are no words."""
+    return words.get(clip) or words.get(clip.partition("__")[2], ())
+
+
 @dataclass(frozen=True)
 class _Job:
     """What one clip needs."""
@@ -207,15 +231,8 @@ class _Job:
     """Whether it gets a sound without speech."""
 
 
-def _jobs(sources: list[Source], words: Mapping[str, Words], record: VoicesRecord) -> list[_Job]:
-    stems = Counter(source.path.stem for source in sources)
-    said = {source.name: words.get(source.name) or words.get(source.path.stem, ()) for source in sources}
-    for source in sources:
-        if stems[source.path.stem] > 1 and source.name not in words and source.path.stem in words:
-            raise InputError(
-                f"the words of {source.path.stem} could be of {stems[source.path.stem]} clips",
-                f"name them {source.name}",
-            )
+def _jobs(sources: list[Source], said: Mapping[str, Words], record: VoicesRecord) -> list[_Job]:
+    """`said`: the words of each source by its name."""
     spoken = [index for index, source in enumerate(sources) if said[source.name]] if record.speakers else []
     voices = {
         spoken[place]: record.speakers[turn % len(record.speakers)]

@@ -24,6 +24,7 @@ from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whispe
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
+from geneface.io.lock import exclusive_folder
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
 
@@ -72,35 +73,23 @@ def export_speech_encoder(
         InputError: a wrong number of layers, or the graph differs from the full model's layer by more than
             `MAX_RELATIVE_ERROR`.
     """
-    recordings = list(speech)
     full = read_whisper(weights)
     if not 1 <= layers <= len(full.layers):
         raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
-    future_rows = (FUTURE_ROWS,) * layers
-    lessons: dict[str, float] = {}
-    if teaching:
-        from geneface.training.streaming import adapt_layers
-
-        full, lessons = adapt_layers(
-            full,
-            teaching,
-            layers,
-            PAST_ROWS,
-            FUTURE_ROWS,
-            _work(out),
-            steps=steps,
-            seed=seed,
-            resume=resume,
-            progress=progress,
-        )
-    model = build_graph(full, layers, PAST_ROWS, future_rows)
+    recordings = list(speech)
     windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
         raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
+    source = [sha256(part) for part in _parts(weights)]
+    lessons: dict[str, Any] | None = None
+    if teaching:
+        full, lessons = _taught(full, teaching, layers, out, source, steps, seed, resume, progress)
+    future_rows = (FUTURE_ROWS,) * layers
+    model = build_graph(full, layers, PAST_ROWS, future_rows)
     hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
     if errors["relative_rms"] > MAX_RELATIVE_ERROR:
         raise InputError(
-            f"the exported layers differ from the full model by {errors['relative_rms']:.3f} of their deviation",
+            f"the exported layers differ from the exact ones by {errors['relative_rms']:.3f} of their deviation",
             "these weights do not survive 8 bits: export fewer layers or other weights",
         )
     # The residual stream carries a pattern of the row's place in the window, of the size of speech itself.
@@ -121,18 +110,54 @@ def export_speech_encoder(
         "window_rows": WINDOW_ROWS,
         "past_rows": PAST_ROWS,
         "future_rows": list(future_rows),
-        "source_sha256": [sha256(part) for part in _parts(weights)],
-        "teaching": {**lessons, "steps": steps, "seed": seed, "recordings": len(teaching)} if teaching else None,
+        "source_sha256": source,
+        "teaching": lessons,
         "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
     }
     write_json(out.with_suffix(".json"), card)
-    shutil.rmtree(_work(out), ignore_errors=True)
+    if teaching:
+        shutil.rmtree(_work(out), ignore_errors=True)
     return card
 
 
 def _work(out: Path) -> Path:
-    return out.with_name(f"{out.stem}-work")
+    return out.with_name(f"{out.name}.teaching")
+
+
+def _taught(
+    full: WhisperWeights,
+    teaching: Sequence[Path],
+    layers: int,
+    out: Path,
+    source: Sequence[str],
+    steps: int,
+    seed: int,
+    resume: bool,
+    progress: ProgressFn,
+) -> tuple[WhisperWeights, dict[str, Any]]:
+    """Weights whose first layers do with their band, and what the card says of it."""
+    from geneface.training.loop import CHECKPOINT
+    from geneface.training.streaming import adapt_layers
+
+    work = _work(out)
+    with exclusive_folder(work):
+        if not resume and (work / CHECKPOINT).exists():
+            raise InputError(f"{work} holds an interrupted teaching", "add --resume to go on with it, or remove it")
+        full, errors = adapt_layers(
+            full,
+            teaching,
+            layers,
+            PAST_ROWS,
+            FUTURE_ROWS,
+            work,
+            source,
+            steps=steps,
+            seed=seed,
+            resume=resume,
+            progress=progress,
+        )
+    return full, {**errors, "steps": steps, "seed": seed, "recordings": len(teaching)}
 
 
 def build_graph(

@@ -33,7 +33,7 @@ _DISGUISED = 0.6
 _TEST_BATCHES = 6
 _STATISTICS_BATCHES = 12
 _TEST_SEED, _STATISTICS_SEED = 1 << 40, 1 << 41
-"""Of windows that no update sees."""
+"""Of windows that no update sees, though of the same recordings."""
 _CORE = slice(CONTEXT_ROWS, CONTEXT_ROWS + CORE_ROWS)
 _WINDOW_SAMPLES = WINDOW_ROWS * SAMPLES_PER_ROW
 _PEAK = 0.3
@@ -173,7 +173,7 @@ class StreamingTask:
 
     @torch.no_grad()
     def error(self) -> float:
-        """The loss on windows that no update saw."""
+        """The loss on other windows of the recordings than the updates saw."""
         return float(np.mean([float(self._loss(_TEST_SEED + index)) for index in range(_TEST_BATCHES)]))
 
 
@@ -184,6 +184,7 @@ def adapt_layers(
     past_rows: int,
     future_rows: int,
     work: Path,
+    source: Sequence[str],
     *,
     steps: int,
     seed: int = 0,
@@ -196,10 +197,11 @@ def adapt_layers(
         recordings: any speech; those of one folder are strung together.
         past_rows, future_rows: that a row attends to before and after itself, in every layer.
         work: folder of the checkpoints.
+        source: what identifies the weights: a checkpoint of others is refused.
 
     Returns:
         weights with other first layers; what they were wrong by before and after, mean squares over the features'
-        variance, on windows that no update saw.
+        variance, on other windows of the recordings.
     """
     windows = SpeechWindows(recordings, weights.bins, progress)
     place = torch.arange(WINDOW_ROWS)
@@ -207,6 +209,7 @@ def adapt_layers(
     task = StreamingTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
     before = task.error()
     settings = {
+        "source": list(source),
         "layers": layers,
         "past": past_rows,
         "future": future_rows,
