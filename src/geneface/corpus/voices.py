@@ -150,18 +150,9 @@ def add_voices(
         assert voice_dir is not None
         synthesiser(voice_dir, speaker)("ready")  # what it lacks is better known before the work than after
     opened = Corpus.load(corpus)
-    names = [entry.name for entry in opened.clips(heldout=False)]
-    sources = {source.name: source for source in find_sources(folders)}
-    missing = [name for name in names if name not in sources]
-    if missing:
-        raise InputError(f"the video of {missing[0]} is in none of the folders", "give those of corpus prepare")
-    training = [sources[name] for name in names]
-    said = {source.name: words_of(words or {}, source.name) for source in training}
-    stems = Counter(source.path.stem for source in sources.values())
-    unclear = [s for s in training if stems[s.path.stem] > 1 and said[s.name] and s.name not in (words or {})]
-    if unclear:
-        stem = unclear[0].path.stem
-        raise InputError(f"the words of {stem} could be of {stems[stem]} clips", f"name them {unclear[0].name}")
+    sources = find_sources(folders)
+    training = _training_sources(opened, sources)
+    said = _said(training, sources, words or {})
     make = functools.partial(
         _voices_of,
         corpus=corpus,
@@ -194,6 +185,26 @@ def add_voices(
         write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
         remove_leftovers(corpus / "voices")
     return record
+
+
+def _training_sources(corpus: Corpus, sources: Sequence[Source]) -> list[Source]:
+    by_name = {source.name: source for source in sources}
+    names = [entry.name for entry in corpus.clips(heldout=False)]
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise InputError(f"the video of {missing[0]} is in none of the folders", "give those of corpus prepare")
+    return [by_name[name] for name in names]
+
+
+def _said(training: Sequence[Source], sources: Sequence[Source], words: Mapping[str, Words]) -> dict[str, Words]:
+    """The words of each training clip by its name."""
+    stems = Counter(source.path.stem for source in sources)
+    said = {source.name: words_of(words, source.name) for source in training}
+    for source in training:
+        count = stems[source.path.stem]
+        if count > 1 and said[source.name] and source.name not in words:
+            raise InputError(f"the words of {source.path.stem} could be of {count} clips", f"name them {source.name}")
+    return said
 
 
 def read_words(path: Path) -> dict[str, Words]:
@@ -250,67 +261,71 @@ def _spread(count: int, places: int) -> list[int]:
     return np.linspace(0, places - 1, min(count, places)).astype(int).tolist() if places else []
 
 
-def _voices_of(
-    job: _Job,
-    corpus: Path,
-    encoder: str,
-    disguises: int,
-    voice_dir: Path | None,
-    seed: int,
-) -> tuple[list[str], int]:
-    """Write one clip's files; returns their names, and how many sentences could not be aligned."""
-    index, source = job.index, job.source
-    raw = read_track(corpus, source)
-    frames = len(raw.track)
-    samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
-    speech = worker_encoder(encoder)
+class _Clip:
+    """One clip's sound, to be heard otherwise."""
 
-    def rng(kind: Kind, number: int = 0) -> np.random.Generator:
-        return np.random.default_rng([seed, index, KINDS.index(kind), number])
+    def __init__(self, job: _Job, corpus: Path, encoder: str, seed: int) -> None:
+        raw = read_track(corpus, job.source)
+        self._job, self._corpus, self._seed = job, corpus, seed
+        self._frames = len(raw.track)
+        self._samples = frame_samples(read_audio(job.source.path), raw.first_frame_seconds, self._frames)
+        self._speech = worker_encoder(encoder)
 
-    def heard(sound: FloatArray, times: FloatArray) -> Voice:
-        return Voice(speech.encode(sound, len(times)).values.astype(np.float16), times)
+    def disguised(self, number: int) -> Voice:
+        return self._heard(*_in_disguise(self._samples, self._rng("disguise", number)))
 
-    def in_disguise(sound: FloatArray, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        change = draw_disguise(random)
-        times = frame_times(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, change.speed)
-        return disguise(sound, change, random), times
-
-    def disguised(number: int) -> Voice:
-        return heard(*in_disguise(samples, rng("disguise", number)))
-
-    def held() -> Voice | None:
-        random = rng("hold")
-        hold = draw_hold(samples, random)
+    def held(self) -> Voice | None:
+        rng = self._rng("hold")
+        hold = draw_hold(self._samples, rng)
         if hold is None:
             return None
-        sound = hold_sound(samples, hold)
+        sound = hold_sound(self._samples, hold)
         times = np.arange(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, dtype=np.float32)
-        if random.random() < _HOLDS_DISGUISED:
-            sound, times = in_disguise(sound, random)
-        return heard(sound, np.minimum(held_frames(times, hold), np.float32(frames - 1)))
+        if rng.random() < _HOLDS_DISGUISED:
+            sound, times = _in_disguise(sound, rng)
+        return self._heard(sound, np.minimum(held_frames(times, hold), np.float32(self._frames - 1)))
 
-    def wordless() -> Voice:
-        closed = np.full(frames, _closed_frame(corpus, source), np.float32)
-        return heard(quiet_sound(frames / VIDEO_RATE_HZ, rng("quiet")), closed)
+    def wordless(self) -> Voice:
+        closed = np.full(self._frames, _closed_frame(self._corpus, self._job.source), np.float32)
+        return self._heard(quiet_sound(self._frames / VIDEO_RATE_HZ, self._rng("quiet")), closed)
 
-    def respoken(voice: str, folder: Path) -> Voice:
-        real = speech.encode(samples, frames).values
-        again = respeak(job.words, samples, real, synthesiser(folder, voice), speech, rng("respoken"))
+    def respoken(self, voice: str, folder: Path) -> Voice:
+        real = self._speech.encode(self._samples, self._frames).values
+        say = synthesiser(folder, voice)
+        again = respeak(self._job.words, self._samples, real, say, self._speech, self._rng("respoken"))
         return Voice(again.features.astype(np.float16), again.frame_times)
 
+    def _rng(self, kind: Kind, number: int = 0) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self._job.index, KINDS.index(kind), number])
+
+    def _heard(self, sound: FloatArray, times: FloatArray) -> Voice:
+        return Voice(self._speech.encode(sound, len(times)).values.astype(np.float16), times)
+
+
+def _in_disguise(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """The sound otherwise recorded, and which of its frames [F'] each new one shows."""
+    change = draw_disguise(rng)
+    times = frame_times(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, change.speed)
+    return disguise(sound, change, rng), times
+
+
+def _voices_of(
+    job: _Job, corpus: Path, encoder: str, disguises: int, voice_dir: Path | None, seed: int
+) -> tuple[list[str], int]:
+    """Write one clip's files; returns their names, and how many sentences could not be aligned."""
+    clip = _Clip(job, corpus, encoder, seed)
     made: dict[str, Callable[[], Voice | None]] = {
-        str(number): functools.partial(disguised, number) for number in range(disguises)
+        str(number): functools.partial(clip.disguised, number) for number in range(disguises)
     }
     if job.has_hold:
-        made["hold"] = held
+        made["hold"] = clip.held
     if job.has_quiet:
-        made["quiet"] = wordless
+        made["quiet"] = clip.wordless
     if job.speaker is not None and voice_dir is not None:
-        made[job.speaker] = functools.partial(respoken, job.speaker, voice_dir)
+        made[job.speaker] = functools.partial(clip.respoken, job.speaker, voice_dir)
     names, misaligned = [], 0
     for kind, make in made.items():
-        name = f"{source.name}__{kind}"
+        name = f"{job.source.name}__{kind}"
         path = corpus / "voices" / f"{name}.safetensors"
         try:
             voice = None if path.is_file() else make()
