@@ -37,7 +37,7 @@ from geneface.corpus.respeak import SILENCES, AlignmentError, Words, respeak, sy
 from geneface.corpus.voices import VOICES_NAME, Voice, at_times, read_words, words_of
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.lips import face_width, lip_figures
-from geneface.geometry.landmarks import KEYPOINTS, lip_opening
+from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
 from geneface.io.audio import read_audio
 from geneface.io.store import TensorFile, save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
@@ -198,7 +198,9 @@ def clip_figures(
         if inside is not None:
             spoken.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
     figures = lip_figures([(clip.reference, clip.other) for clip in scored]) | articulation_figures(scored)
+    protruded = [(lip_protrusion(clip.reference), lip_protrusion(clip.other)) for clip in scored]
     values = {name: figure.value for name, figure in figures.items() if isinstance(figure.value, float | int)}
+    values["protrusion_correlation"] = float(np.mean([correlation(*curves) for curves in protruded]))
     if spoken:
         values["opening_correlation_in_speech"] = float(np.mean(spoken))
     return {name: float(value) for name, value in values.items()}

@@ -64,12 +64,14 @@ def test_lip_functionals_are_the_derivative_of_the_opening(small_corpus):
     basis = fit_basis(displacement, 16)
     coefficients = basis.coefficients(displacement)
     curve = coefficients @ lip_functionals(basis, coefficients).numpy()
-    from geneface.geometry.landmarks import lip_opening
+    from geneface.geometry.landmarks import lip_opening, lip_protrusion
 
     opening = lip_opening(data.training[0].neutral + basis.displacement(coefficients))
     # Not quite 1: the made-up lips sometimes cross, where the distance folds.
     assert np.corrcoef(curve[:, 0], opening)[0, 1] > 0.95
-    assert np.allclose(curve.std(0), 1, atol=1e-3)
+    # These lips hardly protrude.
+    assert np.allclose(curve[:, :2].std(0), 1, atol=1e-3) and curve[:, 2].std() < 0.1
+    assert np.corrcoef(curve[:, 2], lip_protrusion(basis.displacement(coefficients)))[0, 1] > 0.999
 
 
 def test_regression_has_no_flow_and_leaves_the_encoder_untouched(small_corpus):

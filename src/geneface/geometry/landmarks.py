@@ -82,7 +82,7 @@ OVAL = positions(MESH_OVAL)
 CHEEKS = positions(MESH_CHEEKS)
 
 _UPPER_INNER, _LOWER_INNER = positions((82, 13, 312)), positions((87, 14, 317))
-_MOUTH_CORNERS = positions((61, 291))
+_MOUTH_CORNERS, _LIPS_MIDDLE = positions((61, 291)), positions((0, 13, 14, 17))
 _EYE_LIDS = (
     (positions((160, 159, 158)), positions((144, 145, 153)), positions((33, 133))),
     (positions((385, 386, 387)), positions((380, 374, 373)), positions((362, 263))),
@@ -97,6 +97,11 @@ def lip_opening(points: NDArray[np.floating]) -> NDArray[np.floating]:
 def lip_width(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Distance between the corners of the mouth. points: [..., K, D] -> [...], same unit."""
     return np.linalg.norm(points[..., _MOUTH_CORNERS[0], :] - points[..., _MOUTH_CORNERS[1], :], axis=-1)
+
+
+def lip_protrusion(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How far the middle of the lips is before the corners, along z. points: [..., K, 3] -> [...], same unit."""
+    return points[..., _LIPS_MIDDLE, 2].mean(-1) - points[..., _MOUTH_CORNERS, 2].mean(-1)
 
 
 def eye_openness(points: NDArray[np.floating]) -> NDArray[np.floating]:

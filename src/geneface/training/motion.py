@@ -44,8 +44,11 @@ from geneface.training.sync import choose_preset, feature_statistics, load_exper
 from geneface.types import ProgressFn, no_progress
 
 _INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))
+_MIDDLE = positions((0, 13, 14, 17))
 _SAMPLED_SHARE = 4
 """One sequence in so many also gets a sample of the prior."""
+_STILL_SHARE = 0.05
+"""A measure of the mouth that moves less than this share of the liveliest one is noise of the tracker."""
 _STANDSTILL = 1e-6
 """Head units a frame."""
 
@@ -73,7 +76,7 @@ class MotionTrainConfig(Config):
     """Per latent element, not punished."""
     velocity_weight: float = 1.0
     lips_weight: float = 0.3
-    """Of the normalised opening and width of the mouth beside the landmarks."""
+    """Of the mouth's normalised opening, width and protrusion beside the landmarks."""
     sync_weight: float = 0.05
     average_decay: float = 0.995
     dropout: float = 0.3
@@ -179,7 +182,7 @@ class MotionTask:
         return len(motion), self.config.latent_channels, motion.shape[2] // self.config.latent_stride
 
     def _distance(self, predicted: Tensor, motion: Tensor) -> Tensor:
-        """MSE of coefficients, of their velocity, and of the mouth's opening and width."""
+        """MSE of coefficients, of their velocity, and of the mouth's opening, width and protrusion."""
         error = predicted - motion
         velocity = error[..., 1:] - error[..., :-1]
         lips = torch.einsum("bcf,cn->bnf", error, self.lips)
@@ -233,12 +236,15 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
 
 
 def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
-    """[C, 2]: vertical opening and horizontal width of the mouth per coefficient, each of unit variance."""
-    y, x = basis.synthesis[..., 1], basis.synthesis[..., 0]
+    """[C, 3]: vertical opening and horizontal width of the mouth per coefficient, and protrusion: how far the middle of
+    the lips is before their corners; each of unit variance, or less where it hardly moves beside the others."""
+    x, y, z = np.moveaxis(basis.synthesis, -1, 0)
     opening = y[:, _INNER_UPPER].mean(1) - y[:, _INNER_LOWER].mean(1)
     width = x[:, _CORNERS[1]] - x[:, _CORNERS[0]]
-    maps = np.stack([opening, width], axis=-1)
-    return torch.from_numpy((maps / (coefficients @ maps).std(0)).astype(np.float32))
+    protrusion = z[:, _MIDDLE].mean(1) - z[:, _CORNERS].mean(1)
+    maps = np.stack([opening, width, protrusion], axis=-1)
+    deviations = (coefficients @ maps).std(0)
+    return torch.from_numpy((maps / np.maximum(deviations, _STILL_SHARE * deviations.max())).astype(np.float32))
 
 
 @torch.no_grad()
