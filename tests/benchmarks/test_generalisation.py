@@ -19,7 +19,22 @@ from geneface.corpus.dataset import ClipData, CorpusData  # noqa: E402
 from geneface.corpus.voices import Voice  # noqa: E402
 from geneface.geometry.landmarks import KEYPOINT_COUNT  # noqa: E402
 
-RNG = np.random.default_rng(0)
+
+class _Random:
+    """A generator that each test starts anew."""
+
+    generator = np.random.default_rng(0)
+
+    def standard_normal(self, shape):
+        return self.generator.standard_normal(shape)
+
+
+RNG = _Random()
+
+
+@pytest.fixture(autouse=True)
+def _restart():
+    RNG.generator = np.random.default_rng(0)
 
 
 def clip(name: str, speaker: str, gain: float = 1.0, frames: int = 75, features: np.ndarray | None = None) -> ClipData:
