@@ -125,6 +125,34 @@ def test_a_taught_encoder_is_checked_against_what_it_was_taught(folder: Path, re
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".safetensors", ".json", ".wav"}
 
 
+def test_the_command_teaches_and_an_interrupted_teaching_is_not_lost(
+    folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from geneface.apps.cli import app
+
+    out, empty = tmp_path / "out" / "encoder.onnx", tmp_path / "empty"
+    out.parent.mkdir()
+    empty.mkdir()
+
+    def run(*more: str) -> tuple[int, str]:
+        words = ["pretrain", "speech", folder, "--recordings", recording, "--layers", LAYERS, "--steps", 4, "-o", out]
+        result = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+        return result.exit_code, result.output + result.stderr
+
+    code, text = run("--teaching", str(empty))
+    assert code == 2 and "holds no recording" in text
+    with monkeypatch.context() as patch:
+        patch.setattr(speech, "build_graph", lambda *_: (_ for _ in ()).throw(InputError("stopped", "go on")))
+        assert run("--teaching", str(recording))[0] == 2
+    code, text = run("--teaching", str(recording))
+    assert code == 2 and "interrupted teaching" in text and not out.exists()
+    code, text = run("--teaching", str(recording), "--resume", "--json")
+    assert code == 0 and json.loads(text)["steps"] == 4
+    assert {path.suffix for path in out.parent.iterdir()} == {".onnx", ".safetensors", ".json"}
+
+
 def test_a_graph_that_differs_is_refused(
     folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
