@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="needs the [train] extra")
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import generalisation  # noqa: E402
-import grid_words  # noqa: E402
+from geneface.corpus.dataset import ClipData, CorpusData
+from geneface.corpus.voices import Voice
+from geneface.geometry.landmarks import KEYPOINT_COUNT
 
-from geneface.corpus.dataset import ClipData, CorpusData  # noqa: E402
-from geneface.corpus.voices import Voice  # noqa: E402
-from geneface.geometry.landmarks import KEYPOINT_COUNT  # noqa: E402
+from .test_ablations import load
+
+generalisation, grid_words = load("generalisation"), load("grid_words")
 
 
 class _Random:
