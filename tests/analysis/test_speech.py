@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from geneface.analysis import windows
+from geneface.analysis.mel import levelled, log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path, sha256
@@ -136,6 +137,17 @@ def test_unknown_names_and_missing_weights_are_named() -> None:
         load_encoder("whisper")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
+
+
+def test_the_end_of_a_window_that_no_core_hears_is_not_missed(demo: np.ndarray) -> None:
+    encoder = ShippedEncoder()
+    sound = levelled(demo[:100_000])
+
+    def whole(first: int) -> np.ndarray:
+        return encoder.run(log_mel(sound, 2 * first, 2 * WINDOW_ROWS), 0)
+
+    expected = encode_in_windows(whole, feature_rows(sound))
+    assert np.abs(encoder.encode(demo[:100_000]).values - expected).max() < 1e-3
 
 
 def test_the_default_encoder_needs_no_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,9 @@ def test_the_first_frames_need_one_window_of_the_encoder(hearing: Avatar, monkey
     windows: list[int] = []
     encode = ShippedEncoder._window
 
-    def count(self: ShippedEncoder, samples: FloatArray, gain: float, first_row: int) -> FloatArray:
+    def count(self: ShippedEncoder, samples: FloatArray, gain: float, first_row: int, end_row: int) -> FloatArray:
         windows.append(first_row)
-        return encode(self, samples, gain, first_row)
+        return encode(self, samples, gain, first_row, end_row)
 
     monkeypatch.setattr(ShippedEncoder, "_window", count)
     motion = hearing.motion_windows(SOUND)

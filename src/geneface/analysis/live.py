@@ -14,7 +14,7 @@ import numpy as np
 
 from geneface.analysis.mel import HOP, WINDOW, cut, gain_of, log_mel
 from geneface.analysis.speech import ShippedEncoder
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
 from geneface.types import FloatArray
 
 _MEMORY_BLOCKS = 15 * 50
@@ -28,8 +28,6 @@ _SILENCE = 1e-7
 """Mean square of a block, -70 dB of full scale, below which nothing is heard."""
 _STEM_SAMPLES = 2 * HOP + WINDOW // 2
 """Sound after a row's first sample that its convolutions hear."""
-_EDGE_ROWS = 1
-"""Rows at either end of a stretch that the convolutions' padding spoils."""
 
 
 class LevelFollower:
@@ -124,8 +122,8 @@ class LiveSpeech:
     def _stretch(self, window_start: int, stop: int) -> FloatArray:
         """Rows [self._row, stop) of the window that begins at row `window_start`, from no more rows than they need."""
         encoder = self._encoder
-        first = max(window_start, self._row - encoder.past_rows - _EDGE_ROWS)
-        last = stop + encoder.future_rows + _EDGE_ROWS
+        first = max(window_start, self._row - encoder.past_rows - EDGE_ROWS)
+        last = stop + encoder.future_rows + EDGE_ROWS
         margin = WINDOW // HOP
         begin = (2 * first - margin) * HOP - self._sound_start
         # Of the last row only its place is needed: what has not been heard of it may be anything.
@@ -135,7 +133,7 @@ class LiveSpeech:
 
     def _forget(self) -> None:
         """Throw away sound that no later row hears."""
-        rows = self._encoder.past_rows + _EDGE_ROWS + 2
+        rows = self._encoder.past_rows + EDGE_ROWS + 2
         start = max((self._row - rows) * SAMPLES_PER_ROW, self._sound_start)
         self._sound = self._sound[start - self._sound_start :]
         self._sound_start = start

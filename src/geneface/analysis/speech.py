@@ -25,6 +25,7 @@ from geneface.analysis.mel import HOP, WINDOW, cut, levelled, log_mel, speech_ga
 from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
+    EDGE_ROWS,
     WINDOW_ROWS,
     encode_in_windows,
     feature_rows,
@@ -160,19 +161,25 @@ class ShippedEncoder:
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         gain, rows = speech_gain(samples), feature_rows(samples, frames)
-        return SpeechFeatures(encode_in_windows(lambda first: self._window(samples, gain, first), rows), self.name)
+        values = encode_in_windows(lambda first: self._window(samples, gain, first, rows), rows)
+        return SpeechFeatures(values, self.name)
 
     def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
         """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
         gain, rows = speech_gain(samples), feature_rows(samples)
         for start in range(0, rows, CORE_ROWS):
-            window = self._window(samples, gain, start - CONTEXT_ROWS)
+            window = self._window(samples, gain, start - CONTEXT_ROWS, rows)
             core = window[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
             yield SpeechFeatures(core, self.name)
 
-    def _window(self, samples: FloatArray, gain: float, first_row: int) -> FloatArray:
-        """Features [WINDOW_ROWS, D] of the rows from `first_row`."""
-        first, rows = _MEL_ROWS * first_row, _MEL_ROWS * WINDOW_ROWS
+    def _window(self, samples: FloatArray, gain: float, first_row: int, end_row: int) -> FloatArray:
+        """Features [*, D] of the rows from `first_row` on: those of its core that are before `end_row`, and context.
+
+        Of the window's end only what the core hears is computed.
+        """
+        core = min(CORE_ROWS, end_row - first_row - CONTEXT_ROWS)
+        needed = min(CONTEXT_ROWS + core + self.future_rows + EDGE_ROWS, WINDOW_ROWS)
+        first, rows = _MEL_ROWS * first_row, _MEL_ROWS * needed
         # Only this piece is brought to the reference level: a second copy of an hour of sound would not stay small.
         piece = cut(samples, (first - _MARGIN_ROWS) * HOP, (rows + 2 * _MARGIN_ROWS) * HOP) * np.float32(gain)
         return self.run(log_mel(piece, _MARGIN_ROWS, rows, self._bins), 0)

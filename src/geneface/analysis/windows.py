@@ -15,6 +15,8 @@ from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, VIDEO_RATE_HZ, Float
 CORE_ROWS = 200
 CONTEXT_ROWS = 50
 WINDOW_ROWS = CORE_ROWS + 2 * CONTEXT_ROWS
+EDGE_ROWS = 1
+"""Rows at either end of a stretch that the padding of Whisper's convolutions spoils."""
 SAMPLES_PER_ROW = SPEECH_RATE_HZ // FEATURE_RATE_HZ
 ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 
@@ -33,7 +35,8 @@ def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatAr
     """Rows [rows, D] of an encoder that sees one window at a time.
 
     Args:
-        encode: given the row at which a window begins (negative for the first one), returns its [WINDOW_ROWS, D].
+        encode: given the row at which a window begins (negative for the first one), returns its [WINDOW_ROWS, D],
+            or as many as reach to the end of its core or of the `rows`.
     """
     result: FloatArray | None = None
     for start in range(0, rows, CORE_ROWS):
