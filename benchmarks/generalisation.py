@@ -26,19 +26,25 @@ import torch
 from grid_words import clip_sounds
 from numpy.typing import NDArray
 
-from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.analysis.speech import load_encoder
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
-from geneface.corpus.disguise import disguise, draw_disguise, frame_times
-from geneface.corpus.hold import draw_hold, held_frames, hold_sound
-from geneface.corpus.prepare import find_sources, frame_samples, read_track
-from geneface.corpus.respeak import SILENCES, AlignmentError, Words, respeak, synthesiser
-from geneface.corpus.voices import VOICES_NAME, Voice, at_times, read_words, words_of
+from geneface.corpus.hold import draw_hold
+from geneface.corpus.respeak import AlignmentError, Words, respeak, spoken, synthesiser
+from geneface.corpus.voices import (
+    VOICES_NAME,
+    Voice,
+    at_times,
+    heard,
+    in_disguise,
+    lingering,
+    read_words,
+    words_of,
+)
 from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
-from geneface.io.audio import read_audio
 from geneface.io.store import TensorFile, save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.person import PostNetRuntime
@@ -50,7 +56,7 @@ from geneface.training.loop import file_digest, train
 from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
 from geneface.training.person import adapt_to_person
 from geneface.training.sync import load_expert
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 VARIANTS: dict[str, dict[str, object]] = {
     "ours": {},
@@ -103,29 +109,19 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
     """Held-out clips in disguise, with a lingering vowel, and spoken again (kept in `work`)."""
     corpus = Corpus.load(arguments.corpus)
     encoder = load_encoder(corpus.manifest.encoder)
-    sources = {source.name: source for source in find_sources(arguments.folders)}
+    sounds = clip_sounds(arguments.corpus, arguments.folders, clips)
     words = all_words(arguments)
     speakers = [name for name in (arguments.speakers or "").split(",") if name]
     result: dict[str, list[ClipData]] = {"disguised": [], "held vowels": [], "respoken": []}
-    spoken = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
+    chosen = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
     for index, clip in enumerate(clips):
-        source = sources[clip.name]
-        raw = read_track(arguments.corpus, source)
-        frames = len(raw.track)
-        samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
-        rng = np.random.default_rng([99, index])
-        change = draw_disguise(rng)
-        times = frame_times(frames, change.speed)
-        result["disguised"].append(_heard(clip, _encoded(encoder, disguise(samples, change, rng), times)))
+        samples, rng = sounds[clip.name], np.random.default_rng([99, index])
+        result["disguised"].append(_shown(clip, heard(encoder, *in_disguise(samples, rng))))
         hold = draw_hold(samples, rng)
         if hold is not None:
-            sound = hold_sound(samples, hold)
-            times = held_frames(np.arange(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, dtype=np.float32), hold)
-            result["held vowels"].append(
-                _heard(clip, _encoded(encoder, sound, np.minimum(times, np.float32(frames - 1))))
-            )
+            result["held vowels"].append(_shown(clip, heard(encoder, *lingering(samples, hold))))
         said = words_of(words, clip.name)
-        if index not in spoken or not said:
+        if index not in chosen or not said:
             continue
         name = speakers[index % len(speakers)]
         path = work / encoder.name / f"{clip.name}__{name}.safetensors"
@@ -138,7 +134,7 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
                 continue
             save_tensors(path, {"features": again.features, "times": again.frame_times})
         tensors = TensorFile(path)
-        result["respoken"].append(_heard(clip, Voice(tensors.get("features"), tensors.get("times"))))
+        result["respoken"].append(_shown(clip, Voice(tensors.get("features"), tensors.get("times"))))
     return result
 
 
@@ -147,11 +143,8 @@ def all_words(arguments: argparse.Namespace) -> dict[str, Words]:
     return {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
 
 
-def _encoded(encoder: SpeechEncoder, samples: FloatArray, times: FloatArray) -> Voice:
-    return Voice(encoder.encode(samples, len(times)).values.astype(np.float16), times)
-
-
-def _heard(clip: ClipData, voice: Voice) -> ClipData:
+def _shown(clip: ClipData, voice: Voice) -> ClipData:
+    """The clip with another sound, and the motion that belongs to it."""
     return replace(clip, features=voice.features, displacement=at_times(clip.displacement, voice.times))
 
 
@@ -188,7 +181,7 @@ def clip_figures(
     """Opening and width correlations, within speech too (as the words or the sounds tell), amplitude, articulation."""
     predicted = [predict_clip(model, basis, clip) for clip in clips]
     scored = []
-    spoken = []
+    within = []
     for clip, points in zip(clips, predicted, strict=True):
         width = float(face_width(clip.neutral))
         said = words_of(words, clip.name)
@@ -196,21 +189,21 @@ def clip_figures(
         scored.append(ArticulationClip(clip.landmarks / width, points / width, sound, said))
         inside = _speech(said, sound)
         if inside is not None:
-            spoken.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
+            within.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
     figures = lip_figures([(clip.reference, clip.other) for clip in scored]) | articulation_figures(scored)
     protruded = [(lip_protrusion(clip.reference), lip_protrusion(clip.other)) for clip in scored]
     values = {name: figure.value for name, figure in figures.items() if isinstance(figure.value, float | int)}
     values["protrusion_correlation"] = float(np.mean([correlation(*curves) for curves in protruded]))
-    if spoken:
-        values["opening_correlation_in_speech"] = float(np.mean(spoken))
+    if within:
+        values["opening_correlation_in_speech"] = float(np.mean(within))
     return {name: float(value) for name, value in values.items()}
 
 
 def _speech(words: Words | None, sound: FloatArray | None) -> slice | None:
     """Frames from the first word to the last."""
     if words:
-        spoken = [word for word in words if word[2] not in SILENCES]
-        return slice(int(spoken[0][0] * VIDEO_RATE_HZ), int(np.ceil(spoken[-1][1] * VIDEO_RATE_HZ))) if spoken else None
+        said = spoken(words)
+        return slice(int(said[0][0] * VIDEO_RATE_HZ), int(np.ceil(said[-1][1] * VIDEO_RATE_HZ))) if said else None
     active = np.flatnonzero(voice_activity(sound)) if sound is not None else []
     return slice(int(active[0]), int(active[-1]) + 1) if len(active) else None
 

@@ -20,10 +20,9 @@ import numpy as np
 from geneface.analysis.windows import SAMPLES_PER_ROW
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
-from geneface.corpus.prepare import find_sources, frame_samples, read_track
-from geneface.corpus.respeak import SILENCES, AlignmentError, Words, align, speech_span
+from geneface.corpus.prepare import clip_samples, find_sources
+from geneface.corpus.respeak import AlignmentError, Words, align, speech_span, spoken
 from geneface.corpus.voices import read_words, words_of
-from geneface.io.audio import read_audio
 from geneface.types import FEATURE_RATE_HZ, FloatArray
 
 SLOTS = 6
@@ -35,10 +34,6 @@ _TRIALS = 5
 def code(name: str) -> str:
     """The letters that tell what is said: `s26__s26_bgbsza` -> bgbsza."""
     return name.rpartition("__")[2].rpartition("_")[2]
-
-
-def spoken(words: Words) -> list[tuple[float, float, str]]:
-    return [word for word in words if word[2] not in SILENCES]
 
 
 class Dictionary:
@@ -99,12 +94,7 @@ def word_times(
 def clip_sounds(corpus: Path, folders: Sequence[Path], clips: Sequence[ClipData]) -> dict[str, FloatArray]:
     """[T] samples of each clip from its first frame on."""
     sources = {source.name: source for source in find_sources(folders)}
-    sounds = {}
-    for clip in clips:
-        raw = read_track(corpus, sources[clip.name])
-        sound = read_audio(sources[clip.name].path)
-        sounds[clip.name] = frame_samples(sound, raw.first_frame_seconds, len(clip.displacement))
-    return sounds
+    return {clip.name: clip_samples(corpus, sources[clip.name]) for clip in clips}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from geneface.errors import InputError
 torch = pytest.importorskip("torch")
 
 from geneface.training import streaming  # noqa: E402
-from geneface.training.streaming import BandLayers, SpeechWindows, adapt_layers  # noqa: E402
+from geneface.training.streaming import BandLayers, SpeechWindows, teach  # noqa: E402
 
 D, H, BINS = 16, 2, 12
 
@@ -65,15 +65,15 @@ def test_the_module_equals_the_layers(weights, band):
 
 def test_teaching_brings_the_band_nearer_to_the_whole_window(weights, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "PEAK_RATE", 3e-3)
-    taught, error = adapt_layers(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40)
+    taught, error = teach(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40)
     assert error["after"] < 0.8 * error["before"]
     # Only what was taught has changed.
     assert taught.layers[2] is weights.layers[2] and taught.conv1 is weights.conv1
     assert np.abs(taught.layers[0].query[0] - weights.layers[0].query[0]).max() > 0
-    again, _ = adapt_layers(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40, resume=True)
+    again, _ = teach(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40, resume=True)
     assert np.array_equal(again.layers[1].down[0], taught.layers[1].down[0])
     with pytest.raises(InputError, match="other settings"):
-        adapt_layers(weights, recordings, 2, 3, 1, tmp_path, ["b"], steps=40, resume=True)
+        teach(weights, recordings, 2, 3, 1, tmp_path, ["b"], steps=40, resume=True)
 
 
 def test_windows_are_drawn_from_all_recordings_and_short_ones_strung_together(recordings, monkeypatch):

@@ -6,7 +6,8 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,45 +77,60 @@ def encode_layers(
     """
     _require_torch()
     import torch
-    from torch.nn import functional
-
-    def tensors(pair: tuple[FloatArray, FloatArray]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
 
     with torch.inference_mode():
-        rows = torch.from_numpy(np.ascontiguousarray(mel.T))[None]
-        rows = functional.gelu(functional.conv1d(rows, *tensors(weights.conv1), padding=1))
-        rows = functional.gelu(functional.conv1d(rows, *tensors(weights.conv2), stride=2, padding=1))
-        rows = rows[0].T
-        rows = rows + torch.from_numpy(weights.positions[: len(rows)])
+        rows = stem(weights, torch.from_numpy(np.ascontiguousarray(mel))[None])
         hidden = [rows]
-        place = torch.arange(len(rows))
+        count = rows.shape[1]
+        place = torch.arange(count)
         ahead = place[None] - place[:, None]
         for index, layer in enumerate(weights.layers[:layers]):
-            future = future_rows[index] if index < len(future_rows) else len(rows)
-            past = len(rows) if past_rows is None else past_rows
-            mask = (ahead <= future) & (ahead >= -past)
-            hidden.append(_apply_layer(layer, hidden[-1], weights.heads, mask))
-        return [values.numpy() for values in hidden]
+            future = future_rows[index] if index < len(future_rows) else count
+            mask = (ahead <= future) & (ahead >= -(count if past_rows is None else past_rows))
+            parts = {part.name: _tensors(getattr(layer, part.name)) for part in fields(Layer)}
+            hidden.append(apply_layer(parts, hidden[-1], weights.heads, mask))
+        return [values[0].numpy() for values in hidden]
 
 
-def _apply_layer(layer: Layer, rows: Tensor, heads: int, mask: Tensor) -> Tensor:
-    """[R, D] -> [R, D]; a row attends to the columns of `mask` [R, R] that are true."""
-    import torch
+def stem(weights: WhisperWeights, mel: Tensor) -> Tensor:
+    """Convolutions and positions: mel [B, M, bins] -> rows before the first layer [B, R, D]."""
     from torch.nn import functional
 
-    def norm(values: Tensor, pair: tuple[FloatArray, FloatArray]) -> Tensor:
-        return functional.layer_norm(values, [values.shape[-1]], torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
+    rows = mel.transpose(1, 2)
+    for pair, stride in ((weights.conv1, 1), (weights.conv2, 2)):
+        kernel, bias = _tensors(pair)
+        rows = functional.gelu(functional.conv1d(rows, kernel, bias, stride=stride, padding=1))
+    (positions,) = _tensors([weights.positions[: rows.shape[2]]])
+    return rows.transpose(1, 2) + positions
 
-    def linear(values: Tensor, pair: tuple[FloatArray, FloatArray]) -> Tensor:
-        return functional.linear(values, torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
 
-    def split(values: Tensor) -> Tensor:
-        return values.unflatten(-1, (heads, -1)).transpose(0, 1)[None]
+def apply_layer(parts: Mapping[str, Sequence[Tensor]], rows: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """[B, R, D] -> [B, R, D].
 
-    normed = norm(rows, layer.attention_norm)
-    query, key, value = (split(linear(normed, pair)) for pair in (layer.query, layer.key, layer.value))
-    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)[0].transpose(0, 1).flatten(1)
-    rows = rows + linear(mixed, layer.out)
-    raised = functional.gelu(linear(norm(rows, layer.feed_norm), layer.up))
-    return rows + linear(raised, layer.down)
+    Args:
+        parts: weight and bias (or scale and shift) by the names of `Layer`'s fields.
+        mask: [R, R], true where a row attends to a column; everywhere by default.
+    """
+    from torch.nn import functional
+
+    def norm(values: Tensor, name: str) -> Tensor:
+        scale, shift = parts[name]
+        return functional.layer_norm(values, [values.shape[-1]], scale, shift)
+
+    def linear(values: Tensor, name: str) -> Tensor:
+        weight, bias = parts[name]
+        return functional.linear(values, weight, bias)
+
+    normed = norm(rows, "attention_norm")
+    query, key, value = (
+        linear(normed, name).unflatten(-1, (heads, -1)).transpose(1, 2) for name in ("query", "key", "value")
+    )
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+    rows = rows + linear(mixed, "out")
+    return rows + linear(functional.gelu(linear(norm(rows, "feed_norm"), "up")), "down")
+
+
+def _tensors(arrays: Sequence[FloatArray]) -> tuple[Tensor, ...]:
+    import torch
+
+    return tuple(torch.from_numpy(np.asarray(values, np.float32)) for values in arrays)

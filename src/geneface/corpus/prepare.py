@@ -284,6 +284,12 @@ def read_track(out: Path, source: Source) -> RawTrack:
     return RawTrack(track, width, height, float(tensors["first_frame_seconds"][0]))
 
 
+def clip_samples(out: Path, source: Source) -> FloatArray:
+    """[640 F] samples at 16 kHz of a clip that was tracked, from its first frame to its last."""
+    raw = read_track(out, source)
+    return frame_samples(read_audio(source.path), raw.first_frame_seconds, len(raw.track))
+
+
 def _why_drop(raw: RawTrack) -> str:
     """Why a clip can't be used, or nothing."""
     track = raw.track

@@ -77,6 +77,11 @@ def synthesiser(voice_dir: Path, voice: str, language: str | None = None) -> Syn
     return lambda text: speak(text, voice_dir, voice, language).samples
 
 
+def spoken(words: Words) -> list[tuple[float, float, str]]:
+    """The words without the silences."""
+    return [word for word in words if word[2] not in SILENCES]
+
+
 def sentence(words: Words) -> str:
     """The text to speak. Single letters are letters' names, as GRID has them, not words.
 
@@ -113,7 +118,7 @@ def respeak(
     Raises:
         AlignmentError: no speech in one of the two, or they don't match.
     """
-    spoken_words = [word for word in words if word[2] not in SILENCES]
+    spoken_words = spoken(words)
     if not spoken_words:
         raise AlignmentError("the clip has no words")
     clip = cut(real_samples, 0, len(real_features) * SAMPLES_PER_ROW)

@@ -24,16 +24,16 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.analysis.speech import SpeechEncoder
 from geneface.config import Config
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.disguise import disguise, draw_disguise, frame_times
-from geneface.corpus.hold import draw_hold, held_frames, hold_sound
-from geneface.corpus.prepare import Source, each, find_sources, frame_samples, read_track, worker_encoder
+from geneface.corpus.hold import Hold, draw_hold, held_frames, hold_sound
+from geneface.corpus.prepare import Source, clip_samples, each, find_sources, worker_encoder
 from geneface.corpus.quiet import quiet_sound
 from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.audio import read_audio
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.records import read_record
 from geneface.io.store import load_tensors, read_json, save_tensors, write_json
@@ -105,12 +105,19 @@ def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, l
     for index, name in enumerate(files):
         tensors = load_tensors(folder / "voices" / f"{name}.safetensors")
         clip, _, label = name.rpartition("__")
-        kind: Kind = "disguise" if label.isdigit() else "hold" if label == "hold" else "quiet"
-        if label in record.speakers:
-            kind = "respoken"
+        kind = _kind(label, record.speakers)
         voices.setdefault(clip, []).append(Voice(tensors["features"].astype(np.float16), tensors["times"], kind))
         progress("read voices", index + 1, len(files))
     return voices
+
+
+def _kind(label: str, speakers: Sequence[str]) -> Kind:
+    """What the end of a file's name says."""
+    if label in speakers:
+        return "respoken"
+    if label.isdigit():
+        return "disguise"
+    return "hold" if label == "hold" else "quiet"
 
 
 def add_voices(
@@ -265,29 +272,24 @@ class _Clip:
     """One clip's sound, to be heard otherwise."""
 
     def __init__(self, job: _Job, corpus: Path, encoder: str, seed: int) -> None:
-        raw = read_track(corpus, job.source)
         self._job, self._corpus, self._seed = job, corpus, seed
-        self._frames = len(raw.track)
-        self._samples = frame_samples(read_audio(job.source.path), raw.first_frame_seconds, self._frames)
+        self._samples = clip_samples(corpus, job.source)
+        self._frames = _frames(self._samples)
         self._speech = worker_encoder(encoder)
 
     def disguised(self, number: int) -> Voice:
-        return self._heard(*_in_disguise(self._samples, self._rng("disguise", number)))
+        return heard(self._speech, *in_disguise(self._samples, self._rng("disguise", number)))
 
     def held(self) -> Voice | None:
         rng = self._rng("hold")
         hold = draw_hold(self._samples, rng)
         if hold is None:
             return None
-        sound = hold_sound(self._samples, hold)
-        times = np.arange(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, dtype=np.float32)
-        if rng.random() < _HOLDS_DISGUISED:
-            sound, times = _in_disguise(sound, rng)
-        return self._heard(sound, np.minimum(held_frames(times, hold), np.float32(self._frames - 1)))
+        return heard(self._speech, *lingering(self._samples, hold, rng if rng.random() < _HOLDS_DISGUISED else None))
 
     def wordless(self) -> Voice:
         closed = np.full(self._frames, _closed_frame(self._corpus, self._job.source), np.float32)
-        return self._heard(quiet_sound(self._frames / VIDEO_RATE_HZ, self._rng("quiet")), closed)
+        return heard(self._speech, quiet_sound(self._frames / VIDEO_RATE_HZ, self._rng("quiet")), closed)
 
     def respoken(self, voice: str, folder: Path) -> Voice:
         real = self._speech.encode(self._samples, self._frames).values
@@ -298,15 +300,30 @@ class _Clip:
     def _rng(self, kind: Kind, number: int = 0) -> np.random.Generator:
         return np.random.default_rng([self._seed, self._job.index, KINDS.index(kind), number])
 
-    def _heard(self, sound: FloatArray, times: FloatArray) -> Voice:
-        return Voice(self._speech.encode(sound, len(times)).values.astype(np.float16), times)
+
+def heard(encoder: SpeechEncoder, sound: FloatArray, times: FloatArray) -> Voice:
+    """A sound [*] whose frames show those of the clip at `times` [F']."""
+    return Voice(encoder.encode(sound, len(times)).values.astype(np.float16), times)
 
 
-def _in_disguise(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def in_disguise(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The sound otherwise recorded, and which of its frames [F'] each new one shows."""
     change = draw_disguise(rng)
-    times = frame_times(len(sound) * VIDEO_RATE_HZ // SPEECH_RATE_HZ, change.speed)
-    return disguise(sound, change, rng), times
+    return disguise(sound, change, rng), frame_times(_frames(sound), change.speed)
+
+
+def lingering(samples: FloatArray, hold: Hold, rng: np.random.Generator | None = None) -> tuple[FloatArray, FloatArray]:
+    """The clip with a vowel that lingers, and which of its frames [F'] each new one shows; `rng`: in disguise, too."""
+    sound = hold_sound(samples, hold)
+    times = np.arange(_frames(sound), dtype=np.float32)
+    if rng is not None:
+        sound, times = in_disguise(sound, rng)
+    return sound, np.minimum(held_frames(times, hold), np.float32(_frames(samples) - 1))
+
+
+def _frames(samples: FloatArray) -> int:
+    """Whole video frames that a sound lasts."""
+    return len(samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
 
 
 def _voices_of(

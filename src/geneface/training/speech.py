@@ -24,7 +24,6 @@ from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whispe
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
-from geneface.io.lock import exclusive_folder
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
 
@@ -35,7 +34,7 @@ OPSET = 17
 GROUP = 64
 """Inputs that share a scale."""
 MAX_RELATIVE_ERROR = 0.02
-"""Root-mean-square difference to the full model's layer, over the layer's own deviation, that is accepted."""
+"""Root-mean-square difference to the exact layers with the same band, over their deviation, that is accepted."""
 PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
 FUTURE_ROWS = 2
@@ -62,16 +61,16 @@ def export_speech_encoder(
 
     Args:
         weights: Whisper as CTranslate2 `model.bin`, its parts in order, or a transformers folder.
-        speech: recordings of speech, of many voices: the exported graph is checked against the full
-            model's layer on them, and the features are normalised by their statistics.
+        speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
+            that were taught) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
         teaching: recordings of any speech on which the layers learn to do with their band of attention, in `steps`
             updates; none: they are narrowed without. Checkpoints lie in a folder beside `out` until it is written.
         resume: go on with an interrupted teaching.
 
     Raises:
-        InputError: a wrong number of layers, or the graph differs from the full model's layer by more than
-            `MAX_RELATIVE_ERROR`.
+        InputError: a wrong number of layers, too little speech, an interrupted teaching without `resume`, or the
+            graph differs from the exact layers by more than `MAX_RELATIVE_ERROR`.
     """
     full = read_whisper(weights)
     if not 1 <= layers <= len(full.layers):
@@ -83,7 +82,21 @@ def export_speech_encoder(
     source = [sha256(part) for part in _parts(weights)]
     lessons: dict[str, Any] | None = None
     if teaching:
-        full, lessons = _taught(full, teaching, layers, out, source, steps, seed, resume, progress)
+        from geneface.training.streaming import teach
+
+        full, lessons = teach(
+            full,
+            teaching,
+            layers,
+            PAST_ROWS,
+            FUTURE_ROWS,
+            _work(out),
+            source,
+            steps=steps,
+            seed=seed,
+            resume=resume,
+            progress=progress,
+        )
     future_rows = (FUTURE_ROWS,) * layers
     model = build_graph(full, layers, PAST_ROWS, future_rows)
     hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
@@ -122,42 +135,8 @@ def export_speech_encoder(
 
 
 def _work(out: Path) -> Path:
+    """Where the teaching's checkpoints lie."""
     return out.with_name(f"{out.name}.teaching")
-
-
-def _taught(
-    full: WhisperWeights,
-    teaching: Sequence[Path],
-    layers: int,
-    out: Path,
-    source: Sequence[str],
-    steps: int,
-    seed: int,
-    resume: bool,
-    progress: ProgressFn,
-) -> tuple[WhisperWeights, dict[str, Any]]:
-    """Weights whose first layers do with their band, and what the card says of it."""
-    from geneface.training.loop import CHECKPOINT
-    from geneface.training.streaming import adapt_layers
-
-    work = _work(out)
-    with exclusive_folder(work):
-        if not resume and (work / CHECKPOINT).exists():
-            raise InputError(f"{work} holds an interrupted teaching", "add --resume to go on with it, or remove it")
-        full, errors = adapt_layers(
-            full,
-            teaching,
-            layers,
-            PAST_ROWS,
-            FUTURE_ROWS,
-            work,
-            source,
-            steps=steps,
-            seed=seed,
-            resume=resume,
-            progress=progress,
-        )
-    return full, {**errors, "steps": steps, "seed": seed, "recordings": len(teaching)}
 
 
 def build_graph(
@@ -310,13 +289,13 @@ def _compare(
     windows: Sequence[FloatArray],
     progress: ProgressFn,
 ) -> tuple[FloatArray, dict[str, float]]:
-    """Run the graph beside the full model's layers with the same band of attention.
+    """Run the graph beside the exact layers with the same band of attention.
 
     Args:
         reference: weights, layers, past and future rows.
 
     Returns:
-        the graph's rows [windows, R, D]; errors relative to the deviation of the full model's rows.
+        the graph's rows [windows, R, D]; errors relative to the deviation of the exact rows.
     """
     import onnxruntime
 
@@ -332,7 +311,7 @@ def _compare(
         largest = max(largest, float(np.abs(difference).max() / expected.std()))
         squares += float(np.square(difference).sum())
         deviation_squares += float(np.square(expected - expected.mean(axis=0)).sum())
-        progress("check against the full model", index + 1, len(windows))
+        progress("check against the exact layers", index + 1, len(windows))
     return hidden, {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
 
 

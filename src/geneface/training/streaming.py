@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from geneface.analysis.mel import cut, levelled, log_mel
+from geneface.analysis.whisper import apply_layer, stem
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, SAMPLES_PER_ROW, WINDOW_ROWS
 from geneface.corpus.disguise import disguise, draw_disguise
+from geneface.errors import InputError
 from geneface.io.audio import read_audio
-from geneface.training.loop import descend, file_digest, learning_rate, train
+from geneface.io.lock import exclusive_folder
+from geneface.training.loop import CHECKPOINT, descend, file_digest, learning_rate, train
 from geneface.types import FloatArray, ProgressFn, no_progress
 
 BATCH = 6
@@ -55,15 +57,8 @@ class BandLayers(nn.Module):
         """`mask` [R, R] is true where a row attends to a column; everywhere by default."""
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleDict)
-            normed = _norm(rows, layer["attention_norm"])
-            query, key, value = (
-                _linear(normed, layer[name]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                for name in ("query", "key", "value")
-            )
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            rows = rows + _linear(mixed.transpose(1, 2).flatten(2), layer["out"])
-            raised = functional.gelu(_linear(_norm(rows, layer["feed_norm"]), layer["up"]))
-            rows = rows + _linear(raised, layer["down"])
+            parts = {name: list(pair.parameters()) for name, pair in layer.items()}
+            rows = apply_layer(parts, rows, self.heads, mask)
         return rows
 
     def into(self, weights: WhisperWeights) -> WhisperWeights:
@@ -78,16 +73,6 @@ class BandLayers(nn.Module):
 
 def _parameters(pair: tuple[FloatArray, FloatArray]) -> nn.ParameterList:
     return nn.ParameterList(nn.Parameter(torch.from_numpy(np.array(values, np.float32))) for values in pair)
-
-
-def _linear(rows: Tensor, pair: nn.Module) -> Tensor:
-    weight, bias = pair.parameters()
-    return functional.linear(rows, weight, bias)
-
-
-def _norm(rows: Tensor, pair: nn.Module) -> Tensor:
-    scale, shift = pair.parameters()
-    return functional.layer_norm(rows, [rows.shape[-1]], scale, shift)
 
 
 class SpeechWindows:
@@ -144,11 +129,7 @@ class StreamingTask:
     @torch.no_grad()
     def _rows(self, seed: int) -> Tensor:
         """[B, R, D] before the first layer."""
-        mel = torch.from_numpy(self._windows.draw(BATCH, seed)).transpose(1, 2)
-        for index, pair in enumerate((self._weights.conv1, self._weights.conv2)):
-            kernel, bias = (torch.from_numpy(np.asarray(values, np.float32)) for values in pair)
-            mel = functional.gelu(functional.conv1d(mel, kernel, bias, stride=1 + index, padding=1))
-        return mel.transpose(1, 2) + torch.from_numpy(self._weights.positions[:WINDOW_ROWS])
+        return stem(self._weights, torch.from_numpy(self._windows.draw(BATCH, seed)))
 
     @torch.no_grad()
     def _statistics(self) -> Tensor:
@@ -177,7 +158,7 @@ class StreamingTask:
         return float(np.mean([float(self._loss(_TEST_SEED + index)) for index in range(_TEST_BATCHES)]))
 
 
-def adapt_layers(
+def teach(
     weights: WhisperWeights,
     recordings: Sequence[Path],
     layers: int,
@@ -190,7 +171,7 @@ def adapt_layers(
     seed: int = 0,
     resume: bool = False,
     progress: ProgressFn = no_progress,
-) -> tuple[WhisperWeights, dict[str, float]]:
+) -> tuple[WhisperWeights, dict[str, Any]]:
     """Teach the first layers to do with a band of attention.
 
     Args:
@@ -198,26 +179,40 @@ def adapt_layers(
         past_rows, future_rows: that a row attends to before and after itself, in every layer.
         work: folder of the checkpoints.
         source: what identifies the weights: a checkpoint of others is refused.
+        resume: go on with an interrupted teaching.
 
     Returns:
-        weights with other first layers; what they were wrong by before and after, mean squares over the features'
-        variance, on other windows of the recordings.
+        weights with other first layers; what the encoder's card says of it, with the errors before and after: mean
+        squares over the features' variance, on other windows of the recordings.
+
+    Raises:
+        InputError: an interrupted teaching lies in `work` and `resume` is false, or it was of other settings.
     """
-    windows = SpeechWindows(recordings, weights.bins, progress)
-    place = torch.arange(WINDOW_ROWS)
-    ahead = place[None] - place[:, None]
-    task = StreamingTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
-    before = task.error()
-    settings = {
-        "source": list(source),
-        "layers": layers,
-        "past": past_rows,
-        "future": future_rows,
-        "batch": BATCH,
-        "rate": PEAK_RATE,
-        "recordings": [file_digest(path) for path in recordings],
-    }
-    train(task, steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
+    with exclusive_folder(work):
+        if not resume and (work / CHECKPOINT).exists():
+            raise InputError(f"{work} holds an interrupted teaching", "add --resume to go on with it, or remove it")
+        windows = SpeechWindows(recordings, weights.bins, progress)
+        place = torch.arange(WINDOW_ROWS)
+        ahead = place[None] - place[:, None]
+        task = StreamingTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
+        before = task.error()
+        settings = {
+            "source": list(source),
+            "layers": layers,
+            "past": past_rows,
+            "future": future_rows,
+            "batch": BATCH,
+            "rate": PEAK_RATE,
+            "recordings": [file_digest(path) for path in recordings],
+        }
+        train(task, steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
     student = task.modules["student"]
     assert isinstance(student, BandLayers)
-    return student.into(weights), {"before": before, "after": task.error()}
+    lessons = {
+        "before": before,
+        "after": task.error(),
+        "steps": steps,
+        "seed": seed,
+        "recordings": len(recordings),
+    }
+    return student.into(weights), lessons
