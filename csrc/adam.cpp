@@ -54,6 +54,7 @@ void adam_basis(const AdamBasisArgs& args) {
   for_each_task(args.condition_count * a.rows, [&](int task) {
     const int row = task % a.rows;
     const float value = args.condition[task / a.rows];
+    if (value == 0.f) return;  // no gradient: all of it stays as it is
     const float* grad = a.grad + static_cast<ptrdiff_t>(row) * a.columns;
     for (int i = 0; i < a.columns; i += kLanes)
       adam_lanes(a, task / a.rows * table + static_cast<ptrdiff_t>(row) * a.columns + i, a.columns - i,

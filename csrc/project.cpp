@@ -121,6 +121,7 @@ void project_task(const ProjectArgs& a, int start, int count) {
     const float* base = a.base + static_cast<ptrdiff_t>(kDynamicRow[row]) * a.count + start;
     std::memcpy(moved[row], base, sizeof(float) * count);
     for (int c = 0; c < conditions; c++) {
+      if (a.condition[c] == 0.f) continue;
       const float* basis = a.basis + (static_cast<ptrdiff_t>(c) * kDynamicRows + row) * a.dynamic_count + start;
       for (int i = 0; i < dynamic; i += kLanes) {
         const int lanes = smaller(kLanes, dynamic - i);

@@ -80,6 +80,10 @@ BROWS = positions(MESH_LEFT_BROW + MESH_RIGHT_BROW)
 JAW = positions(MESH_JAW)
 OVAL = positions(MESH_OVAL)
 CHEEKS = positions(MESH_CHEEKS)
+MOUTH_REGION = np.unique(np.concatenate([LIPS, JAW, CHEEKS, positions(MESH_NOSE)]))
+"""What speech moves, and what moves with it; nothing of the eyes."""
+GAZE = positions((468, 473)), positions((33, 133, 263, 362))
+"""Centres of the irises, and the corners of the eyes."""
 
 _UPPER_INNER, _LOWER_INNER = positions((82, 13, 312)), positions((87, 14, 317))
 _MOUTH_CORNERS, _LIPS_MIDDLE = positions((61, 291)), positions((0, 13, 14, 17))

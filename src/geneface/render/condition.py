@@ -1,76 +1,169 @@
-"""What the Gaussians are told about a frame: two short vectors, computed from landmarks and from the head pose.
+"""What a renderer is told about a frame: short vectors, one for each part of the face and one for the head's pose.
 
-Symbols: F frames, K named landmarks, C width of a condition. Landmarks [K, 3] are in the canonical head frame
-(head units), so they hold expression only; the pose is X_camera = R X_head + t.
+    eyes    openness of both eyes, where they look
+    brows   principal components of the brows' landmarks
+    mouth   principal components of the landmarks that speech moves: lips, jaw line, cheeks, nose
+    pose    the head's rotation and translation
 
-Both conditions are affine in their input, scaled so that a typical value is about .5, and clipped to a little more
-than the range of the training frames: a linear model extrapolates badly, and speech can ask for mouths nobody saw.
+Each part of the picture is drawn from its own vector, so that a blink can't move the lips (docs/architecture.md).
+What is learnt is linear in these values, and a linear model extrapolates badly: a vector is held near those of the
+training frames, each value to the range that was seen and all of them together to the distance that was seen, softly at
+the border. What is cut off is not lost: it is the *excess*, which moves the mesh and nothing that was learnt.
+
+Symbols: F frames, K named landmarks, I inputs, C values of a condition, E values of all parts. Landmarks [K, 3] are in
+the canonical head frame (head units), so they hold expression only; the pose is X_camera = R X_head + t.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import EYES, LIPS, eye_openness
+from geneface.geometry.landmarks import BROWS, GAZE, LIPS, MOUTH_REGION, eye_openness
 from geneface.types import FloatArray
 
 DEPTH_WEIGHT = 0.3
 """The tracker's depth is noisier than what it measures in the image plane."""
 LIPS_WEIGHT = 2.0
-EYES_WEIGHT = 3.0
 TYPICAL_VALUE = 0.5
 """Standard deviation of the strongest component."""
+BROW_COMPONENTS = 3
+FRAMES_PER_COMPONENT = 25
+"""A principal component that fewer frames than this have to define is noise."""
 POSE_LIMIT = 1.5
 """Pose values that change colours or places of their own are held within three deviations: what only a few frames
 taught would be speckle beyond. Rigid motion is not limited so."""
-RANGE_MARGIN = 0.1
-"""How far beyond the training range a condition may go, as a part of that range."""
+SOFTNESS = 0.1
+"""Width of the border, as a part of the range or distance that was seen: it is approached and never passed."""
+RARE_FRAMES = 3
+"""A value counts as seen if so many frames reach it: fewer may be errors of the tracker."""
+COMMON_SHARE = 0.995
+"""The distance that counts as seen is that of this share of the frames."""
+EXCESS = 0.5
+"""How far the mesh follows beyond the border, as a part of the range that was seen."""
+PARTS = ("eyes", "brows", "mouth")
 
 
 @dataclass(frozen=True)
-class AffineCondition:
-    """condition = clip((input - mean) @ projection, lower, upper)."""
+class Condition:
+    """One vector: affine in its input, held near what was seen."""
 
     mean: FloatArray
     """[I] mean input."""
     projection: FloatArray
     """[I, C]."""
     lower: FloatArray
-    """[C]."""
+    """[C] smallest values that were seen."""
     upper: FloatArray
     """[C]."""
+    deviation: FloatArray
+    """[C] standard deviations: what distances are measured in."""
+    radius: FloatArray
+    """[1] distance from the mean within which the training frames lie."""
+    reach: FloatArray
+    """[C] how large the excess may be."""
 
     @property
     def width(self) -> int:
         return self.projection.shape[1]
 
-    def __call__(self, values: FloatArray) -> FloatArray:
-        """values: [..., I] -> [..., C] float32."""
+    def raw(self, inputs: FloatArray) -> FloatArray:
+        """Without any limit. [..., I] -> [..., C]."""
         # Not "@": for one frame, BLAS would wake its threads and cost more than the product.
-        product = np.einsum("...i,ic->...c", values - self.mean, self.projection)
-        return np.clip(product, self.lower, self.upper).astype(np.float32, copy=False)
+        return np.einsum("...i,ic->...c", inputs - self.mean, self.projection)
+
+    def held(self, values: FloatArray) -> FloatArray:
+        """Bring values [..., C] near those that were seen; there, they stay as they are."""
+        inside = soft_clip(values, self.lower, self.upper)
+        distance = np.sqrt(np.square(inside / self.deviation).sum(-1, keepdims=True))
+        border = SOFTNESS * self.radius
+        beyond = np.maximum(distance - self.radius, 0)
+        allowed = np.minimum(distance, self.radius) + border * np.tanh(beyond / border)
+        return (inside * (allowed / np.maximum(distance, 1e-12))).astype(np.float32, copy=False)
+
+    def __call__(self, inputs: FloatArray) -> FloatArray:
+        """[..., I] -> [..., C] float32, near what was seen."""
+        return self.held(self.raw(inputs))
+
+    def split(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """[..., I] -> what was seen [..., C], and the excess [..., C] over it, 0 inside."""
+        raw = self.raw(inputs)
+        held = self.held(raw)
+        excess = self.reach * np.tanh((raw - held) / np.maximum(self.reach, 1e-12))
+        return held, excess.astype(np.float32, copy=False)
+
+
+def soft_clip(values: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Hold values between two bounds; the last `SOFTNESS` of the range lies beyond them and is approached, not reached."""
+    border = np.maximum(SOFTNESS * (upper - lower), 1e-12)
+    above, below = np.maximum(values - upper, 0), np.maximum(lower - values, 0)
+    return np.clip(values, lower, upper) + border * (np.tanh(above / border) - np.tanh(below / border))
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What the landmarks of a frame, or of several (leading axes), tell the renderer."""
+
+    values: FloatArray
+    """[..., E] all parts, in the order of `PARTS`, near what was seen."""
+    excess: FloatArray
+    """[..., E] what lies beyond."""
+
+    def __getitem__(self, rows: Any) -> Expression:
+        return Expression(self.values[rows], self.excess[rows])
+
+
+@dataclass(frozen=True)
+class FaceConditions:
+    """The conditions of all parts of the face, and that of the head's pose."""
+
+    eyes: Condition
+    brows: Condition
+    mouth: Condition
+    pose: Condition
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Part -> its place among the E values."""
+        places, start = {}, 0
+        for name in PARTS:
+            width = getattr(self, name).width
+            places[name] = slice(start, start + width)
+            start += width
+        return places
+
+    @property
+    def width(self) -> int:
+        """E."""
+        return sum(getattr(self, name).width for name in PARTS)
+
+    def expression(self, landmarks: FloatArray) -> Expression:
+        """Landmarks [..., K, 3]."""
+        inputs = landmark_inputs(landmarks)
+        split = [getattr(self, name).split(inputs) for name in PARTS]
+        return Expression(*(np.concatenate(values, -1) for values in zip(*split, strict=True)))
 
     def tensors(self) -> dict[str, FloatArray]:
-        return {"mean": self.mean, "projection": self.projection, "lower": self.lower, "upper": self.upper}
+        """By name, as models and checkpoints store them."""
+        return {
+            f"condition.{part.name}.{entry.name}": getattr(getattr(self, part.name), entry.name)
+            for part in fields(self)
+            for entry in fields(Condition)
+        }
 
-
-def condition_tensors(landmark: AffineCondition, pose: AffineCondition) -> dict[str, FloatArray]:
-    """Both conditions of a renderer by name, as models and checkpoints store them."""
-    both = ("landmark", landmark), ("pose", pose)
-    return {f"condition.{name}.{key}": value for name, one in both for key, value in one.tensors().items()}
-
-
-def read_conditions(tensors: Mapping[str, Any]) -> tuple[AffineCondition, AffineCondition]:
-    """Invert `condition_tensors`: landmark, pose. KeyError if one is missing."""
-    landmark, pose = (
-        AffineCondition(*(tensors[f"condition.{name}.{key}"] for key in ("mean", "projection", "lower", "upper")))
-        for name in ("landmark", "pose")
-    )
-    return landmark, pose
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> FaceConditions:
+        """Invert `tensors`. KeyError if one is missing."""
+        return cls(
+            *(
+                Condition(*(tensors[f"condition.{part.name}.{entry.name}"] for entry in fields(Condition)))
+                for part in fields(cls)
+            )
+        )
 
 
 def landmark_inputs(landmarks: FloatArray) -> FloatArray:
@@ -84,32 +177,45 @@ def pose_inputs(rotation: FloatArray, translation: FloatArray) -> FloatArray:
     return np.concatenate([rotation, translation], axis=-1).astype(np.float32, copy=False)
 
 
+# ---- from training frames
+
+
+def fit_conditions(
+    landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, components: int
+) -> FaceConditions:
+    """Conditions of all parts from training frames.
+
+    Args:
+        landmarks: [F, K, 3].
+        rotation, translation: [F, 3].
+        components: how many principal components of the mouth to keep (fewer if the frames do not define them).
+    """
+    inputs = landmark_inputs(landmarks).astype(np.float64)
+    return FaceConditions(
+        fit_eyes(inputs),
+        fit_components(inputs, BROWS, BROW_COMPONENTS),
+        fit_components(inputs, MOUTH_REGION, components),
+        fit_pose(rotation, translation),
+    )
+
+
 def landmark_weights(keypoint_count: int) -> FloatArray:
     """Importance [K, 3] of every landmark coordinate to the principal components."""
     weights = np.ones((keypoint_count, 3), np.float32)
     weights[:, 2] = DEPTH_WEIGHT
     weights[LIPS] *= LIPS_WEIGHT
-    weights[EYES] *= EYES_WEIGHT
     return weights
 
 
-def fit_landmark_condition(landmarks: FloatArray, components: int) -> AffineCondition:
-    """Principal components of weighted landmarks, and two more values for the eyes.
-
-    Args:
-        landmarks: [F, K, 3] of the training frames.
-        components: how many principal components to keep (fewer if the frames do not span them).
-
-    Returns:
-        A condition of width components + 2 over `landmark_inputs`.
-    """
-    weights = landmark_weights(landmarks.shape[1]).reshape(-1).astype(np.float64)
-    inputs = landmark_inputs(landmarks).astype(np.float64)
+def fit_components(inputs: NDArray[np.floating], group: NDArray[np.intp], components: int) -> Condition:
+    """Principal components of some weighted landmarks. inputs: [F, 3 K + 2] `landmark_inputs`."""
+    frames, keypoints = len(inputs), (inputs.shape[1] - 2) // 3
+    columns = (3 * group[:, None] + np.arange(3)).ravel()
+    weights = landmark_weights(keypoints)[group].reshape(-1).astype(np.float64)
     mean = inputs.mean(0)
-    shape_width = len(weights)
-    weighted = (inputs[:, :shape_width] - mean[:shape_width]) * weights
-    variance, directions = np.linalg.eigh(weighted.T @ weighted / len(weighted))
-    components = min(components, shape_width, max(len(landmarks) - 1, 1))
+    weighted = (inputs[:, columns] - mean[columns]) * weights
+    variance, directions = np.linalg.eigh(weighted.T @ weighted / frames)
+    components = min(components, len(columns), max(frames // FRAMES_PER_COMPONENT, 1))
     variance, directions = variance[::-1][:components], directions[:, ::-1][:, :components]
     # An eigenvector's sign is arbitrary; fix it so that two runs agree.
     directions = directions * np.sign(directions[np.abs(directions).argmax(0), np.arange(components)])
@@ -117,25 +223,50 @@ def fit_landmark_condition(landmarks: FloatArray, components: int) -> AffineCond
     # Half-way to whitening: the deviation of component k is .5 (deviation_k / deviation_0)^(1/2), so that weak, noisy
     # components stay weak.
     scale = TYPICAL_VALUE / deviation * np.sqrt(deviation / deviation[0])
-    projection = np.zeros((shape_width + 2, components + 2))
-    projection[:shape_width, :components] = weights[:, None] * directions * scale
-    eyes = inputs[:, shape_width:].std(0)
-    projection[shape_width:, components:] = np.diag(TYPICAL_VALUE / np.maximum(eyes, 1e-3))
-    return _with_range(mean, projection, inputs)
+    projection = np.zeros((inputs.shape[1], components))
+    projection[columns] = weights[:, None] * directions * scale
+    return _with_limits(mean, projection, inputs, COMMON_SHARE)
 
 
-def fit_pose_condition(rotation: FloatArray, translation: FloatArray) -> AffineCondition:
-    """Head pose relative to its mean, every coordinate scaled alike. [F, 3], [F, 3] -> a condition of width 6."""
+def fit_eyes(inputs: NDArray[np.floating]) -> Condition:
+    """Openness of the left and the right eye, and the irises' place in the eyes, across and up. -> width 4."""
+    irises, corners = GAZE
+    projection = np.zeros((inputs.shape[1], 4))
+    projection[-2:, :2] = np.eye(2)
+    for axis in (0, 1):
+        projection[3 * irises + axis, 2 + axis] = 1 / len(irises)
+        projection[3 * corners + axis, 2 + axis] = -1 / len(corners)
+    mean = inputs.mean(0)
+    # What hardly varies must not be blown up: noise of the tracker.
+    floor = np.array([0.02, 0.02, 0.002, 0.002])
+    projection *= TYPICAL_VALUE / np.maximum(((inputs - mean) @ projection).std(0), floor)
+    # Blinks are rare, and they are what the border must let through: it is that of the rarest frames.
+    condition = _with_limits(mean, projection, inputs, 1.0)
+    # Lids close altogether, however little of that was seen.
+    shut = np.float32(mean[-2:] * np.diag(projection[-2:, :2]))
+    condition.reach[:2] = np.maximum(condition.reach[:2], shut + condition.lower[:2])
+    return condition
+
+
+def fit_pose(rotation: FloatArray, translation: FloatArray) -> Condition:
+    """Head pose relative to its mean, every coordinate scaled alike. [F, 3], [F, 3] -> width 6."""
     inputs = pose_inputs(rotation, translation).astype(np.float64)
     # A coordinate that hardly moves must not be blown up to the size of those that do.
     floor = np.repeat([0.01, 0.005], 3)
     projection = np.diag(TYPICAL_VALUE / np.maximum(inputs.std(0), floor))
-    return _with_range(inputs.mean(0), projection, inputs)
+    return _with_limits(inputs.mean(0), projection, inputs, COMMON_SHARE)
 
 
-def _with_range(mean: np.ndarray, projection: np.ndarray, inputs: np.ndarray) -> AffineCondition:
+def _with_limits(
+    mean: NDArray[np.floating], projection: NDArray[np.floating], inputs: NDArray[np.floating], share: float
+) -> Condition:
+    """What the training frames [F, I] reach: ranges, and the distance of a share of them."""
     values = (inputs - mean) @ projection
-    lower, upper = values.min(0), values.max(0)
-    margin = RANGE_MARGIN * (upper - lower)
-    arrays = (mean, projection, lower - margin, upper + margin)
-    return AffineCondition(*(array.astype(np.float32) for array in arrays))
+    order = np.sort(values, axis=0)
+    rare = min(RARE_FRAMES, len(values)) - 1
+    lower, upper = order[rare], order[-1 - rare]
+    deviation = np.maximum(values.std(0), 1e-6)
+    distance = np.sort(np.sqrt(np.square(np.clip(values, lower, upper) / deviation).sum(1)))
+    radius = distance[min(int(share * len(distance)), len(distance) - 1 - rare)]
+    arrays = mean, projection, lower, upper, deviation, np.array([max(radius, 1e-6)]), EXCESS * (upper - lower)
+    return Condition(*(array.astype(np.float32) for array in arrays))

@@ -1,8 +1,10 @@
 """The `gaussian` renderer: four layers of 3D Gaussians, offsets linear in a condition, one rasterisation.
 
 Layers, all in one depth-sorted picture over the clean plate:
-    face    surface of the neutral mesh, moved by expression and by the turn of the head (light changes with it)
-    mouth   teeth, tongue and the dark behind the lips, moved like the face
+    upper   eyes, brows, forehead: the mean mesh's surface, moved by lids, irises and brows and by the turn of the head
+            (light changes with it)
+    lower   cheeks, lips, jaw: the rest of that surface, moved by the mouth and by the turn
+    mouth   teeth, tongue and the dark behind the lips, moved like the lower face
     shell   hair and ears: expression does not move it, the head pose corrects it a little (a pose fitted to the face
             is systematically off at the skull)
     torso   neck and clothes, in a frame of their own that follows the head pose by a learnt linear map; each Gaussian
@@ -26,21 +28,14 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
 from geneface.render.composite import resize
-from geneface.render.condition import (
-    POSE_LIMIT,
-    AffineCondition,
-    condition_tensors,
-    landmark_inputs,
-    pose_inputs,
-    read_conditions,
-)
+from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
 from geneface.render.renderer import RenderedFrame
 from geneface.types import Camera, FloatArray
 
-FORMAT = 1
+FORMAT = 2
 Frame = Literal["head", "torso"]
-Input = Literal["face", "pose"]
+Input = Literal["upper", "lower", "pose"]
 HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
 
 
@@ -51,7 +46,7 @@ class GaussianLayer:
     name: str
     frame: Frame
     input: Input
-    """Which condition moves them: "face" (expression and turn) or "pose"."""
+    """What moves them: "upper" (eyes, brows, turn), "lower" (mouth, turn) or "pose"."""
     base: FloatArray
     """[14, N]."""
     basis: FloatArray
@@ -82,8 +77,7 @@ class GaussianModel:
     """Everything that is learnt about one head and torso."""
 
     layers: tuple[GaussianLayer, ...]
-    landmark_condition: AffineCondition
-    pose_condition: AffineCondition
+    conditions: FaceConditions
     torso_origin: FloatArray
     """[3] in the camera frame, at the mean head pose."""
     torso_map: FloatArray
@@ -91,15 +85,17 @@ class GaussianModel:
     camera: Camera
     """The camera it was trained with: another must have its focal length."""
     turn_width: int
-    """How many pose values (rotation first) are appended to the landmarks' for the input "face"."""
+    """How many pose values (rotation first) belong to the inputs "upper" and "lower"."""
 
     def __len__(self) -> int:
         return sum(len(layer) for layer in self.layers)
 
     @property
-    def condition_widths(self) -> dict[str, int]:
-        pose = self.pose_condition.width
-        return {"face": self.landmark_condition.width + self.turn_width, "pose": pose}
+    def condition_widths(self) -> dict[Input, int]:
+        """Values of each input: what was seen of the parts, the turn, and the parts' excess, which moves the mesh."""
+        parts, turn = self.conditions, self.turn_width
+        upper, lower = parts.eyes.width + parts.brows.width, parts.mouth.width
+        return {"upper": 2 * upper + turn, "lower": 2 * lower + turn, "pose": parts.pose.width}
 
     def slices(self) -> Iterator[tuple[GaussianLayer, slice]]:
         """Every layer with its columns in a common `Splats`."""
@@ -110,18 +106,24 @@ class GaussianModel:
 
     def frame_conditions(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
         """landmarks [K, 3], rotation vector [3], translation [3] of the head."""
-        expression = self.landmark_condition(landmark_inputs(landmarks))
-        return self.conditions_from(expression, rotation, translation)
+        return self.conditions_from(self.conditions.expression(landmarks), rotation, translation)
 
-    def conditions_from(self, expression: FloatArray, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
-        """Same, from the landmarks' condition (training keeps it: it does not change with the pose)."""
-        unlimited = self.pose_condition(pose_inputs(rotation, translation))
-        torso = self.torso_map @ unlimited
-        pose = np.clip(unlimited, -POSE_LIMIT, POSE_LIMIT)
+    def conditions_from(self, expression: Expression, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
+        """Same, from the landmarks' conditions (training keeps them: they do not change with the pose)."""
+        rigid = self.conditions.pose(pose_inputs(rotation, translation))
+        torso = self.torso_map @ rigid
+        pose = np.clip(rigid, -POSE_LIMIT, POSE_LIMIT)
         rotations = rotation_matrix(np.stack([rotation, torso[:3]])).astype(np.float32)
         shift = (self.torso_origin + torso[3:]).astype(np.float32)
+        turn, values, excess = pose[: self.turn_width], expression.values, expression.excess
+        mouth = self.conditions.parts["mouth"].start
         return FrameConditions(
-            {"face": np.concatenate([expression, pose[: self.turn_width]]), "pose": pose, "rigid": unlimited},
+            {
+                "upper": np.concatenate([values[:mouth], turn, excess[:mouth]]),
+                "lower": np.concatenate([values[mouth:], turn, excess[mouth:]]),
+                "pose": pose,
+                "rigid": rigid,
+            },
             {"head": rotations[0], "torso": rotations[1]},
             {"head": np.asarray(translation, np.float32), "torso": shift},
         )
@@ -139,7 +141,7 @@ class GaussianModel:
     def tensors(self) -> dict[str, np.ndarray]:
         """The learnt values, quantised: a float32 model of 20 k Gaussians would be 14 MB, this is 2-3 MB."""
         result: dict[str, np.ndarray] = {"torso_origin": self.torso_origin, "torso_map": self.torso_map}
-        result |= condition_tensors(self.landmark_condition, self.pose_condition)
+        result |= self.conditions.tensors()
         for layer in self.layers:
             prefix = f"layer.{layer.name}"
             base, ranges = to_uint16(layer.base)
@@ -161,10 +163,10 @@ class GaussianModel:
                 "train the avatar again, or update geneface",
             )
         try:
-            landmark, pose = read_conditions(tensors)
+            conditions = FaceConditions.from_tensors(tensors)
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
-            return cls(layers, landmark, pose, origin, torso_map, Camera(**config["camera"]), config["turn_width"])
+            return cls(layers, conditions, origin, torso_map, Camera(**config["camera"]), config["turn_width"])
         except KeyError as missing:
             raise InputError(f"the Gaussian model lacks {missing}", "train the avatar again or copy it anew") from None
 
@@ -204,7 +206,7 @@ def scaled_to(model: GaussianModel, camera: Camera) -> GaussianModel:
     if ratio <= 1:
         return model
     focal_px = model.camera.focal * model.camera.width
-    depth = {"head": -float(model.pose_condition.mean[5]), "torso": -float(model.torso_origin[2])}
+    depth = {"head": -float(model.conditions.pose.mean[5]), "torso": -float(model.torso_origin[2])}
     layers = []
     for layer in model.layers:
         variance = DILATION_PX2 * (1 - ratio**-2) * (depth[layer.frame] / focal_px) ** 2

@@ -25,6 +25,8 @@ LEFT_IRIS, RIGHT_IRIS = 468, 473
 MOUTH_RADIUS, EYE_RADIUS = 0.075, 0.05
 """Head units within which the surface is sampled more densely."""
 MOUTH_DENSITY, EYE_DENSITY = 4.0, 4.0
+BORDER_BELOW_LIDS, BORDER_WIDTH = 0.22, 0.15
+"""Where the upper face ends, and how wide its border is, as parts of the way from the lower lids to the lips."""
 OVERLAP = 0.55
 """Standard deviation of a Gaussian over the distance to its neighbour: neighbours blend without holes or blur."""
 SHELL_SHARE = 0.3
@@ -111,6 +113,31 @@ def sample_surface(neutral: Array, triangles: np.ndarray, count: int, rng: np.ra
     points = np.einsum("nk,nkd->nd", barycentric, corners[chosen])
     spacing = np.sqrt(mass.sum() / count / density[chosen])
     return SurfaceSamples(Cloud(points, spacing), triangles[chosen], barycentric)
+
+
+def upper_and_lower(samples: SurfaceSamples, neutral: Array) -> tuple[SurfaceSamples, SurfaceSamples]:
+    """Divide samples of the face's surface at the border between what the lids move and what the mouth moves."""
+    above = samples.cloud.points[:, 1] > _border(neutral)[0]
+
+    def part(chosen: np.ndarray) -> SurfaceSamples:
+        cloud = Cloud(samples.cloud.points[chosen], samples.cloud.spacing[chosen])
+        return SurfaceSamples(cloud, samples.vertices[chosen], samples.weights[chosen])
+
+    return part(above), part(~above)
+
+
+def part_share(samples: SurfaceSamples, neutral: Array) -> FloatArray:
+    """How much of its part's motion each sample makes: none at the border, so that the face does not tear. -> [N]."""
+    height, width = _border(neutral)
+    way = np.clip(np.abs(samples.cloud.points[:, 1] - height) / width, 0, 1)
+    return (way * way * (3 - 2 * way)).astype(np.float32)
+
+
+def _border(neutral: Array) -> tuple[float, float]:
+    """Height of the border under the eyes, and of the strip on each side in which motion begins; head units."""
+    lids = float(neutral[[*MESH_LEFT_EYE, *MESH_RIGHT_EYE], 1].min())
+    lips = float(neutral[list(INNER_LIPS), 1].mean())
+    return lids - BORDER_BELOW_LIDS * (lids - lips), BORDER_WIDTH * (lids - lips)
 
 
 def sample_mouth(neutral: Array, count: int, rng: np.random.Generator) -> Cloud:

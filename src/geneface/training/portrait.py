@@ -21,7 +21,7 @@ from geneface.errors import InputError
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION, Splats
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
-from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
+from geneface.render.condition import Expression, fit_conditions
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training import initialise
 from geneface.training.portrait_config import RendererTrainConfig
@@ -68,34 +68,39 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
     """The model before its first step, from the training frames."""
     rng = np.random.default_rng(config.seed)
     statistics = initialise.portrait_statistics(portrait, frames)
-    landmark_condition = fit_landmark_condition(portrait.landmarks[frames], config.components)
-    pose_condition = fit_pose_condition(portrait.pose.rotation[frames], portrait.pose.translation[frames])
-    origin = initialise.torso_origin(portrait, statistics, float(portrait.pose.translation[frames, 2].mean()))
-    model = GaussianModel(
-        (), landmark_condition, pose_condition, origin, np.zeros((6, 6), np.float32), portrait.camera, config.turn_width
-    )
+    pose = portrait.pose.rotation[frames], portrait.pose.translation[frames]
+    conditions = fit_conditions(portrait.landmarks[frames], *pose, config.components)
+    origin = initialise.torso_origin(portrait, statistics, float(pose[1][:, 2].mean()))
+    torso_map = np.zeros((6, conditions.pose.width), np.float32)
+    model = GaussianModel((), conditions, origin, torso_map, portrait.camera, config.turn_width)
     widths = model.condition_widths
 
     # The mean mesh, not the neutral one: it is where the condition is zero.
     mesh = portrait.mesh[frames]
-    samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), config.face_count, rng)
+    surface = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), config.face_count, rng)
     mouth = initialise.sample_mouth(mesh.mean(0), config.mouth_count, rng)
     shell = initialise.sample_shell(portrait, statistics, config.shell_count, rng)
     torso, torso_colours = initialise.sample_torso(portrait, statistics, origin, config.torso_count, rng)
-    expressions = landmark_condition(landmark_inputs(portrait.landmarks[frames]))
-    face_basis = np.zeros((widths["face"], 7, config.face_count), np.float32)
-    bound = initialise.bound_basis(samples, initialise.mesh_basis(mesh, expressions))
-    face_basis[: len(bound)] = bound
+    upper, lower = initialise.upper_and_lower(surface, mesh.mean(0))
+    expressions = conditions.expression(portrait.landmarks[frames]).values
+    split = conditions.parts["mouth"].start
 
     def base(cloud: initialise.Cloud) -> FloatArray:
         return initialise.layer_base(cloud, initialise.head_colours(cloud.points, portrait, statistics))
 
+    def bound(samples: initialise.SurfaceSamples, values: FloatArray, share: FloatArray) -> FloatArray:
+        """The basis that carries surface samples with the mesh, for what was seen and for what lies beyond."""
+        rows = initialise.bound_basis(samples, initialise.mesh_basis(mesh, values)) * share
+        return np.concatenate([rows, np.zeros((config.turn_width, *rows.shape[1:]), np.float32), rows])
+
     def still(width: int, cloud: initialise.Cloud) -> FloatArray:
         return np.zeros((width, 7, len(cloud.points)), np.float32)
 
+    above, below = (initialise.part_share(part, mesh.mean(0)) for part in (upper, lower))
     layers = (
-        GaussianLayer("face", "head", "face", base(samples.cloud), face_basis),
-        GaussianLayer("mouth", "head", "face", base(mouth), still(widths["face"], mouth)),
+        GaussianLayer("upper", "head", "upper", base(upper.cloud), bound(upper, expressions[:, :split], above)),
+        GaussianLayer("lower", "head", "lower", base(lower.cloud), bound(lower, expressions[:, split:], below)),
+        GaussianLayer("mouth", "head", "lower", base(mouth), still(widths["lower"], mouth)),
         GaussianLayer("shell", "head", "pose", base(shell), still(widths["pose"], shell)),
         GaussianLayer(
             "torso", "torso", "pose", initialise.layer_base(torso, torso_colours), still(widths["pose"], torso)
@@ -110,10 +115,8 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
-    decays = {
-        "face": [config.basis_mean_decay] * 3 + [config.basis_decay] * 4,
-        "pose": [config.pose_basis_decay] * 7,
-    }
+    face = [config.basis_mean_decay] * 3 + [config.basis_decay] * 4
+    decays = {"upper": face, "lower": face, "pose": [config.pose_basis_decay] * 7}
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
@@ -132,7 +135,7 @@ class GaussianTrainer:
         self._rates = layer_rates(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
-        self._expressions = model.landmark_condition(landmark_inputs(portrait.landmarks))
+        self._look_at_landmarks()
         self.limit_steps(config.steps)
 
     def limit_steps(self, steps: int) -> None:
@@ -142,7 +145,12 @@ class GaussianTrainer:
     def restore(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint."""
         self.state.restore(path, fingerprint)
-        self._expressions = self.state.model.landmark_condition(landmark_inputs(self._portrait.landmarks))
+        self._look_at_landmarks()
+
+    def _look_at_landmarks(self) -> None:
+        values = self.state.model.conditions.expression(self._portrait.landmarks).values
+        # Nothing is learnt of what lies beyond the border: there the mesh decides.
+        self._expressions = Expression(values, np.zeros_like(values))
 
     def batches(self, start: int, stop: int) -> Iterator[FrameTarget]:
         """One frame a step, read ahead in a thread."""

@@ -12,7 +12,6 @@ import numpy as np
 from geneface import ops
 from geneface.geometry.rotation import compose
 from geneface.ops.types import COLOR
-from geneface.render.condition import condition_tensors
 from geneface.render.gaussian import GaussianModel
 from geneface.training.checkpoint import Checkpointed
 from geneface.types import FloatArray, HeadPose
@@ -115,7 +114,7 @@ class TrainState(Checkpointed):
         """Every array by name; writing into them changes the state."""
         result: dict[str, np.ndarray] = {"torso_origin": self.model.torso_origin, "torso_map": self.model.torso_map}
         result["torso_map.first"], result["torso_map.second"] = self.map_moments
-        result |= condition_tensors(self.model.landmark_condition, self.model.pose_condition)
+        result |= self.model.conditions.tensors()
         for layer, moments in zip(self.model.layers, self.moments, strict=True):
             for part in ("base", "basis"):
                 first, second = getattr(moments, part)
