@@ -14,7 +14,8 @@ import geneface
 
 PACKAGE = Path(geneface.__file__).resolve().parent
 TIERS = {
-    "types": 1, "config": 1, "errors": 1,
+    "errors": 0,
+    "types": 1, "config": 1,
     "geometry": 2, "ops": 2, "io": 2, "_native": 2,
     "analysis": 3, "motion": 3, "render": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
