@@ -127,7 +127,7 @@ status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 assert all(map(np.array_equal, begun, expected[1:])) and list(items) == [*range(1, 9)]
 sys.exit(status)
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -139,7 +139,7 @@ from geneface.types import Waveform
 stream = Avatar.load("grid-s1").stream(Waveform(np.full(16_000 * 60, 0.1)), size=64)
 next(stream)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 
