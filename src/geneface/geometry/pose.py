@@ -131,13 +131,41 @@ def solve_head_poses(
     rotation, translation = _steady(
         pixels, shape, rotation, translation, camera, labels, smooth_frames, smooth_depth_frames
     )
+    return _head_track(pixels, shape, rotation, translation, camera)
+
+
+def with_poses(
+    track: HeadTrack,
+    pose: HeadPose,
+    meshes_px: ArrayLike,
+    width: int,
+    height: int,
+    *,
+    segments: ArrayLike,
+    smooth_frames: float,
+) -> HeadTrack:
+    """The same face with other poses, smoothed; the meshes are measured anew from their pixels.
+
+    Args:
+        track: what `solve_head_poses` found.
+        pose: [F] better poses.
+        meshes_px, width, height, segments: as given to `solve_head_poses`.
+        smooth_frames: deviation of the Gaussian that smooths all of the pose.
+    """
+    rotation = smooth_rotations(pose.rotation, segments, smooth_frames)
+    translation = smooth_in_time(pose.translation, segments, smooth_frames)
+    pixels, shape = np.asarray(meshes_px, np.float64), track.neutral.astype(np.float64)
+    return _head_track(pixels, shape, rotation, translation, Camera(track.focal, width, height))
+
+
+def _head_track(pixels: Array, shape: Array, rotation: Array, translation: Array, camera: Camera) -> HeadTrack:
     mesh = _lift(pixels, shape, rotation, translation, camera)
     errors = project(shape[_STABLE], rotation, translation, camera) - pixels[:, _STABLE, :2]
     return HeadTrack(
         mesh=mesh.astype(np.float32),
         pose=HeadPose(rotation.astype(np.float32), translation.astype(np.float32)),
         neutral=shape.astype(np.float32),
-        focal=float(focal),
+        focal=float(camera.focal),
         reprojection_px=np.sqrt((errors**2).sum(-1).mean(-1)).astype(np.float32),
     )
 

@@ -35,7 +35,7 @@ DEPTH_STEP = 0.02
 NOISE_LEVELS = 6.0
 """Deviation of a point's brightness that says nothing against it."""
 OUTLIER_LEVELS = 12.0
-PRIOR_RADIANS, PRIOR_UNITS, PRIOR_DISTANCE = 0.03, 0.015, 0.05
+PRIOR_RADIANS, PRIOR_UNITS, PRIOR_DISTANCE = 0.02, 0.015, 0.05
 """How far the mesh's pose may be wrong: rotation, position, distance (head units)."""
 
 Luminance = Callable[[int], FloatArray]

@@ -98,7 +98,7 @@ class Condition:
 
 
 def soft_clip(values: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
-    """Hold values between two bounds; the last `SOFTNESS` of the range lies beyond them and is approached, not reached."""
+    """Hold values between two bounds, softly: `SOFTNESS` of the range beyond them is approached and never reached."""
     border = np.maximum(SOFTNESS * (upper - lower), 1e-12)
     above, below = np.maximum(values - upper, 0), np.maximum(lower - values, 0)
     return np.clip(values, lower, upper) + border * (np.tanh(above / border) - np.tanh(below / border))
