@@ -13,7 +13,7 @@ from geneface.geometry import landmarks as names
 from geneface.io.store import save_tensors, write_json
 from geneface.motion.basis import MotionBasis
 from geneface.motion.runtime import MotionModelConfig
-from geneface.render.condition import fit_landmark_condition, fit_pose_condition
+from geneface.render.condition import fit_conditions
 from geneface.render.gaussian import GaussianLayer, GaussianModel
 from geneface.types import Camera, HeadPose
 
@@ -113,7 +113,8 @@ def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
     track = np.stack([face_points(opening) for opening in np.linspace(0, 0.05, 12)])
     track += 1e-3 * rng.standard_normal(track.shape).astype(np.float32)
     pose = person().path
-    landmarks, turn = fit_landmark_condition(track, 4), fit_pose_condition(pose.rotation, pose.translation)
+    frames = np.arange(len(track))
+    conditions = fit_conditions(track, pose.rotation[frames], pose.translation[frames], 4)
     chosen = rng.integers(0, names.KEYPOINT_COUNT, count)
 
     def base(points: np.ndarray, scale: float) -> np.ndarray:
@@ -123,17 +124,16 @@ def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
         return rows
 
     face = base(face_points()[chosen], 0.02)
-    moving = np.zeros((landmarks.width + 3, 7, count), np.float32)
+    moving = np.zeros((2 * conditions.mouth.width + 3, 7, count), np.float32)
     moving[0, 1] = np.where(face_points()[chosen, 1] < -0.12, -0.02, 0.0)
     torso = base(rng.uniform([-0.4, -0.6, -0.2], [0.4, -0.35, 0.0], (60, 3)).astype(np.float32), 0.06)
     layers = (
-        GaussianLayer("face", "head", "face", face, moving),
+        GaussianLayer("face", "head", "lower", face, moving),
         GaussianLayer("torso", "torso", "pose", torso, np.zeros((6, 7, 60), np.float32)),
     )
     return GaussianModel(
         layers=layers,
-        landmark_condition=landmarks,
-        pose_condition=turn,
+        conditions=conditions,
         torso_origin=np.array([0, 0, -4.1], np.float32),
         torso_map=np.zeros((6, 6), np.float32),
         camera=Camera(2.5, size, size),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.geometry.landmarks import LIPS
+from geneface.geometry.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from geneface.ops.types import Splats
 from geneface.render import gaussian
 from geneface.render.composite import from_uint8, over, resize
@@ -69,10 +69,35 @@ def test_expression_moves_the_face_only(model, portrait):
     spoken = landmarks.copy()
     spoken[LIPS[1::2], 1] -= 0.02
     after = splats_by_layer(model, portrait, spoken, rotation, translation)
-    for name in ("face", "mouth"):
+    for name in ("lower", "mouth"):
         assert not np.array_equal(before[name], after[name])
-    for name in ("shell", "torso"):
+    for name in ("upper", "shell", "torso"):
         np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_a_blink_moves_the_upper_face_only(model, portrait):
+    landmarks, rotation, translation = arguments(portrait, 3)
+    before = splats_by_layer(model, portrait, landmarks, rotation, translation)
+    shut = landmarks.copy()
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        shut[eye[15:8:-1]] = shut[eye[1:8]]
+    after = splats_by_layer(model, portrait, shut, rotation, translation)
+    assert not np.array_equal(before.pop("upper"), after["upper"])
+    for name, splats in before.items():
+        np.testing.assert_array_equal(splats, after[name])
+
+
+def test_the_border_of_the_face_does_not_move(model, portrait):
+    """Motion of both parts begins at the border between them, or the face would tear there."""
+    config = renderer_config("tiny", face_count=3000)
+    made = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), config)
+    upper, lower = made.layers[:2]
+    edge = upper.base[1].min()
+    assert lower.base[1].max() <= edge
+    for layer in (upper, lower):
+        away = np.abs(layer.base[1] - edge)
+        moved = np.abs(layer.basis[:, :3]).max((0, 1))
+        assert moved[away < 0.002].max(initial=0) < 0.05 * moved.max()
 
 
 def test_torso_follows_the_head_pose_but_less_than_the_head(model, portrait):
@@ -155,8 +180,8 @@ def test_wrong_focal_length_is_refused(renderer, portrait):
 
 def test_missing_tensor_is_named(model):
     tensors = model.tensors()
-    del tensors["layer.face.basis"]
-    with pytest.raises(InputError, match=r"layer\.face\.basis"):
+    del tensors["layer.lower.basis"]
+    with pytest.raises(InputError, match=r"layer\.lower\.basis"):
         GaussianModel.from_tensors(tensors, model.config())
 
 

@@ -35,8 +35,8 @@ DEPTH_STEP = 0.02
 NOISE_LEVELS = 6.0
 """Deviation of a point's brightness that says nothing against it."""
 OUTLIER_LEVELS = 12.0
-PRIOR_RADIANS, PRIOR_UNITS, PRIOR_DISTANCE = 0.02, 0.015, 0.05
-"""How far the mesh's pose may be wrong: rotation, position, distance (head units)."""
+PRIOR = (0.005, 0.005, 0.01, 0.01, 0.01, 0.04)
+"""How far the mesh's pose may be wrong: nod, turn, tilt (radians), position across and up, distance (head units)."""
 
 Luminance = Callable[[int], FloatArray]
 """Frame number -> brightness [S, S], a little blurred."""
@@ -150,7 +150,7 @@ def align(
 ) -> tuple[Array, Array]:
     """Gauss-Newton on one frame's pose, gain and offset of its brightness; held near the first guess."""
     focal_px = camera.focal * camera.width
-    prior = np.array([PRIOR_RADIANS] * 3 + [PRIOR_UNITS] * 2 + [PRIOR_DISTANCE]) ** -2.0
+    prior = np.array(PRIOR) ** -2.0
     matrix, translation = matrix.copy(), translation.copy()
     for _ in range(STEPS):
         turned = appearance.points @ matrix.T
