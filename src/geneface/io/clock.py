@@ -22,7 +22,13 @@ FORWARD_SECONDS = 10.0
 """A clock that steps forward by more than this, in all streams, has jumped (FFmpeg's own threshold). What nobody
 recorded takes no time; shorter gaps stay."""
 _FAR_SECONDS = 1.0
-"""A picture whose own time is so far behind the oldest packet's lost its packets."""
+"""Packets that are so much older than the picture they would give their time to gave no picture."""
+_STEPS_BACK = 3
+"""After so many pictures with times before their predecessors' a file's times are no longer believed."""
+_LONGEST_SECONDS = 1.0
+"""No packet lasts longer: MP4 has the one before a jump last until after it."""
+_REORDERED_SECONDS = 3.0
+"""A picture is stored at most so long after one that is shown later."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,11 @@ class PacketTime:
     """One packet in the order of the file."""
 
     stream: int
-    start: float
+    decoded: float
     """Container time at which it is to be decoded."""
     shown: float
     """Container time at which it is to be shown or heard."""
-    duration: float
+    duration: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,37 +69,56 @@ def find_stretches(packets: Sequence[PacketTime]) -> dict[int, list[Stretch]]:
     slips = _slips(packets)
     counts: dict[int, int] = {}
     place: dict[int, int] = {}
-    ends: dict[int, float] = {}
+    before: dict[int, PacketTime] = {}
+    durations: dict[int, float] = {}
     latest: list[dict[int, float]] = [{}]
     spans: list[dict[int, list[float]]] = [{}]
     found: dict[int, list[tuple[int, int]]] = {}
     for number, packet in enumerate(packets):
-        stream = packet.stream
+        stream, shown = packet.stream, packet.shown
         counts[stream] = counts.get(stream, -1) + 1
         if number in slips:
             continue
         at = place.get(stream, 0)
-        step = packet.start - ends.get(stream, packet.start)
-        # A stream that begins late may begin after a jump.
-        is_late = stream not in ends and not _is_near(packet.start, latest[0]) and len(latest) > 1
-        if step < -BACKWARD_SECONDS or (step > FORWARD_SECONDS and not _is_near(packet.start, latest[at])) or is_late:
-            later = (k for k in range(at + 1, len(latest)) if _is_near(packet.start, latest[k]))
+        if _leaves(packet, before.get(stream), latest, at):
+            later = (k for k in range(at + 1, len(latest)) if _is_near(shown, latest[k]))
             at = next(later, len(latest))
             if at == len(latest):
                 latest.append({})
                 spans.append({})
             found.setdefault(stream, []).append((counts[stream], at))
             place[stream] = at
-        ends[stream] = packet.start + packet.duration
-        latest[at][stream] = packet.start
-        span = spans[at].setdefault(stream, [packet.shown, packet.shown])
-        span[:] = min(span[0], packet.shown), max(span[1], packet.shown + packet.duration)
+        before[stream] = packet
+        latest[at][stream] = shown
+        if packet.duration <= _LONGEST_SECONDS:
+            durations[stream] = packet.duration
+        span = spans[at].setdefault(stream, [shown, shown])
+        span[:] = min(span[0], shown), max(span[1], shown + durations.get(stream, 0.0))
     shifts = _shifts(spans)
     return {stream: [Stretch(count, shifts[at]) for count, at in where] for stream, where in found.items()}
 
 
-def _is_near(start: float, clocks: dict[int, float]) -> bool:
-    return any(abs(start - other) <= FORWARD_SECONDS for other in clocks.values())
+def _leaves(packet: PacketTime, before: PacketTime | None, latest: Sequence[dict[int, float]], at: int) -> bool:
+    """Whether a packet is not of stretch `at`, where its stream was. `latest`: newest times of each stretch."""
+    if before is None:
+        # A stream that begins late may begin after a jump.
+        return len(latest) > 1 and not _is_near(packet.shown, latest[at])
+    if not _is_jump(before, packet):
+        return False
+    others = {stream: shown for stream, shown in latest[at].items() if stream != packet.stream}
+    return packet.shown < before.shown or not _is_near(packet.shown, others)
+
+
+def _is_jump(before: PacketTime, packet: PacketTime) -> bool:
+    """Whether a stream's clock is set back or far forward between two packets, as far as the stream alone can tell."""
+    step = packet.shown - before.shown
+    # Pictures are shown in another order than they are stored in. Decoding times are in order, but where the demuxer
+    # makes them up itself (Matroska) they jump too late.
+    return step > FORWARD_SECONDS or step < -_REORDERED_SECONDS or packet.decoded - before.decoded < -BACKWARD_SECONDS
+
+
+def _is_near(shown: float, clocks: dict[int, float]) -> bool:
+    return any(abs(shown - other) <= FORWARD_SECONDS for other in clocks.values())
 
 
 def _slips(packets: Sequence[PacketTime]) -> set[int]:
@@ -104,7 +129,7 @@ def _slips(packets: Sequence[PacketTime]) -> set[int]:
     for number, packet in enumerate(packets):
         last = before.get(packet.stream)
         doubt = doubtful.pop(packet.stream, None)
-        if last is not None and _is_jump(packet.start - last.start):
+        if last is not None and _is_jump(last, packet):
             if doubt is None:
                 doubtful[packet.stream] = number
                 continue
@@ -112,10 +137,6 @@ def _slips(packets: Sequence[PacketTime]) -> set[int]:
             slips.add(doubt)
         before[packet.stream] = packet
     return slips
-
-
-def _is_jump(step: float) -> bool:
-    return not -BACKWARD_SECONDS <= step <= FORWARD_SECONDS
 
 
 def _shifts(spans: Sequence[dict[int, list[float]]]) -> list[float]:
@@ -138,17 +159,18 @@ class Clock:
     (`all_packets`) when its clock jumps for the first time.
     """
 
-    def __init__(self, stream: Stream, all_packets: Callable[[], Iterator[Packet]]) -> None:
+    def __init__(self, stream: Stream, is_guessed: bool, all_packets: Callable[[], Iterator[Packet]]) -> None:
+        """`is_guessed`: the container has no times of presentation, those of its packets are guesses."""
         self.jumps: list[float] = []
         """Mended time of the first packet after each jump of the clock, container seconds."""
         self._stream = stream
         self._all_packets = all_packets
         self._stretches: list[Stretch] | None = None
         self._count = 0
-        self._end: float | None = None
+        self._before: PacketTime | None = None
         self._shift = 0.0
         # A picture is one packet; sound may be cut into frames otherwise, but has no order of its own.
-        self._order = _Order() if isinstance(stream, VideoStream) else None
+        self._order = _Order(is_guessed) if isinstance(stream, VideoStream) else None
 
     def mend(self, packet: Packet) -> None:
         """Move the times of the stream's next packet, before it is decoded."""
@@ -156,10 +178,10 @@ class Clock:
         if timed is None:
             self._count += packet.size > 0
             return
-        if self._stretches is None and self._end is not None and _is_jump(timed.start - self._end):
+        if self._stretches is None and self._before is not None and _is_jump(self._before, timed):
             times = (packet_time(other) for other in self._all_packets())
             self._stretches = find_stretches([time for time in times if time is not None]).get(self._stream.index, [])
-        self._end = timed.start + timed.duration
+        self._before = timed
         for stretch in self._stretches or ():
             if stretch.packet == self._count:
                 self._shift = stretch.shift_seconds
@@ -179,39 +201,47 @@ class Clock:
 
 
 class _Order:
-    """AVI and its copies state when a packet is decoded, not when its picture is shown.
+    """Gives the n-th picture the n-th time where packets state when they are decoded, not when they are shown.
 
-    With B pictures the two differ. The decoder puts them in the right order, so the n-th picture gets the n-th time.
+    The decoder puts B pictures in their right order. AVI has no other times, and copies of AVI files into other
+    containers keep them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_guessed: bool) -> None:
+        self._is_guessed = is_guessed
         self._waiting: list[int] = []
         self._delay: int | None = None
-        self._is_stated = False
+        self._varies = False
+        self._last: int | None = None
+        self._steps_back = 0
 
     def packet(self, packet: Packet) -> None:
-        if self._is_stated or not packet.size:
-            return
         pts, dts = packet.pts, packet.dts
-        delay = None if pts is None or dts is None else pts - dts
-        if pts is not None and (delay is None or self._delay not in (None, delay)):
-            self._is_stated = True  # the file does tell the order
-            self._waiting.clear()
-        elif dts is not None:
-            self._delay = delay
-            heapq.heappush(self._waiting, dts if pts is None else pts)
+        time = dts if pts is None else pts
+        if not packet.size or time is None:
+            return
+        if pts is not None and dts is not None:
+            # Where the two differ by more than a constant, the file does tell the order.
+            self._varies |= self._delay not in (None, pts - dts)
+            self._delay = pts - dts
+        elif pts is not None:
+            self._varies = True  # the demuxer knows no order of decoding: the time is that of presentation
+        heapq.heappush(self._waiting, time)
 
     def frame(self, frame: Frame, has_b_pictures: bool) -> None:
-        if not self._waiting:
-            return
-        time = heapq.heappop(self._waiting)
-        if not has_b_pictures:
-            return
-        if frame.pts is not None:
+        own = frame.pts
+        is_guessed = self._is_guessed or (has_b_pictures and not self._varies) or self._steps_back >= _STEPS_BACK
+        if is_guessed and self._waiting:
+            time = heapq.heappop(self._waiting)
             far = _FAR_SECONDS / (frame.time_base or 1)
-            while self._waiting and time < frame.pts - far:
+            while own is not None and self._waiting and time < own - far:
                 time = heapq.heappop(self._waiting)
-        frame.pts = time
+            frame.pts = time
+        elif own is not None:
+            self._steps_back += self._last is not None and own <= self._last
+            self._last = own
+            while self._waiting and self._waiting[0] <= own:
+                heapq.heappop(self._waiting)
 
 
 def packet_time(packet: Packet) -> PacketTime | None:

@@ -62,7 +62,7 @@ def orientation(frame: DecodedFrame, stream: VideoStream) -> Orientation:
     """How a picture is to be turned: by its display matrix, else by the tag "rotate" of older Matroska files.
 
     Raises:
-        ValueError: by an angle between the axes; its argument is the angle in degrees.
+        ValueError: by an angle between the axes; it says by which.
     """
     matrix = _display_matrix(frame)
     if matrix is None:
@@ -70,7 +70,9 @@ def orientation(frame: DecodedFrame, stream: VideoStream) -> Orientation:
         try:
             angle = math.radians(float(tags.get("rotate", 0)))  # clockwise
         except ValueError:
-            return Orientation()
+            angle = 0.0
+        if not math.isfinite(angle):
+            angle = 0.0
         a, b, c, d = math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)
     else:
         # [[a, b, u], [c, d, v], [x, y, w]] of ISO 14496-12: a stored point (x, y) is shown at (ax + cy, bx + dy).
@@ -79,7 +81,7 @@ def orientation(frame: DecodedFrame, stream: VideoStream) -> Orientation:
     if across == "none" or down == "none":
         return Orientation()  # a matrix that would shrink the picture to a line says nothing
     if "" in (across, down) or across[1] == down[1]:
-        raise ValueError(round(math.degrees(math.atan2(-b, a)), 1))
+        raise ValueError("slanted" if across else f"turned by {math.degrees(math.atan2(-b, a)):.1f} degrees")
     swaps = across[1] == "y"
     along_x, along_y = (down, across) if swaps else (across, down)
     return Orientation(swaps, reverses_rows=along_y[0] == "-", reverses_columns=along_x[0] == "-")

@@ -165,7 +165,9 @@ def _check_caps(path: Path, container: InputContainer) -> None:
     remedy = "cut or convert it first, e.g. with ffmpeg"
     if len(container.streams) > MAX_STREAMS:
         raise InputError(f"{path} has {len(container.streams)} streams, at most {MAX_STREAMS} are read", remedy)
-    if container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
+    # Broadcasts state no duration: what stands for it is wrong where the clock jumps, and the readers count.
+    is_stated = not container.format.name.startswith("mpeg")
+    if is_stated and container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
         raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", remedy)
     for video in container.streams.video:
         if not video.width or not video.height:
@@ -199,14 +201,14 @@ def frame_seconds(frame: Frame) -> float | None:
     return None if seconds is None or math.isnan(seconds) else seconds
 
 
-def stream_clock(path: Path, stream: Stream) -> Clock:
+def stream_clock(path: Path, container: InputContainer, stream: Stream) -> Clock:
     """The clock of one stream of an open file, to give to `decode` and to ask about jumps."""
 
     def all_packets() -> Iterator[Packet]:
         with open_media(path) as again:
             yield from again.demux(*again.streams.video, *again.streams.audio)
 
-    return Clock(stream, all_packets)
+    return Clock(stream, container.format.name == "avi", all_packets)
 
 
 def decode(path: Path, container: InputContainer, stream: Stream, clock: Clock | None = None) -> Iterator[Any]:
@@ -219,7 +221,7 @@ def decode(path: Path, container: InputContainer, stream: Stream, clock: Clock |
     """
     packets = damaged = 0
     seconds = 0.0
-    clock = clock or stream_clock(path, stream)
+    clock = clock or stream_clock(path, container, stream)
     try:
         for packet in container.demux(stream):
             packets += 1
@@ -330,7 +332,7 @@ def _probe_video(path: Path, duration_seconds: float) -> VideoInfo | None:
             width=height if turns % 2 else width,
             height=width if turns % 2 else height,
             frame_rate=rate,
-            is_variable=_is_variable(container, stream),
+            is_variable=_is_variable(path, container, stream),
             rotation=90 * turns,
             frame_count=stream.frames or round(duration_seconds * rate),
             codec=stream.codec_context.name,
@@ -348,7 +350,7 @@ def upright(path: Path, picture: DecodedFrame, stream: VideoStream) -> Orientati
         return orientation(picture, stream)
     except ValueError as error:
         raise InputError(
-            f"{path} says that its pictures are to be turned by {error.args[0]:g} degrees, only quarter turns are read",
+            f"the pictures of {path} are to be shown {error}, only quarter turns are read",
             "turn them upright first, e.g. with ffmpeg",
         ) from error
 
@@ -364,13 +366,18 @@ def _changes(picture: DecodedFrame, turned: Orientation) -> tuple[str, ...]:
     return tuple(change for change in changes if change)
 
 
-def _is_variable(container: InputContainer, stream: VideoStream) -> bool:
+def _is_variable(path: Path, container: InputContainer, stream: VideoStream) -> bool:
     """Whether the steps between pictures differ by more than the rounding of a container's clock (Matroska: 1 ms)."""
-    packets = islice(container.demux(stream), _VARIABLE_RATE_PACKETS)
+    clock = stream_clock(path, container, stream)
+    times = []
     try:
-        times = sorted(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
+        for packet in islice(container.demux(stream), _VARIABLE_RATE_PACKETS):
+            clock.mend(packet)
+            if packet.pts is not None and packet.time_base is not None:
+                times.append(float(packet.pts * packet.time_base))
     except (av.error.FFmpegError, OSError):
         return False
+    times.sort()
     # The last steps may miss pictures that are stored later than they are shown.
     steps = np.diff(times[: max(2, len(times) - 8)])
     return bool(len(steps) > 1 and np.ptp(steps) > max(0.003, 0.1 * float(np.median(steps))))

@@ -126,7 +126,7 @@ def _intervals(path: Path, container: InputContainer, stream: VideoStream, half_
     stands until the nearest grid time to its end, so that n seconds give n rate_hz pictures.
     """
     stream.thread_type = "AUTO"
-    clock = stream_clock(path, stream)
+    clock = stream_clock(path, container, stream)
     period = 1 / float(stream.average_rate or stream.guessed_rate or VIDEO_RATE_HZ)
     gap = max(_GAP_SECONDS, 1.5 * period)
     zero = begin = 0.0
