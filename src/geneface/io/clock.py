@@ -27,8 +27,8 @@ _STEPS_BACK = 3
 """After so many pictures with times before their predecessors' a file's times are no longer believed."""
 _LONGEST_SECONDS = 1.0
 """No packet lasts longer: MP4 has the one before a jump last until after it."""
-_REORDERED_SECONDS = 3.0
-"""A picture is stored at most so long after one that is shown later."""
+_REORDERED_SECONDS, _REORDERED_PACKETS = 3.0, 32
+"""A picture is stored at most so long, and so many pictures, after one that is shown later."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,14 @@ class Clock:
         self._before: PacketTime | None = None
         self._shift = 0.0
         # A picture is one packet; sound may be cut into frames otherwise, but has no order of its own.
+        self._leading: list[int] | None = None
         self._order = _Order(is_guessed) if isinstance(stream, VideoStream) else None
 
     def mend(self, packet: Packet) -> None:
         """Move the times of the stream's next packet, before it is decoded."""
         timed = packet_time(packet)
         if timed is None:
-            self._count += packet.size > 0
+            self._lead_in(packet)
             return
         if self._stretches is None and self._before is not None and _is_jump(self._before, timed):
             times = (packet_time(other) for other in self._all_packets())
@@ -193,6 +194,38 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + ticks
         if self._order:
             self._order.packet(packet)
+
+    def _lead_in(self, packet: Packet) -> None:
+        """Give a time to a packet that has none, if its picture comes before the first that has.
+
+        The demuxer of Matroska leaves out the times of pictures that are shown before zero.
+        """
+        if not self._order or not packet.size:
+            return
+        if self._leading is None and self._before is None:
+            self._leading = self._leading_times()
+            self._order.untimed = len(self._leading)
+        if self._leading:
+            packet.pts = self._leading.pop(0)
+            self._order.packet(packet)
+
+    def _leading_times(self) -> list[int]:
+        """Times of the packets at the start that have none, as if their order were that of presentation."""
+        untimed = duration = 0
+        known: list[int] = []
+        for packet in self._all_packets():
+            if packet.stream.index != self._stream.index or not packet.size:
+                continue
+            ticks = packet.dts if packet.pts is None else packet.pts
+            if ticks is not None:
+                known.append(ticks)
+            else:
+                untimed, duration = untimed + 1, packet.duration or duration
+            if len(known) > _REORDERED_PACKETS:
+                break
+        if not known or not duration:
+            return []
+        return [min(known) - (untimed - number) * duration for number in range(untimed)]
 
     def place(self, frame: Frame) -> None:
         """Correct the time of the next decoded frame, where the file gives no order of presentation."""
@@ -214,6 +247,8 @@ class _Order:
         self._varies = False
         self._last: int | None = None
         self._steps_back = 0
+        self.untimed = 0
+        """So many pictures come from packets that had no time, at first."""
 
     def packet(self, packet: Packet) -> None:
         pts, dts = packet.pts, packet.dts
@@ -230,7 +265,9 @@ class _Order:
 
     def frame(self, frame: Frame, has_b_pictures: bool) -> None:
         own = frame.pts
-        is_guessed = self._is_guessed or (has_b_pictures and not self._varies) or self._steps_back >= _STEPS_BACK
+        is_guessed = self._is_guessed or self.untimed > 0 or self._steps_back >= _STEPS_BACK
+        is_guessed |= has_b_pictures and not self._varies
+        self.untimed -= 1
         if is_guessed and self._waiting:
             time = heapq.heappop(self._waiting)
             far = _FAR_SECONDS / (frame.time_base or 1)
