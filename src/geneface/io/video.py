@@ -49,6 +49,8 @@ __all__ = [
 
 _GAP_SECONDS = 1.0
 """Where no picture comes for longer, time was lost: a cut."""
+_ROUNDING_SECONDS = 0.003
+"""Of the coarsest clocks, Matroska's and Flash's."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def _intervals(path: Path, container: InputContainer, stream: VideoStream, half_
     stream.thread_type = "AUTO"
     clock = stream_clock(path, container, stream)
     period = 1 / float(stream.average_rate or stream.guessed_rate or VIDEO_RATE_HZ)
-    gap = max(_GAP_SECONDS, 1.5 * period)
+    # The header's rate is an average, which a jump of the clock spoils: what is usual is seen on the way.
+    usual = before = period
     zero = begin = 0.0
     picture: DecodedFrame | None = None
     is_cut, jumps = False, 0
@@ -141,11 +144,14 @@ def _intervals(path: Path, container: InputContainer, stream: VideoStream, half_
         seconds = stated - zero if stated is not None else begin + period
         if seconds <= begin:
             continue  # a clock that steps back: the picture has no time of its own
-        is_lost = seconds - begin > gap
-        stop = seconds - min((seconds - begin) / 2, half_step)
-        yield _Interval(picture, stop, is_cut, begin + period - 1e-6 if is_lost else math.inf)
+        step = seconds - begin
+        is_lost = step > max(_GAP_SECONDS, 1.5 * usual)
+        yield _Interval(
+            picture, seconds - min(step / 2, half_step), is_cut, begin + usual - 1e-6 if is_lost else math.inf
+        )
+        usual, before = min(step, before), step
         picture, begin, is_cut = frame, seconds, is_lost
-        while jumps < len(clock.jumps) and zero + seconds > clock.jumps[jumps] - period / 2:
+        while jumps < len(clock.jumps) and zero + seconds > clock.jumps[jumps] - _ROUNDING_SECONDS:
             is_cut, jumps = True, jumps + 1
     if picture is not None:
         end = begin + (_duration(picture) or period)
