@@ -27,6 +27,7 @@ from geneface.io.media import (
     decode,
     frame_seconds,
     open_media,
+    stream_clock,
 )
 from geneface.io.store import atomic_path
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
@@ -121,7 +122,8 @@ class SoundReader:
         stream = self._stream(container)
         first_seconds: float | None = None
         count = 0
-        for frame in decode(self.path, container, stream):
+        clock = stream_clock(self.path, container, stream)
+        for frame in decode(self.path, container, stream, clock):
             rate = frame.sample_rate
             block = _mix(_to_float(frame), channels)
             seconds = frame_seconds(frame)
@@ -136,7 +138,7 @@ class SoundReader:
                 raise InputError(f"{self.path} is longer than {MAX_DURATION_SECONDS // 3600} hours", "cut it first")
             if len(block):
                 yield rate, block
-        if first_seconds is not None:
+        if first_seconds is not None and not clock.jumps:
             check_complete(self.path, container, stream, first_seconds + count / rate)
 
     def _check_values(self, block: FloatArray, count: int, rate: int) -> None:

@@ -21,11 +21,15 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.frame import Frame
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 
 from geneface.errors import InputError
+from geneface.io.clock import Clock
+from geneface.io.colour import colour_name
+from geneface.io.display import Orientation, display_size, orientation, pixel_aspect
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,"
@@ -60,6 +64,8 @@ class VideoInfo:
     frame_count: int
     """Exact where the container states it, otherwise duration times rate; 0 where neither is known."""
     codec: str
+    changes: tuple[str, ...] = ()
+    """What the reader does to pictures that are not ordinary, in words."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,9 @@ def _check_caps(path: Path, container: InputContainer) -> None:
     remedy = "cut or convert it first, e.g. with ffmpeg"
     if len(container.streams) > MAX_STREAMS:
         raise InputError(f"{path} has {len(container.streams)} streams, at most {MAX_STREAMS} are read", remedy)
-    if container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
+    # Broadcasts state no duration: what stands for it is wrong where the clock jumps, and the readers count.
+    is_stated = not container.format.name.startswith("mpeg")
+    if is_stated and container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
         raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", remedy)
     for video in container.streams.video:
         if not video.width or not video.height:
@@ -193,17 +201,31 @@ def frame_seconds(frame: Frame) -> float | None:
     return None if seconds is None or math.isnan(seconds) else seconds
 
 
-def decode(path: Path, container: InputContainer, stream: Stream) -> Iterator[Any]:
+def stream_clock(path: Path, container: InputContainer, stream: Stream) -> Clock:
+    """The clock of one stream of an open file, to give to `decode` and to ask about jumps."""
+
+    def all_packets() -> Iterator[Packet]:
+        with open_media(path) as again:
+            yield from again.demux(*again.streams.video, *again.streams.audio)
+
+    return Clock(stream, container.format.name == "avi", all_packets)
+
+
+def decode(path: Path, container: InputContainer, stream: Stream, clock: Clock | None = None) -> Iterator[Any]:
     """Decode the frames of one stream in order of presentation; single damaged packets are passed over.
+
+    Times go on where the file's clock jumps or restarts (`io.clock`), the same way in all streams.
 
     Raises:
         InputError: too much of the stream is damaged.
     """
     packets = damaged = 0
     seconds = 0.0
+    clock = clock or stream_clock(path, container, stream)
     try:
         for packet in container.demux(stream):
             packets += 1
+            clock.mend(packet)
             try:
                 frames: list[Any] = packet.decode()
             except av.error.InvalidDataError:
@@ -212,6 +234,7 @@ def decode(path: Path, container: InputContainer, stream: Stream) -> Iterator[An
                     raise
                 continue
             for frame in frames:
+                clock.place(frame)
                 seconds = frame_seconds(frame) or seconds
                 yield frame
     except (av.error.FFmpegError, OSError) as error:
@@ -272,22 +295,6 @@ def clock_zero(path: Path) -> float | None:
         return 0.0 if container.format.name.startswith(_TIMELINE_FORMATS) else None
 
 
-def display_size(frame: DecodedFrame, aspect: float) -> tuple[int, int]:
-    """Width and height with square pixels, before rotation; `aspect` is width over height of one pixel."""
-    return max(1, round(frame.width * aspect)), frame.height
-
-
-def pixel_aspect(stream: VideoStream) -> float:
-    """Width over height of one pixel, 1 where it is not stated or absurd."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    return aspect if 0.25 <= aspect <= 4 else 1.0
-
-
-def quarter_turns(frame: DecodedFrame) -> int:
-    """Number of counterclockwise quarter turns that show the picture upright."""
-    return round(frame.rotation / 90) % 4
-
-
 def probe(path: Path | str) -> MediaInfo:
     """Say what a media file holds, without decoding more than one picture.
 
@@ -318,26 +325,59 @@ def _probe_video(path: Path, duration_seconds: float) -> VideoInfo | None:
         if stream is None or picture is None:
             return None
         width, height = display_size(picture, pixel_aspect(stream))
-        turns = quarter_turns(picture)
+        turned = upright(path, picture, stream)
+        turns = turned.quarter_turns
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         return VideoInfo(
             width=height if turns % 2 else width,
             height=width if turns % 2 else height,
             frame_rate=rate,
-            is_variable=_is_variable(container, stream),
+            is_variable=_is_variable(path, container, stream),
             rotation=90 * turns,
             frame_count=stream.frames or round(duration_seconds * rate),
             codec=stream.codec_context.name,
+            changes=_changes(picture, turned),
         )
 
 
-def _is_variable(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the steps between pictures differ by more than the rounding of a container's clock (Matroska: 1 ms)."""
-    packets = islice(container.demux(stream), _VARIABLE_RATE_PACKETS)
+def upright(path: Path, picture: DecodedFrame, stream: VideoStream) -> Orientation:
+    """`orientation` of a picture.
+
+    Raises:
+        InputError: it is to be shown turned by an angle that is no quarter turn.
+    """
     try:
-        times = sorted(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
+        return orientation(picture, stream)
+    except ValueError as error:
+        raise InputError(
+            f"the pictures of {path} are to be shown {error}, only quarter turns are read",
+            "turn them upright first, e.g. with ffmpeg",
+        ) from error
+
+
+def _changes(picture: DecodedFrame, turned: Orientation) -> tuple[str, ...]:
+    colours = colour_name(picture)
+    changes = [
+        f"colours in {colours}, mapped to BT.709" if colours else "",
+        "interlaced, made progressive" if picture.interlaced_frame else "",
+        "mirrored, as the file asks" if turned.is_mirrored else "",
+        f"turned by {90 * turned.quarter_turns} degrees counterclockwise" if turned.quarter_turns else "",
+    ]
+    return tuple(change for change in changes if change)
+
+
+def _is_variable(path: Path, container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the steps between pictures differ by more than the rounding of a container's clock (Matroska: 1 ms)."""
+    clock = stream_clock(path, container, stream)
+    times = []
+    try:
+        for packet in islice(container.demux(stream), _VARIABLE_RATE_PACKETS):
+            clock.mend(packet)
+            if packet.pts is not None and packet.time_base is not None:
+                times.append(float(packet.pts * packet.time_base))
     except (av.error.FFmpegError, OSError):
         return False
+    times.sort()
     # The last steps may miss pictures that are stored later than they are shown.
     steps = np.diff(times[: max(2, len(times) - 8)])
     return bool(len(steps) > 1 and np.ptp(steps) > max(0.003, 0.1 * float(np.median(steps))))

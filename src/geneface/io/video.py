@@ -1,32 +1,37 @@
 """Video files to pictures on an exact grid in time. Writing is in `io.encode`, single images in `io.image`.
 
-Pictures are RGB uint8 [H, W, 3], upright, with square pixels, full range, in the primaries of the file. Times are
-seconds on the media clock of `io.media`: zero is the first picture.
+Pictures are RGB uint8 [H, W, 3], upright, progressive, with square pixels, full range, for a BT.709 display
+(`io.colour`). Times are seconds on the media clock of `io.media`: zero is the first picture.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
+from av.container import InputContainer
+from av.filter import Graph
 from av.video.frame import VideoFrame as DecodedFrame
-from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
 
 from geneface.errors import InputError
+from geneface.io.colour import to_rgb, unknown_colours
+from geneface.io.display import display_size, pixel_aspect
 from geneface.io.encode import SYNTHETIC_METADATA, write_video, write_webm_alpha
 from geneface.io.image import read_image, read_png, write_png, write_png_sequence
 from geneface.io.media import (
     MAX_DURATION_SECONDS,
     check_complete,
     decode,
-    display_size,
     find_video,
     frame_seconds,
     open_media,
-    pixel_aspect,
-    quarter_turns,
+    stream_clock,
+    upright,
 )
 from geneface.types import VIDEO_RATE_HZ, ByteArray
 
@@ -42,18 +47,10 @@ __all__ = [
     "write_webm_alpha",
 ]
 
-_BT709, _FCC, _BT601, _SMPTE240, _BT2020 = 1, 4, 5, 7, 9
-"""Matrices by libswscale's numbers (SWS_CS_*); older releases of PyAV don't name all of them."""
-_MATRICES = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240, 9: _BT2020, 10: _BT2020}
-"""H.273 matrix coefficients, as decoders report them, to libswscale's."""
-_FULL_RANGE = 2
-
-# Flags of libswscale (swscale.h). Without accurate rounding every picture gets darker by 1.2/255, and without full
-# chroma by 2/255. Where the size stays, chroma is still enlarged: bilinear, as players do. Nearest chroma would ignore
-# where the file says its samples lie, which costs 3 dB of a picture (4 dB before a blue screen).
-_BILINEAR, _BICUBIC, _FULL_CHROMA, _ACCURATE, _BITEXACT = 0x2, 0x4, 0x2000, 0x40000, 0x80000
-_KEEP_SIZE = _BILINEAR | _FULL_CHROMA | _ACCURATE | _BITEXACT
-_SCALE = _BICUBIC | _FULL_CHROMA | _ACCURATE | _BITEXACT
+_GAP_SECONDS = 1.0
+"""Where no picture comes for longer, time was lost: a cut."""
+_ROUNDING_SECONDS = 0.003
+"""Of the coarsest clocks, Matroska's and Flash's."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,9 @@ class VideoFrame:
     """[H, W, 3] RGB."""
     is_repeat: bool
     """The file has no new picture for this time; it is the one before."""
+    is_cut: bool = False
+    """Time was lost before this picture: the clock jumped, or there was none for more than a second. The pictures
+    that repeat the last one in such a gap begin with a cut too."""
 
 
 def read_frames(path: Path | str, rate_hz: float = VIDEO_RATE_HZ) -> Iterator[VideoFrame]:
@@ -79,54 +79,85 @@ def read_frames(path: Path | str, rate_hz: float = VIDEO_RATE_HZ) -> Iterator[Vi
     """
     path = Path(path)
     index = 0
-    shown = None
-    image = None
-    for frame, aspect, stop in _intervals(path, 0.5 / rate_hz):
-        if stop > MAX_DURATION_SECONDS:
-            raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", "cut it first")
-        while index / rate_hz < stop - 1e-6:
-            if image is None or shown is not frame:
-                image = _to_image(path, frame, aspect, index / rate_hz, image)
-                yield VideoFrame(index / rate_hz, image, False)
-                shown = frame
-            else:
-                yield VideoFrame(index / rate_hz, image, True)
-            index += 1
+    image: ByteArray | None = None
+    with open_media(path) as container:
+        stream = find_video(container)
+        if stream is None:
+            raise _no_pictures(path)
+        is_cut = False
+        for interval in _intervals(path, container, stream, 0.5 / rate_hz):
+            if interval.stop > MAX_DURATION_SECONDS:
+                raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", "cut it first")
+            is_cut |= interval.is_cut
+            shown: ByteArray | None = None
+            while index / rate_hz < interval.stop - 1e-6:
+                seconds = index / rate_hz
+                is_repeat = shown is not None
+                if shown is None:
+                    shown = image = _to_image(path, stream, interval.picture, seconds, image)
+                elif seconds >= interval.freezes and (index - 1) / rate_hz < interval.freezes:
+                    is_cut = True
+                yield VideoFrame(seconds, shown, is_repeat, is_cut)
+                is_cut = False
+                index += 1
     if image is None:
-        raise InputError(f"{path} has no pictures", "give a video that shows a face")
+        raise _no_pictures(path)
 
 
-def _intervals(path: Path, half_step: float) -> Iterator[tuple[DecodedFrame, float, float]]:
-    """Yield (picture, pixel aspect, stop): it is the choice for grid times before `stop`, seconds from the first one.
+def _no_pictures(path: Path) -> InputError:
+    return InputError(f"{path} has no pictures", "give a video that shows a face")
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A decoded picture and when it is shown, seconds from the first one."""
+
+    picture: DecodedFrame
+    stop: float
+    """It is the choice for grid times before this."""
+    is_cut: bool = False
+    """Time was lost before it."""
+    freezes: float = math.inf
+    """From here on it stands only because the next one is missing."""
+
+
+def _intervals(path: Path, container: InputContainer, stream: VideoStream, half_step: float) -> Iterator[_Interval]:
+    """Yield pictures with the intervals in which they are shown.
 
     A picture takes over half-way between its predecessor and itself, at most `half_step` seconds early. The last one
     stands until the nearest grid time to its end, so that n seconds give n rate_hz pictures.
     """
-    with open_media(path) as container:
-        stream = find_video(container)
-        if stream is None:
-            return
-        stream.thread_type = "AUTO"
-        period = 1 / float(stream.average_rate or stream.guessed_rate or VIDEO_RATE_HZ)
-        zero = previous_seconds = 0.0
-        previous: DecodedFrame | None = None
-        aspect = pixel_aspect(stream)
-        for frame in decode(path, container, stream):
-            if previous is None:
-                zero = frame_seconds(frame) or 0.0
-                previous = frame
-                continue
-            stated = frame_seconds(frame)
-            seconds = stated - zero if stated is not None else previous_seconds + period
-            if seconds <= previous_seconds:
-                continue  # a clock that steps back: the picture has no time of its own
-            stop = seconds - min((seconds - previous_seconds) / 2, half_step)
-            yield previous, aspect, stop
-            previous, previous_seconds = frame, seconds
-        if previous is not None:
-            duration = _duration(previous) or period
-            check_complete(path, container, stream, zero + previous_seconds + duration)
-            yield previous, aspect, max(previous_seconds + duration - half_step, 1e-3)
+    stream.thread_type = "AUTO"
+    clock = stream_clock(path, container, stream)
+    period = 1 / float(stream.average_rate or stream.guessed_rate or VIDEO_RATE_HZ)
+    # The header's rate is an average, which a jump of the clock spoils: what is usual is seen on the way.
+    usual = before = period
+    zero = begin = 0.0
+    picture: DecodedFrame | None = None
+    is_cut, jumps = False, 0
+    for frame in _progressive(decode(path, container, stream, clock)):
+        if picture is None:
+            zero = frame_seconds(frame) or 0.0
+            picture = frame
+            continue
+        stated = frame_seconds(frame)
+        seconds = stated - zero if stated is not None else begin + period
+        if seconds <= begin:
+            continue  # a clock that steps back: the picture has no time of its own
+        step = seconds - begin
+        is_lost = step > max(_GAP_SECONDS, 1.5 * usual)
+        yield _Interval(
+            picture, seconds - min(step / 2, half_step), is_cut, begin + usual - 1e-6 if is_lost else math.inf
+        )
+        usual, before = min(step, before), step
+        picture, begin, is_cut = frame, seconds, is_lost
+        while jumps < len(clock.jumps) and zero + seconds > clock.jumps[jumps] - _ROUNDING_SECONDS:
+            is_cut, jumps = True, jumps + 1
+    if picture is not None:
+        end = begin + (_duration(picture) or period)
+        if not clock.jumps:
+            check_complete(path, container, stream, zero + end)
+        yield _Interval(picture, max(end - half_step, 1e-3), is_cut)
 
 
 def _duration(frame: DecodedFrame) -> float:
@@ -134,32 +165,59 @@ def _duration(frame: DecodedFrame) -> float:
     return float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
 
 
-def _to_image(path: Path, frame: DecodedFrame, aspect: float, seconds: float, before: ByteArray | None) -> ByteArray:
-    """RGB pixels of a decoded picture: right matrix and range, square pixels, upright."""
-    width, height = display_size(frame, aspect)
-    rgb = frame.reformat(
-        width=width,
-        height=height,
-        format="rgb24",
-        src_colorspace=_matrix(frame),
-        src_color_range=ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=_SCALE if (width, height) != (frame.width, frame.height) else _KEEP_SIZE,
-    )
-    image = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), quarter_turns(frame)), np.uint8)
+def _to_image(
+    path: Path, stream: VideoStream, frame: DecodedFrame, seconds: float, before: ByteArray | None
+) -> ByteArray:
+    """RGB pixels of a decoded picture: right colours, square pixels, upright."""
+    unknown = unknown_colours(frame)
+    if unknown:
+        raise InputError(f"the colours of {path} are {unknown}, which can't be read", "convert it first, to BT.709")
+    image = to_rgb(frame, *display_size(frame, pixel_aspect(stream)))
+    image = upright(path, frame, stream).apply(image)
     if before is not None and image.shape != before.shape:
         raise InputError(f"the picture size of {path} changes", "convert it to one size first", f"at {seconds:.2f} s")
     return image
 
 
-def _matrix(frame: DecodedFrame) -> int:
-    """The file's matrix; untagged video is BT.709 from HD up and BT.601 below, as players assume."""
-    is_hd = frame.width >= 1280 or frame.height > 576
-    return _MATRICES.get(int(frame.colorspace), _BT709 if is_hd else _BT601)
+def _progressive(frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+    """Pictures whose two fields were taken at different times become those of the first field's time.
+
+    By FFmpeg's `bwdif`, from the first picture on that says it is interlaced; before that nothing is touched.
+    """
+    graph: Graph | None = None
+    made_for = None
+    for frame in frames:
+        kind = (frame.width, frame.height, frame.format.name)
+        if graph is not None and kind != made_for:
+            yield from _rest(graph)
+            graph = None
+        if graph is None and frame.interlaced_frame:
+            graph, made_for = _deinterlacer(frame), kind
+        if graph is None:
+            yield frame
+            continue
+        graph.push(frame)
+        yield from _ready(graph)
+    if graph is not None:
+        yield from _rest(graph)
 
 
-def _is_full_range(frame: DecodedFrame) -> bool:
-    name = frame.format.name
-    return int(frame.color_range) == _FULL_RANGE or name.startswith(
-        ("yuvj", "rgb", "bgr", "gbr", "argb", "abgr", "pal")
+def _deinterlacer(frame: DecodedFrame) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 25)
     )
+    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _ready(graph: Graph) -> Iterator[DecodedFrame]:
+    with suppress(BlockingIOError, EOFError):
+        while True:
+            yield graph.vpull()
+
+
+def _rest(graph: Graph) -> Iterator[DecodedFrame]:
+    graph.push(None)
+    yield from _ready(graph)

@@ -82,6 +82,8 @@ def _look(path: Path, scan: SourceScan, shots: list[Shot], rest: list[DroppedSpa
     """All findings about one readable video."""
     name = str(path)
     yield from _look_at_rate(name, scan)
+    for change in scan.changes:
+        yield Finding("info", name, change, "", "")
     for cut in scan.cuts:
         yield Finding("info", name, "a cut: prepare splits the video here", f"at {cut / VIDEO_RATE_HZ:.2f} s", "")
     for span in rest:

@@ -185,6 +185,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     for scan, offset in zip(scans, offsets, strict=True):
+        notes += [f"{scan.name}: {change}" for change in scan.changes]
         if scan.is_variable:
             notes.append(f"{scan.name}: variable frame rate, resampled to {VIDEO_RATE_HZ} by its time stamps")
         if scan.cuts:

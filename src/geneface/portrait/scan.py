@@ -62,6 +62,8 @@ class SourceScan:
     checks: tuple[FaceCheck, ...]
     sound: str
     """"" if there is sound, otherwise what is wrong with it."""
+    changes: tuple[str, ...] = ()
+    """What reading does to pictures that are not ordinary (`VideoInfo.changes`)."""
 
     @property
     def name(self) -> str:
@@ -78,7 +80,9 @@ class SourceScan:
             FaceCheck(check["frame"], tuple(check["box"]) if check["box"] else None, check["count"])
             for check in values["checks"]
         )
-        return cls(**{**values, "cuts": tuple(values["cuts"]), "checks": checks})
+        return cls(
+            **{**values, "cuts": tuple(values["cuts"]), "checks": checks, "changes": tuple(values.get("changes", ()))}
+        )
 
 
 def scan_source(path: Path) -> SourceScan:
@@ -92,6 +96,7 @@ def scan_source(path: Path) -> SourceScan:
         raise InputError(f"{path} has no pictures", "give a video that shows a face")
     checks: list[FaceCheck] = []
     differences: list[float] = []
+    gaps: set[int] = set()
     before: NDArray[np.float32] | None = None
     frames = repeats = 0
     size = (info.video.width, info.video.height)
@@ -100,6 +105,8 @@ def scan_source(path: Path) -> SourceScan:
             small = _thumbnail(frame.image)
             differences.append(0.0 if before is None else picture_change(before, small))
             before = small
+            if frame.is_cut:
+                gaps.add(index)
             if index % FACE_CHECK_FRAMES == 0:
                 checks.append(_check_faces(detector, frame.image, index))
             frames, repeats = index + 1, repeats + frame.is_repeat
@@ -112,9 +119,10 @@ def scan_source(path: Path) -> SourceScan:
         frame_rate=info.video.frame_rate,
         is_variable=info.video.is_variable,
         repeats=repeats,
-        cuts=tuple(find_cuts(differences)),
+        cuts=tuple(sorted(gaps.union(find_cuts(differences)))),
         checks=tuple(checks),
         sound=_check_sound(path, info.audio is not None),
+        changes=info.video.changes,
     )
 
 
