@@ -22,25 +22,27 @@ from geneface.errors import InputError
 from geneface.io.downmix import Balance, Mixdown, Names
 from geneface.io.media import (
     MAX_DURATION_SECONDS,
-    SoundTrack,
     check_complete,
     clock_zero,
     damaged_media,
     decode,
-    find_sound,
     frame_seconds,
     open_media,
 )
 from geneface.io.store import atomic_path
+from geneface.io.tracks import SoundTrack, find_sound
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 _GAP_SECONDS = 0.02
 """Timestamps are believed beyond this; below, they jitter (Matroska and FLV round to 1 ms, broadcasts more)."""
 _LOUDEST = 8.0
 """Floats beyond this are not sound in [-1, 1]: integers stored as floats, or garbage."""
+_COUNTED_FORMATS = ("aac", "mp3", "ac3", "eac3", "amr")
+"""Bare streams: FFmpeg counts their times from the first frame's rate, which is wrong where the rate changes."""
 _REMEMBERED = 64
 _SAFE_PLANES = 2
 _PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
+"""Sample formats that numpy knows."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,11 @@ class SoundReader:
 
     def _track(self, container: InputContainer) -> SoundTrack:
         track = find_sound(self.path, container)
-        if track is None:
-            raise InputError(f"{self.path} has no sound", "give a file with a sound track")
-        return track
+        if track is not None:
+            return track
+        if container.streams.audio:
+            raise InputError(f"the sound of {self.path} is in a format that can't be decoded", "convert it to WAV")
+        raise InputError(f"{self.path} has no sound", "give a file with a sound track")
 
     def _timed_blocks(
         self, container: InputContainer, channels: int, mixdown: Mixdown, balance: Balance | None
@@ -159,6 +163,7 @@ class SoundReader:
         first_seconds: float | None = None
         rate = count = 0
         begin = 0.0  # where the sound of this rate begins, after first_seconds
+        is_timed = container.format.name not in _COUNTED_FORMATS
         for frame in decode(self.path, container, track.stream):
             if frame.sample_rate != rate:
                 begin += count / rate if rate else 0.0
@@ -172,7 +177,7 @@ class SoundReader:
             if balance is not None:
                 balance.add(names, samples, rate)
             block = np.ascontiguousarray(mixdown.gains(names).mix(samples, channels), np.float32)
-            if seconds is not None:
+            if seconds is not None and is_timed:
                 gap = round((seconds - first_seconds - begin) * rate) - count
                 block = self._close_gap(block, gap, rate, begin + count / rate)
             count += len(block)

@@ -25,8 +25,7 @@ _WHOLE_SPHERE = "AMBI0"
 """The first channel of ambisonics is the sound from everywhere; the others are differences of directions."""
 
 _WINDOWS_A_SECOND = 20
-_WINDOW_SECONDS = 1 / _WINDOWS_A_SECOND
-_EMPHASIS = 0.95
+_MEASURE_HZ = 16_000
 _LOST_OF_ALL = 0.2
 _LOST_OF_A_SECOND = 0.5
 _LOUD = 0.01
@@ -137,8 +136,7 @@ class _Energies:
         self._mixed = 0.0
         self._own_peak = 0.0
         self._peaks = np.zeros(2)
-        self._held: list[NDArray[np.float64]] = []
-        self._held_seconds = 0.0
+        self._held = np.zeros((0, len(standard.mono)))
         self._windows = 0
         self._seconds: list[tuple[float, float]] = []
 
@@ -148,18 +146,20 @@ class _Energies:
             self._peaks = np.maximum(self._peaks, peaks)
             own = np.abs(samples[:, self._standard.mono > 0]).max(initial=0)
             self._own_peak = max(self._own_peak, float(own))
-        self._held.append(samples)
-        self._held_seconds += len(samples) / rate
-        if self._held_seconds >= _WINDOW_SECONDS:
-            self._add_held(max(1, int(self._held_seconds / _WINDOW_SECONDS)))
-
-    def _add_held(self, windows: int) -> None:
-        for window in np.array_split(np.concatenate(self._held), windows):
-            self._add_window(window)
-        self._held, self._held_seconds = [], 0.0
+        # Of some samples the mean: speech is in what is left.
+        step = max(1, rate // _MEASURE_HZ)
+        whole = len(samples) // step * step
+        self._held = np.concatenate([self._held, samples[:whole].reshape(-1, step, samples.shape[1]).mean(axis=1)])
+        size = max(2, rate // step // _WINDOWS_A_SECOND)
+        start = 0
+        while len(self._held) - start >= size:
+            self._add_window(self._held[start : start + size])
+            start += size
+        self._held = self._held[start:]
 
     def _add_window(self, samples: NDArray[np.float64]) -> None:
-        sharp = samples[1:] - _EMPHASIS * samples[:-1]
+        # Not the rumble and offsets below speech, nor the noise above it.
+        sharp = np.diff(samples, axis=0)
         own = np.square(sharp).sum(axis=0)
         mixed = float(np.square(sharp @ self._standard.mono).sum())
         expected = float(np.square(self._standard.mono) @ own)
@@ -173,8 +173,7 @@ class _Energies:
 
     def settle(self) -> Gains | None:
         """None where the standard gains do."""
-        if self._held:
-            self._add_held(1)
+        self._add_window(self._held)  # what is left, or all of a short sound
         excess = np.maximum(1, self._peaks / self._own_peak) if self._own_peak else np.ones(2)
         if self._is_cancelled():
             audible = np.square(self._standard.mono) * self._own

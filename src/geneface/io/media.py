@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import av
 import av.error
 import numpy as np
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.frame import Frame
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 
 from geneface.errors import InputError
+from geneface.io.tracks import find_sound, find_video, is_moving
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,"
@@ -38,9 +38,6 @@ MAX_PIXELS = 4096 * 2304
 """Pixels of one picture."""
 MAX_DURATION_SECONDS = 4 * 3600
 MAX_STREAMS = 32
-MAX_CHANNELS = 64
-
-_AnyStream = TypeVar("_AnyStream", bound=Stream)
 
 _TIMELINE_FORMATS = ("mov", "matroska")
 _PROMISING_FORMATS = ("mov", "matroska", "flac", "wav", "avi")
@@ -75,15 +72,6 @@ class AudioInfo:
     codec: str
     start_seconds: float
     """Stated time of the first sample on the media clock; `read_audio` measures it exactly."""
-
-
-@dataclass(frozen=True)
-class SoundTrack:
-    """A sound stream that can be decoded."""
-
-    stream: AudioStream
-    names: tuple[str, ...]
-    """FFmpeg's names of its channels, "NONE" for those of no stated place."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +162,7 @@ def _check_caps(path: Path, container: InputContainer) -> None:
     if container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
         raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", remedy)
     for video in container.streams.video:
-        if not _is_moving(video):
+        if not is_moving(video):
             continue
         if not video.width or not video.height:
             # The probing decoder refuses pictures beyond the limit it was given, and then knows no size.
@@ -189,47 +177,6 @@ def _check_caps(path: Path, container: InputContainer) -> None:
             )
         # The header may lie, so the decoder itself is told the limit too.
         video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-
-
-def find_video(container: InputContainer) -> VideoStream | None:
-    """The picture stream, or None: the default one if it can be decoded; cover art is not one."""
-    return _preferred([s for s in container.streams.video if _is_moving(s)])
-
-
-def _is_moving(stream: VideoStream) -> bool:
-    """Whether a stream is video that can be decoded; PyAV has no codec context for codecs that FFmpeg doesn't know."""
-    return stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
-
-
-def find_sound(path: Path, container: InputContainer) -> SoundTrack | None:
-    """The sound stream, or None if there is none: the default one if it can be decoded. To be called once an opening.
-
-    Raises:
-        InputError: none of the streams can be decoded, or the stream is beyond a cap.
-    """
-    stream = _preferred([s for s in container.streams.audio if s.codec_context is not None])
-    if stream is None:
-        if container.streams.audio:
-            raise InputError(f"the sound of {path} is in a format that can't be decoded", "convert it to WAV first")
-        return None
-    layout = stream.codec_context.layout
-    if layout.nb_channels > MAX_CHANNELS:
-        raise InputError(
-            f"{path} has {layout.nb_channels} sound channels, at most {MAX_CHANNELS} are read",
-            "cut or convert it first, e.g. with ffmpeg",
-        )
-    if "(" in layout.name or layout.name.startswith("ambisonic"):
-        # Channels in an order of their own are kept in a list, of which PyAV's layouts and frames all hold the same
-        # copy, and each of them frees it. Here it is left to the one above.
-        stream.codec_context.layout = f"{layout.nb_channels} channels"
-    return SoundTrack(stream, tuple(channel.name for channel in layout.channels))
-
-
-def _preferred(streams: Sequence[_AnyStream]) -> _AnyStream | None:
-    """The first of those that the file marks as default, or else of those that don't comment on the others."""
-    aside = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
-    plain = [s for s in streams if not s.disposition & aside] or streams
-    return next((s for s in plain if s.disposition & Disposition.default), plain[0] if plain else None)
 
 
 def frame_seconds(frame: Frame) -> float | None:
