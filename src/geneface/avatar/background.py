@@ -21,6 +21,7 @@ COLOURS = {
     "green": (0, 255, 0),
     "blue": (0, 0, 255),
 }
+_LARGEST_PX = 2048
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
@@ -47,7 +48,13 @@ def background_plate(background: str, plate: FloatArray) -> FloatArray:
     image = read_image(background)
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return np.divide(image[top : top + side, left : left + side], 255, dtype=np.float32)
+    # A photograph has many more pixels than any picture that is drawn.
+    step = max(1, side // _LARGEST_PX)
+    side = side // step * step
+    square = image[top : top + side, left : left + side]
+    if step > 1:
+        square = square.reshape(side // step, step, side // step, step, 3).mean(axis=(1, 3), dtype=np.float32)
+    return np.divide(square, 255, dtype=np.float32)
 
 
 def _is_file(path: str) -> bool:
