@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -161,6 +164,20 @@ def test_rate_and_channels_change_on_the_way(make_media, tmp_path, name, codec) 
     for part in (samples[2000:14_000], samples[-14_000:-2000]):
         spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 16_000))
         assert int(spectrum.argmax()) == pytest.approx(440, abs=2) and np.abs(part).max() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_long_gap_is_filled_bit_by_bit(tmp_path) -> None:
+    with av.open(str(tmp_path / "a.mka"), "w") as container:
+        audio = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for start in (0, 3, 300):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 1000, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, start * 16_000, Fraction(1, 16_000)
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    blocks = list(SoundReader(tmp_path / "a.mka").blocks(16_000, channels=1))
+    assert max(len(block) for block in blocks) <= 17_000
+    sounding = np.abs(np.concatenate(blocks)[:, 0].reshape(-1, 16_000)[:, 4000:12_000]).max(axis=1) > 0.02
+    assert np.flatnonzero(sounding).tolist() == [0, 3, 300]
 
 
 def test_no_sound(make_media) -> None:

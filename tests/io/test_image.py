@@ -195,7 +195,7 @@ def test_size_is_told_from_damage(tmp_path) -> None:
     for width, height in ((9000, 9000), (2**31 - 1, 2**31 - 1)):
         head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"")
-        with pytest.raises(InputError, match=f"has {width}x{height} pixels, at most .* are read: scale"):
+        with pytest.raises(InputError, match=f"has {width}x{height} pixels, more than 67 million: scale"):
             read_image(saved(tmp_path / "a.png", data))
     data = bytearray(jpeg(noise(16, 16, 3)))
     at = data.index(b"\xff\xc0") + 5

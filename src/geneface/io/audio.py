@@ -165,6 +165,8 @@ class SoundReader:
         begin = 0.0  # where the sound of this rate begins, after first_seconds
         is_timed = container.format.name not in _COUNTED_FORMATS
         for frame in decode(self.path, container, track.stream):
+            if frame.sample_rate <= 0:
+                raise damaged_media(self.path, begin + count / rate if rate else 0.0)
             if frame.sample_rate != rate:
                 begin += count / rate if rate else 0.0
                 rate, count = frame.sample_rate, 0
@@ -179,7 +181,11 @@ class SoundReader:
             block = np.ascontiguousarray(mixdown.gains(names).mix(samples, channels), np.float32)
             if seconds is not None and is_timed:
                 gap = round((seconds - first_seconds - begin) * rate) - count
-                block = self._close_gap(block, gap, rate, begin + count / rate)
+                if gap > _GAP_SECONDS * rate:
+                    yield from self._silence(gap, rate, channels, begin + count / rate)
+                    count += gap
+                elif gap < -_GAP_SECONDS * rate:
+                    block = block[-gap:]  # the rest was played already
             count += len(block)
             if begin + count / rate > MAX_DURATION_SECONDS:
                 raise InputError(f"{self.path} is longer than {MAX_DURATION_SECONDS // 3600} hours", "cut it first")
@@ -188,22 +194,22 @@ class SoundReader:
         if first_seconds is not None:
             check_complete(self.path, container, track.stream, first_seconds + begin + count / rate)
 
-    def _check_values(self, samples: NDArray[np.float64], begin_seconds: float, rate: int) -> None:
-        finite = np.isfinite(samples)
-        if not finite.all():
-            where = f"at {begin_seconds + int(np.argmin(finite.all(axis=1))) / rate:.2f} s"
-            raise InputError(f"the sound of {self.path} holds NaN or infinite samples", "export it again", where)
-        if np.abs(samples).max(initial=0) > _LOUDEST:
-            where = f"at {begin_seconds:.2f} s"
-            raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
+    def _silence(self, count: int, rate: int, channels: int, seconds: float) -> Iterator[tuple[int, FloatArray]]:
+        """Blocks of a second at most: a gap may be hours long."""
+        if count > MAX_DURATION_SECONDS * rate:
+            raise damaged_media(self.path, seconds)
+        for start in range(0, count, rate):
+            yield rate, np.zeros((min(rate, count - start), channels), np.float32)
 
-    def _close_gap(self, block: FloatArray, gap: int, rate: int, begin_seconds: float) -> FloatArray:
-        """Bring a block to its own time: silence before it, or without the samples that were played already."""
-        if gap > MAX_DURATION_SECONDS * rate:
-            raise damaged_media(self.path, begin_seconds)
-        if gap > _GAP_SECONDS * rate:
-            return np.concatenate([np.zeros((gap, block.shape[1]), np.float32), block])
-        return block[-gap:] if gap < -_GAP_SECONDS * rate else block
+    def _check_values(self, samples: NDArray[np.float64], begin_seconds: float, rate: int) -> None:
+        if np.abs(samples).max(initial=0) <= _LOUDEST:
+            return
+        finite = np.isfinite(samples).all(axis=1)
+        if not finite.all():
+            where = f"at {begin_seconds + int(np.argmin(finite)) / rate:.2f} s"
+            raise InputError(f"the sound of {self.path} holds NaN or infinite samples", "export it again", where)
+        where = f"at {begin_seconds:.2f} s"
+        raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
 
 
 class _Unpacker:

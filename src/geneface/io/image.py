@@ -47,8 +47,8 @@ def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
     header = read_header(data)
     if header.width * header.height > MAX_IMAGE_PIXELS:
         raise InputError(
-            f"the image {path} has {header.width}x{header.height} pixels, at most {MAX_IMAGE_PIXELS} are read",
-            "scale it down first",
+            f"the image {path} has {header.width}x{header.height} pixels, more than 67 million",
+            "scale it down first, e.g. to 4096x2304",
         )
     decoder = CodecContext.create(codec, "r")
     assert isinstance(decoder, VideoCodecContext)
@@ -60,7 +60,9 @@ def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
         raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again") from error
     if not frames:
         raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again")
-    pixels = frames[0].reformat(format="rgba" if alpha else "rgb24", interpolation=_BILINEAR_EXACT).to_ndarray()
+    layout = "rgba" if alpha else "rgb24"
+    # One thread: libswscale makes its threads anew for every picture.
+    pixels = frames[0].reformat(format=layout, interpolation=_BILINEAR_EXACT, threads=1).to_ndarray()
     return _turn_upright(np.asarray(pixels, np.uint8), header.orientation)
 
 
