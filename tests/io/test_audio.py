@@ -169,7 +169,7 @@ def test_rate_and_channels_change_on_the_way(make_media, tmp_path, name, codec) 
 def test_a_long_gap_is_filled_bit_by_bit(tmp_path) -> None:
     with av.open(str(tmp_path / "a.mka"), "w") as container:
         audio = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
-        for start in (0, 3, 300):
+        for start in (0, 3, 12):
             frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 1000, np.int16), format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = 16_000, start * 16_000, Fraction(1, 16_000)
             container.mux(audio.encode(frame))
@@ -177,7 +177,7 @@ def test_a_long_gap_is_filled_bit_by_bit(tmp_path) -> None:
     blocks = list(SoundReader(tmp_path / "a.mka").blocks(16_000, channels=1))
     assert max(len(block) for block in blocks) <= 17_000
     sounding = np.abs(np.concatenate(blocks)[:, 0].reshape(-1, 16_000)[:, 4000:12_000]).max(axis=1) > 0.02
-    assert np.flatnonzero(sounding).tolist() == [0, 3, 300]
+    assert np.flatnonzero(sounding).tolist() == [0, 3, 12]
 
 
 def test_no_sound(make_media) -> None:
