@@ -76,14 +76,15 @@ def make_media(tmp_path: Path) -> MakeMedia:
                     video.set_display_rotation(rotation)
             if samples is not None:
                 samples = samples.reshape(len(samples), -1).astype(np.float32)
-                layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
+                layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[samples.shape[1]]
                 audio = container.add_stream(audio_codec, rate=sample_rate, layout=layout)
                 # The encoder's default search spoils pure tones.
                 audio.codec_context.options = {"aac_coder": "fast"} if audio_codec == "aac" else {}
             if audio is not None and samples is not None:
                 for begin in range(0, len(samples), 1024):
                     block = samples[begin : begin + 1024]
-                    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=layout)
+                    # Packed: PyAV's access to eight planes and more is broken.
+                    frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=layout)
                     frame.sample_rate, frame.time_base = sample_rate, Fraction(1, sample_rate)
                     frame.pts = begin + round((audio_start + shift) * sample_rate)
                     container.mux(audio.encode(frame))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import zlib
 from fractions import Fraction
@@ -44,16 +45,163 @@ def test_opaque_where_there_is_no_alpha(tmp_path) -> None:
     assert (read_image(tmp_path / "a.png", alpha=True)[..., 3] == 255).all()
 
 
-def test_jpeg(tmp_path) -> None:
-    ramp = np.linspace(0, 255, 64).astype(np.uint8)
-    image = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(60)), axis=-1)
+def jpeg(image: np.ndarray, pixel_format: str = "yuvj444p") -> bytes:
     encoder: Any = av.CodecContext.create("mjpeg", "w")
-    encoder.width = encoder.height = 64
-    encoder.pix_fmt, encoder.time_base = "yuvj444p", Fraction(1, 1)
+    encoder.height, encoder.width = image.shape[:2]
+    encoder.pix_fmt, encoder.time_base = pixel_format, Fraction(1, 1)
     encoder.options = {"qscale": "2"}
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuvj444p")
-    (tmp_path / "a.jpg").write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
-    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - image).mean() < 3
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    frame = frame.reformat(format=pixel_format, interpolation=0x10 | 0x40000)
+    return b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def chunk(name: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
+
+
+def png(rows: np.ndarray, depth: int, kind: int, *others: bytes, late: bytes = b"") -> bytes:
+    """A PNG file of rows of bytes [H, B], of some bit depth and colour type; `others` are chunks before the pixels."""
+    width = {0: 8, 2: 24, 3: 8, 4: 16, 6: 32}[kind] * depth // 8
+    head = struct.pack(">IIBBBBB", rows.shape[1] * 8 // width, len(rows), depth, kind, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = [chunk(b"IHDR", head), *others, chunk(b"IDAT", data), late, chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def ramps(height: int = 64, width: int = 64) -> np.ndarray:
+    down, across = np.linspace(0, 255, height).astype(np.uint8), np.linspace(0, 255, width).astype(np.uint8)
+    return np.stack(np.broadcast_arrays(down[:, None], across[None], np.uint8(60)), axis=-1)
+
+
+def saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_jpeg(tmp_path) -> None:
+    image = ramps()
+    assert np.abs(read_image(saved(tmp_path / "a.jpg", jpeg(image))).astype(int) - image).mean() < 3
+
+
+def test_colours_between_the_samples_of_a_jpeg(tmp_path) -> None:
+    """Two pixels across and down share a sample of colour; it lies between them, not on the first."""
+    image = ramps()
+    shown = read_image(saved(tmp_path / "a.jpg", jpeg(image, "yuvj420p"))).astype(int)
+    assert np.abs(shown - image)[4:-4, 4:-4].mean() < 1.3
+
+
+def tiff(orientation: int, order: str = ">", kind: int = 3) -> bytes:
+    magic = b"MM\0*" if order == ">" else b"II*\0"
+    value = struct.pack(order + ("HH" if kind == 3 else "I"), *((orientation, 0) if kind == 3 else (orientation,)))
+    other = struct.pack(order + "HHII", 0x10F, 2, 1, 0)
+    entry = struct.pack(order + "HHI", 0x112, kind, 1) + value
+    return magic + struct.pack(order + "IH", 8, 2) + other + entry + bytes(4)
+
+
+def with_exif(data: bytes, exif: bytes) -> bytes:
+    payload = b"Exif\0\0" + exif
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + data[2:]
+
+
+UPRIGHT = {
+    1: lambda image: image,
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: np.swapaxes(image, 0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(np.swapaxes(image, 0, 1), 2),
+    8: lambda image: np.rot90(image, 1),
+}
+"""What EXIF's orientations ask for: the stored top row is shown at the top, right, bottom or left, and so on."""
+
+
+@pytest.mark.parametrize("orientation", list(UPRIGHT))
+def test_pictures_are_turned_upright(tmp_path, orientation) -> None:
+    image = ramps(32, 48)
+    expected = UPRIGHT[orientation](image)
+    for exif in (tiff(orientation), tiff(orientation, "<"), tiff(orientation, "<", 4)):
+        shown = read_image(saved(tmp_path / "a.jpg", with_exif(jpeg(image), exif)))
+        assert shown.shape == expected.shape and np.abs(shown.astype(int) - expected).mean() < 3
+    stored = png(image.reshape(32, -1), 8, 2, chunk(b"eXIf", tiff(orientation)))
+    assert np.array_equal(read_image(saved(tmp_path / "a.png", stored)), expected)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"MM", b"XX" * 9, tiff(0), tiff(9), tiff(6)[:20], tiff(6)[:30], b"II*\0" + b"\xff" * 9]
+)
+def test_damaged_exif_is_passed_over(tmp_path, exif) -> None:
+    image = ramps()
+    assert np.abs(read_image(saved(tmp_path / "a.jpg", with_exif(jpeg(image), exif))).astype(int) - image).mean() < 3
+
+
+def test_remarks_of_a_png_do_not_matter(tmp_path) -> None:
+    image = noise(6, 5, 3)
+    rows = image.reshape(6, -1)
+    for x, y in ((0, 1), (1, 0), (0, 0), (2**32 - 1, 1), (2**31, 2**31)):
+        remark = chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+        assert np.array_equal(read_image(saved(tmp_path / "a.png", png(rows, 8, 2, remark))), image)
+        assert np.array_equal(read_image(saved(tmp_path / "a.png", png(rows, 8, 2, late=remark))), image)
+    for name, payload in (
+        (b"pHYs", b""),
+        (b"iCCP", b"x\0\0?"),
+        (b"cHRM", bytes(32)),
+        (b"gAMA", b"\xff"),
+        (b"sBIT", b""),
+    ):
+        data = png(rows, 8, 2, chunk(name, payload)[:-1] + b"!")
+        assert np.array_equal(read_image(saved(tmp_path / "a.png", data)), image)
+
+
+def test_kinds_of_png(tmp_path) -> None:
+    image = noise(6, 5, 4)
+    grey, rgb, alpha = image[..., 0], image[..., :3], image[..., 3]
+    as_grey = np.repeat(grey[..., None], 3, axis=2)
+
+    def shown(data: bytes, alpha: bool = False) -> np.ndarray:
+        return read_image(saved(tmp_path / "a.png", data), alpha=alpha)
+
+    def wide(values: np.ndarray) -> np.ndarray:
+        return (values.reshape(6, -1).astype(">u2") * 257).view(np.uint8)
+
+    assert np.array_equal(shown(png(grey, 8, 0)), as_grey)
+    assert np.array_equal(shown(png(rgb.reshape(6, -1), 8, 2)), rgb)
+    assert np.array_equal(shown(png(image.reshape(6, -1), 8, 6), alpha=True), image)
+    both = np.stack([grey, alpha], axis=2)
+    assert np.array_equal(shown(png(both.reshape(6, -1), 8, 4), alpha=True), np.dstack([as_grey, alpha]))
+    palette = noise(1, 256, 3)[0]
+    assert np.array_equal(shown(png(grey, 8, 3, chunk(b"PLTE", palette.tobytes()))), palette[grey])
+    for values, kind, expected in ((grey, 0, as_grey), (rgb, 2, rgb), (image, 6, rgb), (both, 4, as_grey)):
+        assert np.abs(shown(png(wide(values), 16, kind)).astype(int) - expected).max() <= 1
+
+
+def test_truncated_or_damaged(tmp_path) -> None:
+    image = noise(160, 240, 3)
+    whole = jpeg(image)
+    write_png(tmp_path / "a.png", image)
+    lossless = (tmp_path / "a.png").read_bytes()
+    cuts = [data[: int(len(data) * part)] for data in (whole, lossless) for part in (0.02, 0.1, 0.5, 0.9, 0.98)]
+    for data in (*cuts, whole[:3], whole[:30], lossless[:8], lossless[:40]):
+        with pytest.raises(InputError, match=r"the image .*a\.jpg is damaged or cut off: copy it again"):
+            read_image(saved(tmp_path / "a.jpg", data))
+    # Nothing of the picture is missing here.
+    for data in (whole + bytes(100), whole[:-2], lossless + bytes(100), lossless[:-12]):
+        assert read_image(saved(tmp_path / "a.jpg", data)).shape == image.shape
+
+
+def test_size_is_told_from_damage(tmp_path) -> None:
+    rows = np.zeros((3000, 500), np.uint8)
+    assert read_image(saved(tmp_path / "a.png", png(rows, 1, 0))).shape == (3000, 4000, 3)
+    for width, height in ((9000, 9000), (2**31 - 1, 2**31 - 1)):
+        head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"")
+        with pytest.raises(InputError, match=f"has {width}x{height} pixels, more than 67 million: scale"):
+            read_image(saved(tmp_path / "a.png", data))
+    data = bytearray(jpeg(noise(16, 16, 3)))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    with pytest.raises(InputError, match="has 65535x65535 pixels"):
+        read_image(saved(tmp_path / "a.jpg", bytes(data)))
 
 
 def test_ffmpeg_reads_our_png(tmp_path, ffmpeg) -> None:

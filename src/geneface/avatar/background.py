@@ -23,6 +23,7 @@ COLOURS = {
     "blue": (0, 0, 255),
 }
 _REMEDY = f"give 'keep', #rrggbb, one of {', '.join(COLOURS)}, or the path of a PNG or JPEG file"
+_LARGEST_PX = 2048
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
@@ -53,7 +54,13 @@ def background_plate(background: str | Path, plate: FloatArray) -> FloatArray:
     image = read_image(background)
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return np.divide(image[top : top + side, left : left + side], 255, dtype=np.float32)
+    # A photograph has many more pixels than any picture that is drawn.
+    step = max(1, side // _LARGEST_PX)
+    side = side // step * step
+    square = image[top : top + side, left : left + side]
+    if step > 1:
+        square = square.reshape(side // step, step, side // step, step, 3).mean(axis=(1, 3), dtype=np.float32)
+    return np.divide(square, 255, dtype=np.float32)
 
 
 def _is_file(path: str) -> bool:

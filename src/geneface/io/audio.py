@@ -14,11 +14,12 @@ import numpy as np
 import soundfile
 import soxr
 from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
+from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 from numpy.typing import NDArray
 
 from geneface.errors import InputError
+from geneface.io.downmix import Balance, Mixdown, Names
 from geneface.io.media import (
     MAX_DURATION_SECONDS,
     check_complete,
@@ -30,12 +31,19 @@ from geneface.io.media import (
     stream_clock,
 )
 from geneface.io.store import atomic_path
+from geneface.io.tracks import SoundTrack, find_sound
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 _GAP_SECONDS = 0.02
 """Timestamps are believed beyond this; below, they jitter (Matroska and FLV round to 1 ms, broadcasts more)."""
 LOUDEST = 8.0
 """Floats beyond this are not sound in [-1, 1]: integers stored as floats, or garbage."""
+_COUNTED_FORMATS = ("aac", "mp3", "ac3", "eac3", "amr")
+"""Bare streams: FFmpeg counts their times from the first frame's rate, which is wrong where the rate changes."""
+_REMEMBERED = 64
+_SAFE_PLANES = 2
+_PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
+"""Sample formats that numpy knows."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +58,13 @@ class SoundFile:
 def read_audio(path: Path | str) -> Waveform:
     """Read the sound of any media file as 16 kHz mono.
 
-    Channels are averaged; holes in the stream become silence; values beyond [-1, 1] are clipped.
+    Channels are mixed as `io.downmix` says; holes in the stream become silence; values beyond [-1, 1] are clipped.
 
     Raises:
         InputError: no sound, no samples, NaN or infinite samples, damaged or cut-off file, and all of `open_media`.
     """
     reader = SoundReader(path)
-    # One growing buffer: a list of blocks and their concatenation would hold an hour of sound twice.
-    buffer = bytearray()
-    for block in reader.blocks(SPEECH_RATE_HZ, channels=1):
-        buffer += np.clip(block, -1, 1).tobytes()
-    samples = np.frombuffer(buffer, np.float32)
+    samples = reader.read_mono(SPEECH_RATE_HZ)
     if not len(samples):
         raise InputError(f"the sound of {path} is empty", "give a file with at least some sound")
     return Waveform(samples, reader.start_seconds)
@@ -88,75 +92,156 @@ class SoundReader:
     def channels(self) -> int:
         """Number of channels in the file."""
         with open_media(self.path) as container:
-            return self._stream(container).channels
+            return len(self._track(container).names)
+
+    def read_mono(self, rate_hz: int) -> FloatArray:
+        """All the sound as one channel [T] at `rate_hz`, clipped to [-1, 1]."""
+        mixdown = _MIXDOWNS.recall(self.path)
+        if mixdown is not None:
+            return self._gather(rate_hz, mixdown, None)
+        # How it is to be mixed is known at the end. Nearly always it is as was assumed, and one pass is enough.
+        balance = Balance()
+        samples = self._gather(rate_hz, Mixdown(), balance)
+        mixdown = _MIXDOWNS.keep(self.path, balance.settle())
+        return self._gather(rate_hz, mixdown, None) if mixdown.special else samples
 
     def blocks(self, rate_hz: int, channels: int) -> Iterator[FloatArray]:
-        """Yield the sound as [T, C] float32 blocks at `rate_hz`.
+        """Yield the sound as [T, channels] float32 blocks at `rate_hz`, `channels` 1 or 2.
 
-        `channels` 1 gives the mean of all; more gives the file's own if it has as many, else copies of the mean.
+        One channel is what `read_mono` gives. Two are the file's own if it has two, else a mix. The first time that a
+        file's channels have to be mixed there is a pass over all of it before the first block.
 
         Raises:
             InputError: see `read_audio`; an empty stream yields nothing.
         """
+        mixdown = _MIXDOWNS.recall(self.path)
+        if mixdown is None and self.channels() not in (1, channels):
+            balance = Balance()
+            with open_media(self.path) as container:
+                for _ in self._timed_blocks(container, 1, Mixdown(), balance):
+                    pass
+            mixdown = _MIXDOWNS.keep(self.path, balance.settle())
+        yield from self._resampled(rate_hz, channels, mixdown or Mixdown(), None)
+
+    def _gather(self, rate_hz: int, mixdown: Mixdown, balance: Balance | None) -> FloatArray:
+        # One growing buffer: a list of blocks and their concatenation would hold an hour of sound twice.
+        buffer = bytearray()
+        for block in self._resampled(rate_hz, 1, mixdown, balance):
+            buffer += np.clip(block, -1, 1).tobytes()
+        return np.frombuffer(buffer, np.float32)
+
+    def _resampled(
+        self, rate_hz: int, channels: int, mixdown: Mixdown, balance: Balance | None
+    ) -> Iterator[FloatArray]:
+        resampler = None
+        rate = 0
+        end = np.zeros((0, channels), np.float32)
         with open_media(self.path) as container:
-            resampler = None
-            rate = 0
-            for frame_rate, block in self._timed_blocks(container, channels):
-                if resampler is None:
-                    rate = frame_rate
+            for block_rate, block in self._timed_blocks(container, channels, mixdown, balance):
+                if resampler is None or block_rate != rate:
+                    if resampler is not None:
+                        yield resampler.resample_chunk(end, last=True)
+                    rate = block_rate
                     resampler = soxr.ResampleStream(rate, rate_hz, channels, dtype="float32", quality="HQ")
-                if frame_rate != rate:
-                    raise InputError(f"the sample rate of {self.path} changes on the way", "convert it to WAV first")
                 yield resampler.resample_chunk(block)
             if resampler is not None:
-                yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+                yield resampler.resample_chunk(end, last=True)
 
-    def _stream(self, container: InputContainer) -> AudioStream:
-        streams = container.streams.audio
-        if not streams:
-            raise InputError(f"{self.path} has no sound", "give a file with a sound track")
-        return streams[0]
+    def _track(self, container: InputContainer) -> SoundTrack:
+        track = find_sound(self.path, container)
+        if track is not None:
+            return track
+        if container.streams.audio:
+            raise InputError(f"the sound of {self.path} is in a format that can't be decoded", "convert it to WAV")
+        raise InputError(f"{self.path} has no sound", "give a file with a sound track")
 
-    def _timed_blocks(self, container: InputContainer, channels: int) -> Iterator[tuple[int, FloatArray]]:
+    def _timed_blocks(
+        self, container: InputContainer, channels: int, mixdown: Mixdown, balance: Balance | None
+    ) -> Iterator[tuple[int, FloatArray]]:
         """Yield (rate, [T, C]) at the file's own rate without holes: block by block the samples follow each other."""
-        stream = self._stream(container)
+        track = self._track(container)
+        unpack = _Unpacker(track.names)
         first_seconds: float | None = None
-        count = 0
-        clock = stream_clock(self.path, container, stream)
-        for frame in decode(self.path, container, stream, clock):
-            rate = frame.sample_rate
-            block = _mix(_to_float(frame), channels)
+        rate = count = 0
+        begin = 0.0  # where the sound of this rate begins, after first_seconds
+        is_timed = container.format.name not in _COUNTED_FORMATS
+        clock = stream_clock(self.path, container, track.stream)
+        for frame in decode(self.path, container, track.stream, clock):
+            if frame.sample_rate <= 0:
+                raise damaged_media(self.path, begin + count / rate if rate else 0.0)
+            if frame.sample_rate != rate:
+                begin += count / rate if rate else 0.0
+                rate, count = frame.sample_rate, 0
+            names, samples = unpack(frame)
             seconds = frame_seconds(frame)
             if first_seconds is None:
                 first_seconds = seconds or 0.0
                 self.start_seconds = first_seconds - self._zero if self._zero is not None else 0.0
-            self._check_values(block, count, rate)
-            if seconds is not None:
-                block = self._close_gap(block, round((seconds - first_seconds) * rate) - count, rate, count)
+            self._check_values(samples, begin + count / rate, rate)
+            if balance is not None:
+                balance.add(names, samples, rate)
+            block = np.ascontiguousarray(mixdown.gains(names).mix(samples, channels), np.float32)
+            if seconds is not None and is_timed:
+                gap = round((seconds - first_seconds - begin) * rate) - count
+                if gap > _GAP_SECONDS * rate:
+                    yield from self._silence(gap, rate, channels, begin + count / rate)
+                    count += gap
+                elif gap < -_GAP_SECONDS * rate:
+                    block = block[-gap:]  # the rest was played already
             count += len(block)
-            if count > MAX_DURATION_SECONDS * rate:
+            if begin + count / rate > MAX_DURATION_SECONDS:
                 raise InputError(f"{self.path} is longer than {MAX_DURATION_SECONDS // 3600} hours", "cut it first")
             if len(block):
                 yield rate, block
         if first_seconds is not None and not clock.jumps:
-            check_complete(self.path, container, stream, first_seconds + count / rate)
+            check_complete(self.path, container, track.stream, first_seconds + begin + count / rate)
 
-    def _check_values(self, block: FloatArray, count: int, rate: int) -> None:
-        finite = np.isfinite(block)
+    def _silence(self, count: int, rate: int, channels: int, seconds: float) -> Iterator[tuple[int, FloatArray]]:
+        """Blocks of a second at most: a gap may be hours long."""
+        if count > MAX_DURATION_SECONDS * rate:
+            raise damaged_media(self.path, seconds)
+        for start in range(0, count, rate):
+            yield rate, np.zeros((min(rate, count - start), channels), np.float32)
+
+    def _check_values(self, samples: NDArray[np.float64], begin_seconds: float, rate: int) -> None:
+        if np.abs(samples).max(initial=0) <= LOUDEST:
+            return
+        finite = np.isfinite(samples).all(axis=1)
         if not finite.all():
-            where = f"at {(count + int(np.argmin(finite.all(axis=1)))) / rate:.2f} s"
+            where = f"at {begin_seconds + int(np.argmin(finite)) / rate:.2f} s"
             raise InputError(f"the sound of {self.path} holds NaN or infinite samples", "export it again", where)
-        if np.abs(block).max(initial=0) > LOUDEST:
-            where = f"at {count / rate:.2f} s"
-            raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
+        where = f"at {begin_seconds:.2f} s"
+        raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
 
-    def _close_gap(self, block: FloatArray, gap: int, rate: int, count: int) -> FloatArray:
-        """Bring a block to its own time: silence before it, or without the samples that were played already."""
-        if gap > MAX_DURATION_SECONDS * rate:
-            raise damaged_media(self.path, count / rate)
-        if gap > _GAP_SECONDS * rate:
-            return np.concatenate([np.zeros((gap, block.shape[1]), np.float32), block])
-        return block[-gap:] if gap < -_GAP_SECONDS * rate else block
+
+class _Unpacker:
+    """Decoded frames of any layout and sample format to channel names and samples [T, C] in [-1, 1)."""
+
+    def __init__(self, stated: Names) -> None:
+        self._stated = stated
+        self._names: dict[str, Names] = {}
+        self._packer: AudioResampler | None = None
+        self._packed = ""
+
+    def __call__(self, frame: AudioFrame) -> tuple[Names, NDArray[np.float64]]:
+        layout = frame.layout.name
+        if layout not in self._names:
+            names = tuple(channel.name for channel in frame.layout.channels)
+            # `find_sound` takes the names from layouts that PyAV can't hold.
+            is_nameless = set(names) == {"NONE"} and len(names) == len(self._stated)
+            self._names[layout] = self._stated if is_nameless else names
+        return self._names[layout], _to_float(self._pack(frame, layout))
+
+    def _pack(self, frame: AudioFrame, layout: str) -> AudioFrame:
+        """The frame in a format that numpy knows; PyAV's own access to 8 planes and more reads beyond their list."""
+        kind = frame.format.name
+        is_planar = frame.format.is_planar
+        if kind.removesuffix("p") in _PLAIN_FORMATS and not (is_planar and frame.layout.nb_channels > _SAFE_PLANES):
+            return frame
+        parameters = f"{kind} {layout} {frame.sample_rate}"
+        if self._packer is None or parameters != self._packed:
+            self._packer, self._packed = AudioResampler(format="flt"), parameters
+        return self._packer.resample(frame)[0]
 
 
 def _to_float(frame: AudioFrame) -> NDArray[np.float64]:
@@ -170,9 +255,25 @@ def _to_float(frame: AudioFrame) -> NDArray[np.float64]:
     return samples / half - (1 if samples.dtype.kind == "u" else 0)
 
 
-def _mix(samples: NDArray[np.float64], channels: int) -> FloatArray:
-    if samples.shape[1] != channels:
-        # Channel by channel in memory: the mean over the short axis of interleaved samples takes five times as long.
-        mean = np.ascontiguousarray(samples.T).mean(axis=0)
-        samples = mean[:, None].repeat(channels, axis=1)
-    return np.ascontiguousarray(samples, np.float32)
+class _Memory:
+    """How the files read last are mixed, so that one that was listened to once is not again."""
+
+    def __init__(self) -> None:
+        self._mixdowns: dict[tuple[int, ...], Mixdown] = {}
+
+    def recall(self, path: Path) -> Mixdown | None:
+        return self._mixdowns.get(self._identity(path))
+
+    def keep(self, path: Path, mixdown: Mixdown) -> Mixdown:
+        while len(self._mixdowns) >= _REMEMBERED:
+            self._mixdowns.pop(next(iter(self._mixdowns)), None)
+        self._mixdowns[self._identity(path)] = mixdown
+        return mixdown
+
+    @staticmethod
+    def _identity(path: Path) -> tuple[int, ...]:
+        status = path.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+_MIXDOWNS = _Memory()

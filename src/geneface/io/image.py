@@ -1,4 +1,4 @@
-"""Single images: PNG and JPEG, through the codecs of PyAV, with the caps of `io.media`. RGB uint8 [H, W, 3]."""
+"""Single images: PNG and JPEG, through the codecs of PyAV. RGB uint8 [H, W, 3], upright."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from geneface.errors import InputError
-from geneface.io.media import MAX_PIXELS, check_regular_file
+from geneface.io.imageheader import read_header, without_remarks
+from geneface.io.media import check_regular_file
 from geneface.io.store import atomic_folder, atomic_path
 from geneface.types import ByteArray
 
+MAX_IMAGE_PIXELS = 1 << 26
+"""Pixels of one image, 67 million: a photograph of any ordinary camera."""
+
 _CODECS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
 """First bytes of the image files that are read."""
-_MAX_FILE_BYTES = 1 << 26
+_MAX_FILE_BYTES = 1 << 28
 _CHANNEL_FORMATS = {3: "rgb24", 4: "rgba"}
+# Flags of libswscale (swscale.h): without accurate rounding and full chroma it takes the nearest colour sample.
+_BILINEAR_EXACT = 0x2 | 0x2000 | 0x40000 | 0x80000
 
 
 def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
-    """Read a PNG or JPEG file as [H, W, 3], or [H, W, 4] with `alpha` (opaque where the file has none).
+    """Read a PNG or JPEG file as [H, W, 3], or [H, W, 4] with `alpha` (opaque where the file has none), upright.
 
     Raises:
-        InputError: missing, neither PNG nor JPEG, damaged, or beyond the cap on pixels.
+        InputError: missing, neither PNG nor JPEG, damaged or cut off, or beyond a cap.
     """
     path = Path(path)
     check_regular_file(path)
@@ -38,18 +44,35 @@ def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
     codec = next((name for magic, name in _CODECS.items() if data.startswith(magic)), None)
     if codec is None:
         raise InputError(f"{path} is neither a PNG nor a JPEG image", "convert it first")
+    header = read_header(data)
+    if header.width * header.height > MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"the image {path} has {header.width}x{header.height} pixels, more than 67 million",
+            "scale it down first, e.g. to 4096x2304",
+        )
     decoder = CodecContext.create(codec, "r")
     assert isinstance(decoder, VideoCodecContext)
-    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    # Without "explode" half a JPEG is a picture with a grey half.
+    decoder.options = {"max_pixels": str(MAX_IMAGE_PIXELS), "err_detect": "explode"}
     try:
-        frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]
+        frames = [*decoder.decode(Packet(without_remarks(data))), *decoder.decode(None)]
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(
-            f"the image {path} is damaged or larger than 4096x2304 pixels", "export it again, or smaller"
-        ) from error
+        raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again") from error
     if not frames:
-        raise InputError(f"the image {path} is damaged", "export it again")
-    return np.asarray(frames[0].reformat(format="rgba" if alpha else "rgb24").to_ndarray(), np.uint8)
+        raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again")
+    layout = "rgba" if alpha else "rgb24"
+    # One thread: libswscale makes its threads anew for every picture.
+    pixels = frames[0].reformat(format=layout, interpolation=_BILINEAR_EXACT, threads=1).to_ndarray()
+    return _turn_upright(np.asarray(pixels, np.uint8), header.orientation)
+
+
+def _turn_upright(image: ByteArray, orientation: int) -> ByteArray:
+    """Undo an orientation as EXIF numbers them: 1 is upright, even numbers up to 4 and odd ones from 5 are mirrored."""
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(image[::rows, ::columns])
 
 
 def read_png(path: Path | str) -> ByteArray:

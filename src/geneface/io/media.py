@@ -22,7 +22,7 @@ import numpy as np
 from av.container import InputContainer
 from av.frame import Frame
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 
@@ -30,6 +30,7 @@ from geneface.errors import InputError
 from geneface.io.clock import Clock
 from geneface.io.colour import colour_name
 from geneface.io.display import Orientation, display_size, orientation, pixel_aspect
+from geneface.io.tracks import find_sound, find_video, is_moving
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,"
@@ -41,7 +42,6 @@ MAX_PIXELS = 4096 * 2304
 """Pixels of one picture."""
 MAX_DURATION_SECONDS = 4 * 3600
 MAX_STREAMS = 32
-MAX_CHANNELS = 64
 
 _TIMELINE_FORMATS = ("mov", "matroska")
 _PROMISING_FORMATS = ("mov", "matroska", "flac", "wav", "avi")
@@ -170,6 +170,8 @@ def _check_caps(path: Path, container: InputContainer) -> None:
     if is_stated and container.duration is not None and container.duration / av.time_base > MAX_DURATION_SECONDS:
         raise InputError(f"{path} is longer than {MAX_DURATION_SECONDS // 3600} hours", remedy)
     for video in container.streams.video:
+        if not is_moving(video):
+            continue
         if not video.width or not video.height:
             # The probing decoder refuses pictures beyond the limit it was given, and then knows no size.
             raise InputError(
@@ -183,15 +185,6 @@ def _check_caps(path: Path, container: InputContainer) -> None:
             )
         # The header may lie, so the decoder itself is told the limit too.
         video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    for audio in container.streams.audio:
-        if audio.channels > MAX_CHANNELS:
-            raise InputError(f"{path} has {audio.channels} sound channels, at most {MAX_CHANNELS} are read", remedy)
-
-
-def find_video(container: InputContainer) -> VideoStream | None:
-    """The picture stream, or None; cover art is not one."""
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    return next((s for s in streams if s.disposition & Disposition.default), streams[0] if streams else None)
 
 
 def frame_seconds(frame: Frame) -> float | None:
@@ -306,12 +299,13 @@ def probe(path: Path | str) -> MediaInfo:
     with open_media(path) as container:
         duration = (container.duration or 0) / av.time_base
         audio = None
-        if container.streams.audio:
-            stream = container.streams.audio[0]
+        track = find_sound(path, container)
+        if track is not None:
+            stream = track.stream
             start = float((stream.start_time or 0) * (stream.time_base or Fraction(0)))
             audio = AudioInfo(
                 rate=stream.rate or 0,
-                channels=stream.channels,
+                channels=len(track.names),
                 codec=stream.codec_context.name,
                 start_seconds=start - zero if zero is not None else 0.0,
             )
