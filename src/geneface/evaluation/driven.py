@@ -18,7 +18,7 @@ from geneface.avatar.avatar import Performance
 from geneface.evaluation.blinks import blink_pair, blink_psnr, blink_table, inside_polygon
 from geneface.evaluation.controls import BEADS, TRUTH, verdicts
 from geneface.evaluation.definitions import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
-from geneface.evaluation.drive import DrivenMotion, SeenMotion, driven_motions, own_motion, seen_motion
+from geneface.evaluation.drive import Drive, DrivenMotion, SeenMotion, driven_motions, own_motion, seen_motion
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure
 from geneface.evaluation.speckle import (
     FaceRegions,
@@ -46,9 +46,22 @@ Series = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
+class WorstSecond:
+    """Where a motion looks worst."""
+
+    measure: str
+    start: int
+    """Its first frame."""
+    ratio: float
+    excess: float
+    """How far the ratio is above that of the ground truth's own worst second; without one, the ratio itself."""
+
+
+@dataclass(frozen=True)
 class DrivenScores:
     """Speckle and dots of each driven motion, divided by the base."""
 
+    drive: Drive
     motions: tuple[DrivenMotion, ...]
     ratios: tuple[Series, ...]
     """One a motion."""
@@ -66,21 +79,15 @@ class DrivenScores:
         """Drawn frames in a second."""
         return max(1, VIDEO_RATE_HZ // self.step)
 
-    def worst_second(self, motion: int) -> tuple[str, int, float]:
-        """Where a motion looks worst: measure, first frame of that second, and ratio.
-
-        A measure counts against what the ground truth's own worst second has.
-        """
-        found = []
+    def worst_second(self, motion: int) -> WorstSecond:
+        """The worst second of a motion, in the measure that is furthest above what the ground truth has."""
+        worst = WorstSecond(SPECKLE_MEASURES[0], 0, float("nan"), float("nan"))
         for key in SPECKLE_MEASURES:
             start, value = worst_window(self.ratios[motion][key], self.window)
             usual = 1.0 if self.truth is None else worst_window(self.truth[key], self.window)[1]
-            if np.isfinite(value) and usual > 0:
-                found.append((value / usual, key, start * self.step, value))
-        if not found:
-            return SPECKLE_MEASURES[0], 0, float("nan")
-        _, key, start, value = max(found)
-        return key, start, value
+            if np.isfinite(value) and usual > 0 and not value / usual <= worst.excess:
+                worst = WorstSecond(key, start * self.step, value, value / usual)
+        return worst
 
     def worst(self, key: str) -> tuple[str, float]:
         """The motion with the worst second of a measure, and the ratio; nan where the region is never there."""
@@ -127,7 +134,7 @@ def measure_driven(
             done += 1
             progress("driven beyond the recording", done, total)
         ratios.append(_divided(as_series(frames), base))
-    return DrivenScores(tuple(motions), tuple(ratios), step, base, truth, beads)
+    return DrivenScores(Drive(seen), tuple(motions), tuple(ratios), step, base, truth, beads)
 
 
 def driven_table(name: str, scores: DrivenScores) -> MetricTable:
