@@ -115,13 +115,13 @@ def compare(
 
 
 def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> None:
-    """What is evaluated, beside the ground truth; the controls stand in the report."""
+    """What is evaluated, beside the ground truth; its parts and the controls stand in the report."""
     if json:
         print_json(metrics)
         return
     absent: dict[str, list[str]] = {}
     for table in metrics["tables"].values():
-        rows = [row for row in table["rows"] if row["role"] != "control"]
+        rows = [row for row in table["rows"] if row["role"] in ("evaluated", "truth")]
         print(table["title"])
         for key in dict.fromkeys(key for row in rows for key in row["figures"]):
             definition = metrics["definitions"][key]

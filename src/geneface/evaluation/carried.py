@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
+from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
+from geneface.evaluation.driven_sheet import driven_pictures
 from geneface.evaluation.film import FILM_FRAMES, write_film
 from geneface.evaluation.lips import face_width
 from geneface.evaluation.report import Film, LipCurve, ReportMedia
@@ -23,8 +26,6 @@ from geneface.evaluation.stability import stability_figures
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import ByteArray, MotionTrack, ProgressFn, Waveform
 
 _OWN_CONTROLS: dict[Control, str] = {
@@ -35,10 +36,15 @@ _NO_PORTRAIT = "needs the ground truth of a portrait: give it with --portrait"
 
 
 def measure_carried(
-    avatar: EvaluatedAvatar, tools: Tools, films: Path, progress: ProgressFn
+    avatar: EvaluatedAvatar, tools: Tools, films: Path, out_dir: Path, progress: ProgressFn
 ) -> tuple[dict[str, MetricTable], ReportMedia]:
-    """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
-    sound = read_audio(asset_path("speech", "demo.flac"))
+    """Tables and media of the bundled sentence.
+
+    Args:
+        films: folder where the film lies until the report is written.
+        out_dir: folder of the report, for sheets of pictures.
+    """
+    sound = demo_sentence()
     motion = avatar.motion(sound)
     clock = RenderClock(avatar, avatar.camera)
     frames = min(len(motion), FILM_FRAMES)
@@ -55,8 +61,11 @@ def measure_carried(
     path = films / "sentence.mp4"
     write_film(path, drawn(), (avatar.name.upper(),), sound)
     note = f"The bundled sentence, {len(motion)} frames, said by the avatar; there is nothing to compare it with."
+    driven = measure_driven(avatar, None, sound, progress=progress)
     tables = {
         "image_frame": _image(avatar.name, note, tools, naturalness),
+        "blink": blink_table(avatar, sound),
+        "driven": driven_table(avatar.name, driven),
         "motion": _motion(avatar, note, motion, sound, tools),
         "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
     }
@@ -65,6 +74,7 @@ def measure_carried(
     return tables, ReportMedia(
         curves=[LipCurve("the bundled sentence", None, opening, sound.samples)],
         films=[Film("the bundled sentence", path, f"{avatar.name} says the bundled sentence.")],
+        driven=driven_pictures(avatar, driven, out_dir),
     )
 
 

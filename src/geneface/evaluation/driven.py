@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.avatar import Performance
-from geneface.evaluation.blinks import blink_pair, blink_psnr, blink_table, inside_polygon
+from geneface.evaluation.blinks import blink_pair, blink_psnr, inside_polygon
 from geneface.evaluation.controls import BEADS, TRUTH, verdicts
 from geneface.evaluation.definitions import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
 from geneface.evaluation.drive import Drive, DrivenMotion, SeenMotion, driven_motions, own_motion, seen_motion
@@ -31,9 +31,11 @@ from geneface.evaluation.speckle import (
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
+from geneface.io.audio import read_audio
+from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
 
-__all__ = ["DrivenScores", "blink_psnr", "blink_table", "driven_motions", "driven_table", "measure_driven", "speckle"]
+__all__ = ["DrivenScores", "blink_psnr", "demo_sentence", "driven_motions", "driven_table", "measure_driven", "speckle"]
 
 _TRUTH_RUNS = 4
 _OWN_FRAMES = 50
@@ -96,6 +98,11 @@ class DrivenScores:
         return (max(known)[1], max(known)[0]) if known else ("", float("nan"))
 
 
+def demo_sentence() -> Waveform:
+    """The bundled sentence, which no avatar was trained on."""
+    return read_audio(asset_path("speech", "demo.flac"))
+
+
 def measure_driven(
     avatar: EvaluatedAvatar,
     portrait: ReferencePortrait | None,
@@ -149,7 +156,7 @@ def driven_table(name: str, scores: DrivenScores) -> MetricTable:
         add(TRUTH, "truth", [scores.truth])
     add(f"{name}, {_ALL}", "evaluated", scores.ratios)
     for motion, ratios in zip(scores.motions, scores.ratios, strict=True):
-        add(f"{name}, {motion.name}", "evaluated", [ratios])
+        add(f"{name}, {motion.name}", "part", [ratios])
     if scores.beads is not None:
         add(BEADS, "control", [scores.beads])
     frames = 0 if scores.truth is None else len(scores.truth[SPECKLE_MEASURES[0]])

@@ -8,6 +8,7 @@ the bundled sentence, for what needs no ground truth, and the figures stored wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +16,17 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.chunks import PortraitChunks, choose_pieces
 from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, TRUTH
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.drawing import speed_table
+from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
+from geneface.evaluation.driven_sheet import driven_pictures
 from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
 from geneface.evaluation.lips import face_width
+from geneface.evaluation.rare import rare_table
 from geneface.evaluation.report import (
     LipCurve,
     ReportMedia,
@@ -58,7 +63,7 @@ def evaluate_avatar(
     weights: MetricWeights | None = None,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
-    """Measure an avatar and write metrics.json, report.html and, with a portrait, contact_sheet.png into `out_dir`.
+    """Measure an avatar and write metrics.json, report.html and sheets of pictures into `out_dir`.
 
     Args:
         portrait: the one the avatar was trained on, or None.
@@ -76,7 +81,7 @@ def evaluate_avatar(
     tools = open_tools(weights)
     with report_folder(out_dir), TemporaryDirectory() as films:
         if portrait is None:
-            tables, media = measure_carried(avatar, tools, Path(films), progress)
+            tables, media = measure_carried(avatar, tools, Path(films), out_dir, progress)
         else:
             tables, media = _measure(avatar, portrait, tools, Path(films), out_dir, max_frames, progress)
         report = EvaluationReport(
@@ -117,14 +122,20 @@ def _measure(
     heldout = int(portrait.heldout.sum())
     note = f"{scores.frames} of {heldout} held-out frames, in {len(pieces)} runs."
     built = VideoTables(scores, Person(portrait.neutral, portrait.camera), note, _WHY)
+    sentence = demo_sentence()
+    driven = measure_driven(avatar, portrait, sentence, progress=progress)
     tables = {
         **built.tables(),
+        "image_rare": rare_table(avatar, portrait),
+        "blink": blink_table(avatar, sentence),
+        "driven": driven_table(avatar.name, driven),
         "motion": motion_table(avatar.name, spoken, portrait.neutral, tools),
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
     rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
     plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
-    return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
+    media = gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
+    return tables, replace(media, driven=driven_pictures(avatar, driven, out_dir))
 
 
 def _curves(spoken: Sequence[SpokenSpan], neutral: FloatArray) -> list[LipCurve]:
