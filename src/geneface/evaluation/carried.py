@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
-from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
-from geneface.evaluation.driven_sheet import driven_pictures
+from geneface.evaluation.driven import demo_sentence
 from geneface.evaluation.film import FILM_FRAMES, write_film
 from geneface.evaluation.lips import face_width
 from geneface.evaluation.report import Film, LipCurve, ReportMedia
@@ -36,14 +34,9 @@ _NO_PORTRAIT = "needs the ground truth of a portrait: give it with --portrait"
 
 
 def measure_carried(
-    avatar: EvaluatedAvatar, tools: Tools, films: Path, out_dir: Path, progress: ProgressFn
+    avatar: EvaluatedAvatar, tools: Tools, films: Path, progress: ProgressFn
 ) -> tuple[dict[str, MetricTable], ReportMedia]:
-    """Tables and media of the bundled sentence.
-
-    Args:
-        films: folder where the film lies until the report is written.
-        out_dir: folder of the report, for sheets of pictures.
-    """
+    """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
     sound = demo_sentence()
     motion = avatar.motion(sound)
     clock = RenderClock(avatar, avatar.camera)
@@ -61,11 +54,8 @@ def measure_carried(
     path = films / "sentence.mp4"
     write_film(path, drawn(), (avatar.name.upper(),), sound)
     note = f"The bundled sentence, {len(motion)} frames, said by the avatar; there is nothing to compare it with."
-    driven = measure_driven(avatar, None, sound, progress=progress)
     tables = {
         "image_frame": _image(avatar.name, note, tools, naturalness),
-        "blink": blink_table(avatar, sound),
-        "driven": driven_table(avatar.name, driven),
         "motion": _motion(avatar, note, motion, sound, tools),
         "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
     }
@@ -74,7 +64,6 @@ def measure_carried(
     return tables, ReportMedia(
         curves=[LipCurve("the bundled sentence", None, opening, sound.samples)],
         films=[Film("the bundled sentence", path, f"{avatar.name} says the bundled sentence.")],
-        driven=driven_pictures(avatar, driven, out_dir),
     )
 
 
