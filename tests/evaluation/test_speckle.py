@@ -62,7 +62,7 @@ def test_a_bead_and_a_hole_are_dots_and_strands_and_edges_are_not() -> None:
 def test_dots_grow_with_the_picture() -> None:
     """The same picture at twice the size has the same dots."""
     small = ndimage.zoom(np.random.default_rng(1).uniform(60, 200, (64, 64)), 4, order=1)
-    image = np.repeat(small[..., None], 3, axis=2).round().astype(np.uint8)
+    image = np.repeat(np.asarray(small)[..., None], 3, axis=2).round().astype(np.uint8)
     assert image.shape[1] == 256
     image = with_beads(image, np.ones((256, 256), bool), np.random.default_rng(0))
     large = image.repeat(2, axis=0).repeat(2, axis=1)
