@@ -157,7 +157,7 @@ def test_unknown_keys_fail_in_the_class_itself() -> None:
 
 def test_card_says_whose_face_it_is_and_takes_figures(copy: Path) -> None:
     card = (copy / "README.md").read_text()
-    assert "it is drawn by a program" in card and "CC0" in card and "synthetic" in card and "Not measured yet" in card
+    assert "it is drawn by a program" in card and "CC0" in card and "synthetic" in card and "not measured yet" in card
     metrics = {
         "definitions": {"head_psnr": {"title": "PSNR, head", "unit": "dB"}, "offset": {"title": "Offset", "unit": "frames"}},
         "tables": {
@@ -177,7 +177,7 @@ def test_card_says_whose_face_it_is_and_takes_figures(copy: Path) -> None:
         card = (copy / "README.md").read_text()
         assert "| Picture | a/b | second |" in card and "| PSNR, head [dB] | 31.2 | n/a |" in card
         assert "99" not in card and "Nothing" not in card and "Offset" not in card
-        assert "Not measured yet" not in card
+        assert "not measured yet" not in card
     assert read_metrics(copy) == metrics
 
 

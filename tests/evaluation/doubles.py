@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from geneface.avatar.avatar import Performance
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, LIPS, MESH_SIZE, positions
 from geneface.render.renderer import RenderedFrame, Renderer
 from geneface.types import (
@@ -173,7 +174,7 @@ class FakeAvatar:
     def renderer(self) -> Renderer:
         return self.other_renderer or self.fake_renderer
 
-    def motion(self, audio: Waveform) -> MotionTrack:
+    def motion(self, audio: Waveform, performance: Performance | None = None) -> MotionTrack:
         self.heard_seconds.append(audio.duration_seconds)
         opening = np.abs(audio.samples[SAMPLES_PER_FRAME // 2 :: SAMPLES_PER_FRAME])
         late = np.concatenate([np.zeros(self.delay_frames), opening])[: len(opening)]

@@ -21,7 +21,7 @@ from geneface.evaluation.definitions import DEFINITIONS
 from geneface.evaluation.evaluate import evaluate_avatar
 from geneface.evaluation.schema import EvaluationReport, Figure, MetricRow, MetricTable, metrics_schema
 from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
-from geneface.io.audio import write_wav
+from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import read_png
 from geneface.types import Waveform
 
@@ -101,7 +101,7 @@ def test_motion_from_speech_finds_delay_and_gain(evaluated: tuple[dict[str, Any]
 def test_a_true_ear_scores_perfectly(tmp_path: Path) -> None:
     portrait = FakePortrait()
     avatar = FakeAvatar(portrait)
-    scores = row(evaluate_avatar(avatar, portrait, tmp_path, max_frames=4), "motion", "double")
+    scores = row(evaluate_avatar(avatar, portrait, tmp_path, max_frames=4, driven=False), "motion", "double")
     assert scores["opening_correlation"] == pytest.approx(1, abs=1e-4)
     assert scores["opening_amplitude_ratio"] == pytest.approx(1, abs=1e-4)
     assert scores["lip_landmark_distance"] == pytest.approx(0, abs=1e-4)
@@ -198,28 +198,35 @@ def test_report_is_one_file_with_tables_curves_films_and_frames(evaluated: tuple
     assert "<b>sly</b>" not in text and "&lt;b&gt;sly" in text
     assert not re.search(r"\bnan\b|\binf\b", re.sub(r"base64,[^\"]*", "", text))
     assert read_png(evaluated[1] / "contact_sheet.png").shape[1] > 2 * 3 * 256
-    assert sorted(path.name for path in evaluated[1].iterdir()) == ["contact_sheet.png", "metrics.json", "report.html"]
+    jpegs = [base64.b64decode(load.split(",", 1)[1]) for load in page.loads if load.startswith("data:image/jpeg")]
+    sheets = ["driven_extremes.jpg", "worst_seconds.jpg"]
+    assert jpegs == [(evaluated[1] / name).read_bytes() for name in sheets]
+    files = sorted(["contact_sheet.png", "metrics.json", "report.html", *sheets])
+    assert sorted(path.name for path in evaluated[1].iterdir()) == files
 
 
 def test_nothing_but_the_held_out_part_is_heard(portrait: FakePortrait, tmp_path: Path) -> None:
     avatar = FakeAvatar(portrait)
-    evaluate_avatar(avatar, portrait, tmp_path, max_frames=4)
+    evaluate_avatar(avatar, portrait, tmp_path, max_frames=4, driven=False)
     assert avatar.heard_seconds == pytest.approx([60 / 25, 50 / 25])
-    assert avatar.fake_renderer.calls == 2 * 4
+    drawn_apart = 6 + 60
+    assert avatar.fake_renderer.calls == 2 * 4 + drawn_apart, (
+        "four frames twice; extreme and other frames for their own table"
+    )
 
 
 def test_a_held_out_end_is_predicted_with_the_sound_before_it(tmp_path: Path) -> None:
     portrait = FakePortrait(lengths=(200,), heldout_segments=())
     portrait.heldout[160:] = True
     avatar = FakeAvatar(portrait)
-    metrics = evaluate_avatar(avatar, portrait, tmp_path, max_frames=4)
+    metrics = evaluate_avatar(avatar, portrait, tmp_path, max_frames=4, driven=False)
     assert avatar.heard_seconds == pytest.approx([90 / 25])
     assert row(metrics, "motion", "double")["opening_correlation"] == pytest.approx(1, abs=1e-4)
 
 
 def test_a_portrait_without_held_out_frames_gives_reasons(tmp_path: Path) -> None:
     portrait = FakePortrait(heldout_segments=())
-    metrics = evaluate_avatar(FakeAvatar(portrait), portrait, tmp_path)
+    metrics = evaluate_avatar(FakeAvatar(portrait), portrait, tmp_path, driven=False)
     assert all(value is None for value in row(metrics, "motion", "double").values())
     assert row(metrics, "speed", "double")["render_rate"] is None
     assert all(value is None for value in row(metrics, "lips", "double").values())
@@ -230,10 +237,10 @@ def test_a_portrait_without_held_out_frames_gives_reasons(tmp_path: Path) -> Non
 def test_another_portrait_is_refused(portrait: FakePortrait, tmp_path: Path) -> None:
     avatar = FakeAvatar(portrait)
     avatar.neutral = portrait.neutral + np.array([0, 0.004, 0], np.float32)
-    evaluate_avatar(avatar, FakePortrait(heldout_segments=()), tmp_path / "same")
+    evaluate_avatar(avatar, FakePortrait(heldout_segments=()), tmp_path / "same", driven=False)
     avatar.neutral = portrait.neutral + np.array([0, 0.006, 0], np.float32)
     with pytest.raises(InputError, match="another person"):
-        evaluate_avatar(avatar, portrait, tmp_path / "other")
+        evaluate_avatar(avatar, portrait, tmp_path / "other", driven=False)
     assert not (tmp_path / "other").exists()
 
 
@@ -250,9 +257,9 @@ def test_without_a_portrait_what_it_carries_is_measured(
 ) -> None:
     sound = tmp_path / "demo.wav"
     write_wav(sound, Waveform(np.random.default_rng(0).uniform(0, 0.04, 32000).astype(np.float32)))
-    monkeypatch.setattr(carried, "asset_path", lambda *parts: sound)
-    stored = evaluate_avatar(FakeAvatar(portrait), portrait, tmp_path / "with", max_frames=4)
-    metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out")
+    monkeypatch.setattr(carried, "demo_sentence", lambda: read_audio(sound))
+    stored = evaluate_avatar(FakeAvatar(portrait), portrait, tmp_path / "with", max_frames=4, driven=False)
+    metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out", driven=False)
     assert metrics["as_trained"] == stored
     assert all(value is None for value in row(metrics, "image_frame", "double").values()), "64 px are too small"
     assert (row(metrics, "motion", "double")["brow_jitter"] or 0) > 0
@@ -262,7 +269,7 @@ def test_without_a_portrait_what_it_carries_is_measured(
     now, trained = text.split(">As trained</h2>")
     psnr = f"{row(stored, 'image_head', 'double')['head_psnr']:.2f}"
     assert psnr in trained and psnr not in now and "--portrait" in now
-    again = evaluate_avatar(FakeAvatar(portrait, metrics=metrics), None, tmp_path / "out")
+    again = evaluate_avatar(FakeAvatar(portrait, metrics=metrics), None, tmp_path / "out", driven=False)
     assert again["as_trained"] == stored, "stored figures are not nested deeper with every evaluation"
 
 
@@ -270,9 +277,9 @@ def test_stored_figures_of_another_version_are_kept_but_not_drawn(
     portrait: FakePortrait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_wav(tmp_path / "demo.wav", Waveform(np.full(3200, 0.02, np.float32)))
-    monkeypatch.setattr(carried, "asset_path", lambda *parts: tmp_path / "demo.wav")
+    monkeypatch.setattr(carried, "demo_sentence", lambda: read_audio(tmp_path / "demo.wav"))
     stored = {"psnr": "<script>"}
-    metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out")
+    metrics = evaluate_avatar(FakeAvatar(portrait, metrics=stored), None, tmp_path / "out", driven=False)
     assert metrics["as_trained"] == stored
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "another version" in text and "<script>" not in text

@@ -244,3 +244,22 @@ def test_refused_images(tmp_path: Path) -> None:
     refuse(tmp_path / "cut.png", "damaged")
     with pytest.raises(ValueError, match="an image is"):
         write_png(tmp_path / "b.png", np.zeros((4, 4), np.uint8))
+
+
+def test_a_jpeg_is_near_the_picture_and_small(tmp_path: Path) -> None:
+    """Read by another decoder: colours, range and orientation are right."""
+    from PIL import Image
+
+    from geneface.io.image import encode_jpeg, write_jpeg
+
+    ramp = np.linspace(0, 255, 96)
+    image = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[::-1], (64, 1)), np.tile(ramp[:64, None], (1, 96))], axis=-1)
+    image = image.round().astype(np.uint8)
+    write_jpeg(tmp_path / "a.jpg", image)
+    assert (tmp_path / "a.jpg").read_bytes() == encode_jpeg(image)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.format == "JPEG"
+        read = np.asarray(opened.convert("RGB")).astype(int)
+    assert np.abs(read - image).mean() < 2
+    with pytest.raises(ValueError, match="JPEG"):
+        encode_jpeg(np.zeros((8, 8, 4), np.uint8))

@@ -116,6 +116,10 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a portrait into an avatar: motion adapted to the person, renderer, card."""
+    from geneface.avatar.avatar import Avatar
+    from geneface.avatar.folder import store_metrics
+    from geneface.evaluation.summary import summarise_training
+    from geneface.portrait.portrait import Portrait
     from geneface.training.avatar import AvatarTrainConfig, build_avatar
     from geneface.training.portrait_config import renderer_config
 
@@ -135,11 +139,18 @@ def train(
     )
     with progress_bars(not json) as progress:
         described = build_avatar(portrait, out, config, motion_folder=motion, resume=resume, progress=progress)
+        summary = summarise_training(Avatar.load(out), Portrait.load(portrait), progress)
+    store_metrics(out, summary.report.model_dump())
     if json:
-        print_json({"out": str(out), **described.training})
-    else:
-        facts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in described.training.items())
-        print(f"{out}: {facts}")
+        found = {"summary": summary.lines, "warnings": summary.warnings}
+        print_json({"out": str(out), **described.training, **found})
+        return
+    facts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in described.training.items())
+    print(f"{out}: {facts}")
+    for line in summary.lines:
+        print(f"  {line}")
+    for line in summary.warnings:
+        print(f"  warning: {line}")
 
 
 def _videos(paths: list[Path]) -> list[Path]:

@@ -63,12 +63,18 @@ def evaluate(
     max_frames: Annotated[
         int, typer.Option(help="Held-out frames that are drawn at most, in runs of consecutive ones.", min=1)
     ] = 300,
+    driven: Annotated[
+        bool, typer.Option("--driven/--no-driven", help="Drive it beyond its recording too: some 1400 frames more.")
+    ] = True,
     lpips: LpipsOption = None,
     inception: InceptionOption = None,
     syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar on held-out frames: pictures, lips, sync, stability, speed, beside controls."""
+    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, beside controls.
+
+    The report shows the worst seconds in pictures.
+    """
     from geneface.avatar.avatar import Avatar
     from geneface.avatar.folder import store_metrics
     from geneface.evaluation.evaluate import evaluate_avatar
@@ -79,7 +85,9 @@ def evaluate(
         loaded = Avatar.load(avatar)
         truth = None if portrait is None else Portrait.load(existing(portrait, "the portrait"))
         weights = MetricWeights(lpips, inception, syncnet)
-        metrics = evaluate_avatar(loaded, truth, out, max_frames=max_frames, weights=weights, progress=progress)
+        metrics = evaluate_avatar(
+            loaded, truth, out, max_frames=max_frames, driven=driven, weights=weights, progress=progress
+        )
         if store:
             store_metrics(avatar, metrics)
     _print_metrics(metrics, out / "report.html", json)
@@ -115,13 +123,13 @@ def compare(
 
 
 def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> None:
-    """What is evaluated, beside the ground truth; the controls stand in the report."""
+    """What is evaluated, beside the ground truth; its parts and the controls stand in the report."""
     if json:
         print_json(metrics)
         return
     absent: dict[str, list[str]] = {}
     for table in metrics["tables"].values():
-        rows = [row for row in table["rows"] if row["role"] != "control"]
+        rows = [row for row in table["rows"] if row["role"] in ("evaluated", "truth")]
         print(table["title"])
         for key in dict.fromkeys(key for row in rows for key in row["figures"]):
             definition = metrics["definitions"][key]

@@ -9,7 +9,11 @@ from typing import Any
 from geneface.types import VIDEO_RATE_HZ
 
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
-_NOT_YET = "Not measured yet: `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` fills this in."
+_NOT_YET = (
+    "Held-out frames: not measured yet, `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` does it."
+)
+_OF_TRAINING = {"blink", "driven"}
+"""Tables that a training leaves behind itself."""
 
 
 def card_text(config: Mapping[str, Any], path_frames: int) -> str:
@@ -52,7 +56,7 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 | head movement | a path of {path_frames / VIDEO_RATE_HZ:.1f} s from the training frames, played back and forth |
 {made}
 
-## Figures on held-out frames
+## Figures
 
 {_BEGIN}
 {_NOT_YET}
@@ -62,7 +66,8 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 
 def with_figures(card: str, metrics: Mapping[str, Any]) -> str:
     """The card with the figures of a metrics.json (`evaluation.schema.EvaluationReport`) in their place."""
-    block = "\n".join([_BEGIN, *_figures(metrics), _END])
+    hint = [_NOT_YET] if set(metrics.get("tables", {})) <= _OF_TRAINING else []
+    block = "\n".join([_BEGIN, *_figures(metrics), *hint, _END])
     if _BEGIN not in card or _END not in card:
         return f"{card.rstrip()}\n\n{block}\n"
     return re.sub(f"{_BEGIN}.*?{_END}", lambda _: block, card, flags=re.DOTALL)

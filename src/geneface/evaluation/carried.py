@@ -14,6 +14,7 @@ import numpy as np
 from geneface.evaluation.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
+from geneface.evaluation.driven import demo_sentence
 from geneface.evaluation.film import FILM_FRAMES, write_film
 from geneface.evaluation.lips import face_width
 from geneface.evaluation.report import Film, LipCurve, ReportMedia
@@ -23,8 +24,6 @@ from geneface.evaluation.stability import stability_figures
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import ByteArray, MotionTrack, ProgressFn, Waveform
 
 _OWN_CONTROLS: dict[Control, str] = {
@@ -38,7 +37,7 @@ def measure_carried(
     avatar: EvaluatedAvatar, tools: Tools, films: Path, progress: ProgressFn
 ) -> tuple[dict[str, MetricTable], ReportMedia]:
     """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
-    sound = read_audio(asset_path("speech", "demo.flac"))
+    sound = demo_sentence()
     motion = avatar.motion(sound)
     clock = RenderClock(avatar, avatar.camera)
     frames = min(len(motion), FILM_FRAMES)

@@ -4,6 +4,7 @@
     late       shown `DELAY_FRAMES` late: what a metric costs lips that miss their sound
     still      one frame, held: a picture that does not talk
     degraded   at half resolution and `BRIGHTER_LEVELS` brighter: poor detail, shifted colour
+    beads      strewn with bright and dark beads: a face that breaks (`speckle.with_beads`)
     noise      the same frame, encoded ten times: what the tracker sees where nothing moves
 
 A metric is believed where it puts the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`) behind
@@ -36,6 +37,7 @@ CONTROL_NAMES: dict[Control, str] = {
     "degraded": f"ground truth, half resolution, {BRIGHTER_LEVELS} levels brighter",
 }
 NOISE = f"tracker noise: one frame, encoded {REPEATS} times"
+BEADS = "ground truth, strewn with beads"
 TRUTH = "ground truth"
 _LATE_TOLERANCE_FRAMES = 0.6
 """An offset has seen the delay when it reads the delay to within half a frame and the tracker's noise."""

@@ -40,6 +40,13 @@ JUDGE_KEYS = ("judge_confidence", "judge_distance", "judge_distance_unshifted", 
 LSE_KEYS = ("lse_c", "lse_d")
 JITTER_RATIO_KEYS = ("brow_jitter_ratio", "rotation_jitter_ratio", "translation_jitter_ratio")
 JITTER_KEYS = ("brow_jitter", "rotation_jitter", "translation_jitter")
+BLINK_KEYS = ("blink_lower_face_psnr", "blink_lower_face_psnr_worst")
+SPECKLE_MEASURES = ("speckle", "face_dots", "head_dots", "torso_dots")
+DRIVEN_RATIO_KEYS = tuple(f"{key}_ratio{part}" for key in SPECKLE_MEASURES for part in ("", "_worst_second"))
+"""Against the ground truth."""
+DRIVEN_RISE_KEYS = tuple(f"{key}_rise{part}" for key in SPECKLE_MEASURES for part in ("", "_worst_second"))
+"""Against the avatar's own calm speech."""
+RARE_KEYS = ("rare_frames", "head_psnr", "mouth_psnr", "eyes_psnr")
 
 _ALL: tuple[Control, ...] = ("late", "still", "degraded")
 _TIMING: tuple[Control, ...] = ("late", "still")
@@ -314,6 +321,68 @@ DEFINITIONS |= {
         "load while measuring stands under `machine`.",
     ),
 }
+
+DEFINITIONS |= {
+    "blink_lower_face_psnr": _define(
+        "Lower face under a blink",
+        "dB",
+        "higher",
+        "The same sentence, seed and pose with and without blinks: PSNR of the pixels inside the jaw line, over all "
+        "frames in which the lids have gone 60 % and more of the way of the deepest blink. A blink must not touch "
+        "them: 50 dB can't be seen, identical pixels count as 99 dB. Our definition.",
+    ),
+    "blink_lower_face_psnr_worst": _define(
+        "Lower face under a blink, worst frame", "dB", "higher", "The same of the frame in which the face moves most."
+    ),
+    "rare_frames": _define("Frames", "frames", "count", "How many held-out frames the row is over."),
+    "eyes_psnr": _define(
+        "PSNR, eyes",
+        "dB",
+        "higher",
+        "PSNR over a box around both eyes with a margin of half an eye; identical pixels count as 100 dB.",
+    ),
+}
+
+_SPECKLE_OF = {
+    "speckle": (
+        "Speckle, head",
+        "Mean distance of the luma from its 3 x 3 median over the head and a rim of 3 px (at 256 px). Hair and teeth "
+        "have it too",
+    ),
+    "face_dots": (
+        "Dots, face",
+        "Mean over the face of how far a pixel's luma lies above or below all 16 pixels of the square two pixels away "
+        "(at 256 px): a bead or a hole stands alone, a hair, a lip or an edge goes on. Our definition",
+    ),
+    "head_dots": ("Dots, head", "The same over the head and a rim of 3 px"),
+    "torso_dots": ("Dots, torso", "The same over the torso"),
+}
+_SPECKLE_OVER = {
+    "ratio": "divided by the median over ground-truth frames.",
+    "rise": "divided by the median over the avatar's own speech with open eyes: it sees what breaks, not what is "
+    "always so.",
+}
+
+
+def _speckle_definitions() -> dict[str, MetricDefinition]:
+    """Every measure against the ground truth and against the avatar itself, as a mean and of the worst second."""
+    definitions = {}
+    for measure, (title, text) in _SPECKLE_OF.items():
+        for over, divided in _SPECKLE_OVER.items():
+            sees: tuple[Control, ...] = ("beads",) if over == "ratio" else ()
+            key = f"{measure}_{over}"
+            definitions[key] = _define(title, "ratio", "one", f"{text}; {divided}", sees)
+            definitions[f"{key}_worst_second"] = _define(
+                f"{title}, worst second",
+                "ratio",
+                "one",
+                f"{text}; {divided} The largest mean over 25 consecutive frames.",
+                sees,
+            )
+    return definitions
+
+
+DEFINITIONS |= _speckle_definitions()
 
 
 def used_definitions(tables: Mapping[str, MetricTable]) -> dict[str, MetricDefinition]:

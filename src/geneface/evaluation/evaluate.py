@@ -8,6 +8,7 @@ the bundled sentence, for what needs no ground truth, and the figures stored wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +16,18 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.chunks import PortraitChunks, choose_pieces
 from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, TRUTH
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.drawing import speed_table
+from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
+from geneface.evaluation.driven_sheet import driven_pictures
 from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
 from geneface.evaluation.lips import face_width
+from geneface.evaluation.page import Picture
+from geneface.evaluation.rare import rare_table
 from geneface.evaluation.report import (
     LipCurve,
     ReportMedia,
@@ -55,14 +61,16 @@ def evaluate_avatar(
     out_dir: Path,
     *,
     max_frames: int = MAX_FRAMES,
+    driven: bool = True,
     weights: MetricWeights | None = None,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
-    """Measure an avatar and write metrics.json, report.html and, with a portrait, contact_sheet.png into `out_dir`.
+    """Measure an avatar and write metrics.json, report.html and sheets of pictures into `out_dir`.
 
     Args:
         portrait: the one the avatar was trained on, or None.
         max_frames: how many held-out frames are drawn at most, in runs of consecutive frames spread over the portrait.
+        driven: drive the avatar beyond its recording too, for some 1400 frames more.
         weights: third-party weights for LPIPS, FID and LSE; without them these are n/a.
 
     Returns:
@@ -79,6 +87,9 @@ def evaluate_avatar(
             tables, media = measure_carried(avatar, tools, Path(films), progress)
         else:
             tables, media = _measure(avatar, portrait, tools, Path(films), out_dir, max_frames, progress)
+        if driven:
+            more, pictures = _drive(avatar, portrait, out_dir, progress)
+            tables, media = tables | more, replace(media, driven=pictures)
         report = EvaluationReport(
             subject=avatar.name,
             reference=None if portrait is None else "the held-out frames of its portrait",
@@ -119,12 +130,23 @@ def _measure(
     built = VideoTables(scores, Person(portrait.neutral, portrait.camera), note, _WHY)
     tables = {
         **built.tables(),
+        "image_rare": rare_table(avatar, portrait),
         "motion": motion_table(avatar.name, spoken, portrait.neutral, tools),
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
     rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
     plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
     return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
+
+
+def _drive(
+    avatar: EvaluatedAvatar, portrait: ReferencePortrait | None, out_dir: Path, progress: ProgressFn
+) -> tuple[dict[str, MetricTable], list[Picture]]:
+    """The avatar beyond its recording: tables, and sheets of pictures in the folder."""
+    sentence = demo_sentence()
+    scores = measure_driven(avatar, portrait, sentence, progress=progress)
+    tables = {"blink": blink_table(avatar, sentence), "driven": driven_table(avatar.name, scores)}
+    return tables, driven_pictures(avatar, scores, out_dir)
 
 
 def _curves(spoken: Sequence[SpokenSpan], neutral: FloatArray) -> list[LipCurve]:

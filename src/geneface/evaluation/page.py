@@ -81,6 +81,16 @@ summary { cursor: pointer }
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A sheet of pictures that lies beside the page and stands in it."""
+
+    title: str
+    path: Path
+    """A JPEG."""
+    caption: str
+
+
+@dataclass(frozen=True)
 class ReportMedia:
     """What the page shows beside the tables."""
 
@@ -91,6 +101,7 @@ class ReportMedia:
     """Name and picture [H, W, 3], from `sheet.mean_error_map`."""
     sheet: Path | None = None
     """A PNG from `sheet.contact_sheet`."""
+    driven: Sequence[Picture] = ()
 
 
 def render_page(report: EvaluationReport, media: ReportMedia) -> str:
@@ -99,6 +110,7 @@ def render_page(report: EvaluationReport, media: ReportMedia) -> str:
     against = f"Compared with {report.reference}." if report.reference else "Nothing at hand to compare with."
     sections = [
         *((table.title, _table(table, report.definitions, f"t{i}")) for i, table in enumerate(report.tables.values())),
+        ("Driven beyond the recording, in pictures", "".join(_picture(picture) for picture in media.driven)),
         ("Videos", "".join(_film(film) for film in media.films)),
         ("Lip opening over time", _curves(media.curves)),
         ("Curves", "".join(_plot(plot, f"plot{i}") for i, plot in enumerate(media.plots))),
@@ -269,6 +281,12 @@ def _sheet(sheet: Path | None) -> str:
         '<p class="soft">From left to right: reference, evaluated, error (mean absolute difference of the channels: '
         f"black is 0, then red, yellow, white from {255 / ERROR_GAIN:.0f} levels of 255); the mouth of each below.</p>"
     ) + _scroll("Frames", image)
+
+
+def _picture(picture: Picture) -> str:
+    data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+    image = f'<img class="wide" alt="{_text(picture.title)}" src="data:image/jpeg;base64,{data}">'
+    return f'<h3>{_text(picture.title)}</h3><p class="soft">{_text(picture.caption)}</p>{_scroll(picture.title, image)}'
 
 
 def _error_maps(maps: Sequence[tuple[str, ByteArray]]) -> str:

@@ -21,9 +21,11 @@ FORMAT = 2
 
 Direction = Literal["higher", "lower", "one", "zero", "count"]
 """Which way is better: a larger value, a smaller one, or a value near 1 or 0; a count is neither."""
-Role = Literal["evaluated", "truth", "control"]
-Control = Literal["late", "still", "degraded"]
-"""Spoilt ground truth: shown late, held still, or at half resolution and brighter. See `evaluation.controls`."""
+Role = Literal["evaluated", "part", "truth", "control"]
+"""A part is a share of what a row "evaluated" is over: the report shows it, a summary does not."""
+Control = Literal["late", "still", "degraded", "beads"]
+"""Spoilt ground truth: shown late, held still, at half resolution and brighter, or strewn with beads. See
+`evaluation.controls`."""
 
 
 class _Record(BaseModel):

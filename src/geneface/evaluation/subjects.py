@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.avatar.avatar import Performance
 from geneface.render.renderer import Renderer
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
@@ -38,7 +39,7 @@ class EvaluatedAvatar(Protocol):
         """The figures stored with the avatar, if it carries any."""
         ...
 
-    def motion(self, audio: Waveform, /) -> MotionTrack:
+    def motion(self, audio: Waveform, performance: Performance | None = None, /) -> MotionTrack:
         """The whole way from speech to motion, on the mean path (temperature 0)."""
         ...
 
