@@ -55,7 +55,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    for name in (".clip-ab_c1234.tmp.safetensors", "clip.safetensors", ".hidden", ".mine.tmp"):
+    for name in (".clip-ab_c1234.geneface.tmp.safetensors", "clip.safetensors", ".hidden", ".mine.tmp"):
         (tmp_path / "raw" / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [".hidden", ".mine.tmp", "clip.safetensors"]
