@@ -18,6 +18,13 @@ def main() -> None:
         process.leave(process.interrupted_status())
     except SystemExit as stop:
         process.leave(stop.code)
+    except Exception as error:
+        # Not even the command line could be loaded.
+        from geneface.apps.causes import explain
+
+        status, sentence = explain(error)
+        process.say(f"geneface: {sentence}")
+        process.leave(status)
 
 
 if __name__ == "__main__":

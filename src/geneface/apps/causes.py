@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +31,7 @@ _EXTRAS = {
 """Top-level module of an optional package -> the extra that brings it."""
 _NO_MEMORY = "not enough memory", "can't allocate memory", "failed to allocate memory", "bad allocation", "bad_alloc"
 """How libraries say it that don't raise MemoryError (PyTorch, ONNX Runtime), in small letters."""
+_UNMAPPED = re.compile(r"failed to map segment from shared object(?!: operation not permitted)")
 _WRITING_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """What only a writer can be told."""
 _SYSTEM_LIMITS = {
@@ -65,19 +67,18 @@ def refusal(error: BaseException) -> InputError | None:
     if isinstance(error, InputError):
         # Readers take what FFmpeg can't do for damage; without memory it can do nothing.
         return next(filter(None, map(_out_of_memory, _chain(error))), error)
-    for cause in _chain(error):
-        found = _out_of_memory(cause) or _import(cause) or _system(cause)
-        if found is not None:
-            return found
-    return None
+    causes = list(_chain(error))
+    # Memory first: without it nothing else works either.
+    tried = (find(cause) for find in (_out_of_memory, _import, _system) for cause in causes)
+    return next(filter(None, tried), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those it was raised from."""
+    """An exception and those that it was raised from, or while they were handled."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
-        seen = seen.__cause__
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
 def _out_of_memory(error: BaseException) -> InputError | None:
@@ -88,6 +89,8 @@ def _out_of_memory(error: BaseException) -> InputError | None:
         )
     text = str(error).lower()
     is_told = not isinstance(error, InputError) and any(words in text for words in _NO_MEMORY)
+    # What the dynamic loader says where it is not because of a disk whose programs may not be run.
+    is_told |= isinstance(error, ImportError | OSError) and _UNMAPPED.search(text) is not None
     if isinstance(error, MemoryError) or is_told or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return InputError("this machine has not enough memory for that", remedy)
     if isinstance(error, RuntimeError) and "can't start new thread" in text:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geneface.apps import process
+from geneface.apps.causes import EXIT_FAULT
 from geneface.apps.options import AvatarArgument, JsonOption, SeedOption, print_json
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
@@ -21,7 +24,8 @@ _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
 _EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --size 512 --background '#00b140'"
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
-    "if you like out, format, size, background, seed, temperature, mouth_gain, blink."
+    "if you like out, format, size, background, seed, temperature, mouth_gain, blink. Paths in it are relative to its "
+    "own folder; commas, semicolons or tabs separate."
 )
 
 
@@ -89,25 +93,35 @@ def render(
 
 
 def batch(
+    context: typer.Context,
     jobs: Annotated[Path, typer.Argument(help="A CSV file; see below.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the videos.")],
     json: JsonOption = False,
 ) -> None:
-    """Render the rows of a CSV file; skips what is done, and lists failures in failures.csv."""
-    from geneface.apps.jobs import read_jobs, run_jobs
+    """Render the rows of a table; skips what is done, and lists failures in failures.csv."""
+    from geneface.apps.jobs import FAILURES_FILE, run_jobs
 
-    rows = read_jobs(jobs)
+    def show(error: BaseException) -> None:
+        if context.find_root().params.get("debug"):
+            traceback.print_exception(error)
+
     with progress_bars(not json) as progress:
-        outcome = run_jobs(rows, out, progress)
+        outcome = run_jobs(jobs, out, progress, show)
     if json:
-        print_json(outcome)
+        print_json({"rendered": outcome.rendered, "skipped": outcome.skipped, "failed": outcome.failed})
     else:
-        print(f"{outcome['rendered']} rendered, {outcome['skipped']} done before, {len(outcome['failed'])} failed")
-    if outcome["failed"]:
-        raise InputError(
-            f"{len(outcome['failed'])} of {len(rows)} jobs failed",
-            f"see {out / 'failures.csv'}, correct them and repeat",
+        print(f"{outcome.rendered} rendered, {outcome.skipped} done before, {len(outcome.failed)} failed")
+    if outcome.failed:
+        total = outcome.rendered + outcome.skipped + len(outcome.failed)
+        first = outcome.failed[0]
+        told = InputError(
+            f"{len(outcome.failed)} of {total} jobs failed, first line {first['line']} ({first['reason']})",
+            f"see {out / FAILURES_FILE}, correct them and repeat",
         )
+        if not outcome.has_fault:
+            raise told
+        process.say(f"geneface: {told}")
+        raise typer.Exit(EXIT_FAULT)
 
 
 def _format(name: str | None, out: Path) -> Format:
