@@ -29,6 +29,7 @@ from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
+from geneface.io.clips import VIDEO_SUFFIXES, find_clips
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
 from geneface.io.video import read_frames
@@ -41,7 +42,6 @@ from geneface.types import (
     no_progress,
 )
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
 WORKERS = 2
 MIN_FRAMES = 50
 MIN_FOUND = 0.95
@@ -74,10 +74,9 @@ def find_sources(folders: Path | Sequence[Path]) -> list[Source]:
     for folder in chosen:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder", "give a folder of video clips")
-        for path in folder.rglob("*"):
-            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-                prefix = _SPEAKER_PREFIX.match(path.name)
-                sources.append(Source(path, prefix[1] if prefix else path.parent.name))
+        for path in find_clips(folder, is_deep=True).taken:
+            prefix = _SPEAKER_PREFIX.match(path.name)
+            sources.append(Source(path, prefix[1] if prefix else path.parent.name))
     if not sources:
         raise InputError(
             f"no video in {', '.join(map(str, chosen))}", f"give clips ({', '.join(sorted(VIDEO_SUFFIXES))})"
