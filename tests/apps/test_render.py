@@ -60,7 +60,10 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
         ({"--audio": None, "--text": "hello"}, ("voice",)),
         ({"--size": "77"}, ("77",)),
         ({"--blink": "often"}, ("often",)),
-        ({"--format": "gif"}, ("gif",)),
+        ({"--format": "gif"}, ("gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
+        ({"-o": "x.gif"}, ("x.gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
+        ({"--audio": "x" * 300 + ".wav"}, ("xxx",)),
+        ({"avatar": "x" * 300}, ("xxx",)),
         ({"--format": "webm-alpha"}, (".webm",)),
         ({"--background": "plaid"}, ("plaid",)),
         ({"--mouth-gain": "nan"}, ("mouth-gain",)),
@@ -77,6 +80,31 @@ def test_refused_options_leave_nothing(
     avatar = options.pop("avatar", avatar_folder)
     flat = [part for name, value in options.items() if value is not None for part in (name, value)]
     run("render", avatar, *flat).refused(*words)
+    assert _visible(tmp_path) == []
+
+
+def test_more_pixels_than_the_avatar_has_are_made_with_a_word(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
+) -> None:
+    common = ("render", avatar_folder, "--audio", sound, "-o", tmp_path / "a.mp4", "--size")
+    small, large = run(*common, 64), run(*common, 256)
+    assert small.code == large.code == 0 and small.err == ""
+    assert large.err.count("\n") == 1 and "256 pixels are more than the 64" in large.err and "prepare" in large.err
+
+
+def test_a_name_that_is_too_long_is_told_as_such(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    long = "n" * 300
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / f"{long}.mp4").refused("the name is too long")
+    for words in (("prepare", long, "-o", tmp_path / "p"), ("check", long), ("compare", long, long)):
+        outcome = run(*words)
+        outcome.refused("too long")
+        assert "cannot write" not in outcome.err
+    assert _visible(tmp_path) == []
+
+
+def test_a_demo_is_an_mp4(run: Run, tmp_path: Path) -> None:
+    for name in ("demo.gif", "demo", "/dev/null"):
+        run("demo", "-o", tmp_path / name).refused("not a name for mp4")
     assert _visible(tmp_path) == []
 
 

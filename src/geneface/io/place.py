@@ -281,3 +281,18 @@ def rehearse_folder(final: Path | str) -> None:
             trial.mkdir()
             trial.rename(target)
             target.rmdir()
+
+
+def check_space(target: Path, needed_bytes: int) -> None:
+    """Refuse a disk that long work would fill.
+
+    Raises:
+        InputError: less is free where `target` is to lie.
+    """
+    folder = next((parent for parent in target.absolute().parents if parent.is_dir()), Path("/"))
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise InputError(
+            f"cannot write {target}, only {free >> 20} MB of {needed_bytes >> 20} MB are free there",
+            "free some space or choose another place",
+        )
