@@ -15,7 +15,9 @@ import itertools
 import multiprocessing
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -214,18 +216,26 @@ _T = TypeVar("_T")
 
 def each(work: Callable[[_Job], _T], jobs: Sequence[_Job], workers: int, stage: str, progress: ProgressFn) -> list[_T]:
     """Run `work` on each job in worker processes (in this one if `workers` is 1), in order."""
+    # Spawned, not forked: the tracker and onnxruntime start threads. An executor and not a pool, which waits for ever
+    # for a process that the system has killed.
+    context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         if workers == 1:
             results_in_order = map(work, jobs)
         else:
-            # Spawned, not forked: the tracker and onnxruntime start threads.
-            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            results_in_order = pool.imap(work, jobs, chunksize=4)
+            pool = ProcessPoolExecutor(workers, context, _ignore_interruptions)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            results_in_order = pool.map(work, jobs)
         results = []
         for result in results_in_order:
             results.append(result)
             progress(stage, len(results), len(jobs))
     return results
+
+
+def _ignore_interruptions() -> None:
+    """Ctrl-C reaches every process of a terminal; the caller alone reacts to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _raw_path(out: Path, source: Source) -> Path:
