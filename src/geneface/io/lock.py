@@ -19,8 +19,8 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
     """Keep a folder, made if missing, to this process for the block; it goes again if nothing was put into it.
 
     The lock is on the folder itself (flock): it leaves no file behind and ends with the process, however that ends.
-    Systems and file systems that can't lock a folder are used without a lock. Temporary files of killed processes,
-    this one's helpers too, are removed.
+    Systems and file systems that can't lock a folder are used without a lock. Temporary files of killed processes are
+    removed from it, and after a failure those of this one's helpers.
 
     Raises:
         InputError: another process is at work in the folder, or it can't be made or written to.
@@ -29,12 +29,15 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
     check_name(folder)
     with new_folders(folder, folder):
         handle = _lock(folder)
+        is_ours = False
         try:
             _check_writable(folder)
-            remove_leftovers(folder)
+            remove_leftovers(folder, is_deep=False)
+            is_ours = not any(folder.iterdir())
             yield
         except BaseException:
-            remove_leftovers(folder)
+            # Deep only in what this process has made: it may be somebody's home.
+            remove_leftovers(folder, is_deep=is_ours)
             raise
         finally:
             if handle is not None:
