@@ -8,9 +8,10 @@ CONSTRAINTS = constraints.txt
 # What `make sanitize` runs: files or folders of tests that call kernels.
 KERNEL_TESTS = tests/ops
 FUZZ ?= --seconds 60
+FUZZ_MEDIA ?= --files 2000
 SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo test check sanitize fuzz clean
+.PHONY: help demo test check sanitize fuzz fuzz-media clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,6 +33,9 @@ sanitize: $(VENV)/.installed ## the kernels' tests with checks of memory, undefi
 
 fuzz: $(VENV)/.installed ## random calls of the kernels with the same checks; FUZZ='--seconds 600 --seed 1' (or --help)
 	$(BIN)/python tests/sanitize/run.py address,undefined -m fuzz $(FUZZ)
+
+fuzz-media: $(VENV)/.installed ## spoilt media, tables and avatars; FUZZ_MEDIA='--files 2000 --seed 1 FOLDER...' (or --help)
+	cd tests && ../$(BIN)/python -m fuzz.media $(FUZZ_MEDIA)
 
 $(DEMO_VENV)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(DEMO_VENV)

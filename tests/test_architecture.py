@@ -21,6 +21,7 @@ TIERS = {
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
     "apps": 6,
+    "__main__": 7,
 }  # fmt: skip
 CORE_PACKAGES = {
     "numpy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class InputError(Exception):
     """Bad usage or bad input: the command line prints it without a traceback and exits with status 2.
@@ -22,10 +24,55 @@ class InputError(Exception):
 
 
 class MissingExtraError(InputError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed, or is and can't be loaded.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"this needs the package {package}, which is not installed",
-            f"install it with: pip install 'geneface[{extra}]'",
-        )
+    Args:
+        package: its name.
+        extra: which of this package's extras brings it.
+        error: what its import raised, if that may have another reason than that it is not there.
+    """
+
+    def __init__(self, package: str, extra: str, error: ImportError | None = None) -> None:
+        found = None if error is None else self.library(error)
+        if found is not None:
+            super().__init__(found.cause, found.remedy)
+        elif error is not None and not isinstance(error, ModuleNotFoundError):
+            super().__init__(f"the package {package} can't be loaded ({_line(error)})", "install it again")
+        else:
+            missing = getattr(error, "name", None) or package
+            super().__init__(
+                f"this needs the package {missing.split('.')[0]}, which is not installed",
+                f"install it with: pip install 'geneface[{extra}]'",
+            )
+
+    @staticmethod
+    def library(error: BaseException) -> InputError | None:
+        """The shared library of the system that an import lacked, or None if that is not what went wrong."""
+        found = _LIBRARY.search(str(error))
+        if found is None:
+            return None
+        name = found[1] or found[2]
+        start = next((package for stem, package in _DEBIAN.items() if name.startswith(stem)), None)
+        remedy = f"install it (Debian, Ubuntu: apt install {start})" if start else "install the package that brings it"
+        return InputError(f"the system library {name} is missing or can't be loaded", remedy)
+
+
+_LIBRARY = re.compile(
+    r"(lib[\w+.-]+?\.(?:so[.\d]*|dylib)): cannot open shared|(?:cannot|could not) load library '([^']+)'", re.IGNORECASE
+)
+"""What the dynamic loader of Linux says, and what cffi says."""
+_DEBIAN = {
+    "libGLES": "libgles2",
+    "libGL": "libgl1",
+    "libEGL": "libegl1",
+    "libgthread": "libglib2.0-0",
+    "libglib": "libglib2.0-0",
+    "libgomp": "libgomp1",
+    "libsndfile": "libsndfile1",
+    "libstdc++": "libstdc++6",
+}
+"""Start of a library's name -> Debian's package of it."""
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -131,7 +131,7 @@ def test_real_phonemes_of_english() -> None:
 
 @pytest.mark.parametrize("text", ["", "  \n", "...!"])
 def test_empty_text_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="text to speak is empty"):
+    with pytest.raises(InputError, match="text to speak has no words"):
         synthesise(text, tmp_path)
 
 
@@ -175,3 +175,22 @@ def test_missing_or_stuck_espeak_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(subprocess, "run", stuck)
     with pytest.raises(InputError, match="did not answer"):
         phonemes("hello", "en-us")
+
+
+@pytest.mark.usefixtures("spelled")
+def test_letters_that_the_voice_cannot_read(voice_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, words in (
+        ("你好，世界。", "written in CJK letters, the voice af_test speaks en-us"),
+        ("Привет, Anna", "written in Cyrillic letters"),
+        ("مرحبا", "written in Arabic letters"),
+        ("नमस्ते", "written in Devanagari letters"),
+        ("🙂 👍", "has no words"),
+    ):
+        with pytest.raises(InputError, match=words):
+            synthesise(text, voice_folder, "af_test")
+    for text in ("ab 你好 cab cab", "caB 2024 🙂", "2024 ab"):
+        assert synthesise(text, voice_folder, "af_test").any()
+    (voice_folder / "voices" / "hf_test.bin").write_bytes((voice_folder / "voices" / "af_test.bin").read_bytes())
+    monkeypatch.setattr(tts, "_espeak", lambda text, language: "ab")
+    for text in ("नमस्ते", "ab"):
+        assert synthesise(text, voice_folder, "hf_test").any()

@@ -58,7 +58,7 @@ def run_process() -> Run:
 
 
 def command(*args: object) -> list[str]:
-    return [sys.executable, "-c", "from geneface.apps.cli import main; main()", *(str(arg) for arg in args)]
+    return [sys.executable, "-m", "geneface", *(str(arg) for arg in args)]
 
 
 def environment() -> dict[str, str]:

@@ -156,6 +156,39 @@ def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_training_would_be_refused_for_at_its_end(run: Run, tmp_path: Path) -> None:
+    """Name, licence and place, before even the portrait is looked at."""
+
+    def refused(*words: str, out: object = tmp_path / "a", **options: str) -> None:
+        flat = [part for name, value in {"consent": "mine", **options}.items() for part in (f"--{name}", value)]
+        run("train", tmp_path, "-o", out, *flat).refused(*words)
+
+    refused("300 letters", out=tmp_path / ("n" * 300))
+    refused("201 letters", out=tmp_path / ("n" * 201))
+    refused("--licence", licence="")
+    refused("--licence", licence="  ")
+    refused("--licence", licence="x" * 501)
+    refused("--attribution", attribution="x" * 2001)
+    refused("--consent", consent="x" * 5001)
+    refused("--consent", consent="caf\udce9")
+    refused("not a name", out=".")
+    refused("not a name", out="..")
+    refused("exists already", out="/dev/null")
+    (tmp_path / "loop").symlink_to("loop")
+    refused("leads back to itself", out=tmp_path / "loop")
+    (tmp_path / "loop").unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=30 << 20))
+    run("train", tmp_path, "-o", tmp_path / "new" / "a", "--consent", "mine").refused("only 30 MB", "free")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
     from geneface.io.store import asset_path
 

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from geneface.apps.jobs import read_jobs
-from geneface.errors import InputError
 from geneface.io.store import load_tensors
 
 from .conftest import Run, command, environment
@@ -62,7 +60,10 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
         ({"--audio": None, "--text": "hello"}, ("voice",)),
         ({"--size": "77"}, ("77",)),
         ({"--blink": "often"}, ("often",)),
-        ({"--format": "gif"}, ("gif",)),
+        ({"--format": "gif"}, ("gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
+        ({"-o": "x.gif"}, ("x.gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
+        ({"--audio": "x" * 300 + ".wav"}, ("xxx",)),
+        ({"avatar": "x" * 300}, ("xxx",)),
         ({"--format": "webm-alpha"}, (".webm",)),
         ({"--background": "plaid"}, ("plaid",)),
         ({"--mouth-gain": "nan"}, ("mouth-gain",)),
@@ -79,6 +80,31 @@ def test_refused_options_leave_nothing(
     avatar = options.pop("avatar", avatar_folder)
     flat = [part for name, value in options.items() if value is not None for part in (name, value)]
     run("render", avatar, *flat).refused(*words)
+    assert _visible(tmp_path) == []
+
+
+def test_more_pixels_than_the_avatar_has_are_made_with_a_word(
+    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
+) -> None:
+    common = ("render", avatar_folder, "--audio", sound, "-o", tmp_path / "a.mp4", "--size")
+    small, large = run(*common, 64), run(*common, 256)
+    assert small.code == large.code == 0 and small.err == ""
+    assert large.err.count("\n") == 1 and "256 pixels are more than the 64" in large.err and "prepare" in large.err
+
+
+def test_a_name_that_is_too_long_is_told_as_such(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
+    long = "n" * 300
+    run("render", avatar_folder, "--audio", sound, "-o", tmp_path / f"{long}.mp4").refused("the name is too long")
+    for words in (("prepare", long, "-o", tmp_path / "p"), ("check", long), ("compare", long, long)):
+        outcome = run(*words)
+        outcome.refused("too long")
+        assert "cannot write" not in outcome.err
+    assert _visible(tmp_path) == []
+
+
+def test_a_demo_is_an_mp4(run: Run, tmp_path: Path) -> None:
+    for name in ("demo.gif", "demo", "/dev/null"):
+        run("demo", "-o", tmp_path / name).refused("not a name for mp4")
     assert _visible(tmp_path) == []
 
 
@@ -239,70 +265,3 @@ def test_interrupt_exits_130_and_cleans_up(avatar_folder: Path, long_sound: Path
     assert process.returncode == 130
     assert "interrupted" in err and "Traceback" not in err
     assert _visible(tmp_path) == []
-
-
-# ---- batch
-
-
-def _jobs(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_batch_skips_what_is_done_and_reports_failures(
-    run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "speech.wav").write_bytes(sound.read_bytes())
-    jobs = _jobs(
-        tmp_path / "jobs.csv",
-        "avatar,audio,out,size,blink",
-        f"{avatar_folder},speech.wav,,,",
-        f"{avatar_folder},missing.wav,other.mp4,96,off",
-        f"{avatar_folder},speech.wav,third.mp4,96,off",
-    )
-    out = tmp_path / "videos"
-    first = run("batch", jobs, "-o", out, "--json")
-    first.refused("1 of 3 jobs failed", "failures.csv")
-    assert json.loads(first.out)["rendered"] == 2
-    assert _visible(out) == ["done.json", "failures.csv", "speech.mp4", "third.mp4"]
-    assert "missing.wav" in (out / "failures.csv").read_text()
-    stamp = (out / "third.mp4").stat().st_mtime_ns
-    (tmp_path / "missing.wav").write_bytes(sound.read_bytes())
-    second = run("batch", jobs, "-o", out)
-    assert second.code == 0 and "1 rendered, 2 done before, 0 failed" in second.out
-    assert (out / "third.mp4").stat().st_mtime_ns == stamp
-    assert "failures.csv" not in _visible(out)
-
-
-def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
-    for seed, expected in ((0, "1 rendered"), (0, "0 rendered, 1 done"), (1, "1 rendered")):
-        jobs = _jobs(tmp_path / "jobs.csv", "avatar,audio,seed", f"{avatar_folder},{sound},{seed}")
-        assert expected in run("batch", jobs, "-o", tmp_path / "videos").out
-
-
-@pytest.mark.parametrize(
-    "lines, words",
-    [
-        (("avatar,sound", "a,b"), ("sound",)),
-        (("audio", "b"), ("avatar",)),
-        (("avatar,audio",), ("no jobs",)),
-        (("avatar,audio,size", "a,b.wav,wide"), ("line 2", "size")),
-        (("avatar,audio,out", "a,b.wav,../../x.mp4"), ("line 2", "out")),
-        (("avatar,audio,out", "a,b.wav,.."), ("line 2", "..")),
-        (("avatar,audio,out", "a,b.wav,done.json"), ("line 2", "done.json", ".mp4")),
-        (("avatar,audio", "a,b.wav", "a,sub/b.wav"), ("twice", "lines 2 and 3")),
-        (("avatar,audio", "a,b.wav,c,d"), ("line 2", "columns")),
-        (("avatar,audio", ",b.wav"), ("line 2", "avatar")),
-    ],
-)
-def test_wrong_jobs_files_are_refused_with_their_line(
-    run: Run, tmp_path: Path, lines: tuple[str, ...], words: tuple[str, ...]
-) -> None:
-    run("batch", _jobs(tmp_path / "jobs.csv", *lines), "-o", tmp_path / "videos").refused("jobs.csv", *words)
-    assert not (tmp_path / "videos").exists()
-
-
-def test_jobs_read_as_text_only(tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="UTF-8"):
-        read_jobs(tmp_path / "jobs.csv")

@@ -1,6 +1,8 @@
 """Corpus preparation from made-up tracks: names, split, geometry, alignment with the sound, resumption."""
 
+import signal
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,11 @@ import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import Source, find_sources, frame_samples, heldout_names, prepare_corpus
+from geneface.corpus.prepare import Source, each, find_sources, frame_samples, heldout_names, prepare_corpus
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.store import load_tensors, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, Waveform
+from geneface.types import SPEECH_RATE_HZ, Waveform, no_progress
 
 from .corpus_fixtures import FRAMES, make_clips, track
 
@@ -188,3 +190,10 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
         with pytest.raises(InputError, match="not empty"):
             prepare_corpus(tmp_path / "videos", tmp_path / "mine", encoder="mel", resume=resume, workers=1)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as the system's out-of-memory killer does")
+def test_a_helper_that_the_system_kills_is_not_waited_for() -> None:
+    with pytest.raises(BrokenProcessPool):
+        # Every process can import this.
+        each(signal.raise_signal, [signal.SIGKILL, signal.SIGKILL], 2, "track", no_progress)

@@ -36,3 +36,40 @@ def test_random_calls_return_or_are_refused():
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fuzzing process needs fork and limits")
+def test_spoilt_files_are_read_or_refused():
+    run = subprocess.run(
+        [sys.executable, "-m", "fuzz.media", "--files", "60", "--seed", "0"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fuzzing process needs fork and limits")
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ("raise KeyError('strange')", "KeyError: 'strange'"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11"),
+        ("bytearray(10**11)", "MemoryError"),
+        ("signal.setitimer(signal.ITIMER_REAL, 0.05); signal.pause()", "waits for ever"),
+        ("raise InputError('a', 'b') from MemoryError()", "InputError: a: b"),
+    ],
+)
+def test_the_media_fuzzer_sees_a_planted_fault(fault: str, words: str):
+    program = f"""
+import os, signal, sys
+from fuzz import media
+from geneface.errors import InputError
+def read_rows(path):
+    {fault}
+media.read_rows = read_rows
+sys.argv = ["fuzz.media", "--files", "1", "--only", ".csv"]
+sys.exit(media.main())
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert run.returncode == 1 and words in run.stdout and "1 unclean [0]" in run.stdout, run.stdout + run.stderr

@@ -55,7 +55,20 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    for name in (".clip-ab_c1234.tmp.safetensors", "clip.safetensors", ".hidden", ".mine.tmp"):
+    for name in (".clip-ab_c1234.geneface.tmp.safetensors", "clip.safetensors", ".hidden", ".mine.tmp"):
         (tmp_path / "raw" / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [".hidden", ".mine.tmp", "clip.safetensors"]
+
+
+def test_a_failure_removes_what_helpers_left_in_a_new_folder_and_looks_no_further(tmp_path: Path) -> None:
+    for folder, stays in ((tmp_path / "new", False), (tmp_path / "mine", True)):
+        if stays:
+            (folder / "deep").mkdir(parents=True)
+        left = (folder / "deep" / ".clip-ab_c1234.geneface.tmp", folder / ".clip-ab_c1234.geneface.tmp")
+        with pytest.raises(KeyError), exclusive_folder(folder):
+            (folder / "deep").mkdir(exist_ok=True)
+            for path in left:
+                path.touch()
+            raise KeyError
+        assert [path.exists() for path in left] == [stays, False]

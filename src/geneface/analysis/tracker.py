@@ -65,7 +65,7 @@ def mediapipe_solutions() -> ModuleType:
     """MediaPipe's `solutions`, imported quietly.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: it is not installed, or lacks a library of the system.
     """
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -73,7 +73,7 @@ def mediapipe_solutions() -> ModuleType:
         with quiet():
             import mediapipe
     except ImportError as error:
-        raise MissingExtraError("mediapipe", "prepare") from error
+        raise MissingExtraError("mediapipe", "prepare", error) from error
     return mediapipe.solutions
 
 
@@ -81,12 +81,12 @@ def opencv() -> Any:
     """OpenCV, which MediaPipe brings; on one thread, since frames are shared out among processes.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: it is not installed, or lacks a library of the system.
     """
     try:
         import cv2
     except ImportError as error:
-        raise MissingExtraError("opencv-contrib-python", "prepare") from error
+        raise MissingExtraError("opencv-contrib-python", "prepare", error) from error
     cv2.setNumThreads(1)
     return cv2
 

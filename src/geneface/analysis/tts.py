@@ -18,6 +18,7 @@ import functools
 import re
 import shutil
 import subprocess
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ VOICE_RATE_HZ = 24_000
 DEFAULT_VOICE = "af_heart"
 LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 """espeak-ng's language for the first letter of a voice's name. Japanese and Chinese need front ends of their own."""
+
+_SCRIPTS = {"hi": ("DEVANAGARI", "LATIN")}
+"""Start of the Unicode names of the letters that a language is written in, where those are not Latin alone."""
 
 _MAX_TEXT = 20_000  # characters: about half an hour
 _MAX_TOKENS = 400  # the model takes 510; long passages lose their melody before that
@@ -84,13 +88,14 @@ def synthesise(text: str, voice_dir: Path, voice: str = DEFAULT_VOICE, language:
     """
     text = " ".join(text.split())
     if not any(character.isalnum() for character in text):
-        raise InputError("the text to speak is empty", "give some words")
+        raise InputError("the text to speak has no words", "give some")
     if len(text) > _MAX_TEXT:
         raise InputError(f"the text to speak has {len(text)} characters", f"give at most {_MAX_TEXT} at once")
     model = _Kokoro(Path(voice_dir), voice)
     language = language or LANGUAGES.get(voice[:1], "")
     if language not in LANGUAGES.values():
         raise InputError(f"the voice {voice} speaks no language known here", f"choose {', '.join(LANGUAGES.values())}")
+    _check_script(text, voice, language)
     pause = np.zeros(round(_PAUSE_SECONDS * VOICE_RATE_HZ), np.float32)
     pieces: list[FloatArray] = []
     for sentence in _SENTENCE_END.split(text):
@@ -99,6 +104,23 @@ def synthesise(text: str, voice_dir: Path, voice: str = DEFAULT_VOICE, language:
     if not pieces:
         raise InputError(f"the text has no sounds in {language}", "choose the language that it is written in")
     return np.clip(np.concatenate(pieces), -1.0, 1.0)
+
+
+def _check_script(text: str, voice: str, language: str) -> None:
+    """Refuse a text in letters that the voice can't read: it would spell them, or be silent.
+
+    Raises:
+        InputError: most letters are of another script.
+    """
+    scripts = [unicodedata.name(letter, "unknown").split()[0] for letter in text if letter.isalpha()]
+    foreign = [script for script in scripts if script not in _SCRIPTS.get(language, ("LATIN",))]
+    if 2 * len(foreign) > len(scripts):
+        most = max(set(foreign), key=foreign.count)
+        shown = most if most == "CJK" else most.capitalize()
+        raise InputError(
+            f"the text is written in {shown} letters, the voice {voice} speaks {language}",
+            "give a text in that language, or choose a voice that speaks the text's",
+        )
 
 
 def phonemes(text: str, language: str) -> str:

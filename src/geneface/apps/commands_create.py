@@ -13,6 +13,7 @@ from geneface.apps.options import (
     PresetOption,
     ResumeOption,
     SeedOption,
+    clips_of,
     existing,
     parse_duration,
     print_json,
@@ -26,8 +27,6 @@ _EXAMPLE_PREPARE = "Example: geneface prepare me.mp4 -o me-portrait"
 _EXAMPLE_TRAIN = (
     "Example: geneface train me-portrait -o me --preset fast --consent 'I am the person in the video and agree. A. Lee'"
 )
-
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 
 VideosArgument = Annotated[list[Path], typer.Argument(help="Videos, or folders of clips, of one person.")]
 
@@ -64,7 +63,13 @@ def check(videos: VideosArgument, json: JsonOption = False) -> None:
 def prepare(
     videos: VideosArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="The portrait folder to make.")],
-    size: Annotated[int, typer.Option(help="Pixels of the square around the head: 256 or 512.")] = 256,
+    size: Annotated[
+        int,
+        typer.Option(
+            help="Pixels of the square around the head, 256 or 512: chosen here for all that follows (render --size "
+            "only enlarges). 512 takes longer, and is worth it where the head fills that much of the video."
+        ),
+    ] = 256,
     encoder: Annotated[
         str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2-streaming.")
     ] = "whisper-2-streaming",
@@ -130,8 +135,8 @@ def train(
     config = settings(
         AvatarTrainConfig,
         consent=consent.strip(),
-        licence=licence,
-        attribution=attribution,
+        licence=licence.strip(),
+        attribution=attribution.strip(),
         renderer=renderer,
         preset=preset,
         budget_seconds=None if budget is None else parse_duration(budget),
@@ -157,13 +162,10 @@ def _videos(paths: list[Path]) -> list[Path]:
     """The videos themselves: a folder stands for the clips in it."""
     videos: list[Path] = []
     for path in paths:
-        if not existing(path, "the video").is_dir():
+        if existing(path, "the video").is_dir():
+            videos += clips_of(path)
+        else:
             videos.append(path)
-            continue
-        clips = sorted(clip for clip in path.iterdir() if clip.suffix.lower() in _VIDEO_SUFFIXES)
-        if not clips:
-            raise InputError(f"the folder {path} holds no videos", f"their names end in {', '.join(_VIDEO_SUFFIXES)}")
-        videos += clips
     seen: dict[Path, Path] = {}
     for video in videos:
         if seen.setdefault(video.resolve(), video) is not video:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, existing, print_json
+from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, clips_of, existing, print_json
 from geneface.apps.progress import progress_bars
-from geneface.errors import InputError
+from geneface.io.clips import SOUND_SUFFIXES, VIDEO_SUFFIXES
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
 _EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --disguises 3"
@@ -21,7 +21,6 @@ _EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings spee
 
 CorpusArgument = Annotated[Path, typer.Argument(help="A folder of `geneface corpus prepare`.")]
 ModelOption = Annotated[Path, typer.Option("-o", "--out", help="Folder of the model; checkpoints lie in it too.")]
-_SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".mkv", ".webm", ".mov")
 
 corpus_app = typer.Typer(help="Recordings of many speakers.", no_args_is_help=True, rich_markup_mode=None)
 pretrain_app = typer.Typer(help="Train the generic models.", no_args_is_help=True, rich_markup_mode=None)
@@ -46,7 +45,8 @@ def corpus_prepare(
     from geneface.corpus.prepare import prepare_corpus
 
     for folder in folders:
-        existing(folder, "the folder")
+        if existing(folder, "the folder").is_dir():
+            clips_of(folder, is_deep=True)
     with progress_bars(not json) as progress:
         manifest = prepare_corpus(
             folders, out, encoder=encoder, encoder_path=encoder_path, resume=resume, progress=progress
@@ -215,10 +215,7 @@ def _sounds(paths: Sequence[Path]) -> list[Path]:
     """The files, and those inside of the folders."""
     files: list[Path] = []
     for path in paths:
-        inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in _SOUND_SUFFIXES)
-        if path.is_dir() and not inside:
-            raise InputError(f"{path} holds no recording", f"give files of {', '.join(_SOUND_SUFFIXES)}")
-        files += inside if path.is_dir() else [path]
+        files += clips_of(path, VIDEO_SUFFIXES | SOUND_SUFFIXES, is_deep=True) if path.is_dir() else [path]
     return files
 
 

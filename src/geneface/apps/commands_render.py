@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geneface.apps import process
+from geneface.apps.causes import EXIT_FAULT
 from geneface.apps.options import AvatarArgument, JsonOption, SeedOption, print_json
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
@@ -21,7 +24,8 @@ _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
 _EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --size 512 --background '#00b140'"
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
-    "if you like out, format, size, background, seed, temperature, mouth_gain, blink."
+    "if you like out, format, size, background, seed, temperature, mouth_gain, blink. Paths in it are relative to its "
+    "own folder; commas, semicolons or tabs separate."
 )
 
 
@@ -40,6 +44,7 @@ def demo(
     from geneface.avatar.avatar import Avatar
     from geneface.io.store import asset_path
 
+    _format("mp4", out)
     with progress_bars(not json) as progress:
         started = time.perf_counter()
         avatar = Avatar.load(BUNDLED_AVATAR)
@@ -51,7 +56,9 @@ def render(
     avatar: AvatarArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="What to write: a file, or a folder for png.")],
     audio: Annotated[Path | None, typer.Option(help="Speech: any audio or video file.")] = None,
-    text: Annotated[str | None, typer.Option(help="Text to speak instead; needs --voice-folder.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Text to speak instead, in the voice's language; needs --voice-folder.")
+    ] = None,
     voice_folder: Annotated[
         Path | None, typer.Option(help="Kokoro model and voices for --text; see docs.", show_default=False)
     ] = None,
@@ -60,11 +67,17 @@ def render(
     format: Annotated[
         str | None, typer.Option(help="mp4, webm-alpha, png or landmarks; by default what the name of OUT says.")
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels: 256 or 512; by default the avatar's own.")] = None,
-    background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or an image file.")] = "keep",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Width and height in pixels, an even number; by default the avatar's own, which was chosen at "
+            "`prepare --size`: beyond that nothing is gained."
+        ),
+    ] = None,
+    background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or a PNG or JPEG file.")] = "keep",
     seed: SeedOption = 0,
-    temperature: Annotated[float, typer.Option(help="0 is the mean motion, 1 varies as in training.")] = 0.0,
-    mouth_gain: Annotated[float, typer.Option(help="Amplitude of the mouth.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 to 3: 0 is the mean motion, 1 varies as in training.")] = 0.0,
+    mouth_gain: Annotated[float, typer.Option(help="Amplitude of the mouth, 0 to 3 times.")] = 1.0,
     blink: Annotated[str, typer.Option(help="auto or off.")] = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -85,46 +98,65 @@ def render(
         frames = loaded.render(
             speech, out, performance, format=chosen, size=size, background=background, progress=progress
         )
+    own = loaded.camera.width
+    if size is not None and size > own and chosen != "landmarks":
+        process.say(
+            f"geneface: {size} pixels are more than the {own} that the avatar was trained at, and show no more of the "
+            "person: prepare and train with a larger --size for that"
+        )
     _say(out, frames, time.perf_counter() - started, json)
 
 
 def batch(
+    context: typer.Context,
     jobs: Annotated[Path, typer.Argument(help="A CSV file; see below.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the videos.")],
     json: JsonOption = False,
 ) -> None:
-    """Render the rows of a CSV file; skips what is done, and lists failures in failures.csv."""
-    from geneface.apps.jobs import read_jobs, run_jobs
+    """Render the rows of a table; skips what is done, and lists failures in failures.csv."""
+    from geneface.apps.jobs import FAILURES_FILE, run_jobs
 
-    rows = read_jobs(jobs)
+    def show(error: BaseException) -> None:
+        if context.find_root().params.get("debug"):
+            traceback.print_exception(error)
+
     with progress_bars(not json) as progress:
-        outcome = run_jobs(rows, out, progress)
+        outcome = run_jobs(jobs, out, progress, show)
     if json:
-        print_json(outcome)
+        print_json({"rendered": outcome.rendered, "skipped": outcome.skipped, "failed": outcome.failed})
     else:
-        print(f"{outcome['rendered']} rendered, {outcome['skipped']} done before, {len(outcome['failed'])} failed")
-    if outcome["failed"]:
-        raise InputError(
-            f"{len(outcome['failed'])} of {len(rows)} jobs failed",
-            f"see {out / 'failures.csv'}, correct them and repeat",
+        print(f"{outcome.rendered} rendered, {outcome.skipped} done before, {len(outcome.failed)} failed")
+    if outcome.failed:
+        total = outcome.rendered + outcome.skipped + len(outcome.failed)
+        first = outcome.failed[0]
+        told = InputError(
+            f"{len(outcome.failed)} of {total} jobs failed, first line {first['line']} ({first['reason']})",
+            f"see {out / FAILURES_FILE}, correct them and repeat",
         )
+        if not outcome.has_fault:
+            raise told
+        process.say(f"geneface: {told}")
+        raise typer.Exit(EXIT_FAULT)
 
 
 def _format(name: str | None, out: Path) -> Format:
     from geneface.avatar.avatar import FORMATS, SUFFIXES
 
-    by_suffix = {suffix: known for known, suffix in SUFFIXES.items()}
-    if name is None:
-        name = by_suffix.get(out.suffix.lower(), "mp4")
-    for known in FORMATS:
-        if known == name:
-            if out.suffix.lower() != SUFFIXES[known]:
+    suffix = out.suffix.lower()
+    known = ", ".join(f"{SUFFIXES[kind] or 'a name without suffix'} ({kind})" for kind in FORMATS)
+    for kind in FORMATS:
+        if name is None and suffix == SUFFIXES[kind]:
+            return kind
+        if kind == name:
+            if suffix != SUFFIXES[kind]:
                 remedy = (
-                    f"end it in {SUFFIXES[known]}" if SUFFIXES[known] else "give the name of a folder, without suffix"
+                    f"end it in {SUFFIXES[kind]}" if SUFFIXES[kind] else "give the name of a folder, without suffix"
                 )
-                raise InputError(f"{out} is not a name for {known}", remedy)
-            return known
-    raise InputError(f"there is no format {name!r}", f"choose one of: {', '.join(FORMATS)}")
+                raise InputError(f"{out} is not a name for {kind}", remedy)
+            return kind
+    if name is None:
+        raise InputError(f"the name {out} tells no format", f"end it in one of: {known}")
+    raise InputError(f"there is no format {name!r}", f"choose one of: {known}")
 
 
 def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | None) -> Waveform:

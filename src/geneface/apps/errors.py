@@ -1,6 +1,7 @@
 """How a fault reaches the user: one sentence on standard error and an exit status, never a traceback.
 
-0 success; 1 a fault of ours; 2 bad usage, bad input, a full or unwritable disk, a missing extra; 130 interrupted.
+0 success; 1 a fault of ours; 2 bad usage, bad input, what the machine lacks or refuses (disk, memory, an extra);
+128 + n after signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations
@@ -8,28 +9,14 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from geneface.errors import InputError, MissingExtraError
+from geneface.apps import process
+from geneface.apps.causes import EXIT_INPUT, explain
 
-EXIT_FAULT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
-_EXTRAS = {
-    "torch": "train",
-    "onnx": "train",
-    "mediapipe": "prepare",
-    "scipy": "prepare",
-    "cv2": "prepare",
-    "transformers": "hubert",
-    "skimage": "metrics",
-    "skvideo": "metrics",
-    "PIL": "metrics",
-    "python_speech_features": "metrics",
-}
-"""Top-level module of an optional package -> the extra that brings it."""
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's ClickException; it has no public name that every version of typer shares."""
 
@@ -43,10 +30,12 @@ class GeneFaceGroup(TyperGroup):
         try:
             status = super().main(*args, standalone_mode=False, **extra)
         except _CLICK_ERROR as error:
-            print(_usage_sentence(error), file=sys.stderr)
+            process.say(_usage_sentence(error))
             sys.exit(EXIT_INPUT)
         except typer.Abort:
-            sys.exit(EXIT_INTERRUPTED)
+            # While the options were read.
+            process.say(_interrupted([], ""))
+            sys.exit(process.interrupted_status())
         sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -58,14 +47,16 @@ class GeneFaceGroup(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, _CLICK_ERROR):
             raise
-        except KeyboardInterrupt:
-            print(_interrupted(ctx.meta["geneface.args"]), file=sys.stderr)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
+            args = ctx.meta["geneface.args"]
+            # An interrupted import or callback may raise anything.
+            if isinstance(error, KeyboardInterrupt) or process.was_interrupted():
+                process.say(_interrupted(args, getattr(error, "words", "")))
+                raise typer.Exit(process.interrupted_status()) from None
             status, sentence = explain(error)
-            print(f"geneface: {sentence}", file=sys.stderr)
+            process.say(f"geneface: {sentence}")
             raise typer.Exit(status) from None
 
 
@@ -83,45 +74,13 @@ def _usage_sentence(error: Any) -> str:
     return f"geneface: {message}: see '{command} --help'"
 
 
-def explain(error: Exception) -> tuple[int, str]:
-    """Exit status and sentence for an exception."""
-    refused = _as_input_error(error)
-    if refused is not None:
-        return EXIT_INPUT, " ".join(str(refused).split())
-    detail = " ".join(str(error).split()) or "no message"
-    return EXIT_FAULT, (
-        f"a fault of geneface's own ({type(error).__name__}: {detail}): "
-        "run it again as 'geneface --debug ...' and report what it prints"
-    )
-
-
-def _as_input_error(error: Exception) -> InputError | None:
-    from geneface.io.store import writing
-
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRAS:
-        package = str(error.name).split(".")[0]
-        return MissingExtraError(package, _EXTRAS[package])
-    if isinstance(error, OSError):
-        # Writers say it themselves; this is for the few places that write without them.
-        try:
-            with writing(Path(str(error.filename or "the output"))):
-                raise error
-        except InputError as refused:
-            return refused
-        except OSError:
-            return None
-    return None
-
-
-def _interrupted(args: list[str]) -> str:
-    if "--resume" in args or _can_resume(args):
+def _interrupted(args: list[str], words: str) -> str:
+    if words:
+        return f"geneface: interrupted: {words}: geneface {shlex.join(args)}"
+    named = [word for word in args if not word.startswith("-")]
+    if named[:2] == ["corpus", "voices"]:
+        return f"geneface: interrupted: go on with: geneface {shlex.join(args)}"
+    if "--resume" in args or named[:1] in (["prepare"], ["train"], ["corpus"], ["pretrain"]):
         again = [*args, *([] if "--resume" in args else ["--resume"])]
         return f"geneface: interrupted: resume with: geneface {shlex.join(again)}"
     return "geneface: interrupted: nothing was written"
-
-
-def _can_resume(args: list[str]) -> bool:
-    words = [word for word in args if not word.startswith("-")]
-    return bool(words) and words[0] in ("prepare", "train", "corpus", "pretrain")

@@ -1,165 +1,208 @@
 """Many renderings from a table: what `geneface batch` does.
 
-A job is done if its output is there and was made from the same row; `done.json` in the output folder remembers
-the rows by their digest. A failure does not stop the others.
+A job is done if its output is there and was made of the same bytes: sound, avatar, background, settings. `done.json`
+in the output folder remembers their digest. A failure, whatever it is, does not stop the others.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
-
-from geneface.avatar.avatar import SUFFIXES, Avatar, Format, Performance
-from geneface.config import Config
+from geneface.apps.causes import EXIT_FAULT, explain
+from geneface.apps.process import Interrupted
+from geneface.apps.table import Job, Row, placed, read_table
+from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.folder import (
+    BACKGROUND_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    MOTION_FOLDER,
+    PERSON_FOLDER,
+    STATISTICS_FILE,
+    bundled_avatars,
+    find_avatar,
+)
 from geneface.errors import InputError
-from geneface.io.store import atomic_path, read_json, write_json
+from geneface.io.lock import exclusive_folder
+from geneface.io.media import check_regular_file
+from geneface.io.store import atomic_path, read_json, sha256, write_json
 from geneface.types import ProgressFn, no_progress
 
 DONE_FILE, FAILURES_FILE = "done.json", "failures.csv"
+_AVATAR_FILES = (CONFIG_FILE, MODEL_FILE, STATISTICS_FILE, BACKGROUND_FILE, f"{MOTION_FOLDER}/*", f"{PERSON_FOLDER}/*")
+"""What of an avatar's folder decides a picture."""
 
 
-class Job(Config):
-    """One row of a jobs file; the columns have these names."""
+@dataclass
+class Outcome:
+    """What became of the rows."""
 
-    avatar: str = Field(min_length=1)
-    audio: Path
-    """Relative to the jobs file."""
-    out: str = Field("", pattern=r"^[^/\\]*$")
-    """File name in the output folder; by default the name of the sound."""
-    format: Format = "mp4"
-    size: int | None = None
-    background: str = "keep"
-    seed: int = 0
-    temperature: float = 0.0
-    mouth_gain: float = 1.0
-    blink: bool = True
-
-    @property
-    def file_name(self) -> str:
-        return self.out or f"{self.audio.stem}{SUFFIXES[self.format]}"
-
-    @model_validator(mode="after")
-    def _check_name(self) -> Job:
-        """The name fits the format; so none can be that of a file that `run_jobs` keeps, or lead out of the folder."""
-        suffix = SUFFIXES[self.format]
-        if Path(self.file_name).suffix.lower() != suffix or self.file_name in (".", ".."):
-            raise ValueError(f"{self.file_name} is not a name for {self.format}, it ends in {suffix or 'no suffix'}")
-        return self
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+    rendered: int = 0
+    skipped: int = 0
+    """Done before."""
+    failed: list[dict[str, str | int]] = field(default_factory=list)
+    """line, out, reason."""
+    has_fault: bool = False
+    """One of them is a fault of ours."""
 
 
-def read_jobs(path: Path) -> list[Job]:
-    """Read and check a whole jobs file before anything is rendered.
+def run_jobs(
+    table: Path,
+    out: Path,
+    progress: ProgressFn = no_progress,
+    report: Callable[[BaseException], None] = lambda _: None,
+) -> Outcome:
+    """Render all rows that are not done.
+
+    Args:
+        table: see `apps.table`.
+        out: folder of the outputs; failures are also written to failures.csv in it, which goes when there are none.
+        report: told of every row's exception.
 
     Raises:
-        InputError: unreadable, an unknown or missing column, a wrong value, or one output twice; names the line.
+        InputError: the table can't be used at all, or the folder can't be written to.
+        Interrupted: the process was asked to end; says how far it got.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"the jobs file {path} does not exist", "check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the jobs file {path} can't be read as text", "save it as UTF-8 CSV") from error
-    reader = csv.DictReader(io.StringIO(text), restkey="(more)", restval="")
-    known = set(Job.model_fields)
-    unknown = [name for name in reader.fieldnames or [] if name not in known]
-    if unknown or not {"avatar", "audio"} <= set(reader.fieldnames or []):
-        what = f"has the unknown column {unknown[0]!r}" if unknown else "lacks the column avatar or audio"
-        raise InputError(f"the jobs file {path} {what}", f"its first line may name: {', '.join(Job.model_fields)}")
-    jobs, lines = [], {}
-    for row in reader:
-        job = _job(path, reader.line_num, row)
-        if job.file_name in lines:
-            raise InputError(
-                f"the jobs file {path} writes {job.file_name} twice",
-                "give them different names in the column out",
-                f"at lines {lines[job.file_name]} and {reader.line_num}",
-            )
-        lines[job.file_name] = reader.line_num
-        jobs.append(job)
-    if not jobs:
-        raise InputError(f"the jobs file {path} has no jobs", "add a line for each video")
-    return jobs
+    rows = read_table(table)
+    with exclusive_folder(out):
+        batch = _Batch(table, out, rows, progress, report)
+        try:
+            batch.run()
+        finally:
+            _write_failures(out / FAILURES_FILE, batch.outcome.failed)
+    return batch.outcome
 
 
-def _job(path: Path, line: int, row: dict[str, Any]) -> Job:
-    switches = {"auto": "true", "off": "false"}
-    values = {name: value.strip() for name, value in row.items() if isinstance(value, str) and value.strip()}
-    if "(more)" in row:
-        raise InputError(
-            f"the jobs file {path} has more values than columns", "quote values with commas", f"at line {line}"
-        )
-    if "blink" in values:
-        values["blink"] = switches.get(values["blink"], values["blink"])
-    try:
-        job = Job.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        column = ".".join(str(part) for part in first["loc"])
-        place = f"at line {line}" + (f", column {column}" if column else "")
-        raise InputError(f"the jobs file {path} is wrong ({first['msg']})", "correct that value", place) from error
-    return job.model_copy(update={"audio": path.parent / job.audio})
+class _Batch:
+    """One run over the rows of a table."""
 
+    def __init__(
+        self,
+        table: Path,
+        out: Path,
+        rows: list[Row],
+        progress: ProgressFn,
+        report: Callable[[BaseException], None],
+    ) -> None:
+        self._out, self._rows, self._progress, self._report = out, rows, progress, report
+        bundled = set(bundled_avatars())
+        self._jobs = {row.line: placed(table, row.job, bundled.__contains__) for row in rows if row.job is not None}
+        self._inputs = {os.path.realpath(table): "the jobs file"}
+        for line, job in self._jobs.items():
+            self._inputs[os.path.realpath(job.audio)] = f"the sound of line {line}"
+            if _is_picture(job.background):
+                self._inputs[os.path.realpath(job.background)] = f"the background of line {line}"
+        self._done = _read_done(out / DONE_FILE)
+        self._avatars: dict[str, Avatar] = {}
+        self._digests: dict[tuple[str, int, int], str] = {}
+        self.outcome = Outcome()
 
-def run_jobs(jobs: list[Job], out: Path, progress: ProgressFn = no_progress) -> dict[str, Any]:
-    """Render all jobs that are not done.
-
-    Returns:
-        rendered and skipped: counts; failed: a list of out, reason. The failures are also written to failures.csv,
-        which is removed when there are none.
-    """
-    done_path = out / DONE_FILE
-    done: dict[str, str] = read_json(done_path) if done_path.is_file() else {}
-    avatars: dict[str, Avatar] = {}
-    rendered, skipped, failed = 0, 0, []
-    for number, job in enumerate(jobs):
-        target = out / job.file_name
-        if target.exists() and done.get(job.file_name) == job.digest:
-            skipped += 1
-        else:
+    def run(self) -> None:
+        """All rows in their order."""
+        outcome = self.outcome
+        for number, row in enumerate(self._rows):
+            job = self._jobs.get(row.line)
             try:
-                _render(job, target, avatars, progress)
-            except InputError as error:
-                failed.append({"out": job.file_name, "reason": str(error)})
-            else:
-                rendered += 1
-                done[job.file_name] = job.digest
-                write_json(done_path, done)
-        progress("jobs", number + 1, len(jobs))
-    _write_failures(out / FAILURES_FILE, failed)
-    return {"rendered": rendered, "skipped": skipped, "failed": failed}
+                if job is None:
+                    raise row.fault or InputError("the line can't be read", "correct it")
+                if self._make(job):
+                    outcome.rendered += 1
+                else:
+                    outcome.skipped += 1
+            except KeyboardInterrupt as stop:
+                there = outcome.rendered + outcome.skipped
+                raise Interrupted(f"{there} of {len(self._rows)} outputs are in {self._out}, go on with") from stop
+            except Exception as error:
+                self._report(error)
+                status, reason = explain(error)
+                outcome.has_fault |= status == EXIT_FAULT
+                outcome.failed.append({"line": row.line, "out": "" if job is None else job.file_name, "reason": reason})
+            self._progress("jobs", number + 1, len(self._rows))
+
+    def _make(self, job: Job) -> bool:
+        """Render one job; false if it is done."""
+        target = self._out / job.file_name
+        same = self._inputs.get(os.path.realpath(target))
+        if same is not None:
+            raise InputError(f"the output {target} is {same}", "choose another name")
+        before = {"inputs": self._digest(job), "bytes": _size(target)}
+        if before["bytes"] and self._done.get(job.file_name) == before:
+            return False
+        if job.avatar not in self._avatars:
+            # One at a time: rows of a table usually come in groups, and an avatar takes memory.
+            self._avatars.clear()
+            self._avatars[job.avatar] = Avatar.load(job.avatar)
+        self._avatars[job.avatar].render(
+            job.audio,
+            target,
+            Performance(job.temperature, job.seed, job.mouth_gain, job.blink),
+            format=job.format,
+            size=job.size,
+            background=job.background,
+            progress=self._progress,
+        )
+        self._done[job.file_name] = {"inputs": before["inputs"], "bytes": _size(target)}
+        write_json(self._out / DONE_FILE, self._done)
+        return True
+
+    def _digest(self, job: Job) -> str:
+        """Of all that the output is made of, but for the program."""
+        check_regular_file(job.audio)
+        files = [job.audio]
+        colour = job.background
+        if _is_picture(job.background):
+            files.append(Path(job.background))
+            colour = ""
+        folder = find_avatar(job.avatar)
+        files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
+        settings = job.model_dump_json(exclude={"avatar", "audio", "background"})
+        parts = [settings, colour, *(self._file_digest(path) for path in files)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _file_digest(self, path: Path) -> str:
+        """Each file is read once a run, but for one that changes in the meantime."""
+        status = path.stat()
+        key = (str(path), status.st_mtime_ns, status.st_size)
+        if key not in self._digests:
+            self._digests[key] = sha256(path)
+        return self._digests[key]
 
 
-def _render(job: Job, target: Path, avatars: dict[str, Avatar], progress: ProgressFn) -> None:
-    if job.avatar not in avatars:
-        # One at a time: rows of a table usually come in groups, and an avatar takes memory.
-        avatars.clear()
-        avatars[job.avatar] = Avatar.load(job.avatar)
-    performance = Performance(job.temperature, job.seed, job.mouth_gain, job.blink)
-    avatars[job.avatar].render(
-        job.audio,
-        target,
-        performance,
-        format=job.format,
-        size=job.size,
-        background=job.background,
-        progress=progress,
-    )
+def _read_done(path: Path) -> dict[str, dict[str, Any]]:
+    """What earlier runs remember; nothing if that is damaged: then it is made again, which loses time alone."""
+    try:
+        done = read_json(path) if path.is_file() else {}
+    except InputError:
+        return {}
+    return {name: entry for name, entry in done.items() if isinstance(entry, dict)} if isinstance(done, dict) else {}
 
 
-def _write_failures(path: Path, failed: list[dict[str, str]]) -> None:
+def _is_picture(background: str) -> bool:
+    try:
+        return Path(background).is_file()
+    except OSError:
+        # Too long for a path.
+        return False
+
+
+def _size(target: Path) -> int:
+    """Bytes of an output, of all files of a folder; 0 if it is not there."""
+    if target.is_dir():
+        return sum(path.stat().st_size for path in target.iterdir())
+    return target.stat().st_size if target.is_file() else 0
+
+
+def _write_failures(path: Path, failed: list[dict[str, str | int]]) -> None:
     if not failed:
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["out", "reason"])
+        writer = csv.DictWriter(file, ["line", "out", "reason"])
         writer.writeheader()
         writer.writerows(failed)

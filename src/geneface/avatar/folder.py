@@ -42,6 +42,8 @@ _MOTION_FILES = ("config.json", "motion.onnx", "stats.safetensors")
 _PERSON_FILES = ("postnet.json", "alignment.safetensors", "postnet.onnx")
 _MAX_FILE_BYTES = {CONFIG_FILE: 1 << 20, MODEL_FILE: 1 << 28, STATISTICS_FILE: 1 << 24, METRICS_FILE: 1 << 24}
 _REMEDY = "train the avatar again or copy it anew"
+MAX_NAME = 200
+"""Letters of an avatar's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,7 +51,7 @@ class AvatarConfig(Config):
     """`config.json` of an avatar."""
 
     format: Literal[1] = 1
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=MAX_NAME)
     renderer: str = Field(max_length=40)
     """Key of `render.registry.RENDERERS`."""
     renderer_config: dict[str, Any]

@@ -15,7 +15,9 @@ import itertools
 import multiprocessing
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +31,7 @@ from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
+from geneface.io.clips import VIDEO_SUFFIXES, find_clips
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
 from geneface.io.video import read_frames
@@ -41,7 +44,6 @@ from geneface.types import (
     no_progress,
 )
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
 WORKERS = 2
 MIN_FRAMES = 50
 MIN_FOUND = 0.95
@@ -74,10 +76,9 @@ def find_sources(folders: Path | Sequence[Path]) -> list[Source]:
     for folder in chosen:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder", "give a folder of video clips")
-        for path in folder.rglob("*"):
-            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-                prefix = _SPEAKER_PREFIX.match(path.name)
-                sources.append(Source(path, prefix[1] if prefix else path.parent.name))
+        for path in find_clips(folder, is_deep=True).taken:
+            prefix = _SPEAKER_PREFIX.match(path.name)
+            sources.append(Source(path, prefix[1] if prefix else path.parent.name))
     if not sources:
         raise InputError(
             f"no video in {', '.join(map(str, chosen))}", f"give clips ({', '.join(sorted(VIDEO_SUFFIXES))})"
@@ -215,18 +216,26 @@ _T = TypeVar("_T")
 
 def each(work: Callable[[_Job], _T], jobs: Sequence[_Job], workers: int, stage: str, progress: ProgressFn) -> list[_T]:
     """Run `work` on each job in worker processes (in this one if `workers` is 1), in order."""
+    # Spawned, not forked: the tracker and onnxruntime start threads. An executor and not a pool, which waits for ever
+    # for a process that the system has killed.
+    context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         if workers == 1:
             results_in_order = map(work, jobs)
         else:
-            # Spawned, not forked: the tracker and onnxruntime start threads.
-            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            results_in_order = pool.imap(work, jobs, chunksize=4)
+            pool = ProcessPoolExecutor(workers, context, _ignore_interruptions)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            results_in_order = pool.map(work, jobs)
         results = []
         for result in results_in_order:
             results.append(result)
             progress(stage, len(results), len(jobs))
     return results
+
+
+def _ignore_interruptions() -> None:
+    """Ctrl-C reaches every process of a terminal; the caller alone reacts to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _raw_path(out: Path, source: Source) -> Path:

@@ -13,7 +13,8 @@ from geneface.evaluation.film import Film
 from geneface.evaluation.page import ReportMedia, render_page
 from geneface.evaluation.plots import LipCurve, Plot, Series
 from geneface.evaluation.schema import EvaluationReport
-from geneface.io.store import atomic_path, new_folders, write_json
+from geneface.io.lock import exclusive_folder
+from geneface.io.store import atomic_path, write_json
 
 __all__ = [
     "METRICS_FILE",
@@ -69,9 +70,9 @@ def report_folder(out_dir: Path) -> AbstractContextManager[None]:
     If nothing comes to lie in it, it goes again at the end of the block.
 
     Raises:
-        InputError: it can't be made.
+        InputError: it can't be made or written to, or another run is at work in it.
     """
-    return new_folders(out_dir, out_dir)
+    return exclusive_folder(out_dir)
 
 
 def write_report(report: EvaluationReport, out_dir: Path, media: ReportMedia) -> None:

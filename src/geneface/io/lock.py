@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from geneface.errors import InputError
-from geneface.io.store import new_folders
+from geneface.io.place import check_name, lock_folder, new_folders, remove_leftovers, writing
 
-_TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}\.tmp(\.[^.]*)?")
-"""Names that `atomic_path` gives."""
+__all__ = ["exclusive_folder", "remove_leftovers"]
 
 
 @contextmanager
@@ -20,46 +19,42 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
     """Keep a folder, made if missing, to this process for the block; it goes again if nothing was put into it.
 
     The lock is on the folder itself (flock): it leaves no file behind and ends with the process, however that ends.
-    Systems and file systems that can't lock a folder are used without a lock.
+    Systems and file systems that can't lock a folder are used without a lock. Temporary files of killed processes are
+    removed from it, and after a failure those of this one's helpers.
 
     Raises:
-        InputError: another process is at work in the folder, or it can't be made.
+        InputError: another process is at work in the folder, or it can't be made or written to.
     """
     folder = Path(folder)
+    check_name(folder)
     with new_folders(folder, folder):
         handle = _lock(folder)
+        is_ours = False
         try:
+            _check_writable(folder)
+            remove_leftovers(folder, is_deep=False)
+            is_ours = not any(folder.iterdir())
             yield
+        except BaseException:
+            # Deep only in what this process has made: it may be somebody's home.
+            remove_leftovers(folder, is_deep=is_ours)
+            raise
         finally:
             if handle is not None:
                 os.close(handle)
 
 
+def _check_writable(folder: Path) -> None:
+    """Try it: permissions alone don't tell (read-only disks, quotas, network folders)."""
+    with writing(folder, is_creation=True), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def _lock(folder: Path) -> int | None:
-    """Open and lock a folder; None where that is not possible."""
+    """Lock the folder; None where that is not possible."""
     try:
-        import fcntl
-    except ImportError:
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        # Not readable, or not a folder any more: who writes there says it better.
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        if not isinstance(error, BlockingIOError):
-            return None
+        return lock_folder(folder)
+    except BlockingIOError as error:
         raise InputError(
             f"another run of geneface is at work in {folder}", "wait until it ends, or choose another folder"
         ) from error
-    return handle
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left; only for who has the folder to itself."""
-    for path in folder.rglob(".*.tmp*"):
-        if _TEMPORARY.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ name in one rename; after an exception nothing is left. Tensors are safetensors 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -16,8 +15,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import takewhile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from geneface.errors import InputError
+from geneface.io.place import file_target, folder_target, new_folders, rehearse_folder, temporary, writing
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _CHUNK_BYTES = 1 << 20
@@ -45,35 +44,6 @@ _DTYPE_NAMES = {
 }
 """The names that the safetensors format gives to numpy's types."""
 _DTYPES = {name: np.dtype(dtype) for dtype, name in _DTYPE_NAMES.items()}
-
-_REMEDIES = {
-    errno.ENOSPC: ("the disk is full", "free some space or choose another place"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another place"),
-    errno.EFBIG: ("the file would be larger than this system allows", "choose another place"),
-    errno.EACCES: ("the folder may not be written to", "change its permissions or choose another place"),
-    errno.EPERM: ("the folder may not be written to", "change its permissions or choose another place"),
-    errno.EROFS: ("the disk is read-only", "choose another place"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another place"),
-    errno.EEXIST: ("a part of the path is a file, not a folder", "choose another place"),
-    errno.EISDIR: ("a folder of this name exists", "choose another name"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EIO: ("the disk reports an error", "choose another place"),
-}
-
-
-@contextmanager
-def writing(target: Path, *, is_creation: bool = False) -> Iterator[None]:
-    """Turn what a disk or a folder refuses (full, read-only, no permission) into an `InputError` about `target`.
-
-    With `is_creation` every `OSError` is about the target; otherwise only those that can't be about anything else.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _REMEDIES and not is_creation:
-            raise
-        cause, remedy = _REMEDIES.get(error.errno or 0, ("files can't be made there", "choose another place"))
-        raise InputError(f"cannot write {target}, {cause}", remedy) from error
 
 
 def _sync(path: Path) -> None:
@@ -95,31 +65,21 @@ def _sync_folder(folder: Path) -> None:
 def atomic_path(final: Path | str) -> Iterator[Path]:
     """Give a temporary path that becomes `final` when the block ends well, and is removed when it does not.
 
-    The temporary file exists, is empty, lies in the folder of `final` (made if missing) and keeps its suffix.
+    The temporary file exists, is empty, lies in the folder of `final` (made if missing) and keeps its suffix. Where
+    `final` is a link, what it leads to is replaced.
 
     Raises:
-        InputError: the folder can't be written to or the disk is full, here or inside the block.
+        InputError: no file can get that name, the folder can't be written to, or the disk is full: all but the last
+            before the block.
     """
-    final = Path(final)
-    with writing(final, is_creation=True):
-        if final.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder", str(final))
-    with new_folders(final.parent, final), writing(final):
-        with writing(final, is_creation=True):
-            handle, name = tempfile.mkstemp(
-                dir=final.parent, prefix=f".{final.stem[:40]}-", suffix=f".tmp{final.suffix}"
-            )
-            os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            # mkstemp makes files that only their owner may read; a product should have the ordinary rights.
-            os.chmod(temporary, 0o666 & ~_umask())
-            _sync(temporary)
-            os.replace(temporary, final)
-            _sync_folder(final.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    final, target = Path(final), file_target(final)
+    with new_folders(target.parent, final), writing(final), temporary(target) as path:
+        yield path
+        # Temporary files are made such that only their owner may read them; a product should have the ordinary rights.
+        os.chmod(path, 0o666 & ~_umask())
+        _sync(path)
+        os.replace(path, target)
+        _sync_folder(target.parent)
 
 
 @contextmanager
@@ -127,45 +87,19 @@ def atomic_folder(final: Path | str) -> Iterator[Path]:
     """Give a temporary folder that becomes `final` when the block ends well; `final` must be absent or empty.
 
     Raises:
-        InputError: `final` holds files already, or the place can't be written to.
+        InputError: `final` holds files already, or the place can't be written to: before the block, see
+            `place.rehearse_folder`.
     """
-    final = Path(final)
-    with writing(final, is_creation=True):
-        if final.is_dir() and any(final.iterdir()):
-            raise InputError(f"the folder {final} is not empty", "choose another one or remove it first")
-    with new_folders(final.parent, final), writing(final):
-        with writing(final, is_creation=True):
-            temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:40]}-", suffix=".tmp"))
-        try:
-            yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
-            for path in temporary.rglob("*"):
-                if path.is_file():
-                    _sync(path)
-            os.replace(temporary, final)
-            _sync_folder(final.parent)
-        finally:
-            if temporary.exists():
-                shutil.rmtree(temporary)
-
-
-@contextmanager
-def new_folders(folder: Path, target: Path) -> Iterator[None]:
-    """Make a folder and its parents; after the block those that were made and are still empty go again.
-
-    Raises:
-        InputError: they can't be made; names `target`, which is to lie in the folder.
-    """
-    with writing(target, is_creation=True):
-        made = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            for path in made:
-                if path.exists():
-                    path.rmdir()
+    final, target = Path(final), folder_target(final)
+    rehearse_folder(final)
+    with new_folders(target.parent, final), writing(final), temporary(target, is_folder=True) as path:
+        yield path
+        os.chmod(path, 0o777 & ~_umask())
+        for file in path.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        os.replace(path, target)
+        _sync_folder(target.parent)
 
 
 def _umask() -> int:
@@ -176,9 +110,10 @@ def _umask() -> int:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` atomically; NaN and infinity are refused because other readers refuse them."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as unfinished:
+        # Bytes of file names that are no UTF-8 (lone surrogates) become JSON's own escapes, and are read back as such.
+        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path | str) -> Any:
@@ -202,7 +137,7 @@ def save_tensors(
     path: Path | str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named arrays atomically as one safetensors file, in an order that does not depend on the mapping's."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
         arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         specs = {name: (array.dtype, tuple(tensors[name].shape)) for name, array in arrays.items()}
         for name in _write_header(file, specs, metadata):

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from geneface import __version__
-from geneface.avatar.folder import PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
+from geneface.avatar.folder import MAX_NAME, PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.lock import exclusive_folder
+from geneface.io.place import check_space, rehearse_folder
 from geneface.io.store import asset_path, read_json, sha256, write_json
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME
@@ -37,6 +38,8 @@ from geneface.types import ByteArray, ProgressFn, no_progress
 
 _SETTINGS_FILE, _PROGRESS_FILE = "settings.json", "adapted.json"
 _SHORTEST_BUDGET_SECONDS = 5.0
+_NEEDED_BYTES = 100 << 20
+"""Free space to begin with: avatar, unfinished work, two checkpoints."""
 
 
 class AvatarTrainConfig(Config):
@@ -44,8 +47,8 @@ class AvatarTrainConfig(Config):
 
     consent: str = Field(min_length=1, max_length=5000)
     """Who agreed to this avatar, and how."""
-    licence: str = "not stated: ask before you share it"
-    attribution: str = ""
+    licence: str = Field("not stated: ask before you share it", min_length=1, max_length=500)
+    attribution: str = Field("", max_length=2000)
     renderer: str = DEFAULT_RENDERER
     preset: Preset = "fast"
     budget_seconds: float | None = Field(None, gt=0)
@@ -75,6 +78,7 @@ def build_avatar(
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
     """
     check_renderer(config.renderer)
+    _refuse_place(out)
     portrait = Portrait.load(portrait_folder)
     if not (~portrait.heldout).any():
         raise InputError(f"the portrait {portrait_folder} has no training frames", "prepare a longer video")
@@ -88,7 +92,6 @@ def build_avatar(
         )
     _open_all(portrait)
     settings = _settings(portrait_folder, motion_folder, config)
-    _refuse_existing(out)
     work = out.with_name(f"{out.name}.partial")
     with exclusive_folder(work):
         _claim(work, settings, resume)
@@ -143,11 +146,16 @@ def _open_all(portrait: Portrait) -> None:
         portrait.segment_background(number)
 
 
-def _refuse_existing(out: Path) -> None:
-    if not out.name:
+def _refuse_place(out: Path) -> None:
+    """What would be refused when the finished avatar is written is refused now."""
+    if out.name in ("", ".."):
         raise InputError(f"{str(out)!r} is not a name for an avatar", "give the name of a new folder")
+    if len(out.name) > MAX_NAME:
+        raise InputError(f"the avatar's name has {len(out.name)} letters", f"give one of at most {MAX_NAME}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already", "choose another name, or remove it first")
+    rehearse_folder(out)
+    check_space(out, _NEEDED_BYTES)
 
 
 def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainConfig) -> dict[str, Any]:
