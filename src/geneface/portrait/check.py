@@ -83,9 +83,7 @@ def check_videos(
     return findings
 
 
-def _look(
-    job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None
-) -> Iterator[Finding]:
+def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None) -> Iterator[Finding]:
     """All findings about one readable video."""
     name = scan.path
     if scan.turns:

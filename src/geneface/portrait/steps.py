@@ -121,9 +121,7 @@ def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot]) ->
         scan, folder = scans[shot.source], str(job.followed(index))
         for first, last in _parts(job, shot.frames):
             tasks.append(
-                FollowTask(
-                    scan.path, scan.turns, shot.start, shot.stop, folder, first, last, shot.region, shot.face_px
-                )
+                FollowTask(scan.path, scan.turns, shot.start, shot.stop, folder, first, last, shot.region, shot.face_px)
             )
     job.run("track the face", follow, tasks)
 

@@ -21,6 +21,7 @@ from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import Run, split_run, tracked_runs
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
+
 @dataclass(frozen=True)
 class Survey:
     """All decisions about the videos."""
@@ -91,7 +92,9 @@ def frame_runs(
 ) -> tuple[list[Run], list[Square], list[DroppedSpan]]:
     """Give each run its scene and square, and drop the frames whose head is outside."""
     framed = [
-        Framed(run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height)
+        Framed(
+            run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height
+        )
         for run in runs
     ]
     scene_of, squares = plan_crops(framed)
