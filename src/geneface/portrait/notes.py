@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from geneface.analysis.sync_offset import SoundOffset
-from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey
 from geneface.types import VIDEO_RATE_HZ
 
-LITTLE_HELDOUT_SECONDS = 3.0
-"""With less held out, figures of the lips say little."""
 _LARGE_SIZE, _LARGE_SHARE = 512, 0.9
 """A square of at least this share of 512 source pixels is worth that size."""
 _TOLD_SPANS = 4
