@@ -37,6 +37,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
     lost = sum(span.stop - span.start for span in survey.dropped)
     if round(lost, 1) > 0:
         notes.append(f"{lost:.1f} s are not used: {describe_dropped(survey.dropped, len(survey.scans) > 1)}")
+    if not survey.frames:
+        return notes
     notes.append(describe_usable(survey.frames))
     heldout = survey.heldout_frames / VIDEO_RATE_HZ
     if heldout < LITTLE_HELDOUT_SECONDS:
