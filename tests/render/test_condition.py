@@ -128,7 +128,7 @@ def test_lids_that_never_closed_are_closed_by_the_excess():
     shut = awake[0].copy()
     for eye in (LEFT_EYE, RIGHT_EYE):
         shut[eye[15:8:-1]] = shut[eye[1:8]]
-    seen, beyond = (np.concatenate(parts) for parts in zip(*(conditions.eyes.split(landmark_inputs(shut)),)))
+    seen, beyond = conditions.eyes.split(landmark_inputs(shut))
     scale = np.diag(conditions.eyes.projection[-2:, :2])
     openness = conditions.eyes.mean[-2:] + (seen[:2] + beyond[:2]) / scale
     assert (openness < 0.3 * conditions.eyes.mean[-2:]).all()
