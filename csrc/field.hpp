@@ -198,9 +198,29 @@ GENEFACE_INLINE void position_gradient(const FieldView& field, const Corners<kDi
 // Outputs computed together: as many as the registers hold beside one input.
 constexpr int kOutBlock = kNativeLanes == 16 ? 8 : kNativeLanes == 8 ? 4 : 2;
 
-// Where the sums of a layer start.
+// Where the sums of a layer start: sixteen values of each output.
 struct Zero {
-  GENEFACE_INLINE float operator[](int) const { return 0.f; }
+  GENEFACE_INLINE Floats operator[](int) const { return broadcast(0.f); }
+};
+struct Bias {
+  const float* values;
+  GENEFACE_INLINE Floats operator[](int o) const { return broadcast(values[o]); }
+};
+
+// How much the upper and the lower face's share of the bias count at a point, from one signed gate: never both.
+struct Gates {
+  Floats upper, lower;
+  GENEFACE_INLINE explicit Gates(const Floats& gate)
+      : upper(maximum(gate, broadcast(0.f))), lower(maximum(-gate, broadcast(0.f))) {}
+};
+// A bias that differs from point to point. values: [3, width], everywhere, and what is added in the upper and the lower face.
+struct GatedBias {
+  const float* values;
+  int width;
+  Gates gates;
+  GENEFACE_INLINE Floats operator[](int o) const {
+    return broadcast(values[o]) + gates.upper * values[width + o] + gates.lower * values[2 * width + o];
+  }
 };
 
 // start[o] + sum over k < in of w[o out_stride + k in_stride] x[k], handed to finish(o, sum) for every o < out.
@@ -211,7 +231,7 @@ GENEFACE_INLINE void multiply(const float* w, const float* x, const Start& start
   for (int o = 0; o < out; o += block) {
     Floats sums[block];
 #pragma GCC unroll 8
-    for (int b = 0; b < block; b++) sums[b] = broadcast(start[o + b]);
+    for (int b = 0; b < block; b++) sums[b] = start[o + b];
     for (int k = 0; k < in; k++) {
       const Floats value = load16(x + k * kLanes);
 #pragma GCC unroll 8
@@ -243,7 +263,7 @@ GENEFACE_INLINE void multiply_halves(const uint16_t* w, const float* x, const St
     Floats sums[parts][block];
 #pragma GCC unroll 8
     for (int b = 0; b < block; b++) {
-      sums[0][b] = broadcast(start[o + b]);
+      sums[0][b] = start[o + b];
       if constexpr (parts == 2) sums[1][b] = broadcast(0.f);
     }
 #pragma GCC unroll 2
@@ -262,12 +282,12 @@ GENEFACE_INLINE void multiply_halves(const uint16_t* w, const float* x, const St
 }
 
 // One layer forth, w [out, in], and back, where the same weights are read by columns.
-template <int out, int in, class Finish>
-GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const float* bias, const float* x, const Finish& finish) {
+template <int out, int in, class Start, class Finish>
+GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const Start& start, const float* x, const Finish& finish) {
   if constexpr (kHalfNetwork)
-    multiply_halves<out, in>(halves, x, bias, finish);
+    multiply_halves<out, in>(halves, x, start, finish);
   else
-    multiply<out, in, in, 1>(w, x, bias, finish);
+    multiply<out, in, in, 1>(w, x, start, finish);
 }
 template <int out, int in, class Finish>
 GENEFACE_INLINE void layer_back(const float* w, const uint16_t* turned, const float* x, const Finish& finish) {
@@ -277,17 +297,17 @@ GENEFACE_INLINE void layer_back(const float* w, const uint16_t* turned, const fl
     multiply<out, in, 1, out>(w, x, Zero(), finish);
 }
 
-// One group: x [in][16] -> hidden [2][width][16], raw outputs [kOutputs][16].
-template <int in, int width>
-GENEFACE_INLINE void network_forward(const FieldView& f, const float* bias, const float* x, float* hidden1, float* hidden2,
+// One group: x [in][16] -> hidden [2][width][16], raw outputs [kOutputs][16]. The bias is that of the first layer.
+template <int in, int width, class Start>
+GENEFACE_INLINE void network_forward(const FieldView& f, const Start& bias, const float* x, float* hidden1, float* hidden2,
                                      float* raw) {
   constexpr HalfWeights at(in, width);
   const Floats zero = broadcast(0.f);
   layer<width, in>(f.w0, f.halves + at.w0, bias, x,
                    [&](int o, const Floats& sum) { store(maximum(sum, zero), hidden1 + o * kLanes); });
-  layer<width, width>(f.w1, f.halves + at.w1, f.b1, hidden1,
+  layer<width, width>(f.w1, f.halves + at.w1, Bias{f.b1}, hidden1,
                       [&](int o, const Floats& sum) { store(maximum(sum, zero), hidden2 + o * kLanes); });
-  layer<kOutputs, width>(f.w2, f.halves + at.w2, f.b2, hidden2,
+  layer<kOutputs, width>(f.w2, f.halves + at.w2, Bias{f.b2}, hidden2,
                          [&](int o, const Floats& sum) { store(sum, raw + o * kLanes); });
 }
 
@@ -398,6 +418,23 @@ GENEFACE_INLINE void add_bias_gradient(const float* g, int groups, float* grad_b
     Floats total = broadcast(0.f);
     for (int group = 0; group < groups; group++) total += load16(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes);
     grad_b[o] += sum(total);
+  }
+}
+// The same for a GatedBias: grad_b [3, out], gate [groups][16].
+template <int out>
+GENEFACE_INLINE void add_gated_bias_gradient(const float* g, const float* gate, int groups, float* grad_b) {
+  for (int o = 0; o < out; o++) {
+    Floats total = broadcast(0.f), upper = broadcast(0.f), lower = broadcast(0.f);
+    for (int group = 0; group < groups; group++) {
+      const Floats grad = load16(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes);
+      const Gates gates(load16(gate + group * kLanes));
+      total += grad;
+      upper += grad * gates.upper;
+      lower += grad * gates.lower;
+    }
+    grad_b[o] += sum(total);
+    grad_b[out + o] += sum(upper);
+    grad_b[2 * out + o] += sum(lower);
   }
 }
 
