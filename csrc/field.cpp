@@ -1,5 +1,5 @@
 // A field at given points, and its gradients. The fused renderer and trainer are in nerf_*.cpp.
-#include "field.hpp"
+#include "network.hpp"
 
 #include "tasks.hpp"
 

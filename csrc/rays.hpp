@@ -4,7 +4,7 @@
 // (k + 1/2 + jitter) step, the same for all tiles, so that a picture does not show them.
 #pragma once
 
-#include "field.hpp"
+#include "network.hpp"
 #include "tasks.hpp"
 
 namespace geneface {
