@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
+
+from geneface.errors import InputError
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -23,6 +26,8 @@ SPEECH_RATE_HZ = 16_000
 FEATURE_RATE_HZ = 50
 """Rows per second of every `SpeechFeatures`: two a video frame."""
 
+_WANTED_SAMPLES = "give float samples in -1..1, or integers of 8, 16 or 32 bits"
+
 ProgressFn = Callable[[str, int, int], None]
 """Called as progress(stage, done, total); `total` is 0 where it is not known."""
 
@@ -31,13 +36,60 @@ def no_progress(stage: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
+def mono_samples(values: object, what: str = "the sound") -> FloatArray:
+    """Samples [T] as float32 in C order, which are `values` themselves if they are that already.
+
+    Args:
+        values: anything that numpy makes an array of: [T], [T, 1] or [1, T]. Real numbers are taken as they are;
+            integers of up to 32 bits are scaled by the range of their type: the middle to 0, the least to -1.
+        what: names the sound in errors.
+
+    Raises:
+        InputError: several channels, or anything but such numbers. Their values are not looked at.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{what} is no array of numbers ({error})", _WANTED_SAMPLES) from error
+    if array.dtype.kind not in "fiu":
+        names = {"U": "text", "S": "bytes", "O": type(values).__name__ if array.ndim == 0 else "object"}
+        kind = names.get(array.dtype.kind, array.dtype.name)
+        raise InputError(f"{what} is of the type {kind}", _WANTED_SAMPLES)
+    if array.ndim == 0:
+        raise InputError(f"{what} is a single number", _WANTED_SAMPLES)
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise InputError(
+            f"{what} has the shape {list(array.shape)} instead of one channel [T]",
+            "give the mean of its channels, or one of them",
+        )
+    if array.dtype.kind == "f":
+        # What is too large for float32 becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(array, np.float32)
+    if array.dtype.itemsize > 4:
+        raise InputError(f"{what} is of the type {array.dtype.name}, whose full scale is unknown", _WANTED_SAMPLES)
+    half = 2.0 ** (8 * array.dtype.itemsize - 1)
+    middle = half if array.dtype.kind == "u" else 0.0
+    return ((array.astype(np.float64) - middle) / half).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Waveform:
-    """Mono sound. `start_seconds` is the presentation time of sample 0 on the media's own clock."""
+    """Mono sound. `start_seconds` is the presentation time of sample 0 on the media's own clock.
+
+    Samples of other types are converted; see `mono_samples` for what is taken and what is refused.
+    """
 
     samples: FloatArray
     """[T] in [-1, 1] at `SPEECH_RATE_HZ`."""
     start_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", mono_samples(self.samples))
+        if not isinstance(self.start_seconds, Real) or not np.isfinite(self.start_seconds):
+            raise InputError(f"the sound starts at {self.start_seconds!r}", "give its start in seconds")
 
     @property
     def duration_seconds(self) -> float:

@@ -153,7 +153,7 @@ def test_what_a_voice_folder_lacks_is_named(voice_folder: Path, tmp_path: Path) 
     with pytest.raises(InputError, match=r"af_short\.bin is not a Kokoro voice"):
         synthesise("abc", voice_folder, "af_short")
     (voice_folder / "kokoro.onnx").write_bytes(b"not a graph")
-    with pytest.raises(InputError, match="not a readable ONNX file"):
+    with pytest.raises(InputError, match="not a readable ONNX graph"):
         synthesise("abc", voice_folder, "af_test")
     (voice_folder / "config.json").write_text("{}")
     with pytest.raises(InputError, match="no phoneme table"):

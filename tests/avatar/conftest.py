@@ -18,3 +18,10 @@ def avatar_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def avatar(avatar_folder: Path) -> Avatar:
     return Avatar.load(avatar_folder)
+
+
+@pytest.fixture(scope="session")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
+    """A tiny avatar with the shipped speech encoder."""
+    folder = tmp_path_factory.mktemp("hearing")
+    return Avatar.load(make_avatar(folder / "tiny", folder / "work", "whisper-2-streaming", 512))

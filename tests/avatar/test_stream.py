@@ -22,13 +22,6 @@ SOUND = Waveform(speech(14.0))
 FRAMES = 350
 
 
-@pytest.fixture(scope="module")
-def hearing(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
-    """A tiny avatar with the shipped speech encoder."""
-    folder = tmp_path_factory.mktemp("hearing")
-    return Avatar.load(make_avatar(folder / "tiny", folder / "work", "whisper-2-streaming", 512))
-
-
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield

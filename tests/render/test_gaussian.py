@@ -8,6 +8,7 @@ import pytest
 from geneface.errors import InputError
 from geneface.geometry.landmarks import LIPS
 from geneface.ops.types import Splats
+from geneface.render import gaussian
 from geneface.render.composite import from_uint8, over, resize
 from geneface.render.gaussian import GaussianModel, GaussianRenderer, draw
 from geneface.render.registry import RENDERERS, create_renderer
@@ -15,6 +16,7 @@ from geneface.training.portrait import initial_model
 from geneface.training.portrait_config import renderer_config
 from geneface.types import Camera
 
+from .drawn_at_once import assert_pictures_are_those_drawn_alone
 from .synthetic import PaintedPortrait, as_portrait, painted_portrait
 
 
@@ -103,6 +105,21 @@ def test_equal_arguments_give_equal_pixels(model, portrait):
         a = one.render(*arguments(portrait, frame), portrait.camera).to_uint8()
         b = two.render(*arguments(portrait, frame), portrait.camera).to_uint8()
         np.testing.assert_array_equal(a, b)
+
+
+def test_threads_and_sizes_do_not_see_each_other(renderer, model, portrait):
+    alone = GaussianRenderer(model, from_uint8(portrait.background))
+    assert_pictures_are_those_drawn_alone(renderer, alone, portrait, rounds=40)
+
+
+def test_sizes_in_turn_are_prepared_once(renderer, portrait, monkeypatch):
+    prepared = []
+    scale = gaussian.scaled_to
+    monkeypatch.setattr(gaussian, "scaled_to", lambda model, camera: prepared.append(camera) or scale(model, camera))
+    for _ in range(3):
+        for size in (64, 96):
+            renderer.render(*arguments(portrait, 1), Camera(portrait.camera.focal, size, size))
+    assert [camera.width for camera in prepared] == [64, 96]
 
 
 def test_double_size_shows_the_same_picture(renderer, portrait):

@@ -11,6 +11,7 @@ from scipy.ndimage import binary_erosion
 from geneface.errors import InputError
 from geneface.geometry.landmarks import EYES, LIPS
 from geneface.geometry.rotation import rotation_matrix
+from geneface.render import nerf
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.render.registry import create_renderer
@@ -19,6 +20,7 @@ from geneface.training.nerf_config import nerf_config
 from geneface.training.nerf_occupancy import warp_at
 from geneface.types import Camera
 
+from .drawn_at_once import assert_pictures_are_those_drawn_alone
 from .synthetic import PaintedPortrait, as_portrait, painted_portrait
 
 
@@ -145,3 +147,19 @@ def test_refuses_what_does_not_fit(portrait, model):
         NerfRenderer(NerfModel.from_tensors(broken, model.config()), from_uint8(portrait.background)).render(
             *pose(portrait), portrait.camera
         )
+
+
+def test_threads_and_sizes_do_not_see_each_other(portrait, model):
+    plate = from_uint8(portrait.background)
+    assert_pictures_are_those_drawn_alone(NerfRenderer(model, plate), NerfRenderer(model, plate), portrait, rounds=12)
+
+
+def test_sizes_in_turn_are_prepared_once(portrait, model, monkeypatch):
+    prepared = []
+    shrink = nerf.resize
+    monkeypatch.setattr(nerf, "resize", lambda *given: prepared.append(given[1]) or shrink(*given))
+    renderer = NerfRenderer(model, from_uint8(portrait.background))
+    for _ in range(3):
+        for size in (32, 48):
+            renderer.render(*pose(portrait), Camera(portrait.camera.focal, size, size))
+    assert prepared == [32, 48]

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
+from geneface.io.session import open_session
 from geneface.io.store import load_tensors, read_json, save_tensors
 from geneface.motion.sync import SYNC_LANDMARKS, WINDOW
 from geneface.training import judge as training_judge
@@ -114,7 +114,7 @@ def test_graphs_equal_torch_at_any_length(small_corpus, tmp_path):
     for parameter in expert.parameters():
         if parameter.numel() >= 1024:
             parameter.data = parameter.data.half().float()
-    sessions = [onnxruntime.InferenceSession(str(tmp_path / name)) for name in GRAPHS]
+    sessions = [open_session(tmp_path / name) for name in GRAPHS]
     clip = data.heldout[0]
     for frames in (WINDOW, 40, 60):
         points = np.ascontiguousarray(clip.displacement[None, :frames, SYNC_LANDMARKS])

@@ -11,6 +11,7 @@ from geneface.analysis.mel import levelled, log_mel
 from geneface.analysis.speech import ShippedEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.io.session import open_session
 from geneface.training import speech
 from geneface.training.speech import build_graph, export_speech_encoder, quantise
 
@@ -52,11 +53,9 @@ def full_layer(folder: Path, mel: np.ndarray) -> np.ndarray:
 
 
 def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
-    import onnxruntime
-
     mel = np.random.default_rng(1).standard_normal((3000, 80)).astype(np.float32)
     model = build_graph(speech.read_whisper(folder), LAYERS, 1500, (1500, 1500), positions=1500)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = open_session(model.SerializeToString())
     first = np.zeros(1, np.int64)
     hidden = np.asarray(session.run(None, {"mel": mel, "first": first})[0])
     expected = full_layer(folder, mel)
@@ -67,11 +66,9 @@ def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
 
 
 def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
-    import onnxruntime
-
     past, future = 6, (2, 1)
     model = build_graph(speech.read_whisper(folder), LAYERS, past, future, positions=100)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = open_session(model.SerializeToString())
     mel = np.random.default_rng(1).standard_normal((160, 80)).astype(np.float32)
 
     def rows(values: np.ndarray, place: int = 0) -> np.ndarray:

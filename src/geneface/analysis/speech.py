@@ -31,6 +31,7 @@ from geneface.analysis.windows import (
     feature_rows,
 )
 from geneface.errors import InputError
+from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors, read_json
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
@@ -135,8 +136,6 @@ class ShippedEncoder:
 
     def __init__(self, graph: Path | None = None) -> None:
         """Load `graph` (as `geneface.training.speech` writes it, statistics and card beside it) or the shipped one."""
-        import onnxruntime
-
         graph = graph or asset_path("speech", "whisper_base_2.onnx")
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))
@@ -148,12 +147,8 @@ class ShippedEncoder:
         """Rows after it."""
         self._mean = statistics["mean"].astype(np.float32)
         self._scale = 1.0 / statistics["deviation"].astype(np.float32)
-        options = onnxruntime.SessionOptions()
-        # One thread: a hundred times real time is enough, and the bits don't depend on the machine's cores.
-        options.intra_op_num_threads = 1
-        # Its arena keeps what the largest run took, some 20 MB; without it the runs are as fast.
-        options.enable_cpu_mem_arena = False
-        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        # One thread: a hundred times real time is enough.
+        self._session = open_session(graph, threads=1)
 
     @property
     def look_ahead_seconds(self) -> float:

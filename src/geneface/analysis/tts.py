@@ -25,11 +25,12 @@ import numpy as np
 
 from geneface.errors import InputError
 from geneface.io.audio import resample
+from geneface.io.session import open_session
 from geneface.io.store import read_json
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
 VOICE_RATE_HZ = 24_000
 DEFAULT_VOICE = "af_heart"
@@ -134,14 +135,9 @@ def _espeak(text: str, language: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_graph(path: Path, changed_ns: int, size: int) -> onnxruntime.InferenceSession:
+def _load_graph(path: Path, changed_ns: int, size: int) -> InferenceSession:
     """Kept as long as the file is the same: to load it takes longer than to say a sentence."""
-    import onnxruntime
-
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exception types are private
-        raise InputError(f"{path} is not a readable ONNX file ({error})", "download it again") from error
+    return open_session(path, threads=0, remedy="download it again")
 
 
 class _Kokoro:

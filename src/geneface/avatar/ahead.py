@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import queue
 import threading
 from collections.abc import Generator
@@ -27,6 +29,7 @@ def ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None, Non
     made: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
     room = threading.Semaphore(depth)
     is_closed = threading.Event()
+    process = os.getpid()
 
     def make() -> None:
         error = None
@@ -38,18 +41,32 @@ def ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None, Non
         except BaseException as fault:
             error = fault
         finally:
-            items.close()
+            try:
+                items.close()
+            except BaseException as fault:
+                error = error or fault
+            # Whatever happened: somebody waits for it.
             made.put(_End(error))
+
+    def stop() -> None:
+        is_closed.set()
+        room.release()
+        thread.join()
 
     thread = threading.Thread(target=make, name="ahead", daemon=True)
     thread.start()
+    # A generator that is still open at the end of the program: a thread that is cut off in a library's code would take
+    # the process down with it.
+    atexit.register(stop)
     try:
         while not isinstance(item := made.get(), _End):
             room.release()
             yield item
+            if os.getpid() != process:
+                # A fork's child would wait for ever.
+                raise RuntimeError("the thread behind this generator lives in the parent process: begin a new one")
         if item.error is not None:
             raise item.error
     finally:
-        is_closed.set()
-        room.release()
-        thread.join()
+        atexit.unregister(stop)
+        stop()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,11 +21,12 @@ from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
+from geneface.avatar.inputs import NO_SPEECH, Performance, path_of, performance_or_default, picture_size, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.poses import replay
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile, read_audio
+from geneface.io.audio import SoundFile
 from geneface.io.image import write_png_sequence
 from geneface.io.store import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
@@ -51,7 +51,6 @@ from geneface.types import (
 Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
-MIN_SIZE, MAX_SIZE = 64, 1024
 _FACE_SIGMA_FRAMES = 1.5
 _SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
@@ -59,33 +58,20 @@ _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 _MOTION_WINDOWS_AHEAD = 2
 
 
-@dataclass(frozen=True)
-class Performance:
-    """How a sentence is acted."""
-
-    temperature: float = 0.0
-    """Of the motion model's prior: 0 is the mean path, 1 as varied as in training."""
-    seed: int = 0
-    """Of blinks, the start of the head's path, and the prior's noise: equal seeds give equal frames."""
-    mouth_gain: float = 1.0
-    """Amplitude of the mouth."""
-    blink: bool = True
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("temperature", 0.0, 3.0), ("mouth_gain", 0.0, 3.0), ("seed", 0, 2**63 - 1)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name.replace('_', '-')} is {value}", f"give a value from {low} to {high}")
-
-
 class Avatar:
-    """See the module. `Avatar.load` makes one."""
+    """See the module. `Avatar.load` makes one.
+
+    Any number of threads may use one avatar: each stream, of any size, gives the frames that it gives alone. A single
+    generator belongs to one thread at a time. A pickled avatar is loaded again from its folder where it arrives; after
+    a fork the child may use the avatar, but not the streams that its parent began.
+    """
 
     def __init__(
         self, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, person: PostNetRuntime | None
     ) -> None:
         self.files = files
         self._encoder, self._model, self._person_motion = encoder, model, person
+        self._encoder_path: Path | str | None = None
 
     @classmethod
     def load(cls, avatar: Path | str, encoder_path: Path | str | None = None) -> Avatar:
@@ -109,9 +95,14 @@ class Avatar:
                 "train the avatar again or copy it anew",
             )
         loaded = cls(files, encoder, model, _load_person(files.folder / PERSON_FOLDER))
+        loaded._encoder_path = encoder_path
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
         _ = loaded.renderer
         return loaded
+
+    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None]]:
+        # Sessions cannot be pickled; the folder holds everything.
+        return Avatar.load, (self.files.folder.resolve(), self._encoder_path)
 
     @property
     def name(self) -> str:
@@ -148,8 +139,9 @@ class Avatar:
         self, audio: Waveform | Path | str, performance: Performance | None = None
     ) -> Generator[MotionTrack, None, None]:
         """The same in consecutive pieces of some seconds, made as they are asked for; the first one is short."""
-        performance = performance or Performance()
-        samples = _samples(audio)
+        return self._motion_windows(speech_samples(audio), performance_or_default(performance))
+
+    def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
         person = self.files.person
         frames = -(-len(samples) // _SAMPLES_PER_FRAME)
         closed = closing_weight(voice_activity(samples))
@@ -182,7 +174,7 @@ class Avatar:
         Raises:
             InputError: the avatar's speech encoder needs the whole recording.
         """
-        performance = performance or Performance()
+        performance = performance_or_default(performance)
         if not isinstance(self._encoder, ShippedEncoder):
             raise InputError(
                 f"the speech encoder {self._encoder.name} needs the whole recording",
@@ -206,7 +198,7 @@ class Avatar:
         performance: Performance | None = None,
         *,
         size: int | None = None,
-        background: str = KEEP,
+        background: str | Path = KEEP,
     ) -> Generator[ByteArray, None, None]:
         """Frames uint8 [size, size, 3] RGB, one at a time. Closing the generator ends the thread behind it.
 
@@ -214,10 +206,18 @@ class Avatar:
             audio: sound or the path of any media file with sound.
             size: pixels; by default the size the avatar was trained at.
             background: "keep", a colour, or the path of an image; see `background_plate`.
+
+        Raises:
+            InputError: at once, before a frame is asked for: any of these that cannot be used.
         """
-        with closing(self._drawn(audio, performance, size, background)) as frames:
-            for frame in frames:
-                yield frame.to_uint8()
+        drawn = self._drawn(speech_samples(audio), performance, size, background)
+
+        def pictures() -> Generator[ByteArray, None, None]:
+            with closing(drawn):
+                for frame in drawn:
+                    yield frame.to_uint8()
+
+        return pictures()
 
     def render(
         self,
@@ -227,7 +227,7 @@ class Avatar:
         *,
         format: Format = "mp4",
         size: int | None = None,
-        background: str = KEEP,
+        background: str | Path = KEEP,
         progress: ProgressFn = no_progress,
     ) -> int:
         """Write a video with its sound, a folder of PNG files, or the motion alone. Whole or not at all.
@@ -239,15 +239,14 @@ class Avatar:
         Returns:
             The number of frames.
         """
-        out = Path(out)
+        out = path_of(out, "the output", "give the path of a file or folder")
         if format not in FORMATS:
             raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
-        self._refuse_overwriting(out, None if isinstance(audio, Waveform) else Path(audio))
-        sound = audio if isinstance(audio, Waveform) else SoundFile(Path(audio))
-        audio = Waveform(_samples(audio))
-        if isinstance(sound, Waveform):
-            sound = audio
-        total = -(-len(audio.samples) // _SAMPLES_PER_FRAME)
+        source = None if isinstance(audio, Waveform) else path_of(audio, *NO_SPEECH)
+        self._refuse_overwriting(out, source)
+        samples, performance = speech_samples(audio), performance_or_default(performance)
+        sound = Waveform(samples) if source is None else SoundFile(source)
+        total = -(-len(samples) // _SAMPLES_PER_FRAME)
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
             for done, frame in enumerate(frames, start=1):
@@ -255,9 +254,9 @@ class Avatar:
                 progress("rendering", done, total)
 
         if format == "landmarks":
-            return self._write_motion(self.motion_windows(audio, performance), out, progress, total)
+            return self._write_motion(self._motion_windows(samples, performance), out, progress, total)
         # Checks size and background now, before an output file is begun.
-        with closing(self._drawn(audio, performance, size, background)) as drawn:
+        with closing(self._drawn(samples, performance, size, background)) as drawn:
             if format == "webm-alpha":
                 return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
             if format == "png":
@@ -266,15 +265,15 @@ class Avatar:
             return write_video(out, planes, sound, metadata={"title": f"geneface avatar {self.name}"})
 
     def _drawn(
-        self, audio: Waveform | Path | str, performance: Performance | None, size: int | None, background: str
+        self, samples: FloatArray, performance: Performance | None, size: int | None, background: str | Path
     ) -> Generator[RenderedFrame, None, None]:
         camera = self._camera(size)
-        renderer = self.renderer
-        if background != KEEP:
-            renderer = self._renderer_over(background_plate(background, self.files.plate))
+        motion = self._motion_windows(samples, performance_or_default(performance))
+        plate = background_plate(background, self.files.plate)
+        renderer = self.renderer if plate is self.files.plate else self._renderer_over(plate)
 
         def draw() -> Generator[RenderedFrame, None, None]:
-            with closing(ahead(self.motion_windows(audio, performance), _MOTION_WINDOWS_AHEAD)) as windows:
+            with closing(ahead(motion, _MOTION_WINDOWS_AHEAD)) as windows:
                 for window in windows:
                     points, pose = window.landmarks.points, window.pose
                     for index in range(len(window)):
@@ -291,9 +290,7 @@ class Avatar:
             raise InputError(f"the output {out} lies in the avatar's folder", "choose another place")
 
     def _camera(self, size: int | None) -> Camera:
-        size = self.files.config.size if size is None else size
-        if not MIN_SIZE <= size <= MAX_SIZE or size % 2:
-            raise InputError(f"the size is {size} pixels", f"give an even number from {MIN_SIZE} to {MAX_SIZE}")
+        size = self.files.config.size if size is None else picture_size(size)
         return Camera(self.files.config.focal, size, size)
 
     def _renderer_over(self, plate: FloatArray) -> Renderer:
@@ -329,12 +326,3 @@ def _load_person(folder: Path) -> PostNetRuntime | None:
         raise InputError(
             f"the person's adaptation in {folder} is damaged", "train the avatar again or copy it anew"
         ) from error
-
-
-def _samples(audio: Waveform | Path | str) -> FloatArray:
-    samples = audio.samples if isinstance(audio, Waveform) else read_audio(audio).samples
-    if samples.ndim != 1 or not len(samples):
-        raise InputError("the speech is empty", "give at least one frame (40 ms) of sound")
-    if not np.isfinite(samples).all():
-        raise InputError("the speech holds NaN or infinite samples", "export the sound again")
-    return samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,10 +22,11 @@ COLOURS = {
     "green": (0, 255, 0),
     "blue": (0, 0, 255),
 }
+_REMEDY = f"give 'keep', #rrggbb, one of {', '.join(COLOURS)}, or the path of a PNG or JPEG file"
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
-def background_plate(background: str, plate: FloatArray) -> FloatArray:
+def background_plate(background: str | Path, plate: FloatArray) -> FloatArray:
     """The plate that a `--background` option means.
 
     Args:
@@ -34,6 +36,10 @@ def background_plate(background: str, plate: FloatArray) -> FloatArray:
     Returns:
         [h, w, 3] float32 in [0, 1], square.
     """
+    if isinstance(background, os.PathLike):
+        background = os.fspath(background)
+    if not isinstance(background, str):
+        raise InputError(f"the background is of the type {type(background).__name__}", _REMEDY)
     if background == KEEP:
         return plate
     colour = _colour(background)
@@ -42,7 +48,7 @@ def background_plate(background: str, plate: FloatArray) -> FloatArray:
     if not _is_file(background):
         raise InputError(
             f"the background {background!r} is neither a colour nor an image file",
-            f"give 'keep', #rrggbb, one of {', '.join(COLOURS)}, or the path of a PNG or JPEG file",
+            _REMEDY,
         )
     image = read_image(background)
     side = min(image.shape[:2])

@@ -15,6 +15,7 @@ A folder may come from anywhere: every file is checked before it is used.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -85,6 +86,8 @@ class AvatarFiles:
 
 def find_avatar(avatar: Path | str) -> Path:
     """The folder of an avatar given as a folder, or as the name of a bundled one."""
+    if not isinstance(avatar, str | os.PathLike):
+        raise InputError(f"the avatar is of the type {type(avatar).__name__}", "give a folder or a bundled name")
     folder = Path(avatar)
     try:
         is_folder, exists = folder.is_dir() and str(avatar) != "", folder.exists()

@@ -3,19 +3,24 @@
 F frames at 25 Hz, K named landmarks. Pieces of any lengths give the frames of the whole sound in one piece
 (to rounding, 1e-4 head units at most). Frame f of an utterance shows the sound of f / 25 s of it and comes
 when `look_ahead_seconds` more have been heard. Blinks and the head's path go on over utterances.
+
+Any thread may call: sound is heard in the order in which the calls get their turn, and every frame comes out once.
 """
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import ShippedEncoder
 from geneface.avatar.idle import MOUTH, blink, blink_closure, scale_mouth
+from geneface.avatar.inputs import live_samples
 from geneface.avatar.person import PersonStatistics
 from geneface.avatar.poses import replay
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, LiveSmoother
-from geneface.errors import InputError
 from geneface.geometry.landmarks import JAW
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel, PersonMotion
@@ -47,6 +52,7 @@ class LivePerformance:
     ) -> None:
         self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
         self._temperature, self._seed, self._mouth_gain, self._blinks = temperature, seed, mouth_gain, blinks
+        self._turn = threading.Lock()
         self._level = LevelFollower()
         self._smoother = LiveSmoother(sigma_frames, _SMOOTHED)
         self._lids = np.zeros(0, np.float32)
@@ -71,32 +77,35 @@ class LivePerformance:
         """Sound after the end of a frame that is heard before the frame is made."""
         return self._motion.future_frames / VIDEO_RATE_HZ + self._speech.look_ahead_seconds
 
-    def push(self, samples: FloatArray) -> MotionTrack:
+    def push(self, samples: ArrayLike) -> MotionTrack:
         """Hear sound [T] at 16 kHz; returns the frames that it completes, often none.
 
         Raises:
-            InputError: the sound is not finite or has several channels.
+            InputError: the sound has several channels, values that are not finite or far beyond -1..1, or a type that
+                `mono_samples` refuses. Nothing of it is heard then.
         """
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise InputError("the live sound is not one channel of finite samples", "check the sound source")
-        return self._show(self._motion.push(self._speech.push(samples)))
+        heard = live_samples(samples)
+        with self._turn:
+            return self._show(self._motion.push(self._speech.push(heard)))
 
     def finish(self) -> MotionTrack:
         """The frames that still waited for sound: there is no more. The next sound begins a new utterance.
 
         The mouth stays as the last frame has it, which after a word cut short is open; `interrupt` brings it to rest.
         """
-        rest = self._motion.push(self._speech.finish())
-        track = self._show(np.concatenate([rest, self._motion.finish()]))
-        self._begin()
-        return track
+        with self._turn:
+            rest = self._motion.push(self._speech.finish())
+            track = self._show(np.concatenate([rest, self._motion.finish()]))
+            self._begin()
+            return track
 
     def interrupt(self) -> MotionTrack:
         """Forget the sound that was not shown yet; the mouth goes to rest in the `EASE_FRAMES` that are returned."""
         weight = _ease(np.arange(1, EASE_FRAMES + 1))
-        track = self._finished(self._shown + weight * (self._person.rest - self._shown))
-        self._begin()
-        return track
+        with self._turn:
+            track = self._finished(self._shown + weight * (self._person.rest - self._shown))
+            self._begin()
+            return track
 
     def _show(self, displacement: FloatArray) -> MotionTrack:
         """Displacement [F, K, 3] of the utterance's next frames -> what is seen of them."""

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -26,9 +25,12 @@ from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening, positions
+from geneface.io.session import open_session
 from geneface.io.store import asset_path, read_json
-from geneface.motion.session import load_session
 from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 MAX_LAG_FRAMES = 15
 """Lags are searched from -15 to 15 frames, 0.6 s to either side, as SyncNet does."""
@@ -84,9 +86,7 @@ class JudgeScore:
 class SyncJudge:
     """The two towers of a folder (`judge.json`, `lips.onnx`, `speech.onnx`)."""
 
-    def __init__(
-        self, config: JudgeConfig, lips: onnxruntime.InferenceSession, speech: onnxruntime.InferenceSession
-    ) -> None:
+    def __init__(self, config: JudgeConfig, lips: InferenceSession, speech: InferenceSession) -> None:
         self.config, self._lips, self._speech = config, lips, speech
         self._points = positions(config.landmarks)
 
@@ -107,7 +107,7 @@ class SyncJudge:
         if config.format != JUDGE_FORMAT:
             raise InputError(f"the judge {folder} is of another version", "train it again with this version")
         try:
-            return cls(config, load_session(folder / "lips.onnx"), load_session(folder / "speech.onnx"))
+            return cls(config, open_session(folder / "lips.onnx"), open_session(folder / "speech.onnx"))
         except KeyError as error:
             raise InputError(f"the judge {folder} sees landmarks that are unknown", "train it again") from error
 

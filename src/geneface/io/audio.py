@@ -33,7 +33,7 @@ from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 _GAP_SECONDS = 0.02
 """Timestamps are believed beyond this; below, they jitter (Matroska and FLV round to 1 ms, broadcasts more)."""
-_LOUDEST = 8.0
+LOUDEST = 8.0
 """Floats beyond this are not sound in [-1, 1]: integers stored as floats, or garbage."""
 
 
@@ -144,7 +144,7 @@ class SoundReader:
         if not finite.all():
             where = f"at {(count + int(np.argmin(finite.all(axis=1)))) / rate:.2f} s"
             raise InputError(f"the sound of {self.path} holds NaN or infinite samples", "export it again", where)
-        if np.abs(block).max(initial=0) > _LOUDEST:
+        if np.abs(block).max(initial=0) > LOUDEST:
             where = f"at {count / rate:.2f} s"
             raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
 

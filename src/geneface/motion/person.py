@@ -6,16 +6,19 @@ Folder: `alignment.safetensors` and, if the network won the validation, `postnet
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from geneface.config import Config
 from geneface.io.records import read_record
+from geneface.io.session import open_session
 from geneface.io.store import write_json
 from geneface.motion.alignment import Alignment
-from geneface.motion.session import load_session
 from geneface.types import FloatArray, SpeechFeatures
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 PERSON_FORMAT = 1
 
@@ -37,9 +40,7 @@ class PostNetRecord(Config):
 class PostNetRuntime:
     """Moves generic displacement into the person's domain; a `motion.runtime.PersonMotion`."""
 
-    def __init__(
-        self, alignment: Alignment, session: onnxruntime.InferenceSession | None, record: PostNetRecord
-    ) -> None:
+    def __init__(self, alignment: Alignment, session: InferenceSession | None, record: PostNetRecord) -> None:
         self.alignment, self.session, self.record = alignment, session, record
 
     @classmethod
@@ -51,7 +52,7 @@ class PostNetRuntime:
         """
         folder = Path(folder)
         record = read_record(PostNetRecord, folder / "postnet.json", PERSON_FORMAT)
-        session = load_session(folder / "postnet.onnx") if record.network else None
+        session = open_session(folder / "postnet.onnx") if record.network else None
         return cls(Alignment.load(folder / "alignment.safetensors"), session, record)
 
     @property

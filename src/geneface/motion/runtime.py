@@ -11,21 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import JAW, KEYPOINTS, LIPS
 from geneface.io.records import read_record
+from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.person import PostNetRuntime
-from geneface.motion.session import load_session
 from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 __all__ = ["MotionModel", "MotionModelConfig", "PersonMotion", "PostNetRuntime", "latent_noise", "windows"]
 
@@ -143,7 +145,7 @@ def latent_noise(start: int, count: int, channels: int, seed: int) -> FloatArray
 class MotionModel:
     """The generic speech-to-motion model of a folder (`config.json`, `motion.onnx`, `stats.safetensors`)."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, config: MotionModelConfig, basis: MotionBasis) -> None:
+    def __init__(self, session: InferenceSession, config: MotionModelConfig, basis: MotionBasis) -> None:
         self.session, self.config, self.basis = session, config, basis
 
     @classmethod
@@ -162,7 +164,7 @@ class MotionModel:
             basis = MotionBasis.from_tensors(load_tensors(stats))
         except (KeyError, ValueError) as error:
             raise InputError(f"{stats} is damaged", "train or install the motion model again") from error
-        return cls(load_session(folder / "motion.onnx"), config, basis)
+        return cls(open_session(folder / "motion.onnx"), config, basis)
 
     def predict(
         self,

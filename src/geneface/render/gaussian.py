@@ -30,7 +30,7 @@ from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
 from geneface.render.composite import resize
 from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
-from geneface.render.renderer import RenderedFrame
+from geneface.render.renderer import RenderedFrame, per_camera
 from geneface.types import Camera, FloatArray
 
 FORMAT = 2
@@ -222,26 +222,22 @@ class GaussianRenderer:
     def __init__(self, model: GaussianModel, plate: FloatArray) -> None:
         """plate: [H, W, 3] float32 in [0, 1] of any size; it is resampled to the camera's."""
         self.model = model
-        self._plate = plate
-        self._splats = Splats.empty(len(model))
-        self._prepared: tuple[Camera, GaussianModel, FloatArray] | None = None
+        self._spare: list[Splats] = []
+        """Buffers that no thread uses: there are as many as there have been threads at once."""
+        self._prepared = per_camera(
+            lambda camera: (scaled_to(model, camera), resize(plate, camera.height, camera.width)), model.camera.focal
+        )
 
     def render(
         self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
-        model, plate = self._prepare(camera)
+        model, plate = self._prepared(camera)
         frame = model.frame_conditions(landmarks, rotation, translation)
-        output = draw(model, frame, camera, plate, self._splats)
+        try:
+            splats = self._spare.pop()
+        except IndexError:
+            splats = Splats.empty(len(model))
+        output = draw(model, frame, camera, plate, splats)
+        self._spare.append(splats)
         return RenderedFrame(output.image, np.subtract(1, output.transmittance, dtype=np.float32), plate)
-
-    def _prepare(self, camera: Camera) -> tuple[GaussianModel, FloatArray]:
-        if self._prepared is None or self._prepared[0] != camera:
-            if abs(camera.focal - self.model.camera.focal) > 1e-6:
-                raise InputError(
-                    f"the camera's focal length is {camera.focal}, the avatar's {self.model.camera.focal}",
-                    "render with the avatar's own focal length",
-                )
-            plate = resize(self._plate, camera.height, camera.width)
-            self._prepared = camera, scaled_to(self.model, camera), plate
-        return self._prepared[1], self._prepared[2]

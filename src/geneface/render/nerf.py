@@ -34,7 +34,7 @@ from geneface.ops.nerf import FieldFrame, FieldScene, unpack_cells
 from geneface.render.composite import resize
 from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, to_int8
-from geneface.render.renderer import RenderedFrame
+from geneface.render.renderer import RenderedFrame, per_camera
 from geneface.types import Camera, FloatArray
 
 FORMAT = 2
@@ -266,23 +266,15 @@ class NerfRenderer:
         """plate: [H, W, 3] float32 in [0, 1] of any size; it is resampled to the camera's."""
         self.model = model
         self._scene = model.scene()
-        self._plate = plate
-        self._prepared: tuple[Camera, FloatArray] | None = None
+        self._plate_for = per_camera(lambda camera: resize(plate, camera.height, camera.width), model.camera.focal)
         self.samples = 0
-        """Samples of the last frame, for measurements."""
+        """Samples of a frame that was drawn last, for measurements."""
 
     def render(
         self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
-        if self._prepared is None or self._prepared[0] != camera:
-            if abs(camera.focal - self.model.camera.focal) > 1e-6:
-                raise InputError(
-                    f"the camera's focal length is {camera.focal}, the avatar's {self.model.camera.focal}",
-                    "render with the avatar's own focal length",
-                )
-            self._prepared = camera, resize(self._plate, camera.height, camera.width)
-        plate = self._prepared[1]
+        plate = self._plate_for(camera)
         frame = self.model.frame(landmarks, rotation, translation)
         image, opacity, self.samples = ops.render_field(self._scene, frame, camera.focal * camera.width, plate)
         return RenderedFrame(image, opacity, plate)

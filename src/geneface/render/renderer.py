@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from geneface import ops
+from geneface.errors import InputError
 from geneface.render.composite import straight_alpha
 from geneface.types import ByteArray, Camera, FloatArray
+
+T = TypeVar("T")
+_CAMERAS_KEPT = 8
+"""As many sizes are drawn in turn without preparing anything twice."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class RenderedFrame:
 
 
 class Renderer(Protocol):
-    """Draws one frame at a time; equal arguments give equal pixels."""
+    """Draws single frames; equal arguments give equal pixels, from any number of threads at once."""
 
     def render(
         self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
@@ -60,6 +67,24 @@ class Renderer(Protocol):
             camera: of any size; the focal length must be the avatar's.
         """
         ...
+
+
+def per_camera(make: Callable[[Camera], T], focal: float) -> Callable[[Camera], T]:
+    """`make`, called once for a camera as long as few others come between; for cameras of the avatar's focal length.
+
+    `make` must not hold the renderer, or neither would be freed in time.
+    """
+
+    @lru_cache(maxsize=_CAMERAS_KEPT)
+    def prepared(camera: Camera) -> T:
+        if abs(camera.focal - focal) > 1e-6:
+            raise InputError(
+                f"the camera's focal length is {camera.focal}, the avatar's {focal}",
+                "render with the avatar's own focal length",
+            )
+        return make(camera)
+
+    return prepared
 
 
 class RendererModel(Protocol):

@@ -24,6 +24,7 @@ from geneface.render.composite import from_uint8
 from geneface.render.condition import Expression, fit_conditions
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training import initialise
+from geneface.training.neighbours import diffuse, nearest_neighbours
 from geneface.training.portrait_config import RendererTrainConfig
 from geneface.training.portrait_state import Rates, TrainState, apply_gradients, refined_poses
 from geneface.training.portrait_targets import FrameTarget, frame_order, frame_target, prefetched
@@ -120,6 +121,14 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
+def diffusion_shares(config: RendererTrainConfig) -> dict[str, FloatArray]:
+    """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
+    place, paint = config.pose_diffusion, config.pose_paint_diffusion
+    pose = np.array([place] * 3 + [paint] * 4, np.float32)
+    face = np.array([0] * 3 + [config.face_diffusion] * 4, np.float32)
+    return {"upper": face, "lower": face, "pose": pose}
+
+
 class GaussianTrainer:
     """One step after another on a `TrainState`; a `training.run.Trainer`."""
 
@@ -133,6 +142,8 @@ class GaussianTrainer:
         model = initial_model(portrait, self.frames, config)
         self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
+        self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
+        self._shares = diffusion_shares(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
         self._look_at_landmarks()
@@ -185,6 +196,10 @@ class GaussianTrainer:
             target.index, grad_poses["head"], grad_poses["torso"], grad_affine, frame.conditions["rigid"], fall
         )
         state.step += 1
+        if state.step % self._config.diffusion_steps == 0:
+            for layer, neighbours in zip(model.layers, self._neighbours, strict=True):
+                if self._shares[layer.input].any():
+                    diffuse(layer.basis, neighbours, self._shares[layer.input])
         return loss
 
     def _update_frame(

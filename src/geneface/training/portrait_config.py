@@ -70,6 +70,14 @@ class RendererTrainConfig(SharedTrainConfig):
     """The same for positions."""
     pose_basis_decay: float = 3.0
     """The same for all rows of the bases that the head pose drives (shell, torso)."""
+    diffusion_steps: int = Field(50, ge=1)
+    """Steps between two times that bases are drawn to their neighbours' mean, see `training.neighbours`."""
+    pose_diffusion: float = Field(0.3, ge=0, le=1)
+    """How far the places of hair, ears and torso are drawn."""
+    pose_paint_diffusion: float = Field(0.3, ge=0, le=1)
+    """How far their opacity and colours are."""
+    face_diffusion: float = Field(0.0, ge=0, le=1)
+    """How far the face's opacity and colours are."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 

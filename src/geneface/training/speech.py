@@ -24,6 +24,7 @@ from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whispe
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
+from geneface.io.session import open_session
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
 
@@ -297,9 +298,7 @@ def _compare(
     Returns:
         the graph's rows [windows, R, D]; errors relative to the deviation of the exact rows.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), threads=0)
     full, layers, past_rows, future_rows = reference
     first = np.zeros(1, np.int64)
     hidden = np.empty((len(windows), WINDOW_ROWS, full.width), np.float32)

@@ -1,0 +1,201 @@
+"""Head poses refined on the pictures themselves, after the mesh has given a first guess.
+
+The tracker's mesh leans: as a head turns or nods, its points slide on the skin by a pixel or more, and a pose fitted to
+them is off by as much for seconds. The person's own appearance is the better ruler: points fixed to the skull are
+given the colour that most frames see there, and each frame's pose is moved until it sees those colours again
+(Lucas and Kanade 1981, with the compositional update of Baker and Matthews 2004 for a rigid head).
+
+Symbols: F frames, N points fixed to the head [N, 3] in the head frame, S picture size. Brightness in levels of 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.geometry.camera import camera_to_pixels
+from geneface.geometry.landmarks import MESH_OVAL
+from geneface.geometry.rotation import rotation_matrix, rotation_vector, skew
+from geneface.types import ByteArray, Camera, FloatArray, HeadPose
+
+Array = NDArray[np.float64]
+
+ROUNDS, STEPS = 3, 4
+"""How often the appearance is measured anew, and steps of each frame in between."""
+APPEARANCE_FRAMES = 120
+"""Frames that the appearance is measured in."""
+GRID = 1 / 90
+"""Distance of the points, head units."""
+ASIDE, ABOVE = 0.12, 0.22
+"""How far beyond the outline of the face there are points: hair and ears."""
+DEPTH_STEP = 0.02
+NOISE_LEVELS = 6.0
+"""Deviation of a point's brightness that says nothing against it."""
+OUTLIER_LEVELS = 12.0
+PRIOR_RADIANS, PRIOR_UNITS, PRIOR_DISTANCE = 0.03, 0.015, 0.05
+"""How far the mesh's pose may be wrong: rotation, position, distance (head units)."""
+
+Luminance = Callable[[int], FloatArray]
+"""Frame number -> brightness [S, S], a little blurred."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What the head looks like, point by point."""
+
+    points: Array
+    """[N, 3]."""
+    brightness: Array
+    """[N]."""
+    weight: Array
+    """[N] low where frames do not agree: lips, lids, what lies behind the head."""
+
+
+def luminance(picture: ByteArray) -> FloatArray:
+    """Brightness of a picture [S, S, 3], blurred by (1 2 1) / 4 each way."""
+    grey = picture.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    grey[1:-1] = (grey[:-2] + 2 * grey[1:-1] + grey[2:]) / 4
+    grey[:, 1:-1] = (grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]) / 4
+    return grey
+
+
+def refine_poses(
+    read: Luminance,
+    pose: HeadPose,
+    neutral: FloatArray,
+    trusted: NDArray[np.bool_],
+    camera: Camera,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> HeadPose:
+    """Move the poses of all frames until they agree on what the head looks like.
+
+    Args:
+        read: brightness of a frame.
+        pose: [F] first guess.
+        neutral: [478, 3] the person's mesh.
+        trusted: [F] frames that the appearance may be measured in: training frames.
+        camera: of the pictures.
+        progress: called with frames done, frames in all.
+
+    Returns:
+        [F], not smoothed.
+    """
+    rotation, translation = pose.rotation.astype(np.float64), pose.translation.astype(np.float64)
+    first = rotation_matrix(rotation), translation.copy()
+    matrix, translation = first[0].copy(), translation.copy()
+    points = head_points(neutral.astype(np.float64))
+    known = np.flatnonzero(trusted)
+    chosen = known[np.linspace(0, len(known) - 1, min(APPEARANCE_FRAMES, len(known))).round().astype(int)]
+    done, total = 0, len(matrix) + (ROUNDS - 1) * len(chosen)
+    for number in range(ROUNDS):
+        appearance = measure_appearance(read, points, matrix, translation, chosen, camera)
+        # The last round moves all frames, those before it only the ones that the appearance is made of.
+        for frame in range(len(matrix)) if number == ROUNDS - 1 else chosen:
+            matrix[frame], translation[frame] = align(
+                read(int(frame)),
+                appearance,
+                (first[0][frame], first[1][frame]),
+                matrix[frame],
+                translation[frame],
+                camera,
+            )
+            done += 1
+            progress(done, total)
+    return HeadPose(rotation_vector(matrix).astype(np.float32), translation.astype(np.float32))
+
+
+def head_points(neutral: Array) -> Array:
+    """Points on the front of the head [N, 3]: the face as far down as the nose, hair and ears about it."""
+    oval = neutral[list(MESH_OVAL)]
+    low, high = oval.min(0), oval.max(0)
+    x = np.arange(low[0] - ASIDE, high[0] + ASIDE, GRID)
+    y = np.arange(low[1], high[1] + ABOVE, GRID)
+    plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    distance = np.square(plane[:, None] - neutral[None, :468, :2]).sum(-1)
+    near = np.exp(-distance / (2 * DEPTH_STEP**2)) + 1e-12
+    surface = (near * neutral[:468, 2]).sum(1) / near.sum(1)
+    rim = float(np.median(oval[:, 2]))
+    # Beyond the outline: about as deep as the outline itself, where hair and ears are seen from the front.
+    away = np.sqrt(distance.min(1))
+    blend = np.exp(-np.square(away / (2 * DEPTH_STEP)))
+    depth = blend * surface + (1 - blend) * rim
+    nose = float(neutral[2, 1])
+    inside = (np.abs(plane[:, 0] - oval[:, 0].mean()) < 0.42 * (high[0] - low[0])) & (plane[:, 1] < nose)
+    return np.concatenate([plane, depth[:, None]], 1)[~inside]
+
+
+def measure_appearance(
+    read: Luminance, points: Array, matrix: Array, translation: Array, frames: NDArray[np.integer], camera: Camera
+) -> Appearance:
+    """Median brightness of the points over some frames, and how well the frames agree."""
+    seen = np.stack(
+        [sample(read(int(f)), camera_to_pixels(points @ matrix[f].T + translation[f], camera))[0] for f in frames]
+    )
+    seen -= np.median(seen, axis=1, keepdims=True)
+    brightness = np.median(seen, axis=0)
+    spread = 1.4826 * np.median(np.abs(seen - brightness), axis=0)
+    return Appearance(points, brightness, 1 / (1 + np.square(spread / NOISE_LEVELS)))
+
+
+def align(
+    picture: FloatArray,
+    appearance: Appearance,
+    first: tuple[Array, Array],
+    matrix: Array,
+    translation: Array,
+    camera: Camera,
+) -> tuple[Array, Array]:
+    """Gauss-Newton on one frame's pose, gain and offset of its brightness; held near the first guess."""
+    focal_px = camera.focal * camera.width
+    prior = np.array([PRIOR_RADIANS] * 3 + [PRIOR_UNITS] * 2 + [PRIOR_DISTANCE]) ** -2.0
+    matrix, translation = matrix.copy(), translation.copy()
+    for _ in range(STEPS):
+        turned = appearance.points @ matrix.T
+        seen = turned + translation
+        values, gradient = sample(picture, camera_to_pixels(seen, camera))
+        inverse = 1 / -seen[:, 2]
+        by_point = np.stack(
+            [
+                gradient[:, 0] * focal_px * inverse,
+                -gradient[:, 1] * focal_px * inverse,
+                focal_px * inverse**2 * (gradient[:, 0] * seen[:, 0] - gradient[:, 1] * seen[:, 1]),
+            ],
+            1,
+        )
+        turn = np.einsum("ni,nij->nj", by_point, -skew(turned))
+        design = np.concatenate([turn, by_point, appearance.brightness[:, None], np.ones((len(values), 1))], 1)
+        # Brightness and its gain are linear: solved together with the step, pose columns moved to the other side.
+        design[:, :6] *= -1
+        residual = values
+        level = np.median(residual - appearance.brightness)
+        robust = 1 / (1 + np.square((residual - appearance.brightness - level) / OUTLIER_LEVELS))
+        weight = appearance.weight * robust
+        normal = (design * weight[:, None]).T @ design
+        right = (design * weight[:, None]).T @ residual
+        noise = NOISE_LEVELS**2
+        offset = np.concatenate([rotation_vector(matrix @ first[0].T), translation - first[1]])
+        # One level of noise a point would overrule the prior at once: neighbours err together.
+        strength = prior * noise * len(values) / 400
+        normal[np.arange(6), np.arange(6)] += strength
+        right[:6] -= strength * offset
+        step = np.linalg.solve(normal, right)[:6]
+        matrix = rotation_matrix(step[:3]) @ matrix
+        translation = translation + step[3:]
+    return matrix, translation
+
+
+def sample(picture: FloatArray, pixels: Array) -> tuple[Array, Array]:
+    """Bilinear values [N] and their gradients [N, 2] (by x, by y) at pixel positions [N, 2]; the border repeats."""
+    height, width = picture.shape
+    x = np.clip(pixels[:, 0] - 0.5, 0, width - 1.001)
+    y = np.clip(pixels[:, 1] - 0.5, 0, height - 1.001)
+    column, row = x.astype(np.intp), y.astype(np.intp)
+    u, v = x - column, y - row
+    a, b = picture[row, column], picture[row, column + 1]
+    c, d = picture[row + 1, column], picture[row + 1, column + 1]
+    values = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
+    gradient = np.stack([(1 - v) * (b - a) + v * (d - c), (1 - u) * (c - a) + u * (d - b)], 1)
+    return values.astype(np.float64), gradient.astype(np.float64)
