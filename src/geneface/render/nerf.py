@@ -152,9 +152,10 @@ class NerfModel:
         # Not "@": BLAS's threads would spin for as long as the kernels then need their processors.
         basis = self.warp_basis.reshape(len(self.warp_basis), -1)
         nodes = np.einsum("...k,kn->...n", self.warp_condition(given), basis)
-        if given.expression.excess.any():
+        far = given.expression.excess.any(-1)
+        if far.any():
             beyond = self.mesh_warp.reshape(len(self.mesh_warp), -1)
-            nodes += np.einsum("...k,kn->...n", given.expression.excess, beyond)
+            nodes[far] += np.einsum("...k,kn->...n", given.expression.excess[far], beyond)
         nodes = nodes.reshape(*nodes.shape[:-1], *self.warp_basis.shape[1:])
         nodes[..., 3] = self.gates
         return nodes

@@ -206,9 +206,10 @@ class NerfTrainer:
 
     def _update_warp(self, given: NerfConditions, grad: FloatArray, fall: float) -> None:
         config, warp, model = self._config, self.state.warp, self.state.model
-        expressions, before, prior = model.conditions.width, warp.values.copy(), self._prior(config.warp_prior)
+        expressions, prior = model.conditions.width, self._prior(config.warp_prior)
+        before = warp.values[:expressions].copy()
         by_basis = np.einsum("ck,cn->kn", model.warp_condition(given), grad.reshape(len(grad), -1))
-        warp.update(by_basis.reshape(before.shape), self.state.step + 1, config.warp_rate * fall)
+        warp.update(by_basis.reshape(warp.values.shape), self.state.step + 1, config.warp_rate * fall)
         # Where a part ends its steps become short: shorter gradients would not do, Adam does not look at their size.
         mouth = model.conditions.parts["mouth"].start
         for rows, gate in ((slice(mouth), model.gates), (slice(mouth, expressions), -model.gates)):

@@ -32,6 +32,8 @@ GATE_BORDER = 0.02
 """Head units on both sides of the outline of the face, between which the face's parts fade away."""
 SURFACE_POINTS = 40_000
 SURFACE_FRAMES = 40
+SURFACE_BEYOND = 0.25
+"""How far the mouths that are open most and least go on beyond that."""
 FRONT, BACK, MOUTH_BACK, SHELL = 0.012, 0.02, 0.05, 0.02
 """Depth that may be filled: before and behind the face, behind the lips, on both sides of hair and ears."""
 CONDITION_WEIGHT = 0.3
@@ -141,9 +143,13 @@ def occupancy_prior(
     samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), SURFACE_POINTS, rng)
     opening = mesh[:, initialise.INNER_LIPS[0], 1] - mesh[:, initialise.INNER_LIPS[1], 1]
     spread = np.argsort(opening)[np.linspace(0, len(mesh) - 1, min(SURFACE_FRAMES, len(mesh))).round().astype(int)]
+    shapes = mesh[spread]
+    # What is driven beyond what was seen must have room, too.
+    ends = shapes[[0, -1]]
+    shapes = np.concatenate([shapes, ends + SURFACE_BEYOND * (ends - mesh.mean(0))])
     surface = np.zeros((CELLS, CELLS, CELLS), bool)
-    for index in spread:
-        surface |= _cells(np.einsum("nk,nkd->nd", samples.weights, mesh[index][samples.vertices]))
+    for shape in shapes:
+        surface |= _cells(np.einsum("nk,nkd->nd", samples.weights, shape[samples.vertices]))
     mouth = initialise.sample_mouth(mesh.mean(0), SURFACE_POINTS // 10, rng)
     shell = initialise.sample_shell(portrait, statistics, SURFACE_POINTS, rng)
     face, hair = _band(surface, FRONT, BACK), _band(_cells(shell.points), SHELL, SHELL)

@@ -1,7 +1,8 @@
 """Which cells of the head's cube hold density: the largest seen of late, over expressions and poses.
 
 A cell whose last visitor was a closed mouth may be the chin of an open one: a maximum that fades slowly, over random
-frames, keeps it. Nothing is ever marked outside of the prior's band.
+frames, keeps it. Some of the frames are taken beyond what was seen, because a wider mouth has a lower chin. Nothing is
+ever marked outside of the prior's band.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from geneface.render.condition import Expression
 from geneface.training.nerf_config import NerfTrainConfig
 from geneface.training.nerf_state import NerfState
 from geneface.types import FloatArray, HeadPose
+
+BEYOND, BEYOND_EVERY = 0.3, 4
+"""How far beyond itself, at most, the expression of every so many a frame is taken."""
 
 
 def warp_at(points: FloatArray, warps: FloatArray, box: tuple[float, float, float, float]) -> FloatArray:
@@ -47,7 +51,10 @@ def look_at_cells(
     points = (np.stack([x, y, z], -1) + rng.random((blocks, FIELD_BLOCK, 3), np.float32)) / np.float32(
         CELLS
     ) - np.float32(0.5)
-    given = model.conditions_from(expressions[seen], poses.rotation[seen], poses.translation[seen])
+    values = expressions.values[seen]
+    excess = np.zeros_like(values)
+    excess[::BEYOND_EVERY] = rng.uniform(0, BEYOND, (len(values[::BEYOND_EVERY]), 1)) * values[::BEYOND_EVERY]
+    given = model.conditions_from(Expression(values, excess), poses.rotation[seen], poses.translation[seen])
     codes = np.broadcast_to(model.appearance, (blocks, len(model.appearance)))
     warp = warp_at(points, model.warps(given), model.warp_box).astype(np.float32, copy=False)
     canonical = np.ascontiguousarray(np.clip(points + warp[..., :3] + 0.5, 0, 1).reshape(-1, 3).T, np.float32)
