@@ -257,11 +257,11 @@ def test_cells_are_looked_at_where_the_kernel_looks(trained):
     """Warp and gates of random points, as the renderer's twin finds them."""
     rng = np.random.default_rng(0)
     warps = rng.normal(size=(3, *trained.gates.shape, 4)).astype(np.float32)
-    points = rng.uniform(-0.5, 0.5, (3, 50, 3))
+    points = rng.uniform(-0.5, 0.5, (3, 50, 3)).astype(np.float32)
     found = warp_at(points, warps, trained.warp_box).reshape(-1, 4)
     frames = cast(TorchFrames, SimpleNamespace(warp=torch.from_numpy(warps).double()))
     frame = torch.arange(3).repeat_interleave(50)
-    offsets, gates = warp_offsets(frames, frame, torch.from_numpy(points.reshape(-1, 3)), trained.warp_box)
+    offsets, gates = warp_offsets(frames, frame, torch.from_numpy(points.reshape(-1, 3)).double(), trained.warp_box)
     np.testing.assert_allclose(found[:, :3], offsets.numpy(), atol=1e-5)
     np.testing.assert_allclose(found[:, 3], gates.numpy(), atol=1e-5)
 

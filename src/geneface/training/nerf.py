@@ -180,6 +180,7 @@ class NerfTrainer:
         for part, condition in enumerate(model.face_condition(given)):
             weights = (state.upper_weights, state.lower_weights)[part]
             weights.update(grads.head_bias[:, 1 + part].T @ condition, number, rates[1])
+        for weights in (state.head.parts["condition_weights"], state.upper_weights, state.lower_weights):
             weights.values *= 1 - config.condition_decay * (self._scarcity - 1) * rates[1]
         by_torso = state.torso.update(grads.torso_bias, torso_condition, number, *rates)
         by_code = by_head[:, -config.appearance_width :] + by_torso[:, -config.appearance_width :]

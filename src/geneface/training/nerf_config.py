@@ -48,7 +48,8 @@ class NerfTrainConfig(SharedTrainConfig):
     """Training frames below which a portrait is learnt more softly, the more so the fewer there are: what a handful of
     frames says of an expression must not break the face in all others."""
     condition_decay: float = Field(1.0, ge=0)
-    """Decoupled decay of what the network learns of expressions, with half as many frames as `few_frames`."""
+    """Decoupled decay of the weights by which the head's network sees expressions, turn and appearance, with half as
+    many frames as `few_frames`."""
     appearance_rate: float = 5e-3
     appearance_prior: float = 0.02
 
