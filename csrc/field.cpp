@@ -1,5 +1,5 @@
 // A field at given points, and its gradients. The fused renderer and trainer are in nerf_*.cpp.
-#include "field.hpp"
+#include "network.hpp"
 
 #include "tasks.hpp"
 
@@ -42,7 +42,12 @@ GENEFACE_INLINE void evaluate_block(const FieldArgs& a, int block, const Load& l
   for (int i = block * kFieldBlock; i < end; i += kLanes) {
     const int lanes = smaller(kLanes, end - i);
     load(i, lanes, x);
-    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
+    if (a.gates) {
+      const float* bias = a.bias + static_cast<ptrdiff_t>(block) * 3 * width;
+      network_forward<inputs, width>(a.field, GatedBias{bias, width, Gates(load_some(a.gates + i, lanes))}, x, hidden1, hidden2, raw);
+    } else {
+      network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2, raw);
+    }
     for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
   }
 }
@@ -71,7 +76,7 @@ void backward_block(const FieldBackwardArgs& b, int block) {
   for (int i = block * kFieldBlock; i < end; i += kLanes) {
     const int lanes = smaller(kLanes, end - i);
     encode<dims, inputs>(a, i, lanes, corners, x);
-    network_forward<inputs, width>(a.field, a.bias + static_cast<ptrdiff_t>(block) * width, x, hidden1, hidden2, raw);
+    network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2, raw);
     for (int o = 0; o < kOutputs; o++) store(load_some(b.grad_raw[o] + i, lanes), raw + o * kLanes);
     network_backward<inputs, width>(a.field, raw, hidden1, hidden2, grad1, grad2, grad_x);
     add_weight_gradient<kOutputs, width>(raw, hidden2, 1, b.grad.w2);

@@ -1,4 +1,5 @@
 // The radiance fields' part of the Python module. Shapes and types have been checked by geneface.ops.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
@@ -88,8 +89,9 @@ FieldArgs field_args(const FieldArrays& field, const Matrix<const float>& positi
 }
 
 void field_forward(const FieldArrays& field, Matrix<const float> positions, Array<const float> bias,
-                   Matrix<const float> extra, Matrix<float> raw) {
+                   Matrix<const float> extra, std::optional<Array<const float>> gates, Matrix<float> raw) {
   FieldArgs args = field_args(field, positions, bias, extra);
+  args.gates = gates ? gates->data() : nullptr;
   args.raw = rows(raw);
   nb::gil_scoped_release release;
   active_kernels().field_forward(args);
@@ -179,7 +181,7 @@ void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsil
   const size_t nodes = static_cast<size_t>(scene.warp_rows) * scene.warp_columns * 4;
   for (size_t i = 0; i < frames.size(); i++)
     frames[i] = frame_view(batch.poses.data() + 12 * i, batch.focal_px, batch.width, batch.height,
-                           batch.head_bias.data() + i * args.scene.head.width, batch.torso_bias.data() + i * args.scene.torso.width,
+                           batch.head_bias.data() + i * 3 * args.scene.head.width, batch.torso_bias.data() + i * args.scene.torso.width,
                            batch.warp.data() + i * nodes, batch.motion.data() + 6 * i);
   args.frames = frames.data();
   args.corners = batch.corners.data();

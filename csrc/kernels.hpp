@@ -166,7 +166,8 @@ struct FieldArgs {
   FieldView field;
   int dims, count;
   Rows<const float> positions;  // [dims, count] in [0, 1]; field_network: [inputs, count] what the network sees
-  const float* bias;            // [blocks, width]
+  const float* bias;            // [blocks, width]; [blocks, 3, width] with gates
+  const float* gates;           // [count], see Gates; null for none. Forth only
   Rows<const float> extra;      // [inputs - kEncoded, count]
   Rows<float> raw;              // [kOutputs, count]
 };
@@ -191,9 +192,9 @@ struct SceneView {
 // What changes from frame to frame.
 struct FrameView {
   View view;
-  const float* head_bias;     // [head.width]
+  const float* head_bias;     // [3, head.width] everywhere, and what is added in the upper and in the lower face
   const float* torso_bias;    // [torso.width]
-  const float* warp;          // [warp_rows, warp_columns, 4] to the canonical head; the fourth value is not used
+  const float* warp;          // [warp_rows, warp_columns, 4] to the canonical head; the fourth is the bias's gate: see Gates
   const float* torso_motion;  // [6] affine map of the picture's plane, less the identity
 };
 
@@ -221,7 +222,7 @@ struct TrainFieldArgs {
   float epsilon, silhouette, silhouette_epsilon, edge, opaque;
   bool move;  // whether gradients of warp and pose are wanted
   FieldGradient head_grad, torso_grad;  // of slot 0; the others follow
-  float *grad_head_bias, *grad_torso_bias;  // [chunks, width]
+  float *grad_head_bias, *grad_torso_bias;  // [chunks, 3, width], [chunks, width]
   float* grad_warp;                         // [chunks, warp_rows, warp_columns, 4]
   float* grad_pose;                         // [chunks, 6] turn and shift, as in project_backward
   float* grad_motion;                       // [chunks, 6]
@@ -287,7 +288,7 @@ constexpr size_t image_loss_scratch(int width, int height) {
 constexpr int kPatchSamples = kTileRays * kMaxRaySamples + (kMaxRaySamples / kRound + 1) * 16;
 constexpr size_t train_field_scratch(int width) {  // floats a slot
   constexpr size_t kCornerFloats = 2 * kLevels * 8;
-  return static_cast<size_t>(kPatchSamples) * (12 + kEncoded + kCornerFloats + 2 * width);
+  return static_cast<size_t>(kPatchSamples) * (13 + kEncoded + kCornerFloats + 2 * width);
 }
 
 #define GENEFACE_DECLARE(target) \

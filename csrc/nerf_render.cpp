@@ -10,9 +10,9 @@ constexpr int kRoundSamples = kTileRays * kRound;
 // The colour and transmittance through the head of the tile's first `across` x `down` rays; returns the number of samples.
 template <int width>
 int64_t render_head(const SceneView& scene, const FrameView& frame, int across, int down, RayTile& tile) {
-  float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], depth[kRoundSamples];
+  float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], depth[kRoundSamples], gate[kRoundSamples];
   int32_t ray[kRoundSamples];
-  const Samples samples = {{x, y, z}, depth, ray};
+  const Samples samples = {{x, y, z}, depth, gate, ray};
   float features[kEncoded * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
   Corners<3> corners[2];
   int alive[kTileRays], count = 0;
@@ -40,7 +40,8 @@ int64_t render_head(const SceneView& scene, const FrameView& frame, int across, 
         prefetch_rows<3>(scene.head, corners[turn ^ 1]);
       }
       fetch<3>(scene.head, corners[turn], features);
-      network_forward<kEncoded, width>(scene.head, frame.head_bias, features, hidden1, hidden2, raw);
+      const GatedBias bias = {frame.head_bias, width, Gates(load16(gate + start))};
+      network_forward<kEncoded, width>(scene.head, bias, features, hidden1, hidden2, raw);
       const Shaded shaded = shade(raw, scene.step);
       float alpha[kLanes], color[3][kLanes];
       store(shaded.alpha, alpha);

@@ -17,7 +17,7 @@ struct PatchMemory {
   Corners<3>* corners;           // [groups]
 
   static_assert(train_field_scratch(width) == static_cast<size_t>(kPatchSamples) *
-                (12 + kEncoded + 2 * width + sizeof(Corners<3>) / (4 * kLanes)), "the memory that was asked for");
+                (13 + kEncoded + 2 * width + sizeof(Corners<3>) / (4 * kLanes)), "the memory that was asked for");
 
   explicit PatchMemory(float* memory) {
     const auto take = [&](int values) {
@@ -27,6 +27,7 @@ struct PatchMemory {
     };
     for (float*& axis : samples.canonical) axis = take(1);
     samples.depth = take(1);
+    samples.gate = take(1);
     samples.ray = reinterpret_cast<int32_t*>(take(1));
     density = take(1), alpha = take(1), after = take(1), share = take(1);
     for (float*& channel : color) channel = take(1);
@@ -41,7 +42,8 @@ void shade_group(const SceneView& scene, const FrameView& frame, const PatchMemo
   float* x = m.x + static_cast<ptrdiff_t>(group) * kEncoded * kLanes;
   float raw[kOutputs * kLanes];
   fetch<3>(scene.head, m.corners[group], x);
-  network_forward<kEncoded, width>(scene.head, frame.head_bias, x, m.hidden1 + static_cast<ptrdiff_t>(group) * width * kLanes,
+  const GatedBias bias = {frame.head_bias, width, Gates(load16(m.samples.gate + start))};
+  network_forward<kEncoded, width>(scene.head, bias, x, m.hidden1 + static_cast<ptrdiff_t>(group) * width * kLanes,
                                    m.hidden2 + static_cast<ptrdiff_t>(group) * width * kLanes, raw);
   // A capped density has no gradient: 0 stands for that.
   const Shaded shaded = shade(raw, scene.step);
@@ -121,7 +123,7 @@ void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, con
   for (int start = 0; start < kTileRays; start += kLanes) {
     if (!any_inside(torso, start)) continue;
     torso_inputs(scene, tile, torso, start, corners, inputs);
-    network_forward<kTorsoInputs, width>(scene.torso, frame.torso_bias, inputs, hidden1, hidden2, raw);
+    network_forward<kTorsoInputs, width>(scene.torso, Bias{frame.torso_bias}, inputs, hidden1, hidden2, raw);
     for (int lane = 0; lane < kLanes; lane++) {
       const int i = start + lane;
       const float solid = torso.opacity[i];
@@ -295,7 +297,8 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
     add_weight_gradient<width, kEncoded>(grad1, x, batch, grad.w0);
     add_bias_gradient<kOutputs>(raw, batch, grad.b2);
     add_bias_gradient<width>(grad2, batch, grad.b1);
-    add_bias_gradient<width>(grad1, batch, a.grad_head_bias + static_cast<ptrdiff_t>(chunk) * width);
+    add_gated_bias_gradient<width>(grad1, m.samples.gate + first * kLanes, batch,
+                                   a.grad_head_bias + static_cast<ptrdiff_t>(chunk) * 3 * width);
     for (int b = 0; b < batch; b++) {
       const Corners<3>& corners = m.corners[first + b];
       scatter<3>(corners, points[b], grad.table);

@@ -1,5 +1,5 @@
 // What the machine can multiply at most: the yardstick of `geneface bench`.
-#include "field.hpp"
+#include "network.hpp"
 #include "tasks.hpp"
 
 namespace geneface {

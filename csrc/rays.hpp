@@ -4,7 +4,7 @@
 // (k + 1/2 + jitter) step, the same for all tiles, so that a picture does not show them.
 #pragma once
 
-#include "field.hpp"
+#include "network.hpp"
 #include "tasks.hpp"
 
 namespace geneface {
@@ -105,6 +105,7 @@ inline Reach look_through(const SceneView& scene, const View& view, int x, int y
 struct Samples {
   float* canonical[3];  // [capacity] in [0, 1]
   float* depth;         // along the camera's axis
+  float* gate;          // of the bias, see Gates
   int32_t* ray;         // -1: only there to fill a group
 };
 
@@ -149,6 +150,7 @@ GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& ti
     for (int axis = 0; axis < 3; axis++)
       out.canonical[axis][count] = smaller(larger(p[axis] + moved[axis], 0.f), 1.f);
     out.depth[count] = s;
+    out.gate[count] = moved[3];
     out.ray[count] = ray;
     count++;
   }
@@ -162,6 +164,7 @@ GENEFACE_INLINE int fill_group(const Samples& samples, int count) {
   for (; count % kLanes; count++) {
     for (int axis = 0; axis < 3; axis++) samples.canonical[axis][count] = samples.canonical[axis][count - 1];
     samples.depth[count] = samples.depth[count - 1];
+    samples.gate[count] = samples.gate[count - 1];
     samples.ray[count] = -1;
   }
   return count;

@@ -1,5 +1,5 @@
 // This instruction set's kernels, for the dispatcher in module.cpp.
-#include "field.hpp"
+#include "network.hpp"
 
 namespace geneface {
 namespace GENEFACE_TARGET {

@@ -60,7 +60,7 @@ void forward_torso(const SceneView& scene, const FrameView& frame, int x, int y,
   for (int start = 0; start < kTileRays; start += kLanes) {
     if (!any_inside(torso, start)) continue;
     torso_inputs(scene, tile, torso, start, corners, inputs);
-    network_forward<kTorsoInputs, width>(scene.torso, frame.torso_bias, inputs, hidden1, hidden2, raw);
+    network_forward<kTorsoInputs, width>(scene.torso, Bias{frame.torso_bias}, inputs, hidden1, hidden2, raw);
     for (int c = 0; c < 3; c++) store(sigmoid(load16(raw + (1 + c) * kLanes)), torso.color[c] + start);
     store(sigmoid(load16(raw)), torso.opacity + start);
     for (int lane = 0; lane < kLanes; lane++)

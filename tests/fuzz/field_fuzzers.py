@@ -32,7 +32,11 @@ def _points(draw: Draw) -> Arguments:
 
 @fuzzer(lambda result, given: is_array(result, (OUTPUTS, given["positions"].shape[1])))
 def field_forward(draw: Draw) -> Arguments:
-    return _points(draw)
+    given = _points(draw)
+    if draw.chance(0.5):
+        return given
+    bias = draw.floats(len(given["bias"]), 3, given["field"].width)
+    return given | {"bias": bias, "gates": draw.floats(given["positions"].shape[1])}
 
 
 @fuzzer(lambda result, given: is_array(result, (OUTPUTS, given["inputs"].shape[1])))
@@ -105,7 +109,7 @@ def render_field(draw: Draw) -> Arguments:
     frame = ops.FieldFrame(
         np.ascontiguousarray(pose[:9].reshape(3, 3)),
         pose[9:].copy(),
-        draw.floats(scene.head.width),
+        draw.floats(3, scene.head.width),
         draw.floats(scene.torso.width),
         draw.floats(draw.integer(2, 9), draw.integer(2, 9), 4, scale=0.01),
         draw.floats(6, scale=0.01),
@@ -129,7 +133,7 @@ def train_field(draw: Draw) -> Arguments:
     corners = draw.random.integers(0, [width - PATCH + 1, height - PATCH + 1], (chunks, patches, 2))
     batch = ops.RayBatch(
         np.stack([_pose(draw) for _ in range(chunks)]) if chunks else np.zeros((0, 12), np.float32),
-        draw.floats(chunks, scene.head.width),
+        draw.floats(chunks, 3, scene.head.width),
         draw.floats(chunks, scene.torso.width),
         draw.floats(chunks, draw.integer(2, 5), draw.integer(2, 5), 4, scale=0.01),
         draw.floats(chunks, 6, scale=0.01),

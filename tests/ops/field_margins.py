@@ -19,6 +19,7 @@ from geneface.render.field_torch import (
     TorchFrames,
     TorchScene,
     encode,
+    gated_bias,
     march,
     occupied_depths,
     render,
@@ -57,7 +58,7 @@ def smooth_rays(scene: FieldScene, batch: RayBatch) -> tuple[np.ndarray, bool]:
     rays = _whole(batch)
     samples = march(twin, frames, rays)
     good = torch.ones(len(rays.frame), dtype=torch.bool)
-    head_bias = frames.head_bias[rays.frame[samples.ray]]
+    head_bias = gated_bias(frames.head_bias[rays.frame[samples.ray]], samples.gate)
     good[samples.ray[~smooth(twin.head, samples.position, head_bias, None, HEAD_MARGIN)]] = False
 
     def number(direction: float) -> Tensor:

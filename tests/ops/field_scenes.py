@@ -86,13 +86,19 @@ def rotation(random: np.random.Generator, angle: float = 0.3) -> np.ndarray:
 
 
 def make_frame(scene: FieldScene, seed: int = 0, warp: float = 0.02) -> FieldFrame:
-    random = np.random.default_rng(seed)
+    random, others = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
+    turn, width = rotation(random), scene.head.width
+    bias = np.stack([random.normal(size=width), *others.normal(size=(2, width))])
+    torso_bias = random.normal(size=scene.torso.width)
+    nodes = random.normal(size=(5, 7, 4)) * warp
+    # A third of the gates is 0, a third of either sign.
+    nodes[..., 3] = (others.permutation(35) % 3 - 1).reshape(5, 7) * others.uniform(0.2, 1, (5, 7))
     return FieldFrame(
-        rotation=rotation(random),
+        rotation=turn,
         translation=np.array([0.03, -0.02, -3.1], np.float32),
-        head_bias=random.normal(size=scene.head.width).astype(np.float32) * 0.3,
-        torso_bias=random.normal(size=scene.torso.width).astype(np.float32) * 0.3,
-        warp=(random.normal(size=(5, 7, 4)) * warp).astype(np.float32),
+        head_bias=bias.astype(np.float32) * 0.3,
+        torso_bias=torso_bias.astype(np.float32) * 0.3,
+        warp=nodes.astype(np.float32),
         torso_motion=(random.normal(size=6) * 0.03).astype(np.float32),
     )
 

@@ -60,6 +60,24 @@ def make_points(width: int, dims: int, count: int, seed: int = 0) -> tuple[Field
 @pytest.mark.parametrize("count", [1, 15, 257, 1000])
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("dims", [3, 2])
+def test_gates_choose_between_the_parts_of_a_bias(dims: int, width: int, count: int):
+    random = np.random.default_rng(2)
+    field, (positions, _, extra) = make_points(width, dims, count)
+    bias = random.normal(size=(-(-count // FIELD_BLOCK), 3, width)).astype(np.float32)
+    gates = (random.uniform(-1, 1, count) * (random.random(count) < 0.7)).astype(np.float32)
+    twin = TorchField.of(field, "cpu", torch.float64)
+    of_each = field_torch.gated_bias(tensor(bias).repeat_interleave(FIELD_BLOCK, 0)[:count], tensor(gates))
+    expected = field_torch.field_forward(twin, tensor(positions.T), of_each, tensor(extra.T) if dims == 2 else None)
+    close(ops.field_forward(field, positions, bias, extra, gates), expected.detach().numpy().T, 1e-5)
+    with pytest.raises(ValueError, match="gates"):
+        ops.field_forward(field, positions, bias, extra, np.append(gates, np.float32(0)))
+    with pytest.raises(ValueError, match="bias"):
+        ops.field_forward(field, positions, bias, extra)
+
+
+@pytest.mark.parametrize("count", [1, 15, 257, 1000])
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("dims", [3, 2])
 def test_values_and_gradients_are_those_of_the_twin(dims: int, width: int, count: int):
     field, (positions, bias, extra) = make_points(width, dims, count)
     assert field.dims == dims and field.inputs == (ENCODED if dims == 3 else TORSO_INPUTS)

@@ -68,6 +68,22 @@ def test_layers_are_sums_of_products(width: int):
     assert off_by(grad_bias, blocks) < slope
 
 
+@pytest.mark.parametrize("width", [32, 64])
+def test_gated_biases_are_added_before_anything_is_rounded(width: int):
+    random = np.random.default_rng(4)
+    field = make_field(width)
+    positions = random.random((3, COUNT), np.float32)
+    bias = random.normal(size=(-(-COUNT // FIELD_BLOCK), 3, width)).astype(np.float32)
+    gates = random.uniform(-1, 1, COUNT).astype(np.float32)
+    parts = bias.repeat(FIELD_BLOCK, 0)[:COUNT].astype(np.float64)
+    mixed = parts[:, 0] + np.maximum(gates, 0)[:, None] * parts[:, 1] + np.maximum(-gates, 0)[:, None] * parts[:, 2]
+    hidden1 = np.maximum(rounded(features(field, positions)) @ rounded(field.w0).T + mixed, 0)
+    hidden2 = np.maximum(rounded(hidden1) @ rounded(field.w1).T + field.b1, 0)
+    expected = rounded(hidden2) @ rounded(field.w2).T + field.b2
+    raw = ops.field_forward(field, positions, bias, gates=gates)
+    assert off_by(raw.T, expected) < (2e-3 if kernels().half_network() else 1e-5)
+
+
 @pytest.mark.parametrize("inputs", [ENCODED, TORSO_INPUTS])
 def test_the_network_alone_is_that_of_the_field(inputs: int):
     random = np.random.default_rng(5)

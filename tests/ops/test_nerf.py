@@ -306,6 +306,25 @@ def test_the_camera_inside_the_head():
     check_picture(scene, replace(make_frame(scene), translation=np.array([0.1, 0, -0.2], np.float32)), 16, 16)
 
 
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_part_of_the_bias_counts_on_its_side_of_the_gates_alone(part: int):
+    """Gates above 0 for x > 0, below 0 for x < 0: to the bit, the other half of the head stays as it is."""
+    scene = make_scene(occupancy=full_occupancy())
+    scene = replace(scene, torso_occupancy=np.zeros_like(scene.torso_occupancy))
+    warp = make_frame(scene).warp
+    warp[..., 3] = np.linspace(-1, 1, warp.shape[1])
+    front = {"rotation": np.eye(3, dtype=np.float32), "translation": np.array([0, 0, -4], np.float32)}
+    frame = replace(make_frame(scene), warp=warp, **front)
+    bias = frame.head_bias.copy()
+    bias[part] += 1
+    plate = np.zeros((40, 40, 3), np.float32)
+    before, after = (ops.render_field(scene, f, 100.0, plate)[0] for f in (frame, replace(frame, head_bias=bias)))
+    changed = (before != after).any(-1)
+    # A ray of a column beside the middle crosses it nowhere.
+    side, other = (slice(20, None), slice(None, 20)) if part == 1 else (slice(None, 20), slice(20, None))
+    assert changed[:, side].mean() > 0.3 and not changed[:, other].any()
+
+
 @pytest.mark.parametrize("density", [0.05, 1.0, 4.0])
 def test_a_slab_lets_through_what_it_must(density: float):
     """A constant density between z = -1/8 and 1/8, seen from the front: opacity 1 - exp(-density length)."""

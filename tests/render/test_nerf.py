@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from geneface.errors import InputError
+from geneface.geometry.landmarks import EYES, LIPS
+from geneface.geometry.rotation import rotation_matrix
 from geneface.render import nerf
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.render.registry import create_renderer
 from geneface.training.nerf import train_nerf
 from geneface.training.nerf_config import nerf_config
+from geneface.training.nerf_occupancy import warp_at
 from geneface.types import Camera
 
 from .drawn_at_once import assert_pictures_are_those_drawn_alone
@@ -68,12 +74,72 @@ def test_the_turn_of_the_head_moves_the_picture(portrait, model):
     assert abs(middles[1] - middles[0] - expected) < 0.5
 
 
+def part_of(portrait: PaintedPortrait, model: NerfModel, points: np.ndarray, frame: int = 0) -> np.ndarray:
+    """Gates [N] at points [N, 3] of the head."""
+    warps = model.warps(model.frame_conditions(*pose(portrait, frame)))
+    return warp_at(points[None], warps[None], model.warp_box)[0, :, 3]
+
+
+def pixels_of(portrait: PaintedPortrait, model: NerfModel, frame: int = 0) -> np.ndarray:
+    """Gates [H, W] where the picture's rays meet the plane of the face."""
+    _, rotation, translation = pose(portrait, frame)
+    y, x = np.mgrid[: portrait.size, : portrait.size] + 0.5
+    scale = portrait.camera.focal * portrait.size
+    half = portrait.size / 2
+    rays = np.stack([(x - half) / scale, (half - y) / scale, -np.ones_like(x)], -1).reshape(-1, 3)
+    matrix = rotation_matrix(rotation)
+    origin, directions = -translation @ matrix, rays @ matrix
+    depth = (0.1 - origin[2]) / directions[:, 2]
+    return part_of(portrait, model, origin + depth[:, None] * directions, frame).reshape(x.shape)
+
+
+@pytest.mark.parametrize("moved, still", [("lids", "lower"), ("lips", "upper")])
+def test_a_part_of_the_face_answers_to_its_own_landmarks_alone(portrait, model, moved, still):
+    """Other lids, far beyond what was seen, change no bit of the lower face; other lips none of the upper."""
+    renderer = NerfRenderer(model, from_uint8(portrait.background))
+    landmarks, rotation, translation = pose(portrait)
+    other = landmarks.copy()
+    points = EYES if moved == "lids" else LIPS
+    other[points, 1] += 0.5 * (other[points, 1].mean() - other[points, 1]) + 0.01
+    first, second = (renderer.render(face, rotation, translation, portrait.camera) for face in (landmarks, other))
+    changed = (first.image != second.image).any(-1)
+    gates = pixels_of(portrait, model)
+    # The plane is not where all samples are: three pixels are left out on each side of a border.
+    upper, lower = (binary_erosion(gates > 0, iterations=3), binary_erosion(gates < 0, iterations=3))
+    outside = binary_erosion(gates == 0, iterations=3, border_value=1)
+    assert min(upper.sum(), lower.sum(), outside.sum()) > 50
+    quiet, loud = (lower, upper) if still == "lower" else (upper, lower)
+    assert not changed[quiet].any() and not changed[outside].any()
+    assert changed[loud].mean() > 0.5
+
+
+def test_beyond_what_was_seen_the_mesh_moves_the_face_and_nothing_learnt_does(portrait, model):
+    neutral, open_mouth = portrait.landmarks[portrait.opening.argmin()], portrait.landmarks[portrait.opening.argmax()]
+    far = [model.frame_conditions(neutral + way * (open_mouth - neutral), *pose(portrait)[1:]) for way in (1, 1.5, 2)]
+    seen = model.conditions.expression(portrait.landmarks).values
+    for given in far[1:]:
+        margin = 0.11 * np.ptp(seen, axis=0) + 1e-4
+        assert (given.expression.values >= seen.min(0) - margin).all()
+        assert (given.expression.values <= seen.max(0) + margin).all()
+    moves = np.stack([model.warps(given) for given in far])
+    beyond = np.einsum("k,kgjd->gjd", far[2].expression.excess, model.mesh_warp)
+    assert np.abs(beyond).max() > 0.005
+    held = replace(far[2], expression=replace(far[2].expression, excess=np.zeros_like(far[2].expression.excess)))
+    np.testing.assert_allclose(moves[2] - model.warps(held), beyond, atol=1e-6)
+    # The chin goes on: its way to the canonical head is longer.
+    chin = np.array([[0, portrait.neutral[152, 1] + 0.02, 0.1]])
+    ways = [warp_at(chin[None], move[None], model.warp_box)[0, 0, 1] for move in moves]
+    assert 0 < ways[0] < ways[1] < ways[2]
+
+
 def test_refuses_what_does_not_fit(portrait, model):
     renderer = NerfRenderer(model, from_uint8(portrait.background))
     with pytest.raises(InputError, match="focal"):
         renderer.render(*pose(portrait), Camera(1.0, 64, 64))
     with pytest.raises(InputError, match="format"):
         NerfModel.from_tensors(model.tensors(), {"format": 99})
+    with pytest.raises(InputError, match="train the avatar again"):
+        NerfModel.from_tensors(model.tensors(), model.config() | {"format": 1})
     with pytest.raises(InputError, match="lacks"):
         NerfModel.from_tensors({}, model.config())
     broken = model.tensors() | {"head.w1": np.zeros((3, 3), np.float32)}

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import laplace
 
 from geneface import ops
 from geneface.errors import InputError
+from geneface.geometry.landmarks import (
+    MESH_JAW,
+    MESH_LEFT_BROW,
+    MESH_LEFT_EYE,
+    MESH_LIPS_OUTER,
+    MESH_RIGHT_BROW,
+    MESH_RIGHT_EYE,
+)
 from geneface.geometry.topology import mean_face
 from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
+from geneface.render.field_torch import TorchFrames, warp_offsets
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.training import initialise, nerf_initialise
 from geneface.training.nerf import NerfTrainer, initial_state, train_nerf
 from geneface.training.nerf_batches import PatchSampler
 from geneface.training.nerf_config import NerfTrainConfig, nerf_config
-from geneface.training.nerf_occupancy import warped
+from geneface.training.nerf_occupancy import warp_at
 from geneface.training.portrait_config import renderer_config
 from geneface.training.portrait_targets import frame_target
 from geneface.training.run import CHECKPOINT_NAME
@@ -198,10 +209,73 @@ def test_the_warp_inverts_the_motion_of_a_jaw():
     mesh = np.repeat(still[None], len(opening), 0)
     mesh[..., 1] -= opening[:, None] * follow
     box = nerf_initialise.warp_box(mesh)
-    basis = nerf_initialise.fit_warp(mesh, opening[:, None] / 0.02, box, (56, 48))
+    basis = nerf_initialise.fit_warp(mesh, [(opening[:, None] / 0.02, np.ones((56, 48)))], box)
     lower = np.flatnonzero((still[:, 1] < lip_height - 0.05) & (np.abs(still[:, 0]) < 0.1))
     for index in (0, 10, 40):
         warp = basis[0] * (opening[index] / 0.02)
-        moved = warped(mesh[index, lower][None], warp[None], box)[0]
+        moved = mesh[index, lower] + warp_at(mesh[index, lower][None], warp[None], box)[0, :, :3]
         left = np.abs(moved - still[lower])[:, 1]
         assert left.mean() < 0.1 * np.abs(opening[index]) + 1e-4
+
+
+def test_gates_tell_the_parts_of_a_face_apart():
+    """Lids and brows are in the upper face, lips and chin in the lower, at every opening; ears and neck in neither."""
+    mesh = np.repeat(mean_face()[None], 9, 0)
+    mesh[:, list(MESH_JAW), 1] -= np.linspace(0, 0.06, 9)[:, None]
+    box = nerf_initialise.warp_box(mesh)
+    gates = nerf_initialise.face_gates(mesh, box, (56, 48))
+    assert np.abs(gates).max() == 1 and not gates[[0, -1]].any() and not gates[:, [0, -1]].any()
+    # No step from node to node: the picture must not tear.
+    assert max(np.abs(np.diff(gates, axis=axis)).max() for axis in (0, 1)) < 0.65
+
+    def at(points: np.ndarray) -> np.ndarray:
+        return warp_at(points.reshape(1, -1, 3), gates[None, ..., None].repeat(4, -1), box)[0, :, 3]
+
+    eyes = [*MESH_LEFT_EYE, *MESH_RIGHT_EYE, *MESH_LEFT_BROW, *MESH_RIGHT_BROW]
+    assert at(mesh[:, eyes]).min() > 0.7
+    assert at(mesh[:, list(MESH_LIPS_OUTER)]).max() == -1
+    assert at(mesh[:, [152]]).max() <= -0.49
+    beside = mesh[0, [234, 454, 152]] + np.array([[-0.04, 0, 0], [0.04, 0, 0], [0, -0.1, 0]])
+    assert not at(beside).any()
+
+
+def test_the_warp_stays_within_its_parts(portrait, trained):
+    upper, mouth = trained.gates > 0, trained.conditions.parts["mouth"].start
+    lower = trained.gates < 0
+    warp, before = trained.warp_basis, untrained(portrait, small(300))
+    for basis in (warp, trained.mesh_warp):
+        assert not basis[:mouth, ~upper].any() and not basis[mouth : trained.conditions.width, ~lower].any()
+    np.testing.assert_array_equal(trained.mesh_warp, before.mesh_warp)
+    expressions = warp[: trained.conditions.width] - trained.mesh_warp
+    assert np.abs(expressions).max() > 1e-4, "what was fitted is refined"
+    # Near a border less than inside.
+    assert np.abs(expressions[mouth:, lower & (trained.gates > -0.2)]).max() < 0.5 * np.abs(expressions).max()
+    assert np.abs(warp[trained.conditions.width :, trained.gates == 0]).max() > 1e-5, "the pose moves hair and ears"
+
+
+def test_cells_are_looked_at_where_the_kernel_looks(trained):
+    """Warp and gates of random points, as the renderer's twin finds them."""
+    rng = np.random.default_rng(0)
+    warps = rng.normal(size=(3, *trained.gates.shape, 4)).astype(np.float32)
+    points = rng.uniform(-0.5, 0.5, (3, 50, 3)).astype(np.float32)
+    found = warp_at(points, warps, trained.warp_box).reshape(-1, 4)
+    frames = cast(TorchFrames, SimpleNamespace(warp=torch.from_numpy(warps).double()))
+    frame = torch.arange(3).repeat_interleave(50)
+    offsets, gates = warp_offsets(frames, frame, torch.from_numpy(points.reshape(-1, 3)).double(), trained.warp_box)
+    np.testing.assert_allclose(found[:, :3], offsets.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[:, 3], gates.numpy(), atol=1e-5)
+
+
+def test_few_frames_teach_less_about_expressions(portrait):
+    """The weights of lids and lips, and how far codes and warp leave their priors."""
+
+    def size(few: int) -> float:
+        trainer = NerfTrainer(as_portrait(portrait), small(60, few_frames=few))
+        for batch in trainer.batches(0, 60):
+            trainer.step(batch)
+        model = trainer.state.model
+        return float(np.abs(model.lower_weights).mean() + np.abs(model.upper_weights).mean())
+
+    enough = int((~portrait.heldout).sum())
+    assert size(10 * enough) < 0.7 * size(enough)
+    np.testing.assert_allclose(size(enough), size(1))

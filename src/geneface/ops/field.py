@@ -141,11 +141,11 @@ def native_gradients(name: str, grad: FieldGradients, field: Field) -> Any:
     return kernels().GradientArrays(*arrays)
 
 
-def _check_points(field: Field, positions: Array, bias: Array, extra: Array | None) -> Array:
+def _check_points(field: Field, positions: Array, bias: Array, extra: Array | None, *, gated: bool = False) -> Array:
     check_field("field", field)
     check_columns("positions", positions, (field.dims, None))
     count = positions.shape[1]
-    check("bias", bias, (-(-count // FIELD_BLOCK), field.width))
+    check("bias", bias, (-(-count // FIELD_BLOCK), *([3] if gated else []), field.width))
     wanted = field.inputs - ENCODED
     extra = np.empty((0, count), np.float32) if extra is None and not wanted else extra
     check_columns("extra", extra, (wanted, count))
@@ -153,7 +153,9 @@ def _check_points(field: Field, positions: Array, bias: Array, extra: Array | No
     return extra
 
 
-def field_forward(field: Field, positions: Array, bias: Array, extra: Array | None = None) -> Array:
+def field_forward(
+    field: Field, positions: Array, bias: Array, extra: Array | None = None, gates: Array | None = None
+) -> Array:
     """Raw outputs of a field at points.
 
     Args:
@@ -161,13 +163,16 @@ def field_forward(field: Field, positions: Array, bias: Array, extra: Array | No
         positions: [D, N] in [0, 1]; what lies outside gives some value.
         bias: [B, W] of the first layer, a row for each FIELD_BLOCK points.
         extra: [I - ENCODED, N] further inputs, None where there are none.
+        gates: [N], for a bias [B, 3, W] in parts: see `ops.nerf`.
 
     Returns:
         [4, N].
     """
-    extra = _check_points(field, positions, bias, extra)
+    extra = _check_points(field, positions, bias, extra, gated=gates is not None)
+    if gates is not None:
+        check("gates", gates, positions.shape[1:])
     raw = np.empty((OUTPUTS, positions.shape[1]), np.float32)
-    kernels().field_forward(native_field(field), positions, bias, extra, raw)
+    kernels().field_forward(native_field(field), positions, bias, extra, gates, raw)
     return raw
 
 

@@ -1,5 +1,9 @@
 """Pictures of a head's and a torso's radiance field, and gradients for patches of training frames.
 
+The head's network answers otherwise in each part of the face: its first layer's bias is one for all samples, plus one
+that counts in the upper and one that counts in the lower face. A gate between -1 and 1, the fourth value of the warp's
+nodes, says how much at a sample: max(gate, 0) of the upper, max(-gate, 0) of the lower, so never of both.
+
 Symbols: H x W pixels, C chunks of P patches (all patches of a chunk belong to one frame), 64 = 8 x 8 rays of a patch,
 G x J nodes of the warp, Wh and Wt widths of the head's and the torso's network, S slots. Frames and units:
 docs/conventions.md.
@@ -59,11 +63,11 @@ class FieldFrame:
     translation: Array
     """[3]."""
     head_bias: Array
-    """[Wh]: the first layer's bias, which carries the condition."""
+    """[3, Wh]: the first layer's bias, which carries the condition: everywhere, more in upper and lower face."""
     torso_bias: Array
     """[Wt]."""
     warp: Array
-    """[G, J, 4] added to a point of the head at x, y; beyond the box its border counts. The fourth is not used."""
+    """[G, J, 4] added to a point of the head at x, y; the fourth is the gate. Beyond the box its border counts."""
     torso_motion: Array
     """[6] rows of an affine map of the plane, less the identity."""
 
@@ -75,7 +79,7 @@ class RayBatch:
     poses: Array
     """[C, 12] rotation matrix and translation."""
     head_bias: Array
-    """[C, Wh]."""
+    """[C, 3, Wh]."""
     torso_bias: Array
     """[C, Wt]."""
     warp: Array
@@ -119,11 +123,11 @@ class BatchGradients:
     """Gradients of everything but the fields' own parameters."""
 
     head_bias: Array
-    """[C, Wh]."""
+    """[C, 3, Wh]."""
     torso_bias: Array
     """[C, Wt]."""
     warp: Array
-    """[C, G, J, 4]."""
+    """[C, G, J, 4]; gates have none, nor does their slope count for where a sample is carried."""
     pose: Array
     """[C, 6] turn w and shift s of X_camera = exp(w) R X_head + t + s; the warp's own slope is left out."""
     torso_motion: Array
@@ -218,7 +222,7 @@ def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: A
     native = _native_scene(scene, *frame.warp.shape[:2])
     check("frame.rotation", frame.rotation, (3, 3))
     check("frame.translation", frame.translation, (3,))
-    check("frame.head_bias", frame.head_bias, (scene.head.width,))
+    check("frame.head_bias", frame.head_bias, (3, scene.head.width))
     check("frame.torso_bias", frame.torso_bias, (scene.torso.width,))
     check("frame.torso_motion", frame.torso_motion, (6,))
     pose = np.concatenate([frame.rotation.ravel(), frame.translation])
@@ -243,7 +247,7 @@ def _native_batch(scene: FieldScene, batch: RayBatch) -> tuple[Any, Any]:
     if batch.corners.size and (batch.corners.min() < 0 or (batch.corners > size - PATCH).any()):
         raise ValueError("patches must lie inside of the image")
     rays = (chunks, patches, PATCH_RAYS)
-    check("batch.head_bias", batch.head_bias, (chunks, scene.head.width))
+    check("batch.head_bias", batch.head_bias, (chunks, 3, scene.head.width))
     check("batch.torso_bias", batch.torso_bias, (chunks, scene.torso.width))
     check("batch.torso_motion", batch.torso_motion, (chunks, 6))
     check("batch.jitter", batch.jitter, rays)

@@ -105,6 +105,7 @@ class TorchFrames:
     turn_shift: Tensor
     """[C, 6], zero: w and s of X_camera = exp(w) R X_head + t + s, there to get a gradient."""
     head_bias: Tensor
+    """[C, 3, W]."""
     torso_bias: Tensor
     warp: Tensor
     """[C, G, J, 4]."""
@@ -159,6 +160,8 @@ class Samples:
     """[N] 0 for a ray's first sample, at most MAX_RAY_SAMPLES - 1."""
     position: Tensor
     """[N, 3] in the canonical head, [0, 1]."""
+    gate: Tensor
+    """[N] of the bias."""
 
 
 @dataclass(frozen=True)
@@ -263,8 +266,8 @@ def head_rays(frames: TorchFrames, rays: Rays) -> tuple[Tensor, Tensor]:
     return origin[rays.frame], (back[rays.frame] @ camera[:, :, None])[..., 0]
 
 
-def warp_offsets(frames: TorchFrames, frame: Tensor, points: Tensor, box: tuple[float, ...]) -> Tensor:
-    """What the frame's warp adds to points [N, 3] of the head; beyond the box its border counts."""
+def warp_offsets(frames: TorchFrames, frame: Tensor, points: Tensor, box: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """What the frame's warp adds to points [N, 3] of the head, and the gates [N]; beyond the box its border counts."""
     rows, columns = frames.warp.shape[1:3]
     x0, y0, x1, y1 = box
     x = ((points[:, 0] - x0) * ((columns - 1) / (x1 - x0))).clamp(0, columns - 1)
@@ -274,7 +277,8 @@ def warp_offsets(frames: TorchFrames, frame: Tensor, points: Tensor, box: tuple[
     node = (frame * rows + low) * columns + left
     nodes = torch.stack([node, node + 1, node + columns, node + columns + 1], 1)
     shares = torch.stack([(1 - ax) * (1 - ay), ax * (1 - ay), (1 - ax) * ay, ax * ay], 1)
-    return weighted_rows(frames.warp.view(-1, 4), nodes, shares)[:, :3]
+    found = weighted_rows(frames.warp.view(-1, 4), nodes, shares)
+    return found[:, :3], found[:, 3].detach()
 
 
 @torch.no_grad()
@@ -299,8 +303,13 @@ def march(scene: TorchScene, frames: TorchFrames, rays: Rays) -> Samples:
     origin, direction = head_rays(frames, rays)
     points = origin[ray] + depth[:, None] * direction[ray]
     # The warp is looked up at the point as it is now: its own slope has no part in the pose's gradient.
-    moved = points + warp_offsets(frames, rays.frame[ray], points.detach(), scene.warp_box)
-    return Samples(ray, slot, (moved + 0.5).clamp(0, 1))
+    offsets, gate = warp_offsets(frames, rays.frame[ray], points.detach(), scene.warp_box)
+    return Samples(ray, slot, (points + offsets + 0.5).clamp(0, 1), gate)
+
+
+def gated_bias(bias: Tensor, gate: Tensor) -> Tensor:
+    """The first layer's bias [N, W] at samples, from its parts [N, 3, W]: everywhere, upper face, lower face."""
+    return bias[:, 0] + torch.relu(gate)[:, None] * bias[:, 1] + torch.relu(-gate)[:, None] * bias[:, 2]
 
 
 def blend(raw: Tensor, samples: Samples, rays: int, step: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -349,7 +358,8 @@ def torso(
 def render(scene: TorchScene, frames: TorchFrames, rays: Rays) -> Picture:
     """Head and torso at the rays' pixels."""
     samples = march(scene, frames, rays)
-    raw = field_forward(scene.head, samples.position, frames.head_bias[rays.frame[samples.ray]])
+    bias = gated_bias(frames.head_bias[rays.frame[samples.ray]], samples.gate)
+    raw = field_forward(scene.head, samples.position, bias)
     color, transmittance, light = blend(raw, samples, len(rays.frame), scene.step)
     return Picture(color, transmittance, light, *torso(scene, frames, rays, color, transmittance), samples)
 

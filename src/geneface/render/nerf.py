@@ -1,14 +1,20 @@
 """The `nerf` renderer: GeneFace's own kind, a radiance field of the head and a head-aware one of the torso.
 
     HeadField   samples of a ray are carried to the canonical head by a warp that follows the landmarks, looked up in a
-                hash grid, and shaded by a small network that also knows the expression, the head's turn and an
-                appearance code; not the direction of view: a talking head is seen from the front
+                hash grid, and shaded by a small network that also knows the head's turn and an appearance code, eyes
+                and brows in the upper face, the mouth in the lower; not the direction of view: a talking head is seen
+                from the front
     TorsoField  a field on the plane of the picture, moved by the head pose, that sees the head's colour and opacity at
                 the pixel; deterministic: equal poses give equal torsos
     warp        displacement on a grid over the face, linear in the expression (and the pose, for hair and ears, whose
-                place a pose fitted to the face gets wrong)
+                place a pose fitted to the face gets wrong); rows of the eyes and brows move nothing but the upper face,
+                rows of the mouth nothing but the lower
+    gates       where the upper and the lower face are, on the same grid: neither reaches into the other, and both end
+                where hair, ears and neck begin, so that a blink changes no pixel of the mouth
 
-Everything the condition adds is folded into the first layer's bias once a frame, so that it costs nothing a sample.
+Everything the condition adds is folded into the first layer's bias once a frame, in three parts: everywhere, in the
+upper, in the lower face. Beyond what was seen (`Expression.excess`) the tracked mesh's warp moves the face on, and
+nothing that was learnt does.
 Symbols: C condition values, A values of the appearance code, G x J nodes of the warp. Kernels: `geneface.ops.nerf`.
 """
 
@@ -26,19 +32,12 @@ from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.field import Field
 from geneface.ops.nerf import FieldFrame, FieldScene, unpack_cells
 from geneface.render.composite import resize
-from geneface.render.condition import (
-    POSE_LIMIT,
-    AffineCondition,
-    condition_tensors,
-    landmark_inputs,
-    pose_inputs,
-    read_conditions,
-)
+from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, to_int8
 from geneface.render.renderer import RenderedFrame, per_camera
 from geneface.types import Camera, FloatArray
 
-FORMAT = 1
+FORMAT = 2
 _FIELD_ARRAYS = tuple(entry.name for entry in fields(Field))
 
 
@@ -64,12 +63,12 @@ class ConditionedField:
 class NerfConditions:
     """What drives one frame, or several (leading axes)."""
 
-    expression: FloatArray
-    """[..., E] principal components and eyes."""
+    expression: Expression
+    """[..., E] each."""
     pose: FloatArray
-    """[..., 6] limited to what training has seen often."""
-    unlimited_pose: FloatArray
-    """[..., 6]."""
+    """[..., 6] within three deviations."""
+    rigid: FloatArray
+    """[..., 6] near what was seen, for what moves as a whole."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,19 @@ class NerfModel:
     """Everything that is learnt about one head and torso."""
 
     head: ConditionedField
-    """Condition: expression, turn (the first `turn_width` pose values), appearance."""
+    """Condition: turn (the first `turn_width` pose values), appearance."""
+    upper_weights: FloatArray
+    """[W, U] what a unit of the eyes' and brows' values adds to the head's bias in the upper face."""
+    lower_weights: FloatArray
+    """[W, L] what a unit of the mouth's values adds in the lower face. U + L = E."""
     torso: ConditionedField
     """Condition: pose, appearance."""
     warp_basis: FloatArray
     """[E + 6, G, J, 4] displacement to the canonical head for a unit of expression or pose; the fourth is not used."""
+    mesh_warp: FloatArray
+    """[E, G, J, 4] the same for a unit of the expression beyond what was seen: as the tracked mesh moves."""
+    gates: FloatArray
+    """[G, J] in [-1, 1]: above 0 in the upper face, below in the lower; see `ops.nerf`."""
     torso_map: FloatArray
     """[6, 6] torso motion for one unit of each pose value."""
     appearance: FloatArray
@@ -90,8 +97,7 @@ class NerfModel:
     """[128, 128, 4] uint32, the maximum over expressions; see `ops.FieldScene`."""
     torso_occupancy: np.ndarray
     """[64, 64] uint8."""
-    landmark_condition: AffineCondition
-    pose_condition: AffineCondition
+    conditions: FaceConditions
     camera: Camera
     """The camera it was trained with: another must have its focal length."""
     warp_box: tuple[float, float, float, float]
@@ -105,50 +111,65 @@ class NerfModel:
             self.head.field, self.torso.field, self.occupancy, coarse, self.torso_occupancy, self.warp_box, self.step
         )
 
-    def conditions(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> NerfConditions:
+    def frame_conditions(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> NerfConditions:
         """Landmarks [..., K, 3], rotation vectors [..., 3], translations [..., 3]."""
-        return self.conditions_from(self.landmark_condition(landmark_inputs(landmarks)), rotation, translation)
+        return self.conditions_from(self.conditions.expression(landmarks), rotation, translation)
 
-    def conditions_from(self, expression: FloatArray, rotation: FloatArray, translation: FloatArray) -> NerfConditions:
-        """Same, from the landmarks' condition (training keeps it: it does not change with the pose)."""
-        unlimited = self.pose_condition(pose_inputs(rotation, translation))
-        return NerfConditions(expression, np.clip(unlimited, -POSE_LIMIT, POSE_LIMIT), unlimited)
+    def conditions_from(self, expression: Expression, rotation: FloatArray, translation: FloatArray) -> NerfConditions:
+        """Same, from the landmarks' conditions (training keeps them: they do not change with the pose)."""
+        rigid = self.conditions.pose(pose_inputs(rotation, translation))
+        return NerfConditions(expression, np.clip(rigid, -POSE_LIMIT, POSE_LIMIT), rigid)
 
     def head_condition(self, given: NerfConditions, appearance: FloatArray) -> FloatArray:
-        """[..., C] of the head's field; appearance [..., A]."""
-        return np.concatenate([given.expression, given.pose[..., : self.turn_width], appearance], -1)
+        """[..., C] of all of the head; appearance [..., A]."""
+        return np.concatenate([given.pose[..., : self.turn_width], appearance], -1)
+
+    def face_condition(self, given: NerfConditions) -> tuple[FloatArray, FloatArray]:
+        """[..., U] of the upper face, [..., L] of the lower."""
+        values, mouth = given.expression.values, self.conditions.parts["mouth"].start
+        return values[..., :mouth], values[..., mouth:]
+
+    def head_bias(self, given: NerfConditions, appearance: FloatArray) -> FloatArray:
+        """[..., 3, W]: everywhere, added in the upper face, added in the lower face."""
+        upper, lower = self.face_condition(given)
+        parts = (
+            self.head.fold(self.head_condition(given, appearance)),
+            np.einsum("...c,wc->...w", upper, self.upper_weights),
+            np.einsum("...c,wc->...w", lower, self.lower_weights),
+        )
+        return np.stack(parts, -2).astype(np.float32, copy=False)
 
     def torso_condition(self, given: NerfConditions, appearance: FloatArray) -> FloatArray:
         """[..., C] of the torso's field."""
         return np.concatenate([given.pose, appearance], -1)
 
     def warp_condition(self, given: NerfConditions) -> FloatArray:
-        """[..., E + 6] of the warp."""
-        return np.concatenate([given.expression, given.pose], -1)
-
-    def warp(self, given: NerfConditions) -> FloatArray:
-        """Nodes [G, J, 4] of one frame's warp."""
-        basis = self.warp_basis.reshape(len(self.warp_basis), -1)
-        nodes = np.einsum("c,cn->n", self.warp_condition(given), basis)
-        return nodes.reshape(self.warp_basis.shape[1:]).astype(np.float32, copy=False)
+        """[..., E + 6] of the learnt warp."""
+        return np.concatenate([given.expression.values, given.pose], -1).astype(np.float32, copy=False)
 
     def warps(self, given: NerfConditions) -> FloatArray:
-        """Nodes [C, G, J, 4] of the warps of C frames."""
-        basis = self.warp_basis.reshape(len(self.warp_basis), -1)
+        """Nodes [..., G, J, 4] of the frames' warps, gates included."""
         # Not "@": BLAS's threads would spin for as long as the kernels then need their processors.
-        nodes = np.einsum("ck,kn->cn", self.warp_condition(given).astype(np.float32), basis)
-        return nodes.reshape(-1, *self.warp_basis.shape[1:])
+        basis = self.warp_basis.reshape(len(self.warp_basis), -1)
+        nodes = np.einsum("...k,kn->...n", self.warp_condition(given), basis)
+        far = given.expression.excess.any(-1)
+        if far.any():
+            beyond = self.mesh_warp.reshape(len(self.mesh_warp), -1)
+            nodes[far] += np.einsum("...k,kn->...n", given.expression.excess[far], beyond)
+        nodes = nodes.reshape(*nodes.shape[:-1], *self.warp_basis.shape[1:])
+        nodes[..., 3] = self.gates
+        return nodes
 
     def frame(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FieldFrame:
         """All that the kernels need of one frame: landmarks [K, 3], rotation vector [3], translation [3]."""
-        given = self.conditions(landmarks, rotation, translation)
+        given = self.frame_conditions(landmarks, rotation, translation)
         return FieldFrame(
             rotation_matrix(rotation).astype(np.float32),
             np.asarray(translation, np.float32),
-            self.head.fold(self.head_condition(given, self.appearance)),
+            self.head_bias(given, self.appearance),
             self.torso.fold(self.torso_condition(given, self.appearance)),
-            self.warp(given),
-            np.einsum("mp,p->m", self.torso_map, given.unlimited_pose).astype(np.float32),
+            self.warps(given),
+            np.einsum("mp,p->m", self.torso_map, given.rigid).astype(np.float32),
         )
 
     def config(self) -> dict[str, Any]:
@@ -173,11 +194,11 @@ class NerfModel:
         return int(unpack_cells(self.occupancy).sum())
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The learnt values; tables as the bfloat16 bits that the kernels use, the warp in bytes."""
-        codes, steps = to_int8(self.warp_basis.reshape(len(self.warp_basis), -1), percentile=100)
+        """The learnt values; tables as the bfloat16 bits that the kernels use, the warps in bytes."""
         result: dict[str, np.ndarray] = {
-            "warp_basis": codes.reshape(self.warp_basis.shape),
-            "warp_steps": steps,
+            "upper_weights": self.upper_weights,
+            "lower_weights": self.lower_weights,
+            "gates": self.gates,
             "torso_map": self.torso_map,
             "appearance": self.appearance,
             "occupancy": self.occupancy,
@@ -186,8 +207,11 @@ class NerfModel:
         for name, part in (("head", self.head), ("torso", self.torso)):
             result |= {f"{name}.{array}": getattr(part.field, array) for array in _FIELD_ARRAYS}
             result |= {f"{name}.condition_weights": part.condition_weights, f"{name}.bias": part.bias}
-        result |= condition_tensors(self.landmark_condition, self.pose_condition)
-        return result
+        for name in ("warp_basis", "mesh_warp"):
+            warp = getattr(self, name)[..., :3]
+            codes, steps = to_int8(warp.reshape(len(warp), -1), percentile=100)
+            result |= {name: codes.reshape(warp.shape), f"{name}.steps": steps}
+        return result | self.conditions.tensors()
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> NerfModel:
@@ -202,19 +226,19 @@ class NerfModel:
                 "train the avatar again, or update geneface",
             )
         try:
-            codes = tensors["warp_basis"]
-            warp = from_int8(codes.reshape(len(codes), -1), tensors["warp_steps"]).reshape(codes.shape)
-            landmark, pose = read_conditions(tensors)
             return cls(
                 _read_field(tensors, "head"),
+                tensors["upper_weights"],
+                tensors["lower_weights"],
                 _read_field(tensors, "torso"),
-                np.ascontiguousarray(warp),
+                _read_warp(tensors, "warp_basis"),
+                _read_warp(tensors, "mesh_warp"),
+                tensors["gates"],
                 tensors["torso_map"],
                 tensors["appearance"],
                 tensors["occupancy"],
                 tensors["torso_occupancy"],
-                landmark,
-                pose,
+                FaceConditions.from_tensors(tensors),
                 Camera(**config["camera"]),
                 tuple(config["warp_box"]),
                 float(config["step"]),
@@ -227,6 +251,13 @@ class NerfModel:
 def _read_field(tensors: Mapping[str, Any], name: str) -> ConditionedField:
     field = Field(*(tensors[f"{name}.{array}"] for array in _FIELD_ARRAYS))
     return ConditionedField(field, tensors[f"{name}.condition_weights"], tensors[f"{name}.bias"])
+
+
+def _read_warp(tensors: Mapping[str, Any], name: str) -> FloatArray:
+    """[K, G, J, 4] of the three values that are stored."""
+    codes = tensors[name]
+    warp = from_int8(codes.reshape(len(codes), -1), tensors[f"{name}.steps"]).reshape(codes.shape)
+    return np.pad(warp, [(0, 0)] * 3 + [(0, 1)])
 
 
 class NerfRenderer:

@@ -117,7 +117,7 @@ def sample_surface(neutral: Array, triangles: np.ndarray, count: int, rng: np.ra
 
 def upper_and_lower(samples: SurfaceSamples, neutral: Array) -> tuple[SurfaceSamples, SurfaceSamples]:
     """Divide samples of the face's surface at the border between what the lids move and what the mouth moves."""
-    above = samples.cloud.points[:, 1] > _border(neutral)[0]
+    above = samples.cloud.points[:, 1] > border(neutral)[0]
 
     def part(chosen: np.ndarray) -> SurfaceSamples:
         cloud = Cloud(samples.cloud.points[chosen], samples.cloud.spacing[chosen])
@@ -128,12 +128,17 @@ def upper_and_lower(samples: SurfaceSamples, neutral: Array) -> tuple[SurfaceSam
 
 def part_share(samples: SurfaceSamples, neutral: Array) -> FloatArray:
     """How much of its part's motion each sample makes: none at the border, so that the face does not tear. -> [N]."""
-    height, width = _border(neutral)
-    way = np.clip(np.abs(samples.cloud.points[:, 1] - height) / width, 0, 1)
-    return (way * way * (3 - 2 * way)).astype(np.float32)
+    height, width = border(neutral)
+    return ramp(np.abs(samples.cloud.points[:, 1] - height) / width).astype(np.float32)
 
 
-def _border(neutral: Array) -> tuple[float, float]:
+def ramp(way: Array) -> Array:
+    """From 0 at 0 (and before) to 1 at 1 (and beyond), without a corner."""
+    way = np.clip(way, 0, 1)
+    return way * way * (3 - 2 * way)
+
+
+def border(neutral: Array) -> tuple[float, float]:
     """Height of the border under the eyes, and of the strip on each side in which motion begins; head units."""
     lids = float(neutral[[*MESH_LEFT_EYE, *MESH_RIGHT_EYE], 1].min())
     lips = float(neutral[list(INNER_LIPS), 1].mean())

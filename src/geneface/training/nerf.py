@@ -19,7 +19,7 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.nerf import FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.portrait.portrait import Portrait
-from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs
+from geneface.render.condition import Expression, fit_conditions
 from geneface.render.nerf import NerfConditions, NerfModel
 from geneface.training import initialise, nerf_initialise
 from geneface.training.nerf_batches import PatchBatch, PatchSampler
@@ -63,13 +63,15 @@ def initial_state(
 ) -> NerfState:
     """The model before its first step, from the training frames."""
     rng = np.random.default_rng(config.seed)
-    landmark_condition = fit_landmark_condition(portrait.landmarks[frames], config.components)
-    pose_condition = fit_pose_condition(portrait.pose.rotation[frames], portrait.pose.translation[frames])
-    expressions = landmark_condition(landmark_inputs(portrait.landmarks[frames]))
-    box = nerf_initialise.warp_box(portrait.mesh[frames])
-    shape = config.warp_rows, config.warp_columns
-    warp = nerf_initialise.fit_warp(portrait.mesh[frames], expressions, box, shape)
-    warp = np.concatenate([warp, np.zeros((pose_condition.width, *warp.shape[1:]), np.float32)])
+    pose = portrait.pose.rotation[frames], portrait.pose.translation[frames]
+    conditions = fit_conditions(portrait.landmarks[frames], *pose, config.components)
+    values, mouth = conditions.expression(portrait.landmarks[frames]).values, conditions.parts["mouth"].start
+    mesh = portrait.mesh[frames]
+    box = nerf_initialise.warp_box(mesh)
+    gates = nerf_initialise.face_gates(mesh, box, (config.warp_rows, config.warp_columns))
+    parts = [(values[:, :mouth], np.maximum(gates, 0)), (values[:, mouth:], np.maximum(-gates, 0))]
+    mesh_warp = nerf_initialise.fit_warp(mesh, parts, box)
+    warp = np.concatenate([mesh_warp, np.zeros((conditions.pose.width, *mesh_warp.shape[1:]), np.float32)])
     prior = nerf_initialise.occupancy_prior(portrait, frames, statistics, rng)
     torso_cells = nerf_initialise.torso_prior((statistics.torso > 127).mean(0), (statistics.head > 127).mean(0))
     head, head_table = nerf_initialise.fresh_field(
@@ -77,27 +79,34 @@ def initial_state(
         config.head_rows_log2,
         config.head_width,
         config.head_resolution,
-        landmark_condition.width + config.turn_width + config.appearance_width,
+        config.turn_width + config.appearance_width,
         rng,
+    )
+    upper, lower = (
+        nerf_initialise.uniform(rng, (config.head_width, width), nerf_initialise.CONDITION_WEIGHT)
+        for width in (mouth, conditions.width - mouth)
     )
     torso, torso_table = nerf_initialise.fresh_field(
         2,
         config.torso_rows_log2,
         config.torso_width,
         config.torso_resolution,
-        pose_condition.width + config.appearance_width,
+        conditions.pose.width + config.appearance_width,
         rng,
     )
     model = NerfModel(
         head,
+        upper,
+        lower,
         torso,
         warp,
-        np.zeros((6, pose_condition.width), np.float32),
+        mesh_warp,
+        gates,
+        np.zeros((6, conditions.pose.width), np.float32),
         np.zeros(config.appearance_width, np.float32),
         pack_cells(prior),
         torso_cells,
-        landmark_condition,
-        pose_condition,
+        conditions,
         portrait.camera,
         box,
         config.step_length,
@@ -117,6 +126,7 @@ class NerfTrainer:
         if len(self.frames) == 0:
             raise InputError("the portrait has no training frames", "prepare more video")
         self._portrait, self._config = portrait, config
+        self._scarcity = config.scarcity(len(self.frames))
         statistics = initialise.portrait_statistics(portrait, self.frames)
         self.state = initial_state(portrait, self.frames, statistics, config)
         masks = statistics.head, statistics.torso
@@ -129,7 +139,9 @@ class NerfTrainer:
         """What follows from the state's arrays."""
         model = self.state.model
         self._scene: FieldScene = model.scene()
-        self._expressions = model.landmark_condition(landmark_inputs(self._portrait.landmarks))
+        values = model.conditions.expression(self._portrait.landmarks).values
+        # Nothing is learnt of what lies beyond the border: there the mesh decides.
+        self._expressions = Expression(values, np.zeros_like(values))
 
     def limit_steps(self, steps: int) -> None:
         """Set the number of steps, and no more than the frames' pixels allow."""
@@ -156,19 +168,27 @@ class NerfTrainer:
         codes = state.appearance.values[patches.frames].astype(np.float32)
         given = model.conditions_from(self._expressions[patches.frames], rotation, translation)
         head_condition, torso_condition = model.head_condition(given, codes), model.torso_condition(given, codes)
-        batch = self._batch(patches, given, rotation, translation, head_condition, torso_condition)
+        biases = model.head_bias(given, codes), model.torso.fold(torso_condition)
+        batch = self._batch(patches, given, rotation, translation, *biases)
         move = state.step >= config.pose_warmup * state.total_steps and state.step % config.pose_every == 0
         opaque = config.opaque if state.step >= config.opaque_start * state.total_steps else 0.0
         loss = FieldLoss(config.epsilon, config.edge, config.silhouette, opaque=opaque)
         grads = ops.train_field(self._scene, batch, loss, state.head.grad, state.torso.grad, move=move)
 
         rates = config.table_rate * fall, config.network_rate * fall
-        by_head = state.head.update(grads.head_bias, head_condition, number, *rates)
+        by_head = state.head.update(grads.head_bias[:, 0], head_condition, number, *rates)
+        for part, condition in enumerate(model.face_condition(given)):
+            weights = (state.upper_weights, state.lower_weights)[part]
+            weights.update(grads.head_bias[:, 1 + part].T @ condition, number, rates[1])
+        for weights in (state.head.parts["condition_weights"], state.upper_weights, state.lower_weights):
+            weights.values *= 1 - config.condition_decay * (self._scarcity - 1) * rates[1]
         by_torso = state.torso.update(grads.torso_bias, torso_condition, number, *rates)
         by_code = by_head[:, -config.appearance_width :] + by_torso[:, -config.appearance_width :]
-        state.torso_map.update(grads.torso_motion.T @ given.unlimited_pose, number, config.torso_map_rate * fall)
+        state.torso_map.update(grads.torso_motion.T @ given.rigid, number, config.torso_map_rate * fall)
         slow = max(fall, 0.1)
-        state.appearance.update(patches.frames, by_code, config.appearance_rate * slow, config.appearance_prior)
+        state.appearance.update(
+            patches.frames, by_code, config.appearance_rate * slow, self._prior(config.appearance_prior)
+        )
         if move:
             state.poses.update(patches.frames, grads.pose, config.pose_rate * slow, config.pose_prior)
             self._update_warp(given, grads.warp, fall)
@@ -186,12 +206,21 @@ class NerfTrainer:
         return grads.losses.sum(0)
 
     def _update_warp(self, given: NerfConditions, grad: FloatArray, fall: float) -> None:
-        config, warp = self._config, self.state.warp
-        count = len(self.state.model.warp_basis)
-        condition = self.state.model.warp_condition(given).astype(np.float32)
-        by_basis = np.einsum("ck,cn->kn", condition, grad.reshape(len(grad), -1))
-        warp.update(by_basis.reshape(count, *grad.shape[1:]), self.state.step + 1, config.warp_rate * fall)
-        warp.values += config.warp_prior * (self.state.tracked_warp - warp.values)
+        config, warp, model = self._config, self.state.warp, self.state.model
+        expressions, prior = model.conditions.width, self._prior(config.warp_prior)
+        before = warp.values[:expressions].copy()
+        by_basis = np.einsum("ck,cn->kn", model.warp_condition(given), grad.reshape(len(grad), -1))
+        warp.update(by_basis.reshape(warp.values.shape), self.state.step + 1, config.warp_rate * fall)
+        # Where a part ends its steps become short: shorter gradients would not do, Adam does not look at their size.
+        mouth = model.conditions.parts["mouth"].start
+        for rows, gate in ((slice(mouth), model.gates), (slice(mouth, expressions), -model.gates)):
+            warp.values[rows] += (np.maximum(gate, 0) - 1)[..., None] * (warp.values[rows] - before[rows])
+        warp.values *= 1 - prior
+        warp.values[:expressions] += prior * model.mesh_warp
+
+    def _prior(self, pull: float) -> float:
+        """A pull for as many frames as there are."""
+        return 1 - (1 - pull) ** self._scarcity
 
     def _batch(
         self,
@@ -199,17 +228,17 @@ class NerfTrainer:
         given: NerfConditions,
         rotation: FloatArray,
         translation: FloatArray,
-        head_condition: FloatArray,
-        torso_condition: FloatArray,
+        head_bias: FloatArray,
+        torso_bias: FloatArray,
     ) -> RayBatch:
         model, camera = self.state.model, self._portrait.camera
         matrices = rotation_matrix(rotation).reshape(-1, 9).astype(np.float32)
         return RayBatch(
             np.concatenate([matrices, translation], 1),
-            model.head.fold(head_condition),
-            model.torso.fold(torso_condition),
+            head_bias,
+            torso_bias,
             model.warps(given),
-            (given.unlimited_pose @ model.torso_map.T).astype(np.float32),
+            (given.rigid @ model.torso_map.T).astype(np.float32),
             patches.corners,
             patches.jitter,
             patches.target,

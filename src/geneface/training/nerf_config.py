@@ -44,6 +44,12 @@ class NerfTrainConfig(SharedTrainConfig):
     """Share of the steps before poses and the warp are refined."""
     pose_every: int = Field(3, ge=1)
     """Steps from one refinement of poses and warp to the next: their gradients are dear, and they are few."""
+    few_frames: int = Field(250, ge=1)
+    """Training frames below which a portrait is learnt more softly, the more so the fewer there are: what a handful of
+    frames says of an expression must not break the face in all others."""
+    condition_decay: float = Field(1.0, ge=0)
+    """Decoupled decay of the weights by which the head's network sees expressions, turn and appearance, with half as
+    many frames as `few_frames`."""
     appearance_rate: float = 5e-3
     appearance_prior: float = 0.02
 
@@ -71,6 +77,10 @@ class NerfTrainConfig(SharedTrainConfig):
     occupancy_opacity: float = Field(0.01, gt=0)
     """A cell is skipped when one step through it has never, of late, covered more than this."""
     checkpoint_seconds: float = Field(15.0, gt=0)
+
+    def scarcity(self, frames: int) -> float:
+        """1, or how many times as many frames as there are would be enough."""
+        return max(self.few_frames / max(frames, 1), 1.0)
 
     @property
     def least_density(self) -> float:

@@ -6,9 +6,12 @@ portrait's image. Head units and the head frame: docs/conventions.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.geometry.landmarks import MESH_OVAL
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat16
 from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
@@ -25,10 +28,16 @@ WARP_SIGMA = 0.012
 WARP_STILL = 0.02
 """Weight of "nothing moves" beside the vertices': the warp fades away outside of the face."""
 WARP_MARGIN = 0.05
+GATE_BORDER = 0.02
+"""Head units on both sides of the outline of the face, between which the face's parts fade away."""
 SURFACE_POINTS = 40_000
 SURFACE_FRAMES = 40
+SURFACE_BEYOND = 0.25
+"""How far the mouths that are open most and least go on beyond that."""
 FRONT, BACK, MOUTH_BACK, SHELL = 0.012, 0.02, 0.05, 0.02
 """Depth that may be filled: before and behind the face, behind the lips, on both sides of hair and ears."""
+CONDITION_WEIGHT = 0.3
+"""Largest weight of a condition before the first step."""
 INITIAL_DENSITY = 120.0
 """Per head unit: a step through it covers six tenths."""
 
@@ -57,17 +66,53 @@ def inverse_warp(mesh: Array, still: Array, box: tuple[float, float, float, floa
     return summed[..., :3] / (summed[..., 3:] + WARP_STILL)
 
 
-def fit_warp(
-    mesh: Array, expressions: Array, box: tuple[float, float, float, float], shape: tuple[int, int]
-) -> FloatArray:
-    """How the warp follows the expression: ridge regression. mesh [F, V, 3], expressions [F, E] -> [E, G, J, 4]."""
+def fit_warp(mesh: Array, parts: Sequence[tuple[Array, Array]], box: tuple[float, float, float, float]) -> FloatArray:
+    """How the warp follows each part of the expression, where it may: ridge regression.
+
+    Args:
+        mesh: [F, V, 3].
+        parts: values [F, P] of a part of the expression, and how much they may move each node [G, J].
+
+    Returns:
+        [E, G, J, 4], the parts one after the other.
+    """
     chosen = np.linspace(0, len(mesh) - 1, min(WARP_FRAMES, len(mesh))).round().astype(int)
-    still = mesh.mean(0)
-    warps = np.stack([inverse_warp(mesh[i], still, box, *shape) for i in chosen])
-    conditions = expressions[chosen].astype(np.float64)
-    normal = conditions.T @ conditions + 1e-3 * len(chosen) * np.eye(conditions.shape[1])
-    basis = np.linalg.solve(normal, conditions.T @ warps.reshape(len(chosen), -1))
-    return np.pad(basis.reshape(-1, *shape, 3), [(0, 0)] * 3 + [(0, 1)]).astype(np.float32)
+    still, shape = mesh.mean(0), parts[0][1].shape
+    warps = np.stack([inverse_warp(mesh[i], still, box, *shape) for i in chosen]).reshape(len(chosen), -1)
+    result = []
+    for values, share in parts:
+        conditions = values[chosen].astype(np.float64)
+        normal = conditions.T @ conditions + 1e-3 * len(chosen) * np.eye(conditions.shape[1])
+        basis = np.linalg.solve(normal, conditions.T @ warps).reshape(-1, *shape, 3)
+        result.append(basis * share[..., None])
+    return np.pad(np.concatenate(result), [(0, 0)] * 3 + [(0, 1)]).astype(np.float32)
+
+
+def face_gates(mesh: Array, box: tuple[float, float, float, float], shape: tuple[int, int]) -> FloatArray:
+    """`NerfModel.gates` from the mesh [F, V, 3]: inside of the outline of the face, wherever it was in a frame.
+
+    Nothing is lost at a border: all ramps are smooth, and both parts are 0 where they meet, under the eyes.
+    """
+    height, width = initialise.border(mesh.mean(0))
+    oval = mesh[:, list(MESH_OVAL), :2]
+    middle = oval.mean((0, 1))
+    steps = oval - middle
+    outermost = np.take_along_axis(steps, np.linalg.norm(steps, axis=-1).argmax(0)[None, :, None], 0)[0]
+    x, y = np.meshgrid(np.linspace(box[0], box[2], shape[1]), np.linspace(box[1], box[3], shape[0]))
+
+    def polar(points: Array) -> tuple[Array, Array]:
+        return np.arctan2(points[..., 1], points[..., 0]), np.linalg.norm(points, axis=-1)
+
+    angle, distance = polar(np.stack([x, y], -1) - middle)
+    outline = polar(outermost)
+    order = np.argsort(outline[0])
+    # The face is star-shaped around its middle: how far it reaches in a direction says what is inside.
+    reach = np.interp(angle, outline[0][order], outline[1][order], period=2 * np.pi)
+    inside = initialise.ramp((reach - distance) / (2 * GATE_BORDER) + 0.5)
+    gates = np.sign(y - height) * initialise.ramp(np.abs(y - height) / width) * inside
+    # Outside of the grid its border counts.
+    gates[[0, -1]], gates[:, [0, -1]] = 0, 0
+    return gates.astype(np.float32)
 
 
 def _cells(points: Array) -> NDArray[np.bool_]:
@@ -98,9 +143,13 @@ def occupancy_prior(
     samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), SURFACE_POINTS, rng)
     opening = mesh[:, initialise.INNER_LIPS[0], 1] - mesh[:, initialise.INNER_LIPS[1], 1]
     spread = np.argsort(opening)[np.linspace(0, len(mesh) - 1, min(SURFACE_FRAMES, len(mesh))).round().astype(int)]
+    shapes = mesh[spread]
+    # What is driven beyond what was seen must have room, too.
+    ends = shapes[[0, -1]]
+    shapes = np.concatenate([shapes, ends + SURFACE_BEYOND * (ends - mesh.mean(0))])
     surface = np.zeros((CELLS, CELLS, CELLS), bool)
-    for index in spread:
-        surface |= _cells(np.einsum("nk,nkd->nd", samples.weights, mesh[index][samples.vertices]))
+    for shape in shapes:
+        surface |= _cells(np.einsum("nk,nkd->nd", samples.weights, shape[samples.vertices]))
     mouth = initialise.sample_mouth(mesh.mean(0), SURFACE_POINTS // 10, rng)
     shell = initialise.sample_shell(portrait, statistics, SURFACE_POINTS, rng)
     face, hair = _band(surface, FRONT, BACK), _band(_cells(shell.points), SHELL, SHELL)
@@ -124,25 +173,27 @@ def torso_prior(torso_share: Array, head_share: Array) -> NDArray[np.uint8]:
     return cells
 
 
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], limit: float) -> FloatArray:
+    """Random float32 values between -limit and limit."""
+    return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
 def fresh_field(
     dims: int, rows_log2: int, width: int, resolution: tuple[int, ...], condition: int, rng: np.random.Generator
 ) -> tuple[ConditionedField, FloatArray]:
     """A field before its first step, and the float32 values of its table."""
     inputs = ENCODED if dims == 3 else TORSO_INPUTS
-
-    def uniform(shape: tuple[int, ...], limit: float) -> FloatArray:
-        return rng.uniform(-limit, limit, shape).astype(np.float32)
-
-    table = uniform((len(resolution), 1 << rows_log2, ENCODED // len(resolution)), 1e-4)
+    table = uniform(rng, (len(resolution), 1 << rows_log2, ENCODED // len(resolution)), 1e-4)
     outputs = np.zeros(OUTPUTS, np.float32)
     outputs[0] = np.log(INITIAL_DENSITY) if dims == 3 else 2.0
     field = Field(
         to_bfloat16(table),
         np.array(resolution, np.int32),
-        uniform((width, inputs), (6 / inputs) ** 0.5),
-        uniform((width, width), (6 / width) ** 0.5),
+        uniform(rng, (width, inputs), (6 / inputs) ** 0.5),
+        uniform(rng, (width, width), (6 / width) ** 0.5),
         np.zeros(width, np.float32),
-        uniform((OUTPUTS, width), 0.5 * (3 / width) ** 0.5),
+        uniform(rng, (OUTPUTS, width), 0.5 * (3 / width) ** 0.5),
         outputs,
     )
-    return ConditionedField(field, uniform((width, condition), 0.3), uniform((width,), 0.3)), table
+    weights = uniform(rng, (width, condition), CONDITION_WEIGHT)
+    return ConditionedField(field, weights, uniform(rng, (width,), CONDITION_WEIGHT)), table

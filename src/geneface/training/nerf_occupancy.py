@@ -1,7 +1,8 @@
 """Which cells of the head's cube hold density: the largest seen of late, over expressions and poses.
 
 A cell whose last visitor was a closed mouth may be the chin of an open one: a maximum that fades slowly, over random
-frames, keeps it. Nothing is ever marked outside of the prior's band.
+frames, keeps it. Some of the frames are taken beyond what was seen, because a wider mouth has a lower chin. Nothing is
+ever marked outside of the prior's band.
 """
 
 from __future__ import annotations
@@ -12,26 +13,30 @@ from numpy.typing import NDArray
 from geneface import ops
 from geneface.ops.field import FIELD_BLOCK
 from geneface.ops.nerf import CELLS, FieldScene, pack_cells, shifted
+from geneface.render.condition import Expression
 from geneface.training.nerf_config import NerfTrainConfig
 from geneface.training.nerf_state import NerfState
 from geneface.types import FloatArray, HeadPose
 
+BEYOND, BEYOND_EVERY = 0.3, 4
+"""How far beyond itself, at most, the expression of every so many a frame is taken."""
 
-def warped(points: FloatArray, warps: FloatArray, box: tuple[float, float, float, float]) -> FloatArray:
-    """Head points [B, N, 3] through the warps [B, G, J, 4] of their frames -> canonical, same shape."""
+
+def warp_at(points: FloatArray, warps: FloatArray, box: tuple[float, float, float, float]) -> FloatArray:
+    """The warps [B, G, J, 4] of some frames at points [B, N, 3] of their heads -> [B, N, 4], the last the gate."""
     rows, columns = warps.shape[1:3]
     x = np.clip((points[..., 0] - box[0]) * ((columns - 1) / (box[2] - box[0])), 0, columns - 1)
     y = np.clip((points[..., 1] - box[1]) * ((rows - 1) / (box[3] - box[1])), 0, rows - 1)
     column, row = np.minimum(x.astype(int), columns - 2), np.minimum(y.astype(int), rows - 2)
     fx, fy = (x - column)[..., None], (y - row)[..., None]
     block = np.arange(len(points))[:, None]
-    upper = warps[block, row, column, :3] * (1 - fx) + warps[block, row, column + 1, :3] * fx
-    lower = warps[block, row + 1, column, :3] * (1 - fx) + warps[block, row + 1, column + 1, :3] * fx
-    return points + upper * (1 - fy) + lower * fy
+    upper = warps[block, row, column] * (1 - fx) + warps[block, row, column + 1] * fx
+    lower = warps[block, row + 1, column] * (1 - fx) + warps[block, row + 1, column + 1] * fx
+    return upper * (1 - fy) + lower * fy
 
 
 def look_at_cells(
-    state: NerfState, expressions: FloatArray, poses: HeadPose, frames: NDArray[np.int64], config: NerfTrainConfig
+    state: NerfState, expressions: Expression, poses: HeadPose, frames: NDArray[np.int64], config: NerfTrainConfig
 ) -> None:
     """Evaluate the density at random points of random cells, each block of them in a random frame."""
     model = state.model
@@ -46,11 +51,15 @@ def look_at_cells(
     points = (np.stack([x, y, z], -1) + rng.random((blocks, FIELD_BLOCK, 3), np.float32)) / np.float32(
         CELLS
     ) - np.float32(0.5)
-    given = model.conditions_from(expressions[seen], poses.rotation[seen], poses.translation[seen])
+    values = expressions.values[seen]
+    excess = np.zeros_like(values)
+    excess[::BEYOND_EVERY] = rng.uniform(0, BEYOND, (len(values[::BEYOND_EVERY]), 1)) * values[::BEYOND_EVERY]
+    given = model.conditions_from(Expression(values, excess), poses.rotation[seen], poses.translation[seen])
     codes = np.broadcast_to(model.appearance, (blocks, len(model.appearance)))
-    canonical = np.clip(warped(points, model.warps(given), model.warp_box) + 0.5, 0, 1).reshape(-1, 3).T
-    bias = model.head.fold(model.head_condition(given, codes))
-    raw = ops.field_forward(model.head.field, np.ascontiguousarray(canonical, np.float32), bias)
+    warp = warp_at(points, model.warps(given), model.warp_box).astype(np.float32, copy=False)
+    canonical = np.ascontiguousarray(np.clip(points + warp[..., :3] + 0.5, 0, 1).reshape(-1, 3).T, np.float32)
+    gates = np.ascontiguousarray(warp[..., 3].ravel())
+    raw = ops.field_forward(model.head.field, canonical, model.head_bias(given, codes), gates=gates)
     density = np.exp(np.minimum(raw[0], ops.MAX_LOG_DENSITY))
     flat, cells = state.occupancy_density.reshape(-1), chosen.ravel()
     flat[np.unique(cells)] *= np.float32(config.occupancy_decay)

@@ -12,7 +12,6 @@ import numpy as np
 
 from geneface import ops
 from geneface.ops.field import FieldGradients, to_bfloat16
-from geneface.render.condition import condition_tensors
 from geneface.render.nerf import ConditionedField, NerfModel
 from geneface.training.checkpoint import Checkpointed
 from geneface.training.portrait_state import FrameValues
@@ -125,9 +124,9 @@ class NerfState(Checkpointed):
     step: int
     head: FieldState
     torso: FieldState
+    upper_weights: Parameter
+    lower_weights: Parameter
     warp: Parameter
-    tracked_warp: FloatArray
-    """The warp as the tracked mesh gives it: where the learnt one is pulled to."""
     torso_map: Parameter
     poses: FrameValues
     appearance: FrameValues
@@ -158,17 +157,24 @@ class NerfState(Checkpointed):
             0,
             FieldState.of(model.head, tables[0], slots),
             FieldState.of(model.torso, tables[1], slots),
+            Parameter.of(model.upper_weights),
+            Parameter.of(model.lower_weights),
             Parameter.of(model.warp_basis),
-            model.warp_basis.copy(),
             Parameter.of(model.torso_map),
             FrameValues.zeros(frames),
             FrameValues.zeros(frames, len(model.appearance)),
             densities,
         )
 
+    @property
+    def _single(self) -> dict[str, Parameter]:
+        """What is not part of a field."""
+        names = "upper_weights", "lower_weights", "warp", "torso_map"
+        return {name: getattr(self, name) for name in names}
+
     def learnt(self) -> dict[str, FloatArray]:
         """What all frames share and gradients move, by name; writing into it changes the state."""
-        result = {"warp": self.warp.values, "torso_map": self.torso_map.values}
+        result = {name: parameter.values for name, parameter in self._single.items()}
         for name, state in (("head", self.head), ("torso", self.torso)):
             result[f"{name}.table"] = state.table.values
             result |= {f"{name}.{part}": parameter.values for part, parameter in state.parts.items()}
@@ -184,9 +190,11 @@ class NerfState(Checkpointed):
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; writing into them changes the state."""
         result = self.head.arrays("head") | self.torso.arrays("torso")
-        result |= self.warp.arrays("warp") | self.torso_map.arrays("torso_map")
+        for name, parameter in self._single.items():
+            result |= parameter.arrays(name)
         result |= {
-            "tracked_warp": self.tracked_warp,
+            "mesh_warp": self.model.mesh_warp,
+            "gates": self.model.gates,
             "occupancy": self.model.occupancy,
             "torso_occupancy": self.model.torso_occupancy,
             "occupancy_density": self.occupancy_density,
@@ -194,6 +202,4 @@ class NerfState(Checkpointed):
         }
         for name, frames in (("poses", self.poses), ("codes", self.appearance)):
             result |= frames.arrays(name)
-        result |= self.late.arrays()
-        result |= condition_tensors(self.model.landmark_condition, self.model.pose_condition)
-        return result
+        return result | self.late.arrays() | self.model.conditions.tensors()

@@ -50,12 +50,14 @@ def random_batch(scene: FieldScene, chunks: int, patches: int, size: int) -> Ray
     random = np.random.default_rng(1)
     rays = chunks, patches, PATCH_RAYS
     pose = np.concatenate([np.eye(3).ravel(), [0, 0.05, -4.5]])
+    warp = random.normal(size=(chunks, 56, 48, 4)).astype(np.float32) * np.float32(2e-3)
+    warp[:, :28, :, 3], warp[:, 28:, :, 3] = -1, 1
     corners = np.clip(random.normal(size / 2, size / 7, (chunks, patches, 2)), 0, size - 8)
     return RayBatch(
         np.repeat(pose[None], chunks, 0).astype(np.float32),
-        random.normal(size=(chunks, scene.head.width)).astype(np.float32) * np.float32(0.3),
+        random.normal(size=(chunks, 3, scene.head.width)).astype(np.float32) * np.float32(0.3),
         random.normal(size=(chunks, scene.torso.width)).astype(np.float32) * np.float32(0.3),
-        random.normal(size=(chunks, 56, 48, 4)).astype(np.float32) * np.float32(2e-3),
+        warp,
         np.zeros((chunks, 6), np.float32),
         corners.astype(np.int32),
         random.random(rays, np.float32) - np.float32(0.5),
