@@ -38,6 +38,9 @@ OUTLIER_LEVELS = 12.0
 PRIOR = (0.005, 0.005, 0.01, 0.01, 0.01, 0.04)
 """How far the mesh's pose may be wrong: nod, turn, tilt (radians), position across and up, distance (head units)."""
 
+REFINED_SMOOTH_FRAMES = 0.7
+"""Deviation of the Gaussian that smooths refined poses: they are hardly noisy."""
+
 Luminance = Callable[[int], FloatArray]
 """Frame number -> brightness [S, S], a little blurred."""
 
@@ -169,12 +172,13 @@ def align(
         design = np.concatenate([turn, by_point, appearance.brightness[:, None], np.ones((len(values), 1))], 1)
         # Brightness and its gain are linear: solved together with the step, pose columns moved to the other side.
         design[:, :6] *= -1
-        residual = values
-        level = np.median(residual - appearance.brightness)
-        robust = 1 / (1 + np.square((residual - appearance.brightness - level) / OUTLIER_LEVELS))
+        difference = values - appearance.brightness
+        robust = 1 / (1 + np.square((difference - np.median(difference)) / OUTLIER_LEVELS))
         weight = appearance.weight * robust
-        normal = (design * weight[:, None]).T @ design
-        right = (design * weight[:, None]).T @ residual
+        # Not "@": BLAS would wake its threads for less work than that costs.
+        weighted = design * weight[:, None]
+        normal = np.einsum("nk,nl->kl", weighted, design)
+        right = np.einsum("nk,n->k", weighted, values)
         noise = NOISE_LEVELS**2
         offset = np.concatenate([rotation_vector(matrix @ first[0].T), translation - first[1]])
         # One level of noise a point would overrule the prior at once: neighbours err together.

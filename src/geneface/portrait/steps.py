@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.geometry.pose import HeadTrack, solve_head_poses
+from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
 from geneface.io.audio import write_wav
 from geneface.io.image import write_png
 from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
@@ -27,6 +28,7 @@ from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
 from geneface.portrait.measure import MeasureTask, measure
+from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
 from geneface.portrait.scan import SourceScan, scan_or_error
@@ -35,7 +37,7 @@ from geneface.portrait.sound import cut_sound, measured_opening, source_offsets
 from geneface.portrait.tracks import Run, mouth_boxes
 from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
-from geneface.types import FloatArray, ProgressFn, Waveform
+from geneface.types import Camera, FloatArray, ProgressFn, Waveform
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -176,8 +178,8 @@ def solve_poses(
 ) -> HeadTrack:
     """Head poses and landmarks of all segments: tracks.safetensors. Fast, so it is never skipped.
 
-    The person's shape and focal length come from training frames only, and no pose is smoothed across the border
-    to held-out frames.
+    The person's shape, focal length and appearance come from training frames only, and no pose is smoothed across the
+    border to held-out frames.
     """
     mesh_px = np.concatenate(meshes)
     label = np.repeat(np.arange(len(segments), dtype=np.int32), [segment.run.frames for segment in segments])
@@ -193,6 +195,7 @@ def solve_poses(
     )
     person = solve(mesh_px[~heldout], segments=stretch[~heldout])
     track = solve(mesh_px, segments=stretch, neutral=person.neutral, focal=person.focal)
+    track = _refined(job, segments, track, mesh_px, stretch, ~heldout)
     save_tensors(
         job.work.out / TRACKS_NAME,
         {
@@ -208,6 +211,28 @@ def solve_poses(
     )
     job.progress("solve the head's pose", 1, 1)
     return track
+
+
+def _refined(
+    job: Job,
+    segments: Sequence[Segment],
+    track: HeadTrack,
+    mesh_px: FloatArray,
+    stretch: NDArray[np.integer],
+    trusted: NDArray[np.bool_],
+) -> HeadTrack:
+    """The track with poses that agree with the pictures, see `portrait.photometric`."""
+    starts = np.cumsum([0, *(segment.run.frames for segment in segments)])
+
+    def read(frame: int) -> FloatArray:
+        number = int(np.searchsorted(starts, frame, side="right")) - 1
+        row = frame - int(starts[number])
+        return luminance(read_rows(job.rows(segments[number]), "frames", row, row + 1)[0])
+
+    camera = Camera(track.focal, job.size, job.size)
+    progress = partial(job.progress, "refine the head's pose")
+    pose = refine_poses(read, track.pose, track.neutral, trusted, camera, progress)
+    return with_poses(track, pose, mesh_px, job.size, job.size, segments=stretch, smooth_frames=REFINED_SMOOTH_FRAMES)
 
 
 def clean_backgrounds(job: Job, segments: Sequence[Segment]) -> dict[int, str]:
