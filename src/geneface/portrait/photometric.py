@@ -35,14 +35,18 @@ DEPTH_STEP = 0.02
 NOISE_LEVELS = 6.0
 """Deviation of a point's brightness that says nothing against it."""
 OUTLIER_LEVELS = 12.0
-PRIOR = (0.005, 0.005, 0.01, 0.01, 0.01, 0.04)
+PRIOR = (0.02, 0.02, 0.02, 0.015, 0.015, 0.05)
 """How far the mesh's pose may be wrong: nod, turn, tilt (radians), position across and up, distance (head units)."""
 
 REFINED_SMOOTH_FRAMES = 0.7
 """Deviation of the Gaussian that smooths refined poses: they are hardly noisy."""
 
-Luminance = Callable[[int], FloatArray]
-"""Frame number -> brightness [S, S], a little blurred."""
+INSIDE_SHARE = 0.9
+"""A point belongs to the head if the person covers it in this share of the frames: what stands still behind the head
+would hold the head still."""
+
+Read = Callable[[int], tuple[FloatArray, FloatArray]]
+"""Frame number -> brightness [S, S], a little blurred, and how far the person covers each pixel [S, S], 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def luminance(picture: ByteArray) -> FloatArray:
 
 
 def refine_poses(
-    read: Luminance,
+    read: Read,
     pose: HeadPose,
     neutral: FloatArray,
     trusted: NDArray[np.bool_],
@@ -76,7 +80,7 @@ def refine_poses(
     """Move the poses of all frames until they agree on what the head looks like.
 
     Args:
-        read: brightness of a frame.
+        read: brightness and matte of a frame.
         pose: [F] first guess.
         neutral: [478, 3] the person's mesh.
         trusted: [F] frames that the appearance may be measured in: training frames.
@@ -98,7 +102,7 @@ def refine_poses(
         # The last round moves all frames, those before it only the ones that the appearance is made of.
         for frame in range(len(matrix)) if number == ROUNDS - 1 else chosen:
             matrix[frame], translation[frame] = align(
-                read(int(frame)),
+                *read(int(frame)),
                 appearance,
                 (first[0][frame], first[1][frame]),
                 matrix[frame],
@@ -131,20 +135,25 @@ def head_points(neutral: Array) -> Array:
 
 
 def measure_appearance(
-    read: Luminance, points: Array, matrix: Array, translation: Array, frames: NDArray[np.integer], camera: Camera
+    read: Read, points: Array, matrix: Array, translation: Array, frames: NDArray[np.integer], camera: Camera
 ) -> Appearance:
     """Median brightness of the points over some frames, and how well the frames agree."""
-    seen = np.stack(
-        [sample(read(int(f)), camera_to_pixels(points @ matrix[f].T + translation[f], camera))[0] for f in frames]
-    )
+    seen, inside = np.empty((len(frames), len(points))), np.zeros(len(points))
+    for row, frame in enumerate(frames):
+        picture, matte = read(int(frame))
+        pixels = camera_to_pixels(points @ matrix[frame].T + translation[frame], camera)
+        seen[row] = sample(picture, pixels)[0]
+        inside += covered(matte, pixels)
     seen -= np.median(seen, axis=1, keepdims=True)
     brightness = np.median(seen, axis=0)
     spread = 1.4826 * np.median(np.abs(seen - brightness), axis=0)
-    return Appearance(points, brightness, 1 / (1 + np.square(spread / NOISE_LEVELS)))
+    kept = inside >= INSIDE_SHARE * len(frames)
+    return Appearance(points[kept], brightness[kept], 1 / (1 + np.square(spread[kept] / NOISE_LEVELS)))
 
 
 def align(
     picture: FloatArray,
+    matte: FloatArray,
     appearance: Appearance,
     first: tuple[Array, Array],
     matrix: Array,
@@ -158,7 +167,8 @@ def align(
     for _ in range(STEPS):
         turned = appearance.points @ matrix.T
         seen = turned + translation
-        values, gradient = sample(picture, camera_to_pixels(seen, camera))
+        pixels = camera_to_pixels(seen, camera)
+        values, gradient = sample(picture, pixels)
         inverse = 1 / -seen[:, 2]
         by_point = np.stack(
             [
@@ -174,7 +184,7 @@ def align(
         design[:, :6] *= -1
         difference = values - appearance.brightness
         robust = 1 / (1 + np.square((difference - np.median(difference)) / OUTLIER_LEVELS))
-        weight = appearance.weight * robust
+        weight = appearance.weight * robust * covered(matte, pixels)
         # Not "@": BLAS would wake its threads for less work than that costs.
         weighted = design * weight[:, None]
         normal = np.einsum("nk,nl->kl", weighted, design)
@@ -189,6 +199,14 @@ def align(
         matrix = rotation_matrix(step[:3]) @ matrix
         translation = translation + step[3:]
     return matrix, translation
+
+
+def covered(matte: FloatArray, pixels: Array) -> NDArray[np.bool_]:
+    """Which of the positions [N, 2] lie on the person. matte: [S, S]."""
+    height, width = matte.shape
+    column = np.clip(pixels[:, 0].astype(np.intp), 0, width - 1)
+    row = np.clip(pixels[:, 1].astype(np.intp), 0, height - 1)
+    return matte[row, column] > 0.5
 
 
 def sample(picture: FloatArray, pixels: Array) -> tuple[Array, Array]:

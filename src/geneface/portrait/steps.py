@@ -224,10 +224,12 @@ def _refined(
     """The track with poses that agree with the pictures, see `portrait.photometric`."""
     starts = np.cumsum([0, *(segment.run.frames for segment in segments)])
 
-    def read(frame: int) -> FloatArray:
+    def read(frame: int) -> tuple[FloatArray, FloatArray]:
         number = int(np.searchsorted(starts, frame, side="right")) - 1
         row = frame - int(starts[number])
-        return luminance(read_rows(job.rows(segments[number]), "frames", row, row + 1)[0])
+        rows = job.rows(segments[number])
+        picture, matte = (read_rows(rows, name, row, row + 1)[0] for name in ("frames", "matte"))
+        return luminance(picture), matte.astype(np.float32) / 255
 
     camera = Camera(track.focal, job.size, job.size)
     progress = partial(job.progress, "refine the head's pose")
