@@ -168,6 +168,13 @@ class FaceDetector:
         return _merge_boxes(boxes)
 
 
+    def score(self, image: ByteArray) -> float:
+        """How sure it is of the face it is surest of, 0 to 1; 0 if there is none."""
+        image = np.ascontiguousarray(image)
+        found = [d.score[0] for model in self._models for d in model.process(image).detections or ()]
+        return float(max(found, default=0.0))
+
+
 def _merge_boxes(boxes: FloatArray) -> FloatArray:
     """Drop boxes that overlap a larger one by half of their own area; the largest first."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,7 +1,11 @@
-"""`geneface check`: what is wrong with a video, where, and what to do about it, before an hour is spent on it."""
+"""`geneface check`: what is wrong with a video, where, and what to do about it, before an hour is spent on it.
+
+The videos are judged by the same code as in `prepare_portrait` (`survey`), so the same seconds are usable.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,25 +13,27 @@ from typing import Literal
 
 import numpy as np
 
-from geneface.analysis.tracker import track_frames
-from geneface.errors import InputError, MissingExtraError
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.errors import InputError
 from geneface.io.audio import read_audio
-from geneface.io.video import read_frames
-from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.plan import MIN_FACE_PX, MIN_TOTAL_SECONDS, Shot, plan_crops, remedy_for, usable_shots
-from geneface.portrait.scan import SourceScan, scan_source
-from geneface.portrait.sound import measured_opening, source_offsets
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, ProgressFn, Waveform, no_progress
+from geneface.portrait import steps
+from geneface.portrait.follow import load_views
+from geneface.portrait.notes import LITTLE_HELDOUT_SECONDS, describe_size, describe_turn
+from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, remedy_for
+from geneface.portrait.preview import check_preview, write_preview
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.survey import Survey, survey
+from geneface.portrait.workspace import Workspace
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ProgressFn, Waveform, no_progress
 
 Severity = Literal["error", "warning", "info"]
 
 _GOOD_FACE_PX = 100
-_GOOD_SECONDS = 60.0
-_OFFSET_SECONDS = 20
-"""So much of each video is tracked to compare sound and lips."""
 _CLIPPED_SHARE = 1e-3
 _QUIET_LEVEL = 10 ** (-45 / 20)
 _DARK_LEVEL, _BRIGHT_LEVEL = 45, 235
+_SIZE = 256
+"""Of the portrait that `prepare` makes unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,57 +50,64 @@ class Finding:
     """What to do, or ""."""
 
 
-def check_videos(paths: Sequence[Path], progress: ProgressFn = no_progress) -> list[Finding]:
-    """Look at videos of one person as `prepare_portrait` would; writes nothing.
+def check_videos(
+    paths: Sequence[Path], progress: ProgressFn = no_progress, preview: Path | None = None, workers: int = 2
+) -> list[Finding]:
+    """Look at videos of one person as `prepare_portrait` would.
+
+    Args:
+        preview: a JPEG file to write, with pictures of what would be used; by default nothing is written.
+        workers: processes at work; the findings do not depend on it.
 
     Raises:
         MissingExtraError: the [prepare] extra is not installed.
+        InputError: the preview can't be written. What is wrong with a video is a finding.
     """
+    videos = sorted((Path(path) for path in paths), key=lambda path: (path.name, str(path)))
     findings: list[Finding] = []
-    usable = 0
-    for number, path in enumerate(paths):
-        path = Path(path)
-        try:
-            scan = scan_source(path)
-        except MissingExtraError:
-            raise
-        except InputError as error:
-            findings.append(Finding("error", str(path), error.cause, error.where, error.remedy))
-            continue
-        shots, rest = usable_shots([scan])
-        usable += sum(shot.frames for shot in shots)
-        findings += _look(path, scan, shots, rest)
-        progress("check", number + 1, len(paths))
-    seconds = usable / VIDEO_RATE_HZ
-    subject = str(paths[0]) if len(paths) == 1 else f"{len(paths)} videos"
-    if seconds < MIN_TOTAL_SECONDS:
-        cause = f"only {seconds:.1f} s are usable, at least {MIN_TOTAL_SECONDS:g} s are needed"
-        findings.append(Finding("error", subject, cause, "", "give more video of the same person"))
-    elif seconds < _GOOD_SECONDS:
-        cause = f"{seconds:.1f} s are usable"
-        findings.append(Finding("warning", subject, cause, "", "a minute or more gives better lips and likeness"))
-    else:
-        findings.append(Finding("info", subject, f"{seconds:.1f} s are usable", "", ""))
+    scans: list[SourceScan] = []
+    with tempfile.TemporaryDirectory(prefix="geneface-check-") as folder:
+        job = steps.Job(Workspace(Path(folder)), _SIZE, workers, progress)
+        for path, scan in zip(videos, steps.scan(job, videos, strict=False), strict=True):
+            if isinstance(scan, InputError):
+                findings.append(Finding("error", str(path), scan.cause, scan.where, scan.remedy))
+            else:
+                scans.append(scan)
+        sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
+        found = survey(job, scans, sounds, correct_sound=True)
+        for source, (scan, sound) in enumerate(zip(scans, sounds, strict=True)):
+            findings += _look(job, found, source, scan, sound)
+        findings += _look_at_all(found, str(paths[0]) if len(paths) == 1 else f"{len(paths)} videos")
+        if preview:
+            write_preview(preview, check_preview(job, found))
     return findings
 
 
-def _look(path: Path, scan: SourceScan, shots: list[Shot], rest: list[DroppedSpan]) -> Iterator[Finding]:
+def _look(
+    job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None
+) -> Iterator[Finding]:
     """All findings about one readable video."""
-    name = str(path)
+    name = scan.path
+    if scan.turns:
+        yield Finding("info", name, describe_turn(scan), "", "")
     yield from _look_at_rate(name, scan)
     for cut in scan.cuts:
         yield Finding("info", name, "a cut: prepare splits the video here", f"at {cut / VIDEO_RATE_HZ:.2f} s", "")
-    for span in rest:
-        severity = "warning" if shots else "error"
-        where = f"from {span.start:.2f} to {span.stop:.2f} s"
-        yield Finding(severity, name, span.reason, where, remedy_for(span.reason))
-    if shots:
-        yield from _look_at_face(name, scan, shots)
-    if not scan.sound:
-        sound = read_audio(path)
+    is_used = any(segment.run.source == source for segment in found.segments)
+    for span in found.dropped:
+        if span.source == scan.name:
+            where = f"from {span.start:.2f} to {span.stop:.2f} s"
+            yield Finding("warning" if is_used else "error", name, span.reason, where, remedy_for(span.reason))
+    for note in found.notes:
+        place, start, stop = found.place(note)
+        if place is scan:
+            yield Finding("warning", name, note.cause, f"from {start:.2f} to {stop:.2f} s", note.remedy)
+    if is_used:
+        yield from _look_at_face(job, found, source, name)
+    if sound is not None:
         yield from _look_at_sound(name, sound)
-        if shots:
-            yield from _look_at_offset(path, scan, max(shots, key=lambda shot: shot.frames), sound)
+        if is_used:
+            yield _look_at_offset(name, found.offsets[source])
 
 
 def _look_at_rate(name: str, scan: SourceScan) -> Iterator[Finding]:
@@ -108,22 +121,31 @@ def _look_at_rate(name: str, scan: SourceScan) -> Iterator[Finding]:
         yield Finding("warning", name, cause, "", f"record at {VIDEO_RATE_HZ} frames/s or more")
 
 
-def _look_at_face(name: str, scan: SourceScan, shots: list[Shot]) -> Iterator[Finding]:
-    face = float(np.median([shot.face_px for shot in shots]))
+def _look_at_face(job: steps.Job, found: Survey, source: int, name: str) -> Iterator[Finding]:
+    used = [index for index, shot in enumerate(found.shots) if shot.source == source]
+    used = [index for index in used if any(segment.run.shot == index for segment in found.segments)]
+    face = float(np.median([found.shots[index].face_px for index in used]))
     if face < _GOOD_FACE_PX:
         cause = f"the face is {face:.0f} pixels wide (at least {MIN_FACE_PX})"
         yield Finding("warning", name, cause, "", f"{_GOOD_FACE_PX} pixels or more give sharper lips")
     else:
         yield Finding("info", name, f"the face is {face:.0f} pixels wide", "", "")
-    _, squares = plan_crops(shots, [scan])
-    if len(squares) > 1:
-        cause = f"{len(squares)} different framings"
-        yield Finding("warning", name, cause, "", "one framing and one background throughout give the best result")
-    for shot in shots:
-        x0, y0, x1, y1 = shot.face
-        if x0 < 0 or y0 < 0 or x1 > scan.width or y1 > scan.height:
-            where = f"from {shot.start / VIDEO_RATE_HZ:.2f} to {shot.stop / VIDEO_RATE_HZ:.2f} s"
-            yield Finding("warning", name, "the face leaves the picture", where, "keep the whole head in the picture")
+    light = float(np.median([_face_light(job, found, index) for index in used]))
+    if not _DARK_LEVEL < light < _BRIGHT_LEVEL:
+        side = "dark" if light <= _DARK_LEVEL else "bright"
+        yield Finding("warning", name, f"the face is too {side}", "", "change the light or the exposure")
+
+
+def _face_light(job: steps.Job, found: Survey, index: int) -> float:
+    """Median level of the face in the pictures of one shot."""
+    shot = found.shots[index]
+    views = load_views(job.followed(index), shot.frames)
+    x0, y0, x1, _ = shot.region
+    scale = views.shape[2] / (x1 - x0)
+    low_x, low_y, high_x, high_y = np.median(np.array(shot.boxes)[:, 1:], axis=0)
+    left, right = (max(0, int((value - x0) * scale)) for value in (low_x, high_x))
+    top, bottom = (max(0, int((value - y0) * scale)) for value in (low_y, high_y))
+    return float(np.median(views[:, top:bottom, left:right].mean((1, 2, 3))))
 
 
 def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
@@ -148,42 +170,34 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
         yield Finding("info", name, "a long silence, from which lips learn nothing", where, "")
 
 
-def _look_at_offset(path: Path, scan: SourceScan, shot: Shot, sound: Waveform) -> Iterator[Finding]:
-    """Compare sound and lips over the start of the longest stretch; look at its light on the way."""
-    stop = min(shot.stop, shot.start + _OFFSET_SECONDS * VIDEO_RATE_HZ)
-    levels: list[float] = []
-    track = track_frames(_faces(path, scan, shot, stop, levels), face_check_frames=0)
-    name = str(path)
-    light = float(np.median(levels))
-    if not _DARK_LEVEL < light < _BRIGHT_LEVEL:
-        side = "dark" if light <= _DARK_LEVEL else "bright"
-        yield Finding("warning", name, f"the face is too {side}", "", "change the light or the exposure")
-    if not track.found.any():
-        yield Finding("error", name, "the face can't be tracked", "", "give a video that shows it from the front")
-        return
-    opening = measured_opening(track.mesh_px)
-    offset = source_offsets([sound], [(0, shot.start, opening)])[0]
+def _look_at_offset(name: str, offset: SoundOffset | None) -> Finding:
     if offset is None or not offset.confident:
-        cause = "whether sound and picture are together can't be told from the lips"
-        yield Finding("info", name, cause, "", "")
-    elif offset.frames:
-        side = "late" if offset.frames > 0 else "early"
-        cause = f"the sound is {abs(offset.frames) * 1000 // VIDEO_RATE_HZ} ms {side}: prepare corrects it"
-        yield Finding("info", name, cause, "", "")
+        return Finding("info", name, "whether sound and picture are together can't be told from the lips", "", "")
+    if not offset.frames:
+        return Finding("info", name, "sound and picture are together", "", "")
+    side = "late" if offset.frames > 0 else "early"
+    cause = f"the sound is {abs(offset.frames) * 1000 // VIDEO_RATE_HZ} ms {side}: prepare corrects it"
+    return Finding("info", name, cause, "", "")
+
+
+def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
+    """What is to be said about all videos together."""
+    scenes = {segment.run.scene for segment in found.segments}
+    if len(scenes) > 1:
+        remedy = "one framing and one background throughout give the best result"
+        yield Finding("warning", subject, f"{len(scenes)} different framings", "", remedy)
+    if large := describe_size(found):
+        yield Finding("info", subject, large, "", "")
+    seconds, heldout = found.frames / VIDEO_RATE_HZ, found.heldout_frames / VIDEO_RATE_HZ
+    if seconds < MIN_TOTAL_SECONDS:
+        cause = f"only {seconds:.1f} s are usable, at least {MIN_TOTAL_SECONDS:g} s are needed"
+        yield Finding("error", subject, cause, "", "give more video of the same person")
+        return
+    if heldout < LITTLE_HELDOUT_SECONDS:
+        cause = f"only {heldout:.1f} s would be held out: figures measured on them say little about the lips"
+        yield Finding("info", subject, cause, "", "")
+    if round(seconds, 1) < GOOD_SECONDS:
+        remedy = f"{GOOD_SECONDS:.0f} s or more give better lips and likeness"
+        yield Finding("warning", subject, f"{seconds:.1f} s are usable", "", remedy)
     else:
-        yield Finding("info", name, "sound and picture are together", "", "")
-
-
-def _faces(path: Path, scan: SourceScan, shot: Shot, stop: int, levels: list[float]) -> Iterator[ByteArray]:
-    """Crops of frames [shot.start, stop); their brightness at the face is added to `levels`."""
-    shots, squares = plan_crops([shot], [scan])
-    square = squares[shots[0].scene]
-    x0, y0, x1, y1 = (max(0, int(value)) for value in shot.face)
-    for index, frame in enumerate(read_frames(path)):
-        if index >= stop:
-            return
-        if index >= shot.start:
-            levels.append(float(frame.image[y0:y1, x0:x1].mean()))
-            yield np.ascontiguousarray(
-                frame.image[square.y : square.y + square.side, square.x : square.x + square.side]
-            )
+        yield Finding("info", subject, f"{seconds:.1f} s are usable", "", "")

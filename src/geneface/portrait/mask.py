@@ -11,7 +11,7 @@ from geneface.analysis.background import Plate, clean_plate, sample_indices
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
 from geneface.geometry.pose import smooth_in_time
 from geneface.io.store import TensorFile, load_tensors, save_tensors
-from geneface.portrait.measure import CHUNK_FRAMES, chunk_path
+from geneface.portrait.chunks import CHUNK_FRAMES, chunk_path
 from geneface.types import ByteArray, FloatArray
 
 _PLATE_SAMPLES = 96
@@ -21,11 +21,11 @@ _JAW_SMOOTH_FRAMES = 0.7
 
 @dataclass(frozen=True)
 class FrameRef:
-    """Where a run of frames lies in the chunks of its shot."""
+    """Where a run of frames lies in the chunks of its segment."""
 
     folder: str
     first: int
-    """Row in the shot."""
+    """Row in the segment."""
     frames: int
 
 

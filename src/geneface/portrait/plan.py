@@ -1,16 +1,16 @@
-"""Which frames of which source are used, and which square is cut out of them. Pure functions of the scans.
+"""Which stretches of which source are to be tracked, and where in the picture. Pure functions of the scans.
 
-Frames count at 25 Hz from a source's first picture; intervals exclude their end. Boxes and squares are in source
-pixels.
+Frames count at 25 Hz from a source's first picture; intervals exclude their end. Boxes are in source pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.errors import InputError
 from geneface.portrait.manifest import DroppedSpan
@@ -19,44 +19,43 @@ from geneface.types import VIDEO_RATE_HZ
 
 MIN_SEGMENT_SECONDS = 1.0
 MIN_TOTAL_SECONDS = 4.0
+GOOD_SECONDS = 60.0
+"""More speech than this still helps, but little."""
 MIN_FACE_PX = 48
 """A face narrower than this shows no lips."""
 
-_HEAD_ABOVE, _HEAD_BELOW, _HEAD_ASIDE = 0.42, 0.08, 0.16
-"""How far the head with its hair reaches beyond the detector's box, in widths of that box."""
-_SIDE_PER_FACE = 2.7
-"""Side of the crop in widths of the face box: the head fills some 55 % of the height, shoulders show."""
-_HEAD_CENTER = 0.45
-"""Height of the head's centre in the crop, from the top."""
-
-
-@dataclass(frozen=True)
-class Square:
-    """Region cut out of each picture."""
-
-    x: int
-    y: int
-    side: int
+_MEDIAN_CHECKS = 5
+"""A second: boxes are steadied over so many checks, so that two false ones in a row change nothing."""
+_MOVED_SHARE, _SCALED_RATIO = 0.75, 1.4
+"""A face whose steadied box moves by this share of its width from check to check, or grows by this factor, is another
+face, or the same one after a cut that the picture did not show."""
+_REGION_MARGIN = 1.0
+"""Widths of the face around all its places in which it is tracked: hair and shoulders are inside."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Consecutive frames of one source that are to be measured."""
+    """Consecutive frames of one source in which one face is to be tracked."""
 
     source: int
     """Index into the scans."""
     start: int
     stop: int
-    face: tuple[float, float, float, float]
-    """Union of the face boxes."""
-    face_px: float
-    """Median width of the face box."""
-    scene: int = 0
-    """Shots of one scene share a crop and a background."""
+    region: tuple[int, int, int, int]
+    """x0, y0, x1, y1: the part of the picture in which the face is tracked."""
+    boxes: tuple[tuple[int, float, float, float, float], ...]
+    """(frame, x0, y0, x1, y1): where the detector saw the largest face, steadied."""
+    seen: tuple[tuple[float, float, float, float], ...]
+    """The same as they were seen."""
 
     @property
     def frames(self) -> int:
         return self.stop - self.start
+
+    @property
+    def face_px(self) -> float:
+        """Median width of the face's boxes."""
+        return float(np.median([box[3] - box[1] for box in self.boxes]))
 
 
 def dropped(scan: SourceScan, start: int, stop: int, reason: str) -> DroppedSpan:
@@ -64,19 +63,8 @@ def dropped(scan: SourceScan, start: int, stop: int, reason: str) -> DroppedSpan
     return DroppedSpan(scan.name, round(start / VIDEO_RATE_HZ, 2), round(stop / VIDEO_RATE_HZ, 2), reason)
 
 
-def plan_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpan]]:
-    """`usable_shots`, if they are enough.
-
-    Raises:
-        InputError: nothing, or too little, is usable; names the reason that cost most.
-    """
-    shots, rest = usable_shots(scans)
-    refuse_too_little(sum(shot.frames for shot in shots), rest, [scan.path for scan in scans])
-    return shots, rest
-
-
 def usable_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpan]]:
-    """The usable stretches of all sources, and why the rest is not used."""
+    """The stretches of all sources that are worth tracking, and why the rest is not used."""
     shots: list[Shot] = []
     rest: list[DroppedSpan] = []
     for index, scan in enumerate(scans):
@@ -92,15 +80,16 @@ def usable_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedS
 
 
 def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[str]) -> None:
-    """Raise an `InputError` if fewer than `MIN_TOTAL_SECONDS` of frames are usable."""
+    """Raise an `InputError` if fewer than `MIN_TOTAL_SECONDS` of frames are usable; names the reason that cost most."""
     if frames >= MIN_TOTAL_SECONDS * VIDEO_RATE_HZ:
         return
     subject = paths[0] if len(paths) == 1 else f"the {len(paths)} videos"
     seconds = frames / VIDEO_RATE_HZ
-    spans = [span for span in rest if span.reason != _TOO_SHORT] or list(rest)
+    spans = [span for span in rest if span.reason != TOO_SHORT] or list(rest)
     if not spans:
+        verb = "gives" if len(paths) == 1 else "give"
         raise InputError(
-            f"{subject} gives only {seconds:.1f} s of usable video, at least {MIN_TOTAL_SECONDS:.0f} s are needed",
+            f"{subject} {verb} only {seconds:.1f} s of usable video, at least {MIN_TOTAL_SECONDS:.0f} s are needed",
             "give a longer video, or several clips of the same person (minutes are better)",
         )
     costs: dict[str, float] = {}
@@ -108,8 +97,9 @@ def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[
         costs[span.reason] = costs.get(span.reason, 0.0) + span.stop - span.start
     reason = max(costs, key=lambda key: costs[key])
     first = next(span for span in spans if span.reason == reason)
+    needed = f"(only {seconds:.1f} s are usable, at least {MIN_TOTAL_SECONDS:.0f} s are needed)"
     raise InputError(
-        f"{subject} can't be used, {reason}" + ("" if frames == 0 else f" (only {seconds:.1f} s are usable)"),
+        f"{subject} can't be used, {reason}" + ("" if frames == 0 else f" {needed}"),
         remedy_for(reason),
         f"from {first.start:.2f} to {first.stop:.2f} s" + ("" if len(paths) == 1 else f" of {first.source}"),
     )
@@ -120,14 +110,24 @@ def remedy_for(reason: str) -> str:
     return _REMEDIES.get(reason, "give a video of one person who faces the camera and speaks")
 
 
-_NO_FACE, _TWO_FACES = "no face is seen", "two faces are seen"
-_SMALL_FACE = f"the face is narrower than {MIN_FACE_PX} pixels"
-_TOO_SHORT = f"the stretch is shorter than {MIN_SEGMENT_SECONDS:g} s"
+NO_FACE, TWO_FACES = "no face is seen", "two faces are seen"
+SMALL_FACE = f"the face is narrower than {MIN_FACE_PX} pixels"
+TOO_SHORT = f"the stretch is shorter than {MIN_SEGMENT_SECONDS:g} s"
+FACE_LOST, OTHER_FACE = "the face is lost", "another face is tracked than the largest"
+TRACKED_TOO_SHORT = f"the face is tracked for less than {MIN_SEGMENT_SECONDS:g} s"
+FACE_LEAVES, HEAD_LEAVES = "the face leaves the picture", "the head leaves the square that holds it most of the time"
+NO_SOUND_HERE = "there is no sound for these pictures"
 _REMEDIES = {
-    _NO_FACE: "give a video in which one face is seen from the front throughout",
-    _TWO_FACES: "cut the picture or the video so that only the person who speaks is seen",
-    _SMALL_FACE: "give a closer or larger picture of the face",
-    _TOO_SHORT: "give longer stretches without cuts",
+    NO_FACE: "give a video in which one face is seen from the front throughout",
+    TWO_FACES: "cut the picture or the video so that only the person who speaks is seen",
+    SMALL_FACE: "give a closer or larger picture of the face",
+    TOO_SHORT: "give longer stretches without cuts",
+    FACE_LOST: "keep the face in view: turned away or covered, it can't be measured",
+    OTHER_FACE: "cut the picture or the video so that only the person who speaks is seen",
+    TRACKED_TOO_SHORT: "keep the face in view: turned away or covered, it can't be measured",
+    FACE_LEAVES: "keep the whole head in the picture",
+    HEAD_LEAVES: "keep the head at about one place, or give the parts of the video as files of their own",
+    NO_SOUND_HERE: "give a video whose sound is as long as its pictures",
     "it has no sound": "give a video with the speech of the person it shows",
     "it is silent": "give a video in which the speech can be heard",
 }
@@ -136,10 +136,10 @@ _REMEDIES = {
 def _state(check: FaceCheck) -> str:
     """Why a checked frame can't be used, or ""."""
     if check.box is None:
-        return _NO_FACE
+        return NO_FACE
     if check.count > 1:
-        return _TWO_FACES
-    return _SMALL_FACE if check.box[2] - check.box[0] < MIN_FACE_PX else ""
+        return TWO_FACES
+    return SMALL_FACE if check.box[2] - check.box[0] < MIN_FACE_PX else ""
 
 
 def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[list[Shot], list[DroppedSpan]]:
@@ -160,14 +160,12 @@ def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[li
         if is_bad:
             rest.append(dropped(scan, begin, end, states[first]))
         else:
-            boxes = np.array([check.box for check in checks[first : last + 1] if check.box is not None])
-            if end - begin < MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
-                rest.append(dropped(scan, begin, end, _TOO_SHORT))
-            else:
-                shots.append(Shot(index, begin, end, _union(boxes), float(np.median(boxes[:, 2] - boxes[:, 0]))))
+            found, lost = _split_stays(index, scan, begin, end, checks[first : last + 1])
+            shots += found
+            rest += lost
         first = last + 1
     if not checks:
-        rest.append(dropped(scan, start, stop, _TOO_SHORT))
+        rest.append(dropped(scan, start, stop, TOO_SHORT))
     return shots, rest
 
 
@@ -179,53 +177,50 @@ def _forgive_single(states: list[str]) -> list[str]:
     ]
 
 
-def _union(boxes: np.ndarray) -> tuple[float, float, float, float]:
-    low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+def _split_stays(
+    index: int, scan: SourceScan, start: int, stop: int, checks: Sequence[FaceCheck]
+) -> tuple[list[Shot], list[DroppedSpan]]:
+    """Divide frames [start, stop) with good checks where the face is suddenly at another place or of another size."""
+    seen = [check for check in checks if check.box is not None]
+    boxes = steady_boxes(np.array([check.box for check in seen], np.float64))
+    shots: list[Shot] = []
+    rest: list[DroppedSpan] = []
+    breaks = [0, *(np.flatnonzero(_is_elsewhere(boxes)) + 1).tolist(), len(seen)]
+    for first, last in pairwise(breaks):
+        begin = start if first == 0 else seen[first].frame
+        end = stop if last == len(seen) else seen[last].frame
+        if end - begin < MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
+            rest.append(dropped(scan, begin, end, TOO_SHORT))
+            continue
+        # The median still mixes two stays at their border: each is steadied by itself.
+        members = seen[first:last]
+        raw = tuple(check.box for check in members if check.box is not None)
+        own = steady_boxes(np.array(raw, np.float64))
+        places = [(check.frame, *box) for check, box in zip(members, own.tolist(), strict=True)]
+        shots.append(Shot(index, begin, end, _region(own, scan), tuple(places), raw))
+    return shots, rest
 
 
-def plan_crops(shots: Sequence[Shot], scans: Sequence[SourceScan]) -> tuple[list[Shot], list[Square]]:
-    """Group shots into scenes of one framing, each with one crop.
-
-    Returns:
-        the shots with their `scene` set; the square of each scene.
-    """
-    scenes: list[list[int]] = []
-    for index, shot in enumerate(shots):
-        for scene in scenes:
-            if _fits([shots[member] for member in scene], shot, scans):
-                scene.append(index)
-                break
-        else:
-            scenes.append([index])
-    numbered = list(shots)
-    for number, scene in enumerate(scenes):
-        for index in scene:
-            numbered[index] = replace(shots[index], scene=number)
-    squares = [_square([shots[index] for index in scene], scans[shots[scene[0]].source]) for scene in scenes]
-    return numbered, squares
+def steady_boxes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes [N, 4] with their running median over a second: a few false ones leave no trace."""
+    reach = _MEDIAN_CHECKS // 2
+    rows = np.arange(len(boxes))
+    # At the ends the window is moved, not cut: a false first box must not stand alone.
+    first = np.clip(rows - reach, 0, max(0, len(boxes) - _MEDIAN_CHECKS))
+    return np.array([np.median(boxes[start : start + _MEDIAN_CHECKS], axis=0) for start in first]).reshape(-1, 4)
 
 
-def _fits(members: list[Shot], shot: Shot, scans: Sequence[SourceScan]) -> bool:
-    """Whether a shot is framed like the members: same picture size, face as large and at the same place."""
-    first, scan = scans[members[0].source], scans[shot.source]
-    if (first.width, first.height) != (scan.width, scan.height):
-        return False
-    size = float(np.median([member.face_px for member in members]))
-    if not 0.8 < shot.face_px / size < 1.25:
-        return False
-    union = _union(np.array([member.face for member in [*members, shot]]))
-    return max(union[2] - union[0], union[3] - union[1]) < 1.9 * size
+def _is_elsewhere(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N - 1] whether a box is far from the one before, or of quite another size."""
+    width = boxes[:, 2] - boxes[:, 0]
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    moved = np.linalg.norm(np.diff(center, axis=0), axis=-1) / np.minimum(width[1:], width[:-1])
+    return (moved > _MOVED_SHARE) | (np.abs(np.diff(np.log(width))) > np.log(_SCALED_RATIO))
 
 
-def _square(members: list[Shot], scan: SourceScan) -> Square:
-    """Square around all positions of the head, inside the picture."""
-    x0, y0, x1, y1 = _union(np.array([member.face for member in members]))
-    face = float(np.median([member.face_px for member in members]))
-    left, right = x0 - _HEAD_ASIDE * face, x1 + _HEAD_ASIDE * face
-    top, bottom = y0 - _HEAD_ABOVE * face, y1 + _HEAD_BELOW * face
-    needed = max(right - left, (bottom - top) * 1.25)
-    side = int(min(max(_SIDE_PER_FACE * face, needed), scan.width, scan.height))
-    x = (left + right) / 2 - side / 2
-    y = (top + bottom) / 2 - _HEAD_CENTER * side
-    return Square(int(np.clip(round(x), 0, scan.width - side)), int(np.clip(round(y), 0, scan.height - side)), side)
+def _region(boxes: NDArray[np.float64], scan: SourceScan) -> tuple[int, int, int, int]:
+    """The boxes' places with a margin, inside the picture."""
+    margin = _REGION_MARGIN * float(np.median(boxes[:, 2] - boxes[:, 0]))
+    x0, y0 = np.floor(boxes[:, :2].min(0) - margin).astype(int)
+    x1, y1 = np.ceil(boxes[:, 2:].max(0) + margin).astype(int)
+    return max(0, int(x0)), max(0, int(y0)), min(scan.width, int(x1)), min(scan.height, int(y1))

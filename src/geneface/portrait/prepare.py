@@ -1,6 +1,7 @@
 """`prepare_portrait`: videos of one person -> portrait folder, in named steps that can be interrupted and resumed.
 
-scan, plan, track, sound, pose, background, masks, speech, manifest. Each step writes files that appear whole or
+scan, track, judge, frame, sound (`survey`: the same that `check` does), cut out, pose, background, masks, speech,
+preview, manifest. Each step writes files that appear whole or
 not at all and skips what is there already (`steps`); the manifest is written last, so a folder with a manifest is
 a finished portrait. The result does not depend on the number of workers or on interruptions.
 """
@@ -16,19 +17,21 @@ import numpy as np
 from pydantic import Field
 
 from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
-from geneface.analysis.sync_offset import SoundOffset
 from geneface.analysis.tracker import mediapipe_solutions
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
 from geneface.io.audio import read_audio
 from geneface.portrait import steps
-from geneface.portrait.manifest import DroppedSpan, PortraitManifest, SegmentInfo
-from geneface.portrait.plan import Square, plan_crops, plan_shots, refuse_too_little
-from geneface.portrait.scan import SourceScan
-from geneface.portrait.segments import Segment, plan_segments
+from geneface.portrait.crops import Square
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo
+from geneface.portrait.notes import describe
+from geneface.portrait.plan import refuse_too_little, usable_shots
+from geneface.portrait.preview import PREVIEW_NAME, portrait_preview, write_preview
+from geneface.portrait.scan import SourceScan, refuse_unreadable
+from geneface.portrait.segments import Segment
 from geneface.portrait.sound import describe_offsets
-from geneface.portrait.tracks import measured_runs
+from geneface.portrait.survey import survey
 from geneface.portrait.words import find_words, with_words
 from geneface.portrait.workspace import Workspace, describe_sources
 from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
@@ -114,35 +117,33 @@ def prepare_portrait(
 
 def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> PortraitManifest:
     """All steps in their order."""
-    scans = steps.scan(job, videos)
+    refuse_unreadable(videos)
+    scans = [scan for scan in steps.scan(job, videos, strict=True) if isinstance(scan, SourceScan)]
     paths = [scan.path for scan in scans]
-    shots, dropped = plan_shots(scans)
-    shots, squares = plan_crops(shots, scans)
-    steps.track_faces(job, scans, shots, squares)
-    runs, lost = measured_runs(shots, scans, [job.measured(index) for index in range(len(shots))])
-    dropped += lost
-    refuse_too_little(sum(run.frames for run in runs), dropped, paths)
-    sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
+    shots, rest = usable_shots(scans)
+    refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
     encoder = load_encoder(config.encoder, config.encoder_path)
-    offsets = steps.find_offsets(job, sounds, runs)
-    used = offsets if config.correct_sound else [None] * len(offsets)
-    segments, silent = plan_segments(scans, shots, runs, sounds, used)
-    dropped += silent
-    refuse_too_little(sum(segment.run.frames for segment in segments), dropped, paths)
-    track = steps.solve_poses(job, segments, config.smooth_frames, config.smooth_depth_frames)
+    sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
+    found = survey(job, scans, sounds, correct_sound=config.correct_sound)
+    refuse_too_little(found.frames, found.dropped, paths)
+    segments = found.segments
+    steps.cut_out(job, scans, segments, found.squares)
+    meshes = steps.crop_meshes(segments, found.squares, config.size)
+    track = steps.solve_poses(job, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
     plates = steps.clean_backgrounds(job, segments)
-    steps.store_pictures(job, segments)
+    steps.store_pictures(job, segments, meshes)
     steps.encode_speech(job, segments, sounds, encoder)
+    write_preview(job.work.out / PREVIEW_NAME, portrait_preview(job, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}
     return PortraitManifest(
         size=config.size,
         focal=track.focal,
         encoder=encoder.name,
-        segments=tuple(_describe(segment, scans, squares, plates) for segment in segments),
-        dropped=tuple(sorted(dropped, key=lambda span: (span.source, span.start))),
-        sound_offset=describe_offsets(names, offsets),
+        segments=tuple(_describe(segment, scans, found.squares, plates) for segment in segments),
+        dropped=tuple(found.dropped),
+        sound_offset=describe_offsets(names, found.offsets),
         measured=_measured(track, segments),
-        notes=tuple(_notes(scans, offsets, dropped, config)),
+        notes=tuple(describe(found, config.size, correct_sound=config.correct_sound)),
         versions=_versions(),
         fps=VIDEO_RATE_HZ,
     )
@@ -151,7 +152,7 @@ def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> P
 def _describe(
     segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
 ) -> SegmentInfo:
-    square = squares[segment.shot.scene]
+    square = squares[segment.run.scene]
     return SegmentInfo(
         name=segment.name,
         source=scans[segment.run.source].name,
@@ -160,7 +161,7 @@ def _describe(
         heldout_frames=segment.heldout,
         sound_shift_frames=segment.sound_shift,
         crop=(square.x, square.y, square.side),
-        background=plates[segment.shot.scene],
+        background=plates[segment.run.scene],
     )
 
 
@@ -175,33 +176,6 @@ def _measured(track: HeadTrack, segments: Sequence[Segment]) -> dict[str, Any]:
         "reprojection_px_worst_frame": round(float(track.reprojection_px.max()), 3),
         "rotation_jitter_degrees": [round(float(value), 3) for value in np.sqrt((jitter**2).mean(0))],
     }
-
-
-def _notes(
-    scans: Sequence[SourceScan],
-    offsets: Sequence[SoundOffset | None],
-    dropped: Sequence[DroppedSpan],
-    config: PrepareConfig,
-) -> list[str]:
-    notes = []
-    for scan, offset in zip(scans, offsets, strict=True):
-        if scan.is_variable:
-            notes.append(f"{scan.name}: variable frame rate, resampled to {VIDEO_RATE_HZ} by its time stamps")
-        if scan.cuts:
-            times = ", ".join(f"{cut / VIDEO_RATE_HZ:.2f} s" for cut in scan.cuts)
-            notes.append(f"{scan.name}: cut at {times}")
-        if offset is None:
-            continue
-        if not offset.confident:
-            notes.append(f"{scan.name}: whether sound and picture are together can't be told; nothing was moved")
-        elif offset.frames:
-            side = "late" if offset.frames > 0 else "early"
-            text = f"{scan.name}: the sound is {abs(offset.frames)} frames ({abs(offset.frames) * 40} ms) {side}"
-            notes.append(text + (", corrected" if config.correct_sound else ", left so"))
-    lost = sum(span.stop - span.start for span in dropped)
-    if lost:
-        notes.append(f"{lost:.1f} s are not used, see dropped")
-    return notes
 
 
 def _versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.plan import Shot, dropped
+from geneface.portrait.plan import NO_SOUND_HERE, dropped
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.sound import sound_frames
 from geneface.portrait.tracks import Run, heldout_starts
@@ -28,16 +28,10 @@ class Segment:
 
     name: str
     run: Run
-    shot: Shot
     sound_shift: int
     """Frames by which the sound is late."""
     heldout: tuple[int, int] | None
     """Frames [start, stop) of the run that training must not see; they end with the run."""
-
-    @property
-    def first_row(self) -> int:
-        """First frame, counted in its shot."""
-        return self.run.start - self.shot.start
 
     @property
     def training_frames(self) -> int:
@@ -55,13 +49,12 @@ class Segment:
 
 def plan_segments(
     scans: Sequence[SourceScan],
-    shots: Sequence[Shot],
     runs: Sequence[Run],
     sounds: Sequence[Waveform | None],
     offsets: Sequence[SoundOffset | None],
 ) -> tuple[list[Segment], list[DroppedSpan]]:
     """Take from all runs what has sound once the sound is moved by its offset; name it and divide it."""
-    heldout = heldout_starts(shots, len(scans))
+    heldout = heldout_starts(runs, len(scans))
     names = segment_names([scan.path for scan in scans], [run.source for run in runs])
     segments: list[Segment] = []
     rest: list[DroppedSpan] = []
@@ -75,11 +68,11 @@ def plan_segments(
         end = kept.start + kept.frames
         for first, last in ((run.start, kept.start), (end, run.start + run.frames)):
             if last > first:
-                rest.append(dropped(scans[run.source], first, last, "there is no sound for these pictures"))
+                rest.append(dropped(scans[run.source], first, last, NO_SOUND_HERE))
         if kept.frames:
             first = int(np.clip(heldout[run.source] - kept.start, 0, kept.frames))
             held = (first, kept.frames) if first < kept.frames else None
-            segments.append(Segment(name, kept, shots[run.shot], shift, held))
+            segments.append(Segment(name, kept, shift, held))
     return segments, rest
 
 

@@ -16,22 +16,26 @@ import numpy as np
 
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.sync_offset import SoundOffset
+from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import HeadTrack, solve_head_poses
 from geneface.io.audio import write_wav
 from geneface.io.image import write_png
 from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
+from geneface.portrait.chunks import chunk_count
+from geneface.portrait.crops import Square
+from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
-from geneface.portrait.measure import MeasureTask, chunk_count, measure
-from geneface.portrait.plan import Shot, Square
+from geneface.portrait.measure import MeasureTask, measure
+from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
-from geneface.portrait.scan import SourceScan, scan_source
+from geneface.portrait.scan import SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
 from geneface.portrait.sound import cut_sound, measured_opening, source_offsets
 from geneface.portrait.tracks import Run, mouth_boxes
 from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
-from geneface.types import ProgressFn, Waveform
+from geneface.types import FloatArray, ProgressFn, Waveform
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -70,9 +74,13 @@ class Job:
 
         run_tasks(function, tasks, self.workers, finished)
 
-    def measured(self, shot: int) -> Path:
-        """Folder of the chunks of one shot."""
-        return self.work.folder("measured", f"{shot:04d}")
+    def followed(self, shot: int) -> Path:
+        """Folder of the tracked chunks of one shot."""
+        return self.work.folder("followed", f"{shot:04d}")
+
+    def measured(self, segment: str) -> Path:
+        """Folder of the cut-out chunks of one segment."""
+        return self.work.folder("measured", segment)
 
     def plate(self, scene: int) -> Path:
         """Tensors of the plate of one scene."""
@@ -81,34 +89,62 @@ class Job:
     def rows(self, segment: Segment, frames: int | None = None) -> FrameRef:
         """Where the pictures of a segment lie, or the first `frames` of them."""
         count = segment.run.frames if frames is None else frames
-        return FrameRef(str(self.measured(segment.run.shot)), segment.first_row, count)
+        return FrameRef(str(self.measured(segment.name)), 0, count)
 
 
-def scan(job: Job, videos: Sequence[Path]) -> list[SourceScan]:
-    """Look through all sources: one JSON file each."""
+def scan(job: Job, videos: Sequence[Path], *, strict: bool) -> list[SourceScan | InputError]:
+    """Look through all sources: one JSON file for each that can be read.
+
+    Raises:
+        InputError: one can't be read, with `strict`; otherwise what is wrong with it stands in its place.
+    """
     paths = [job.work.folder("scan") / f"{index:04d}.json" for index in range(len(videos))]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
-    job.run(
-        "look through the videos",
-        scan_source,
-        [videos[index] for index in missing],
-        lambda position, found: write_json(paths[missing[position]], found.to_json()),
-    )
-    return [SourceScan.from_json(read_json(path)) for path in paths]
+    errors: dict[int, InputError] = {}
+
+    def store(position: int, found: SourceScan | InputError) -> None:
+        if isinstance(found, InputError):
+            if strict:
+                raise found
+            errors[missing[position]] = found
+        else:
+            write_json(paths[missing[position]], found.to_json())
+
+    job.run("look through the videos", scan_or_error, [videos[index] for index in missing], store)
+    return [errors.get(index) or SourceScan.from_json(read_json(path)) for index, path in enumerate(paths)]
 
 
-def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot], squares: Sequence[Square]) -> None:
-    """Measure every frame: pictures, person mattes and meshes, in chunks."""
+def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot]) -> None:
+    """Follow the face through every frame of the shots, in chunks."""
     tasks = []
     for index, shot in enumerate(shots):
-        chunks = chunk_count(shot.frames)
-        parts = min(chunks, _PARTS_PER_WORKER * job.workers) if chunks >= _LONG_SHOT_CHUNKS else 1
-        edges = np.linspace(0, chunks, parts + 1).astype(int).tolist()
-        for first, last in pairwise(edges):
-            source, square = scans[shot.source].path, squares[shot.scene]
-            folder = str(job.measured(index))
-            tasks.append(MeasureTask(source, shot.start, shot.stop, square, job.size, folder, first, last))
-    job.run("track the face", measure, tasks)
+        scan, folder = scans[shot.source], str(job.followed(index))
+        for first, last in _parts(job, shot.frames):
+            tasks.append(
+                FollowTask(
+                    scan.path, scan.turns, shot.start, shot.stop, folder, first, last, shot.region, shot.face_px
+                )
+            )
+    job.run("track the face", follow, tasks)
+
+
+def cut_out(job: Job, scans: Sequence[SourceScan], segments: Sequence[Segment], squares: Sequence[Square]) -> None:
+    """Pictures and person mattes of all frames of the segments, in chunks."""
+    tasks = []
+    for segment in segments:
+        run, scan = segment.run, scans[segment.run.source]
+        for first, last in _parts(job, run.frames):
+            stop, folder = run.start + run.frames, str(job.measured(segment.name))
+            square = squares[run.scene]
+            tasks.append(MeasureTask(scan.path, scan.turns, run.start, stop, folder, first, last, square, job.size))
+    job.run("cut out the head", measure, tasks)
+
+
+def _parts(job: Job, frames: int) -> list[tuple[int, int]]:
+    """Chunks [first, last) of so many frames, shared between the workers if they are many."""
+    chunks = chunk_count(frames)
+    parts = min(chunks, _PARTS_PER_WORKER * job.workers) if chunks >= _LONG_SHOT_CHUNKS else 1
+    return list(pairwise(np.linspace(0, chunks, parts + 1).astype(int).tolist()))
 
 
 def find_offsets(job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run]) -> list[SoundOffset | None]:
@@ -123,13 +159,29 @@ def find_offsets(job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run
     return [None if values is None else SoundOffset(**values) for values in read_json(path)]
 
 
-def solve_poses(job: Job, segments: Sequence[Segment], smooth_frames: float, smooth_depth_frames: float) -> HeadTrack:
+def crop_meshes(segments: Sequence[Segment], squares: Sequence[Square], size: int) -> list[FloatArray]:
+    """[f, 478, 3] the meshes of each segment, in pixels of its pictures."""
+    meshes = []
+    for segment in segments:
+        square = squares[segment.run.scene]
+        corner = np.array([square.x, square.y, 0], np.float32)
+        meshes.append((segment.run.mesh_px - corner) * np.float32(size / square.side))
+    return meshes
+
+
+def solve_poses(
+    job: Job,
+    segments: Sequence[Segment],
+    meshes: Sequence[FloatArray],
+    smooth_frames: float,
+    smooth_depth_frames: float,
+) -> HeadTrack:
     """Head poses and landmarks of all segments: tracks.safetensors. Fast, so it is never skipped.
 
     The person's shape and focal length come from training frames only, and no pose is smoothed across the border
     to held-out frames.
     """
-    mesh_px = np.concatenate([segment.run.mesh_px for segment in segments])
+    mesh_px = np.concatenate(meshes)
     label = np.repeat(np.arange(len(segments), dtype=np.int32), [segment.run.frames for segment in segments])
     heldout = np.concatenate([segment.heldout_flags for segment in segments])
     stretch = 2 * label + heldout
@@ -167,7 +219,7 @@ def clean_backgrounds(job: Job, segments: Sequence[Segment]) -> dict[int, str]:
     """
     members: dict[int, list[Segment]] = {}
     for segment in segments:
-        members.setdefault(segment.shot.scene, []).append(segment)
+        members.setdefault(segment.run.scene, []).append(segment)
     tasks = []
     for number, scene in members.items():
         training = [segment for segment in scene if segment.training_frames]
@@ -182,14 +234,15 @@ def clean_backgrounds(job: Job, segments: Sequence[Segment]) -> dict[int, str]:
     return names
 
 
-def store_pictures(job: Job, segments: Sequence[Segment]) -> None:
+def store_pictures(job: Job, segments: Sequence[Segment], meshes: Sequence[FloatArray]) -> None:
     """Masks of all frames, then pictures and masks of each segment in one file."""
+    mesh_of = {segment.name: mesh for segment, mesh in zip(segments, meshes, strict=True)}
     unfinished = [segment for segment in segments if not segment_path(job.work.out, segment.name).exists()]
     tasks = {
         segment.name: mask_tasks(
             job.rows(segment),
-            segment.run.mesh_px,
-            str(job.plate(segment.shot.scene)),
+            mesh_of[segment.name],
+            str(job.plate(segment.run.scene)),
             job.work.folder("masks", segment.name),
         )
         for segment in unfinished

@@ -1,4 +1,4 @@
-"""From measured chunks to the tracks of a portrait: which runs of frames stay, and their pixels. Mostly pure.
+"""From tracked shots to the runs of frames that stay, and which of them are held out. Pure functions.
 
 Symbols: f frames of one shot, F frames of all segments.
 """
@@ -6,18 +6,15 @@ Symbols: f frames of one shot, F frames of all segments.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import MESH_LIPS_OUTER
-from geneface.io.store import TensorFile
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.measure import chunk_count, chunk_path
-from geneface.portrait.plan import MIN_SEGMENT_SECONDS, Shot, dropped
+from geneface.portrait.plan import FACE_LOST, MIN_SEGMENT_SECONDS, TRACKED_TOO_SHORT, Shot, dropped
 from geneface.portrait.scan import SourceScan
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
@@ -25,7 +22,9 @@ MAX_GAP_FRAMES = 3
 """Shorter gaps in the tracking are bridged."""
 MAX_HELDOUT_FRAMES = 60 * VIDEO_RATE_HZ
 _HELDOUT_SHARE = 0.2
-_MANY_CLIPS, _HELDOUT_CLIP = 10, 9
+_MANY_CLIPS, _HELDOUT_CLIP, _CLIP_SHARE = 10, 9, 0.1
+_EVEN_SHARE = 0.05
+"""Every tenth of many clips is held out where that is a tenth of the time, to within this share of all of it."""
 _JUMP_SHARE, _JUMP_SCALE = 0.25, 0.15
 """A face that moves by this share of its width, or changes its size by this share, from frame to frame jumps."""
 
@@ -40,7 +39,9 @@ class Run:
     start: int
     """First frame in the source."""
     mesh_px: FloatArray
-    """[f, 478, 3] pixels of the portrait's pictures."""
+    """[f, 478, 3] pixels of the source."""
+    scene: int = 0
+    """Runs of one scene share a crop and a background."""
 
     @property
     def frames(self) -> int:
@@ -49,48 +50,52 @@ class Run:
     def cut(self, start: int, stop: int) -> Run:
         """The part inside frames [start, stop) of the source; may be empty."""
         first, last = (int(np.clip(frame - self.start, 0, self.frames)) for frame in (start, stop))
-        return Run(self.shot, self.source, self.start + first, self.mesh_px[first : max(first, last)])
-
-
-def measured_runs(
-    shots: Sequence[Shot], scans: Sequence[SourceScan], folders: Sequence[Path]
-) -> tuple[list[Run], list[DroppedSpan]]:
-    """Tracked runs of all shots, whose chunks are in `folders`, and what is lost between them."""
-    runs: list[Run] = []
-    rest: list[DroppedSpan] = []
-    for index, (shot, folder) in enumerate(zip(shots, folders, strict=True)):
-        kept, lost = tracked_runs(index, shot, scans[shot.source], *load_measured(folder, shot))
-        runs += kept
-        rest += lost
-    return runs, rest
-
-
-def load_measured(folder: Path, shot: Shot) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Meshes [f, 478, 3] and found flags [f] of one shot's chunks."""
-    files = [TensorFile(chunk_path(folder, chunk)) for chunk in range(chunk_count(shot.frames))]
-    meshes = np.concatenate([file.get("mesh") for file in files])
-    return meshes, np.concatenate([file.get("found") for file in files]).astype(bool)
+        return replace(self, start=self.start + first, mesh_px=self.mesh_px[first : max(first, last)])
 
 
 def tracked_runs(
-    index: int, shot: Shot, scan: SourceScan, mesh_px: FloatArray, found: NDArray[np.bool_]
+    index: int,
+    shot: Shot,
+    scan: SourceScan,
+    mesh_px: FloatArray,
+    found: NDArray[np.bool_],
+    reasons: NDArray[np.object_] | None = None,
 ) -> tuple[list[Run], list[DroppedSpan]]:
-    """Split a shot where the face was lost or jumped; bridge short gaps."""
+    """Split a shot where the face was lost or jumped, or where a judge says why not; bridge short gaps.
+
+    Args:
+        reasons: [f] why a frame is not used, "" where it is.
+    """
     mesh, known = bridge_gaps(mesh_px, found)
-    breaks = known[1:] & known[:-1] & _jumps(mesh)
-    label = np.cumsum(np.concatenate([[False], (known[1:] != known[:-1]) | breaks]))
+    said = np.full(len(mesh), "", object) if reasons is None else reasons.copy()
+    said[~known & (said == "")] = FACE_LOST
+    good = said == ""
+    breaks = good[1:] & good[:-1] & _jumps(mesh)
+    label = np.cumsum(np.concatenate([[False], (said[1:] != said[:-1]) | breaks]))
     runs: list[Run] = []
     rest: list[DroppedSpan] = []
     for number in np.unique(label):
         rows = np.flatnonzero(label == number)
         start, stop = int(rows[0]), int(rows[-1]) + 1
-        if not known[start]:
-            rest.append(dropped(scan, shot.start + start, shot.start + stop, "the face is lost"))
-        elif stop - start < MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
-            reason = f"the face is tracked for less than {MIN_SEGMENT_SECONDS:g} s"
-            rest.append(dropped(scan, shot.start + start, shot.start + stop, reason))
-        else:
+        if good[start] and stop - start >= MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
             runs.append(Run(index, shot.source, shot.start + start, mesh[start:stop]))
+        else:
+            reason = TRACKED_TOO_SHORT if good[start] else str(said[start])
+            rest.append(dropped(scan, shot.start + start, shot.start + stop, reason))
+    return runs, rest
+
+
+def split_run(run: Run, kept: NDArray[np.bool_], scan: SourceScan, reason: str) -> tuple[list[Run], list[DroppedSpan]]:
+    """The stretches of a run [f] whose frames are kept; the others are dropped for this reason."""
+    edges = [0, *(np.flatnonzero(kept[1:] != kept[:-1]) + 1).tolist(), run.frames]
+    runs: list[Run] = []
+    rest: list[DroppedSpan] = []
+    for start, stop in pairwise(edges):
+        is_long = stop - start >= MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ
+        if kept[start] and is_long:
+            runs.append(run.cut(run.start + start, run.start + stop))
+        else:
+            rest.append(dropped(scan, run.start + start, run.start + stop, reason))
     return runs, rest
 
 
@@ -115,20 +120,47 @@ def _jumps(mesh_px: FloatArray) -> NDArray[np.bool_]:
     return (moved > _JUMP_SHARE * width[1:]) | (scaled > 2 * _JUMP_SCALE)
 
 
-def heldout_starts(shots: Sequence[Shot], sources: int) -> list[int]:
+def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     """For each source the first frame that training must not see (a large number where all may be seen).
 
-    Of ten or more clips, every tenth is held out whole; of fewer, the last 20 % of each, at most 60 s.
+    Of ten or more clips, every tenth is held out whole, if that is about a tenth of the time; where clips differ too
+    much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s.
     """
     never = np.iinfo(np.int32).max
-    if sources >= _MANY_CLIPS:
-        return [0 if source % _MANY_CLIPS == _HELDOUT_CLIP else never for source in range(sources)]
-    starts = []
-    for source in range(sources):
-        frames = np.concatenate([np.zeros(0, int), *(np.arange(s.start, s.stop) for s in shots if s.source == source)])
-        count = min(round(_HELDOUT_SHARE * len(frames)), MAX_HELDOUT_FRAMES)
-        starts.append(int(frames[-count]) if count else never)
-    return starts
+    frames = [np.concatenate([_frame_numbers(run) for run in runs if run.source == index] or [np.zeros(0, int)])
+              for index in range(sources)]  # fmt: skip
+    if sources < _MANY_CLIPS:
+        counts = [min(round(_HELDOUT_SHARE * len(own)), MAX_HELDOUT_FRAMES) for own in frames]
+    else:
+        counts = _heldout_of_clips([len(own) for own in frames])
+    return [
+        never if count == 0 else 0 if count == len(own) else int(own[-count])
+        for own, count in zip(frames, counts, strict=True)
+    ]
+
+
+def _frame_numbers(run: Run) -> NDArray[np.int_]:
+    return np.arange(run.start, run.start + run.frames)
+
+
+def _heldout_of_clips(lengths: list[int]) -> list[int]:
+    """How many frames of each of many clips are held out, from their ends."""
+    total = sum(lengths)
+    tenth = [length if index % _MANY_CLIPS == _HELDOUT_CLIP else 0 for index, length in enumerate(lengths)]
+    if abs(sum(tenth) - _CLIP_SHARE * total) <= _EVEN_SHARE * total:
+        return tenth
+    counts = [0] * len(lengths)
+    owed = 0.0
+    for index, length in enumerate(lengths):
+        owed += _CLIP_SHARE * length
+        if 0 < length and owed >= length:
+            counts[index], owed = length, owed - length
+    longest = int(np.argmax([length if count == 0 else 0 for length, count in zip(lengths, counts, strict=True)]))
+    # What no clip was short enough for comes from the end of the longest one.
+    rest = round(min(owed, _HELDOUT_SHARE * lengths[longest], MAX_HELDOUT_FRAMES))
+    if counts[longest] == 0 and rest > 0:
+        counts[longest] = rest
+    return counts
 
 
 def mouth_boxes(mesh_px: FloatArray, size: int) -> NDArray[np.int32]:

@@ -1,0 +1,101 @@
+"""What the user should know about a survey, in sentences. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.plan import GOOD_SECONDS
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.survey import Survey
+from geneface.types import VIDEO_RATE_HZ
+
+LITTLE_HELDOUT_SECONDS = 3.0
+"""With less held out, figures of the lips say little."""
+_LARGE_SIZE, _LARGE_SHARE = 512, 0.9
+"""A square of at least this share of 512 source pixels is worth that size."""
+_TOLD_SPANS = 4
+_TURNS = {1: "by 90 degrees counterclockwise", 2: "by 180 degrees", 3: "by 90 degrees clockwise"}
+_TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"}
+
+
+def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
+    """Notes of a portrait with pictures of so many pixels."""
+    notes = []
+    for scan, offset in zip(survey.scans, survey.offsets, strict=True):
+        if scan.turns:
+            notes.append(f"{scan.name}: {describe_turn(scan)}")
+        if scan.is_variable:
+            notes.append(f"{scan.name}: variable frame rate, resampled to {VIDEO_RATE_HZ} by its time stamps")
+        if scan.cuts:
+            times = ", ".join(f"{cut / VIDEO_RATE_HZ:.2f} s" for cut in scan.cuts)
+            notes.append(f"{scan.name}: cut at {times}")
+        if offset is not None:
+            notes += [f"{scan.name}: {text}" for text in _describe_offset(offset, correct_sound)]
+    for note in survey.notes:
+        scan, start, stop = survey.place(note)
+        notes.append(f"{scan.name}: {note.cause} from {start:.2f} to {stop:.2f} s: {note.remedy}")
+    lost = sum(span.stop - span.start for span in survey.dropped)
+    if round(lost, 1) > 0:
+        notes.append(f"{lost:.1f} s are not used: {describe_dropped(survey.dropped, len(survey.scans) > 1)}")
+    notes.append(describe_usable(survey.frames))
+    heldout = survey.heldout_frames / VIDEO_RATE_HZ
+    if heldout < LITTLE_HELDOUT_SECONDS:
+        notes.append(f"only {heldout:.1f} s are held out: what is measured on them says little about the lips")
+    if size < _LARGE_SIZE and (text := describe_size(survey)):
+        notes.append(text)
+    return notes
+
+
+def describe_turn(scan: SourceScan) -> str:
+    """What was done about a face that is not upright."""
+    return f"the face {_TURNED[scan.turns]}: the pictures are turned {_TURNS[scan.turns]}"
+
+
+def describe_usable(frames: int) -> str:
+    """How much there is, and whether more would help."""
+    seconds = frames / VIDEO_RATE_HZ
+    if round(seconds, 1) >= GOOD_SECONDS:
+        return f"{seconds:.1f} s are used"
+    return f"{seconds:.1f} s are used; {GOOD_SECONDS:.0f} s or more would give better lips and likeness"
+
+
+def describe_size(survey: Survey) -> str:
+    """That the videos are worth larger pictures, or ""."""
+    counts: dict[int, int] = {}
+    for segment in survey.segments:
+        counts[segment.run.scene] = counts.get(segment.run.scene, 0) + segment.run.frames
+    if not counts:
+        return ""
+    side = survey.squares[max(counts, key=lambda scene: counts[scene])].side
+    if side < _LARGE_SHARE * _LARGE_SIZE:
+        return ""
+    return f"the square around the head has {side} pixels in the video: prepare with --size 512 keeps more of them"
+
+
+def describe_dropped(dropped: Sequence[DroppedSpan], with_source: bool) -> str:
+    """The reasons, the costliest first, with their times."""
+    by_reason: dict[str, list[DroppedSpan]] = {}
+    for span in dropped:
+        by_reason.setdefault(span.reason, []).append(span)
+    seconds = {reason: sum(span.stop - span.start for span in spans) for reason, spans in by_reason.items()}
+    parts = []
+    for reason in sorted(by_reason, key=lambda key: -seconds[key]):
+        told = []
+        for span in by_reason[reason][:_TOLD_SPANS]:
+            told.append(f"{span.start:.2f}-{span.stop:.2f} s" + (f" of {span.source}" if with_source else ""))
+        more = len(by_reason[reason]) - len(told)
+        parts.append(f"{reason} ({', '.join(told)}{f' and {more} more' if more > 0 else ''})")
+    return "; ".join(parts)
+
+
+def _describe_offset(offset: SoundOffset, correct_sound: bool) -> list[str]:
+    if not offset.confident:
+        return ["whether sound and picture are together can't be told; nothing was moved"]
+    if not offset.frames:
+        return []
+    side = "late" if offset.frames > 0 else "early"
+    frames = "1 frame" if abs(offset.frames) == 1 else f"{abs(offset.frames)} frames"
+    text = f"the sound is {frames} ({abs(offset.frames) * 1000 // VIDEO_RATE_HZ} ms) {side}"
+    return [text + (", corrected" if correct_sound else ", left so")]

@@ -1,0 +1,117 @@
+"""Which frames of which videos are used, framed how, and why the others are not: one judgement for `check` and
+`prepare`.
+
+scan (detector, cuts, sound) -> shots -> the face followed through every frame -> judges -> runs -> squares -> sound
+moved to its picture -> segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from geneface.analysis.sync_offset import SoundOffset
+from geneface.portrait import steps
+from geneface.portrait.crops import Framed, Square, inside, plan_crops
+from geneface.portrait.judges import Note, TrackedShot, judge_all
+from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.plan import HEAD_LEAVES, Shot, usable_shots
+from geneface.portrait.scan import SourceScan
+from geneface.portrait.segments import Segment, plan_segments
+from geneface.portrait.tracks import Run, split_run, tracked_runs
+from geneface.types import VIDEO_RATE_HZ, Waveform
+
+@dataclass(frozen=True)
+class Survey:
+    """All decisions about the videos."""
+
+    scans: Sequence[SourceScan]
+    shots: Sequence[Shot]
+    """What was tracked; `Run.shot` points here."""
+    segments: list[Segment]
+    """What is used; meshes in pixels of the sources."""
+    squares: list[Square]
+    """By `Run.scene`."""
+    dropped: list[DroppedSpan]
+    """What is not used, by source and time."""
+    offsets: list[SoundOffset | None]
+    notes: list[Note]
+    """What judges want to be known; `Note.shot` points into `shots`."""
+
+    def place(self, note: Note) -> tuple[SourceScan, float, float]:
+        """Where a note belongs: the source, from when to when in seconds."""
+        shot = self.shots[note.shot]
+        start, stop = shot.start + note.start, shot.start + note.stop
+        return self.scans[shot.source], start / VIDEO_RATE_HZ, stop / VIDEO_RATE_HZ
+
+    @property
+    def frames(self) -> int:
+        return sum(segment.run.frames for segment in self.segments)
+
+    @property
+    def heldout_frames(self) -> int:
+        return sum(int(segment.heldout_flags.sum()) for segment in self.segments)
+
+
+def survey(
+    job: steps.Job,
+    scans: Sequence[SourceScan],
+    sounds: Sequence[Waveform | None],
+    *,
+    correct_sound: bool,
+) -> Survey:
+    """Track what is worth it and decide about every frame.
+
+    Args:
+        sounds: of each source; None where it can't be used.
+    """
+    shots, dropped = usable_shots(scans)
+    steps.track_faces(job, scans, shots)
+    tracked = [
+        TrackedShot(scans[shot.source], shot, job.followed(index), sounds[shot.source])
+        for index, shot in enumerate(shots)
+    ]
+    reasons, notes = judge_all(tracked)
+    runs: list[Run] = []
+    for index, (shot, why) in enumerate(zip(tracked, reasons, strict=True)):
+        followed = shot.followed
+        kept, lost = tracked_runs(index, shot.shot, shot.scan, followed.mesh_px, followed.found, why)
+        runs += kept
+        dropped += lost
+    runs, squares, lost = frame_runs(runs, tracked)
+    dropped += lost
+    offsets = steps.find_offsets(job, sounds, runs)
+    segments, silent = plan_segments(scans, runs, sounds, offsets if correct_sound else [None] * len(offsets))
+    dropped = merge_spans([*dropped, *silent])
+    return Survey(scans, shots, segments, squares, dropped, offsets, notes)
+
+
+def frame_runs(
+    runs: Sequence[Run], tracked: Sequence[TrackedShot]
+) -> tuple[list[Run], list[Square], list[DroppedSpan]]:
+    """Give each run its scene and square, and drop the frames whose head is outside."""
+    framed = [
+        Framed(run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height)
+        for run in runs
+    ]
+    scene_of, squares = plan_crops(framed)
+    kept: list[Run] = []
+    dropped: list[DroppedSpan] = []
+    for run, head, scene in zip(runs, framed, scene_of, strict=True):
+        is_inside = inside(head.heads, squares[scene])
+        found, lost = split_run(replace(run, scene=scene), is_inside, tracked[run.shot].scan, HEAD_LEAVES)
+        kept += found
+        dropped += lost
+    return kept, squares, dropped
+
+
+def merge_spans(dropped: Sequence[DroppedSpan]) -> list[DroppedSpan]:
+    """Spans by source and time, those that follow on each other for one reason as one."""
+    merged: list[DroppedSpan] = []
+    for span in sorted(dropped, key=lambda span: (span.source, span.start)):
+        last = merged[-1] if merged else None
+        if last and (last.source, last.reason, last.stop) == (span.source, span.reason, span.start):
+            merged[-1] = replace(last, stop=span.stop)
+        else:
+            merged.append(span)
+    return merged
