@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from geneface.portrait.combing import comb_share, is_combed
@@ -22,7 +24,7 @@ def pictures(count: int, stripes: bool = False) -> list[np.ndarray]:
 
 
 def shares(frames: list[np.ndarray]) -> np.ndarray:
-    found = [comb_share(before, after) for before, after in zip(frames, frames[1:], strict=False)]
+    found = [comb_share(before, after) for before, after in pairwise(frames)]
     return np.array([value for value in found if value is not None])
 
 

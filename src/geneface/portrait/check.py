@@ -17,6 +17,7 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.portrait import steps
+from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.notes import LITTLE_HELDOUT_SECONDS, describe_size, describe_turn
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, remedy_for
@@ -83,14 +84,14 @@ def check_videos(
     return findings
 
 
-def _look(
-    job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None
-) -> Iterator[Finding]:
+def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None) -> Iterator[Finding]:
     """All findings about one readable video."""
     name = scan.path
     if scan.turns:
         yield Finding("info", name, describe_turn(scan), "", "")
     yield from _look_at_rate(name, scan)
+    if scan.combed:
+        yield Finding("warning", name, COMBED, "", COMBED_REMEDY)
     for cut in scan.cuts:
         yield Finding("info", name, "a cut: prepare splits the video here", f"at {cut / VIDEO_RATE_HZ:.2f} s", "")
     is_used = any(segment.run.source == source for segment in found.segments)

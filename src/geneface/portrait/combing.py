@@ -6,7 +6,7 @@ A file that says it is interlaced is deinterlaced when it is read; many that are
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from geneface.types import ByteArray
 
@@ -38,7 +38,11 @@ def comb_share(before: ByteArray, after: ByteArray) -> float | None:
     return max(0.0, float(comb[moved].mean()) - in_rest)
 
 
-def is_combed(shares: NDArray[np.floating]) -> bool:
+COMBED = "the pictures are interlaced, though the file does not say so: moving edges are combs"
+COMBED_REMEDY = "deinterlace the video first, for example with ffmpeg -vf bwdif"
+
+
+def is_combed(shares: ArrayLike) -> bool:
     """Whether a video is interlaced, by the `comb_share` of its frames in which something moves."""
-    shares = np.asarray(shares)
-    return len(shares) >= _MIN_FRAMES and float((shares > _COMB_SHARE).mean()) > _FRAMES_SHARE
+    values = np.asarray(shares, np.float64)
+    return len(values) >= _MIN_FRAMES and float((values > _COMB_SHARE).mean()) > _FRAMES_SHARE

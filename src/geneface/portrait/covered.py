@@ -23,7 +23,7 @@ _TRUSTED = 0.7
 """Share of the frames that make the model: of the others some may be covered."""
 _ROUNDS = 5
 _LIMIT = 4.0
-"""Times the usual residual of the same source. Clean recordings of seven people: 2.9 at most in one frame, 2.6 in three in a row."""
+"""Times the usual residual of the same source. Clean recordings of seven people: 2.9 at most."""
 _MIN_RESIDUAL = 0.03
 """Of the skin's brightness; below it a residual is noise, however steady the rest is."""
 _MIN_FRAMES = 20

@@ -24,7 +24,7 @@ from geneface.types import ByteArray, FloatArray
 Array = NDArray[np.float64]
 
 _SHAPE_UNIT, _PATTERN_UNIT, _UNIT = 0.0055, 0.07, 3.75
-"""Distances between shapes (head units) and between patterns (1 - correlation) that weigh the same; their sum's unit."""
+"""Distances of shapes (head units) and of patterns (1 - correlation) that weigh the same; the unit of their sum."""
 _LIMIT, _SHORT_LIMIT, _LONG_SECONDS = 0.88, 0.53, 4.0
 """The farthest that one person is from itself: 0.88 + 0.53 / s for s seconds, no longer than 4."""
 _MAX_TURN = np.radians(30)

@@ -28,7 +28,7 @@ from geneface.portrait.plan import (
     SIZE_CHANGES,
 )
 from geneface.portrait.stillness import is_picture
-from geneface.portrait.verdict import Drop, TrackedShot, Verdict, spans
+from geneface.portrait.verdict import Drop, Note, TrackedShot, Verdict, spans
 from geneface.types import VIDEO_RATE_HZ
 
 _PIECE_VIEWS = 4 * VIDEO_RATE_HZ // VIEW_FRAMES
@@ -53,13 +53,13 @@ def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
 
 def another_person(shots: Sequence[TrackedShot]) -> Verdict:
     """Stretches that do not show the person who is seen longest."""
-    return Verdict(tuple(drop for drop in _others(shots)))
+    return Verdict(tuple(_others(shots)))
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
     """Stretches in which the camera points elsewhere than it usually does, or the face has another size."""
     drops: list[Drop] = []
-    notes: list[str] = []
+    notes: list[Note] = []
     tolerance = np.array([SHIFT_TOLERANCE, SHIFT_TOLERANCE, ZOOM_TOLERANCE])
     for number, shot in enumerate(shots):
         camera = shot.clues.camera
@@ -68,20 +68,22 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
         drops += _drops(number, shot, ~usual, CAMERA_MOVES)
         reach = np.ptp(place[usual], axis=0) if usual.any() else np.zeros(3)
         if usual.all() and reach[:2].max() > _WANDERS:
-            share = 100 * reach[:2].max()
-            notes.append(f"{shot.scan.name}: the camera moves a little ({share:.0f} % of the picture), {_span(shot)}")
+            cause = f"the camera moves a little, by {100 * reach[:2].max():.0f} % of the picture"
+            notes.append(
+                Note(number, 0, shot.shot.frames, cause, "a camera on something firm gives a sharper background")
+            )
         if camera.known.mean() < _STILL_SHARE:
             found = shot.clues.found
             size = face_size(shot.followed.mesh_px[::VIEW_FRAMES])
             fits = usual_place(size[:, None], np.array([_SIZE_TOLERANCE]), found.astype(float))
             drops += _drops(number, shot, ~fits & found, SIZE_CHANGES)
-    return Verdict(tuple(drops), tuple(dict.fromkeys(notes)))
+    return Verdict(tuple(drops), tuple(notes))
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
     """Stretches in which the face is much brighter or darker than usual in the same source; sudden changes are told."""
     drops: list[Drop] = []
-    notes: list[str] = []
+    notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
     for number, shot in enumerate(shots):
         by_source.setdefault(shot.scan.path, []).append(number)
@@ -94,11 +96,11 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
         for number, level, seen, fits in zip(numbers, levels, found, np.split(usual, edges), strict=True):
             drops += _drops(number, shots[number], ~fits & seen, LIGHT_CHANGES)
             for view, change in level_steps(level[seen]):
-                frame = shots[number].shot.start + int(np.flatnonzero(seen)[view]) * VIEW_FRAMES
+                start = int(np.flatnonzero(seen)[view]) * VIEW_FRAMES
                 side = "brighter" if change > 0 else "darker"
-                share = 100 * abs(np.expm1(change))
-                when = f"{frame / VIDEO_RATE_HZ:.1f} s"
-                notes.append(f"{shots[number].scan.name}: the face becomes {share:.0f} % {side} at {when}")
+                cause = f"the face suddenly becomes {100 * abs(np.expm1(change)):.0f} % {side}"
+                stop = min(start + VIEW_FRAMES, shots[number].shot.frames)
+                notes.append(Note(number, start, stop, cause, "keep the light and fix the exposure"))
     return Verdict(tuple(drops), tuple(notes))
 
 
@@ -177,8 +179,3 @@ def _drops(number: int, shot: TrackedShot, views: NDArray[np.bool_], reason: str
     """Drops of the frames that flagged views [v] stand for."""
     last = shot.shot.frames
     return [Drop(number, start * VIEW_FRAMES, min(stop * VIEW_FRAMES, last), reason) for start, stop in spans(views)]
-
-
-def _span(shot: TrackedShot) -> str:
-    start, stop = shot.shot.start / VIDEO_RATE_HZ, shot.shot.stop / VIDEO_RATE_HZ
-    return f"from {start:.2f} to {stop:.2f} s"

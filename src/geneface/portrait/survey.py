@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait import steps
 from geneface.portrait.crops import Framed, Square, inside, plan_crops
-from geneface.portrait.judges import Note, TrackedShot, judge_all
+from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.plan import HEAD_LEAVES, Shot, usable_shots
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import Run, split_run, tracked_runs
+from geneface.portrait.verdict import Note, TrackedShot
 from geneface.types import VIDEO_RATE_HZ, Waveform
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -67,6 +69,7 @@ def survey(
     """
     shots, dropped = usable_shots(scans)
     steps.track_faces(job, scans, shots)
+    steps.find_clues(job, shots)
     tracked = [
         TrackedShot(scans[shot.source], shot, job.followed(index), sounds[shot.source])
         for index, shot in enumerate(shots)
@@ -91,7 +94,9 @@ def frame_runs(
 ) -> tuple[list[Run], list[Square], list[DroppedSpan]]:
     """Give each run its scene and square, and drop the frames whose head is outside."""
     framed = [
-        Framed(run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height)
+        Framed(
+            run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height
+        )
         for run in runs
     ]
     scene_of, squares = plan_crops(framed)
