@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.portrait.plan import plan_crops, plan_shots
-from geneface.portrait.scan import FACE_CHECK_FRAMES, FaceCheck, SourceScan, find_cuts, picture_change
+from geneface.portrait.plan import refuse_too_little, steady_boxes, usable_shots
+from geneface.portrait.scan import (
+    FACE_CHECK_FRAMES,
+    FaceCheck,
+    SourceScan,
+    choose_turns,
+    find_cuts,
+    picture_change,
+)
 
 FACE = (100.0, 80.0, 200.0, 180.0)
 
@@ -26,6 +33,12 @@ def with_checks(plain: SourceScan, first: int, last: int, box, count: int) -> So
         plain,
         checks=tuple(FaceCheck(c.frame, box, count) if first <= c.frame < last else c for c in plain.checks),
     )
+
+
+def plan_shots(scans: list[SourceScan]):
+    shots, rest = usable_shots(scans)
+    refuse_too_little(sum(shot.frames for shot in shots), rest, [scan.path for scan in scans])
+    return shots, rest
 
 
 def test_a_good_video_is_one_shot():
@@ -82,34 +95,58 @@ def test_many_short_clips_together_are_enough():
     assert sum(shot.frames for shot in shots) == 300
 
 
-def test_clips_of_one_framing_share_a_crop_that_holds_the_whole_head():
-    scans = [scan(75, f"{index}.mp4") for index in range(3)]
-    scans[1] = with_checks(scans[1], 0, 75, (120.0, 80.0, 220.0, 180.0), 1)
-    shots, squares = plan_crops(plan_shots(scans)[0], scans)
-    assert len(squares) == 1 and {shot.scene for shot in shots} == {0}
-    square = squares[0]
-    # Hair above and ears aside reach beyond the detector's box by some 40 % and 15 % of its width.
-    assert square.x <= 85 and square.x + square.side >= 235
-    assert square.y <= 40 and square.y + square.side >= 188
-    assert 0.35 < 145 / square.side < 0.65
+def test_false_boxes_leave_no_trace():
+    false = (0.0, 0.0, 600.0, 470.0)
+    clean = usable_shots([scan()])[0]
+    # The first, the last, and two in the middle: hands, a pattern on a curtain.
+    for first, last in ((0, 5), (245, 250), (100, 110)):
+        shots, rest = usable_shots([with_checks(scan(), first, last, false, 1)])
+        assert rest == [] and len(shots) == 1
+        assert shots[0].region == clean[0].region and shots[0].boxes == clean[0].boxes
+        assert shots[0].face_px == 100
 
 
-def test_another_size_or_place_of_the_face_is_another_scene():
-    scans = [scan(name="a.mp4"), with_checks(scan(name="b.mp4"), 0, 250, (100.0, 80.0, 260.0, 240.0), 1)]
-    scans.append(with_checks(scan(name="c.mp4"), 0, 250, (400.0, 80.0, 500.0, 180.0), 1))
-    scans.append(scan(name="d.mp4", width=1280, height=720))
-    shots, squares = plan_crops(plan_shots(scans)[0], scans)
-    assert [shot.scene for shot in shots] == [0, 1, 2, 3] and len(squares) == 4
+def test_a_face_that_is_suddenly_elsewhere_begins_another_shot():
+    for other in ((400.0, 80.0, 500.0, 180.0), (75.0, 55.0, 225.0, 205.0)):
+        shots, rest = usable_shots([with_checks(scan(), 120, 250, other, 1)])
+        assert [(shot.start, shot.stop) for shot in shots] == [(0, 120), (120, 250)] and rest == []
+        assert shots[1].face_px == other[2] - other[0]
+        assert shots[0].boxes[-1][1:] == FACE and shots[1].boxes[0][1:] == other
 
 
-@pytest.mark.parametrize("size", [(360, 288), (240, 320), (230, 230)])
-def test_the_crop_never_leaves_a_small_picture(size: tuple[int, int]):
-    scans = [scan(width=size[0], height=size[1])]
-    _, squares = plan_crops(plan_shots(scans)[0], scans)
-    square = squares[0]
-    assert square.x >= 0 and square.y >= 0
-    assert square.x + square.side <= size[0] and square.y + square.side <= size[1]
-    assert square.side == min(*size, 270)
+def test_a_face_that_walks_stays_one_shot_and_its_region_holds_all_its_places():
+    checks = tuple(FaceCheck(f, (100.0 + f, 80.0, 200.0 + f, 180.0), 1) for f in range(0, 250, FACE_CHECK_FRAMES))
+    (shot,), rest = usable_shots([scan(checks=checks)])
+    x0, y0, x1, y1 = shot.region
+    assert rest == [] and x0 <= 10 and x1 >= 535 and y0 == 0 and y1 >= 270
+
+
+def test_steady_boxes_are_medians_of_a_second():
+    boxes = np.random.default_rng(0).normal(size=(9, 4))
+    steady = steady_boxes(boxes)
+    for row in range(9):
+        first = min(max(row - 2, 0), 4)
+        np.testing.assert_allclose(steady[row], np.median(boxes[first : first + 5], axis=0))
+    np.testing.assert_allclose(steady_boxes(boxes[:3]), np.median(boxes[:3], axis=0) + np.zeros((3, 1)))
+
+
+UPRIGHT, LYING, UNSURE = [0.95, 0.8, 0.7, 0.82], [0.77, 0.94, 0.81, 0.76], [0.6, 0.62, 0.61, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("scores", "turns"),
+    [
+        ([UPRIGHT] * 3, 0),
+        ([LYING] * 3, 1),
+        ([np.roll(LYING, 1)] * 2, 2),
+        ([np.roll(LYING, 2)], 3),
+        ([LYING, UPRIGHT, LYING], 0),
+        ([UNSURE] * 3, 0),
+        ([], 0),
+    ],
+)
+def test_pictures_are_turned_only_where_all_agree_that_the_face_lies(scores: list, turns: int):
+    assert choose_turns(scores) == turns
 
 
 def blurred_noise(seed: int) -> np.ndarray:

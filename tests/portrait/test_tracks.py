@@ -12,14 +12,18 @@ from geneface.portrait.plan import Shot
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import plan_segments, segment_names
 from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, describe_offsets, sound_frames
-from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, tracked_runs
+from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, split_run, tracked_runs
 from geneface.types import Camera, Waveform
 
 SCAN = SourceScan("/videos/a.mp4", 640, 480, 300, 25.0, False, 0, (), (), "")
 
 
 def shot(start: int = 0, stop: int = 100, source: int = 0) -> Shot:
-    return Shot(source, start, stop, (0, 0, 100, 100), 100)
+    return Shot(source, start, stop, (0, 0, 100, 100), ((start, 0, 0, 100, 100),), ((0, 0, 100, 100),))
+
+
+def run(start: int = 0, stop: int = 100, source: int = 0) -> Run:
+    return Run(0, source, start, np.zeros((stop - start, 478, 3), np.float32))
 
 
 def meshes(frames: int) -> np.ndarray:
@@ -61,16 +65,53 @@ def test_short_runs_are_dropped():
     assert len(runs) == 1 and "less than 1 s" in rest[0].reason
 
 
+def test_what_a_judge_drops_is_left_out_for_its_reason():
+    reasons = np.full(100, "", object)
+    reasons[40:60], reasons[60:65] = "it is too dark", "the mouth is covered"
+    runs, rest = tracked_runs(0, shot(), SCAN, meshes(100), np.ones(100, bool), reasons)
+    assert [(run.start, run.frames) for run in runs] == [(0, 40), (65, 35)]
+    assert [(s.start, s.stop, s.reason) for s in rest] == [
+        (1.6, 2.4, "it is too dark"),
+        (2.4, 2.6, "the mouth is covered"),
+    ]
+
+
+def test_a_run_is_split_where_frames_are_not_kept():
+    kept = np.ones(100, bool)
+    kept[30:40] = kept[60] = False
+    runs, rest = split_run(run(200, 300), kept, SCAN, "outside")
+    assert [(r.start, r.frames) for r in runs] == [(200, 30), (261, 39)]
+    assert sum(s.stop - s.start for s in rest) == pytest.approx(31 / 25)
+
+
 def test_every_tenth_of_many_clips_is_held_out_whole():
-    shots = [shot(source=index) for index in range(23)]
-    starts = heldout_starts(shots, 23)
+    starts = heldout_starts([run(source=index) for index in range(23)], 23)
     assert [index for index, start in enumerate(starts) if start == 0] == [9, 19]
     assert all(start > 1000 for index, start in enumerate(starts) if index not in (9, 19))
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [75] * 9 + [900] + [75] * 3,
+        [75] * 10 + [3000],
+        [3000] + [75] * 10,
+        [50, 400, 30, 600, 80, 90, 500, 45, 70, 30, 600, 33],
+        list(range(30, 1000, 37)),
+        [30] * 9 + [0] + [30] * 12,
+    ],
+)
+def test_of_clips_of_different_lengths_about_a_tenth_of_the_time_is_held_out(lengths: list[int]):
+    runs = [run(10, 10 + length, index) for index, length in enumerate(lengths) if length]
+    starts = heldout_starts(runs, len(lengths))
+    held = [max(0, 10 + length - max(start, 10)) for length, start in zip(lengths, starts, strict=True)]
+    assert 0.05 * sum(lengths) <= sum(held) <= 0.15 * sum(lengths)
+    assert sum(count == 0 for count in held) >= len(lengths) // 2
+
+
 def test_the_end_of_each_of_few_videos_is_held_out_at_most_a_minute():
-    shots = [shot(0, 500), shot(0, 20_000, source=1), shot(0, 60, source=2), shot(100, 140, source=2)]
-    assert heldout_starts(shots, 3) == [400, 18_500, 120]
+    runs = [run(0, 500), run(0, 20_000, source=1), run(0, 60, source=2), run(100, 140, source=2)]
+    assert heldout_starts(runs, 3) == [400, 18_500, 120]
 
 
 def test_names_are_unique_and_safe():
@@ -81,10 +122,10 @@ def test_names_are_unique_and_safe():
 
 @pytest.mark.parametrize(("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94)])
 def test_pictures_whose_sound_is_missing_are_left_out(late: int, first: int, count: int):
-    run = Run(0, 0, 0, meshes(100))
+    tracked = Run(0, 0, 0, meshes(100))
     sound = Waveform(np.zeros(100 * FRAME_SAMPLES, np.float32))
     offset = SoundOffset(late, late, 0.8, 0.3, True)
-    segments, rest = plan_segments([SCAN], [shot()], [run], [sound], [offset])
+    segments, rest = plan_segments([SCAN], [tracked], [sound], [offset])
     assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
     # 80 % of the pictures, whatever the sound takes away.
     assert segments[0].heldout == (80 - first, count)

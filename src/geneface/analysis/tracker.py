@@ -167,7 +167,6 @@ class FaceDetector:
         boxes = np.array(found, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
         return _merge_boxes(boxes)
 
-
     def score(self, image: ByteArray) -> float:
         """How sure it is of the face it is surest of, 0 to 1; 0 if there is none."""
         image = np.ascontiguousarray(image)

@@ -20,6 +20,7 @@ from geneface.apps.options import (
 )
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
+from geneface.types import VIDEO_RATE_HZ
 
 _EXAMPLE_CHECK = "Example: geneface check me.mp4"
 _EXAMPLE_PREPARE = "Example: geneface prepare me.mp4 -o me-portrait"
@@ -39,13 +40,22 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=_EXAMPLE_TRAIN)(train)
 
 
-def check(videos: VideosArgument, json: JsonOption = False) -> None:
+def check(
+    videos: VideosArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="JPEG to draw: crops, landmarks, what would be used when; else none."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Say what is wrong with videos, and where: rate, cuts, size of the face, other faces, silence."""
     from geneface.portrait.check import check_videos
 
+    if out and out.suffix.lower() not in (".jpg", ".jpeg"):
+        raise InputError(f"{out} is no name for a JPEG picture", "let it end in .jpg")
     paths = _videos(videos)
     with progress_bars(not json) as progress:
-        findings = check_videos(paths, progress=progress)
+        findings = check_videos(paths, progress=progress, preview=out)
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -53,6 +63,8 @@ def check(videos: VideosArgument, json: JsonOption = False) -> None:
             where = f" {finding.where}" if finding.where else ""
             remedy = f": {finding.remedy}" if finding.remedy else ""
             print(f"{finding.severity:8}{finding.path}: {finding.cause}{where}{remedy}")
+        if out:
+            print(f"{out}: crops, landmarks, and what would be used when")
     stopping = [finding for finding in findings if finding.severity == "error"]
     if stopping:
         first = stopping[0]
@@ -64,7 +76,9 @@ def check(videos: VideosArgument, json: JsonOption = False) -> None:
 def prepare(
     videos: VideosArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="The portrait folder to make.")],
-    size: Annotated[int, typer.Option(help="Pixels of the square around the head: 256 or 512.")] = 256,
+    size: Annotated[
+        int, typer.Option(help="Pixels of the square around the head, and of the avatar: 256 or 512.")
+    ] = 256,
     encoder: Annotated[
         str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2-streaming.")
     ] = "whisper-2-streaming",
@@ -88,9 +102,8 @@ def prepare(
     if json:
         print_json({"out": str(out), "frames": manifest.frames, "segments": len(manifest.segments)})
         return
-    print(
-        f"{out}: {manifest.frames} frames in {len(manifest.segments)} segments, {len(manifest.dropped)} parts dropped"
-    )
+    segments = "1 segment" if len(manifest.segments) == 1 else f"{len(manifest.segments)} segments"
+    print(f"{out}: {manifest.frames / VIDEO_RATE_HZ:.1f} s in {segments}; look at {out / 'preview.jpg'}")
     for note in manifest.notes:
         print(f"  {note}")
 

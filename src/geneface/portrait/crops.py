@@ -16,7 +16,7 @@ from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.types import FloatArray
 
 _HAIR, _ASIDE, _BELOW = 0.40, 0.23, 0.08
-"""How far the head reaches above, beside and below its mesh at least, in H; hair is measured besides (`Framed.hair`)."""
+"""How far the head reaches above, beside and below its mesh at least, in H; `Framed.hair` may say more."""
 _HAIR_SLACK = 0.05
 _NECK = 0.17
 """What must show below that, in H: the neck, where the shoulders begin."""
@@ -74,7 +74,7 @@ class Framed:
         # The 90th percentile: a hand beside the head now and then is no hair.
         seen = np.quantile(self.hair, 0.9, axis=0) + _HAIR_SLACK if len(self.hair) else np.zeros(3)
         left, above, right = np.maximum(seen, (_ASIDE, _HAIR, _ASIDE)) * face
-        heads = np.concatenate([low - (left, above), high + (right, _BELOW * face)], axis=1)
+        heads = np.concatenate([low, high], axis=1) + np.array((-left, -above, right, _BELOW * face))
         size = np.array([self.width, self.height] * 2, np.float64)
         return np.clip(heads, 0, size)
 

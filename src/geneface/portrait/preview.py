@@ -40,8 +40,8 @@ REASON_COLORS = (
 _SQUARE, _DOT = (255, 64, 48), (64, 255, 96)
 _HEAD_TINT, _TORSO_TINT = np.array((255, 96, 64), np.float32), np.array((64, 128, 255), np.float32)
 _SCENES, _PICTURES = 4, 4
-_TILE = 232
-_SOURCE_WIDTH = 420
+_TILE = 280
+_SOURCE_WIDTH = 380
 _SOURCES, _SPANS = 16, 16
 _LABEL_WIDTH, _BAR = 300, 22
 
@@ -254,7 +254,11 @@ def _ticks(longest: int) -> ByteArray:
     """Seconds below the bars."""
     row = sheet.blank(34)
     seconds = longest / VIDEO_RATE_HZ
-    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600) if step * 12 >= seconds or step == 3600)
+    step = next(
+        step
+        for step in (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
+        if step * 12 >= seconds or step == 3600
+    )
     for number in range(int(seconds / step) + 1):
         x = time_x(number * step * VIDEO_RATE_HZ, longest)
         row[:6, x : x + 1] = sheet.INK

@@ -29,7 +29,8 @@ _TURN_FRAMES, _TURN_LOOKS, _TURN_LIMIT = 25, 5, 40
 at most so many frames."""
 _TURN_SCORE, _TURN_MARGIN, _UPRIGHT_SCORE = 0.85, 0.04, 0.9
 """A turned picture is right if the detector is this sure of its face, and by so much surer than of the picture as it
-is; a picture whose face is found with `_UPRIGHT_SCORE` needs no other look. Upright faces reach .92 to .96, the same faces on their side .74 to .88, on their head .56 to .76."""
+is; a picture whose face is found with `_UPRIGHT_SCORE` needs no other look. Upright faces reach .92 to .96, the same
+faces on their side .74 to .88, on their head .56 to .76."""
 _THUMBNAIL = 48
 """Longest side of the pictures that cuts are looked for in."""
 _CUT_LEVELS = 2.5

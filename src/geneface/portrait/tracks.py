@@ -153,7 +153,7 @@ def _heldout_of_clips(lengths: list[int]) -> list[int]:
     owed = 0.0
     for index, length in enumerate(lengths):
         owed += _CLIP_SHARE * length
-        if 0 < length and owed >= length:
+        if length > 0 and owed >= length:
             counts[index], owed = length, owed - length
     longest = int(np.argmax([length if count == 0 else 0 for length, count in zip(lengths, counts, strict=True)]))
     # What no clip was short enough for comes from the end of the longest one.
