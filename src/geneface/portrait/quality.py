@@ -36,8 +36,8 @@ _PIECE_VIEWS = 4 * VIDEO_RATE_HZ // VIEW_FRAMES
 _MIN_PIECE_VIEWS = VIDEO_RATE_HZ // VIEW_FRAMES
 _SURE = 1.15
 """Beyond this, of the limit, it is another person even between pieces, in one shot, that show the usual one."""
-_SIZE_TOLERANCE = 0.22
-"""Natural logarithm of the face's size: 1.25 larger or smaller than usual. Lively heads: .09 between the extremes."""
+_SIZE_TOLERANCE = 0.18
+"""Natural logarithm of the face's size: 1.2 times larger or smaller than usual. Lively heads: .09 between the extremes."""
 _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
 _WANDERS = 0.012
