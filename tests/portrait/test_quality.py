@@ -130,6 +130,10 @@ def test_strong_light_is_dropped_and_a_step_is_told_with_its_time():
     assert flags[150:].all() and not flags[:150].any()
     (note,) = verdict.notes
     assert note.start == 150 and "brighter" in note.cause
+    # Also where the change was taken for a cut.
+    little = (0.84 * speaking(VIEWS, 1)).astype(np.uint8)
+    (note,) = changing_light([shot(), shot(little)]).notes
+    assert (note.shot, note.start) == (1, 0) and "darker" in note.cause
     # Recordings may differ: another source is in another light.
     dark = (0.5 * speaking(VIEWS)).astype(np.uint8)
     assert changing_light([shot(), shot(dark, path="b.mp4")]).drops == ()

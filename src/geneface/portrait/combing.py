@@ -13,8 +13,8 @@ from geneface.types import ByteArray
 _MOVED_LEVELS, _COMB_LEVELS = 12, 12
 _MIN_MOVED = 0.002
 """Of the picture: with less motion there is nothing to see."""
-_COMB_SHARE = 0.12
-"""Of what moves. Progressive recordings: .01 at most."""
+_COMB_SHARE = 0.01
+"""Of what moves. Whole pictures of six people: .002 at most; woven ones of a talking head: .013 in the middle."""
 _FRAMES_SHARE, _MIN_FRAMES = 0.25, 10
 
 

@@ -31,8 +31,12 @@ def level_steps(level: Array) -> list[tuple[int, float]]:
     change = windows[_SIDE:] - windows[:-_SIDE]
     steps: list[tuple[int, float]] = []
     for index in np.flatnonzero(np.abs(change) > STEP):
-        near = change[max(0, index - _SIDE) : index + _SIDE + 1]
-        # One step shows in several windows: the largest of them counts, the first of equals.
-        if abs(change[index]) == np.abs(near).max() and (not steps or index + _SIDE - steps[-1][0] > _SIDE):
-            steps.append((int(index) + _SIDE, float(change[index])))
+        near = slice(max(0, index - _SIDE), index + _SIDE + 1)
+        # One step shows in several windows: the one with the largest change counts, the first of equals.
+        if abs(change[index]) < np.abs(change[near]).max() or (steps and index - steps[-1][0] < _SIDE):
+            continue
+        # Medians tell how large it is, the frames themselves where.
+        first = index + 1
+        sudden = np.abs(np.diff(level[first - 1 : index + 2 * _SIDE]))
+        steps.append((int(first + sudden.argmax()), float(change[index])))
     return steps

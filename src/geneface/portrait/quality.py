@@ -37,9 +37,10 @@ _MIN_PIECE_VIEWS = VIDEO_RATE_HZ // VIEW_FRAMES
 _SURE = 1.15
 """Beyond this, of the limit, it is another person even between pieces, in one shot, that show the usual one."""
 _SIZE_TOLERANCE = 0.18
-"""Natural logarithm of the face's size: 1.2 times larger or smaller than usual. Lively heads: .09 between the extremes."""
+"""Natural logarithm of the face's size: a fifth larger or smaller than usual. Lively heads vary by .09 in all."""
 _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
+_REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
 _WANDERS = 0.012
 """Of the picture's longer side: a camera that moves so little is told, not dropped."""
 
@@ -69,9 +70,7 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
         reach = np.ptp(place[usual], axis=0) if usual.any() else np.zeros(3)
         if usual.all() and reach[:2].max() > _WANDERS:
             cause = f"the camera moves a little, by {100 * reach[:2].max():.0f} % of the picture"
-            notes.append(
-                Note(number, 0, shot.shot.frames, cause, "a camera on something firm gives a sharper background")
-            )
+            notes.append(Note(number, 0, shot.shot.frames, cause, _REMEDY_SHAKE))
         if camera.known.mean() < _STILL_SHARE:
             found = shot.clues.found
             size = face_size(shot.followed.mesh_px[::VIEW_FRAMES])
@@ -88,20 +87,25 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
     for number, shot in enumerate(shots):
         by_source.setdefault(shot.scan.path, []).append(number)
     for numbers in by_source.values():
-        levels = [face_level(shots[number].clues.faces) for number in numbers]
-        found = [shots[number].clues.found for number in numbers]
-        weight = np.concatenate(found).astype(float)
-        usual = usual_place(np.concatenate(levels)[:, None], np.array([LEVEL_TOLERANCE]), weight)
-        edges = np.cumsum([len(level) for level in levels])[:-1]
-        for number, level, seen, fits in zip(numbers, levels, found, np.split(usual, edges), strict=True):
-            drops += _drops(number, shots[number], ~fits & seen, LIGHT_CHANGES)
-            for view, change in level_steps(level[seen]):
-                start = int(np.flatnonzero(seen)[view]) * VIEW_FRAMES
-                side = "brighter" if change > 0 else "darker"
-                cause = f"the face suddenly becomes {100 * abs(np.expm1(change)):.0f} % {side}"
-                stop = min(start + VIEW_FRAMES, shots[number].shot.frames)
-                notes.append(Note(number, start, stop, cause, "keep the light and fix the exposure"))
+        level = np.concatenate([face_level(shots[number].clues.faces) for number in numbers])
+        found = np.concatenate([shots[number].clues.found for number in numbers])
+        usual = usual_place(level[:, None], np.array([LEVEL_TOLERANCE]), found.astype(float))
+        edges = np.cumsum([0, *(len(shots[number].clues.found) for number in numbers)])
+        for number, start, stop in zip(numbers, edges[:-1], edges[1:], strict=True):
+            drops += _drops(number, shots[number], ~usual[start:stop] & found[start:stop], LIGHT_CHANGES)
+        # Over the borders of shots too: a sudden change of the light looks like a cut.
+        for row, change in level_steps(level[found]):
+            view = int(np.flatnonzero(found)[row])
+            place = int(np.searchsorted(edges, view, side="right")) - 1
+            notes.append(_light_note(numbers[place], shots[numbers[place]], view - int(edges[place]), change))
     return Verdict(tuple(drops), tuple(notes))
+
+
+def _light_note(number: int, shot: TrackedShot, view: int, change: float) -> Note:
+    side = "brighter" if change > 0 else "darker"
+    cause = f"the face suddenly becomes {100 * abs(np.expm1(change)):.0f} % {side}"
+    start = view * VIEW_FRAMES
+    return Note(number, start, min(start + VIEW_FRAMES, shot.shot.frames), cause, _REMEDY_LIGHT)
 
 
 def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
