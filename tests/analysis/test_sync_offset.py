@@ -58,3 +58,16 @@ def test_too_little_speech_gives_no_answer():
 def test_still_lips_give_no_answer():
     features, _ = recording(300, 0, 0)
     assert not estimate_offset([features], [np.ones(300)]).confident
+
+
+def test_an_offset_that_only_one_half_of_the_recording_shows_is_not_believed():
+    """As music does that rises and falls with the lips for some seconds."""
+    strong, weak = recording(300, 4, seed=3, noise=0.2), recording(200, 4, seed=4)
+    unrelated = np.convolve(np.random.default_rng(5).normal(size=204), np.ones(5) / 5, "valid")
+    alone = estimate_offset([strong[0]], [strong[1]])
+    assert alone.confident and alone.frames == 4
+    for order in (1, -1):
+        features, openings = [strong[0], weak[0]][::order], [strong[1], unrelated][::order]
+        found = estimate_offset([np.concatenate(features)], [np.concatenate(openings)])
+        assert found.correlation > 0.45 and found.best_lag == 4
+        assert (found.frames, found.confident) == (0, False)

@@ -17,11 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 MAX_LAG_FRAMES = 15
 MIN_CORRELATION = 0.3
 """Below this even the best lag says nothing."""
-_CHANCE = 7.0
+_CHANCE = 8.0
 """Divided by the root of the number of frames: what the best of all lags reaches by chance. Openings of neighbouring
 frames are alike, so four frames count as one."""
-MIN_MARGIN = 0.05
+MIN_MARGIN = 0.1
 """By how much the best lag must beat all that are more than `_NEIGHBOURS` frames away."""
+_AGREEMENT_FRAMES = 2
+"""Both halves of the recording must say the same, to within so many frames: music that happens to rise and fall with
+the lips does so for some seconds."""
 _NEIGHBOURS = 3
 _COMPONENTS = 32
 _FOLD_FRAMES = 50
@@ -68,12 +71,12 @@ def estimate_offset(
     """
     rows = [np.asarray(part, np.float64) for part in features]
     lips = [_normalise(np.asarray(part, np.float64)) for part in openings]
-    usable = sum(max(0, len(part) - 2 * max_lag) for part in lips)
+    usable = _usable(lips, max_lag)
     if usable < _MIN_FRAMES:
         return SoundOffset(0, 0, 0.0, 0.0, False)
     reduced = _reduce(rows)
     lags = np.arange(-max_lag, max_lag + 1)
-    scores = np.array([_score(reduced, lips, int(lag), max_lag) for lag in lags])
+    scores = _scores(reduced, lips, max_lag)
     best = int(scores.argmax())
     far = np.abs(lags - lags[best]) > _NEIGHBOURS
     margin = float(scores[best] - scores[far].max())
@@ -82,7 +85,39 @@ def estimate_offset(
     needed = max(MIN_CORRELATION, _CHANCE / np.sqrt(usable))
     confident = bool(scores[best] >= needed and margin >= MIN_MARGIN and inside)
     lag = _peak_center(lags, scores, best)
+    confident = confident and _halves_agree(reduced, lips, max_lag, lag)
     return SoundOffset(lag if confident else 0, lag, float(scores[best]), margin, confident)
+
+
+def _usable(lips: Sequence[Array], max_lag: int) -> int:
+    return sum(max(0, len(part) - 2 * max_lag) for part in lips)
+
+
+def _scores(rows: Sequence[Array], lips: Sequence[Array], max_lag: int) -> Array:
+    return np.array([_score(rows, lips, lag, max_lag) for lag in range(-max_lag, max_lag + 1)])
+
+
+def _halves_agree(rows: Sequence[Array], lips: Sequence[Array], max_lag: int, lag: int) -> bool:
+    """Whether each half of the recording by itself finds about this lag."""
+    lags = np.arange(-max_lag, max_lag + 1)
+    middle = _usable(lips, max_lag) / 2
+    halves: list[tuple[list[Array], list[Array]]] = [([], []), ([], [])]
+    done = 0
+    for part, opening in zip(rows, lips, strict=True):
+        # Frames of this segment that belong to the first half; the lags' reach is not used anyway.
+        count = int(np.clip(middle - done, 0, max(0, len(opening) - 2 * max_lag)))
+        for half, start, stop in ((0, 0, count + 2 * max_lag), (1, count, len(opening))):
+            if stop - start > 2 * max_lag:
+                halves[half][0].append(part[2 * start : 2 * stop])
+                halves[half][1].append(opening[start:stop])
+        done += max(0, len(opening) - 2 * max_lag)
+    for inputs, targets in halves:
+        if not inputs:
+            return False
+        scores = _scores(inputs, targets, max_lag)
+        if abs(_peak_center(lags, scores, int(scores.argmax())) - lag) > _AGREEMENT_FRAMES:
+            return False
+    return True
 
 
 def _peak_center(lags: NDArray[np.integer], scores: Array, best: int) -> int:
