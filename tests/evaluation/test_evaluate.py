@@ -20,10 +20,12 @@ from geneface.evaluation.controls import CONTROL_NAMES
 from geneface.evaluation.definitions import DEFINITIONS
 from geneface.evaluation.evaluate import evaluate_avatar
 from geneface.evaluation.schema import EvaluationReport, Figure, MetricRow, MetricTable, metrics_schema
+from geneface.evaluation.speech import motion_table, predict_spans
 from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
+from geneface.evaluation.tools import open_tools
 from geneface.io.audio import write_wav
 from geneface.io.image import read_png
-from geneface.types import Waveform
+from geneface.types import LandmarkTrack, MotionTrack, Waveform, no_progress
 
 from .doubles import FakeAvatar, FakePortrait, FakeTracker
 
@@ -106,6 +108,18 @@ def test_a_true_ear_scores_perfectly(tmp_path: Path) -> None:
     assert scores["opening_amplitude_ratio"] == pytest.approx(1, abs=1e-4)
     assert scores["lip_landmark_distance"] == pytest.approx(0, abs=1e-4)
     assert scores["offset_frames"] == 0
+
+
+@pytest.mark.parametrize(("repeats", "is_little"), [(1, True), (2, False)])
+def test_figures_of_little_speech_are_said_to_say_little(repeats: int, is_little: bool) -> None:
+    portrait = FakePortrait()
+    avatar = FakeAvatar(portrait)
+    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    span = heldout_spans(portrait.segment, portrait.heldout)[0]
+    spoken = predict_spans(avatar, portrait, tracked, [span] * repeats, no_progress)
+    assert (repeats * (span.stop - span.start) < 75) is is_little
+    table = motion_table("double", spoken, portrait.neutral, open_tools())
+    assert ("little about the lips" in table.note) is is_little
 
 
 def test_motion_controls_are_ordered(evaluated: tuple[dict[str, Any], Path]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def faces(centers, height: float = FACE_PX) -> np.ndarray:
     return np.concatenate([placed, np.zeros((*placed.shape[:2], 1))], axis=-1).astype(np.float32)
 
 
-def framed(centers, height: float = FACE_PX, hair=NO_HAIR, size: tuple[int, int] = (1280, 720)) -> Framed:
+def framed(centers, height: float = FACE_PX, hair: Any = NO_HAIR, size: tuple[int, int] = (1280, 720)) -> Framed:
     return Framed(faces(centers, height), np.asarray(hair, np.float32), *size)
 
 

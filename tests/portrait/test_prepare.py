@@ -15,10 +15,12 @@ from faces import astronaut, moving_face, murmur
 from geneface.errors import InputError
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS
+from geneface.io.image import read_image
 from geneface.portrait.check import check_videos
 from geneface.portrait.manifest import PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.portrait.prepare import PrepareConfig, prepare_portrait
+from geneface.portrait.preview import HELDOUT, USED
 from geneface.portrait.scan import scan_source
 from geneface.types import VIDEO_RATE_HZ
 
@@ -136,7 +138,7 @@ def test_two_workers_make_the_same_portrait_as_one(make_media, tmp_path: Path):
 
 
 def test_a_cut_inside_splits_the_video_into_scenes(make_media, tmp_path: Path):
-    images = moving_face(70) + [image[:, ::-1] for image in moving_face(70, zoom=1.5)]
+    images = moving_face(70) + moving_face(70, zoom=1.5)
     video = make_media("cut.mp4", images=images, samples=murmur(5.6), options=SHARP)
     manifest = prepare_portrait([video], tmp_path / "out", CONFIG)
     assert [(segment.name, segment.frames) for segment in manifest.segments] == [("cut_00", 70), ("cut_01", 70)]
@@ -238,3 +240,87 @@ def test_check_names_what_is_wrong_and_where(make_media):
 
 def test_the_test_face_is_whole():
     assert astronaut().shape == (300, 300, 3)
+
+
+def on_wall(image: np.ndarray, x: int, width: int = 480) -> np.ndarray:
+    """The picture at x on a wide wall of its own grey."""
+    wall = np.full((image.shape[0], width, 3), np.median(image[:20, :20], axis=(0, 1)).astype(np.uint8))
+    wall[:, x : x + image.shape[1]] = image
+    return wall
+
+
+def test_check_and_prepare_use_the_same_seconds_and_draw_them(make_media, tmp_path: Path):
+    """Two people for a while, then one who sits elsewhere for a moment, and a false face in one frame."""
+    faces = moving_face(170, size=160)
+    images = [on_wall(image, 60) for image in faces]
+    images[:20] = [on_wall(np.concatenate([image, image[:, ::-1]], axis=1), 60) for image in faces[:20]]
+    images[120:140] = [on_wall(image, 300) for image in faces[120:140]]
+    giant = np.kron(faces[0], np.ones((3, 3, 1), np.uint8))[:160, :480]
+    images[90] = giant
+    video = make_media("mixed.mp4", images=images, samples=murmur(6.8), options=SHARP)
+    findings = check_videos([video], preview=tmp_path / "look.jpg", workers=1)
+    manifest = prepare_portrait([video], tmp_path / "out", CONFIG)
+    seconds = manifest.frames / VIDEO_RATE_HZ
+    assert any(f"{seconds:.1f} s are usable" in finding.cause for finding in findings)
+    told = {(finding.cause, finding.where) for finding in findings if finding.severity == "warning"}
+    for span in manifest.dropped:
+        assert (span.reason, f"from {span.start:.2f} to {span.stop:.2f} s") in told
+    assert seconds + sum(span.stop - span.start for span in manifest.dropped) == pytest.approx(6.8, abs=0.05)
+    assert 4.5 < seconds < 6
+    # The face is never where it was only for a moment.
+    assert all(45 <= segment.crop[0] <= 75 for segment in manifest.segments)
+    for sheet in (tmp_path / "look.jpg", tmp_path / "out" / "preview.jpg"):
+        picture = read_image(sheet)
+        assert picture.shape[1] == 1600 and picture.shape[0] > 500
+        # The time line is there: its green and blue bars.
+        for color in (USED, HELDOUT):
+            near = np.abs(picture.astype(int) - color).max(-1) < 12
+            assert near.sum(1).max() > 60
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_face_that_lies_on_its_side_or_stands_on_its_head_is_turned_and_said_so(
+    make_media, tmp_path: Path, turns: int
+):
+    images = [np.rot90(image, -turns) for image in moving_face(110, size=160)]
+    video = make_media("lying.mp4", images=images, samples=murmur(4.4), options=SHARP)
+    manifest = prepare_portrait([video], tmp_path / "out", CONFIG)
+    portrait = Portrait.load(tmp_path / "out")
+    assert any("the pictures are turned" in note for note in manifest.notes)
+    pixels = project(portrait.mesh[50], portrait.pose.rotation[50], portrait.pose.translation[50], portrait.camera)
+    # Chin below the hairline, and the true face there: red lips between.
+    assert pixels[152, 1] > pixels[10, 1] + 10 and abs(pixels[152, 0] - pixels[10, 0]) < 5
+    upright = moving_face(51, size=160)[50]
+    frame = portrait.frame(50)[0]
+    x, y, side = manifest.segments[0].crop
+    expected = upright[y : y + side, x : x + side].reshape(-1, 3).mean(0)
+    np.testing.assert_allclose(frame.reshape(-1, 3).mean(0), expected, atol=4)
+
+
+def test_one_bad_file_among_many_is_named_before_any_work(make_media, tmp_path: Path):
+    good = make_media("a.mp4", images=moving_face(30, size=96), samples=murmur(1.2))
+    for name in ("b.mp4", "c.mp4"):
+        (tmp_path / name).write_text("no video\n" * 50)
+    stages: list[str] = []
+    with pytest.raises(InputError, match=r"b\.mp4.*1 more of the 3 videos"):
+        prepare_portrait(
+            [good, tmp_path / "b.mp4", tmp_path / "c.mp4"],
+            tmp_path / "out",
+            CONFIG,
+            progress=lambda name, done, total: stages.append(name),
+        )
+    assert stages == [] and not (tmp_path / "out").exists()
+    findings = check_videos([good, tmp_path / "b.mp4", tmp_path / "c.mp4"], workers=1)
+    bad = [finding.path for finding in findings if finding.severity == "error" and "text file" in finding.cause]
+    assert bad == [str(tmp_path / "b.mp4"), str(tmp_path / "c.mp4")]
+
+
+def test_a_face_that_leaves_the_picture_is_dropped_and_one_near_its_edge_is_not(make_media, tmp_path: Path):
+    near = [image[:, 58:] for image in moving_face(120, size=200)]
+    video = make_media("near.mp4", images=near, samples=murmur(4.8), options=SHARP)
+    assert not any("leaves" in finding.cause for finding in check_videos([video], workers=1))
+    # From frame 60 on it walks out at the left.
+    out = [image if i < 60 else np.roll(image, -min(i - 60, 40), axis=1) for i, image in enumerate(near)]
+    video = make_media("leaves.mp4", images=out, samples=murmur(4.8), options=SHARP)
+    told = [finding for finding in check_videos([video], workers=1) if finding.cause == "the face leaves the picture"]
+    assert told and told[-1].where.endswith("4.80 s") and "whole head" in told[0].remedy

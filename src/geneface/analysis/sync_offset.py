@@ -22,9 +22,9 @@ _CHANCE = 8.0
 frames are alike, so four frames count as one."""
 MIN_MARGIN = 0.1
 """By how much the best lag must beat all that are more than `_NEIGHBOURS` frames away."""
-_AGREEMENT_FRAMES = 2
-"""Both halves of the recording must say the same, to within so many frames: music that happens to rise and fall with
-the lips does so for some seconds."""
+_HALF_SHARE, _HALF_FRAMES = 0.75, 1
+"""In each half of the recording the lag, to within so many frames, must reach this share of that half's best: music
+that happens to rise and fall with the lips does so for some seconds only."""
 _NEIGHBOURS = 3
 _COMPONENTS = 32
 _FOLD_FRAMES = 50
@@ -98,8 +98,7 @@ def _scores(rows: Sequence[Array], lips: Sequence[Array], max_lag: int) -> Array
 
 
 def _halves_agree(rows: Sequence[Array], lips: Sequence[Array], max_lag: int, lag: int) -> bool:
-    """Whether each half of the recording by itself finds about this lag."""
-    lags = np.arange(-max_lag, max_lag + 1)
+    """Whether this lag is among the best of each half of the recording by itself."""
     middle = _usable(lips, max_lag) / 2
     halves: list[tuple[list[Array], list[Array]]] = [([], []), ([], [])]
     done = 0
@@ -115,7 +114,8 @@ def _halves_agree(rows: Sequence[Array], lips: Sequence[Array], max_lag: int, la
         if not inputs:
             return False
         scores = _scores(inputs, targets, max_lag)
-        if abs(_peak_center(lags, scores, int(scores.argmax())) - lag) > _AGREEMENT_FRAMES:
+        near = scores[max(0, lag + max_lag - _HALF_FRAMES) : lag + max_lag + _HALF_FRAMES + 1]
+        if near.max() < _HALF_SHARE * scores.max():
             return False
     return True
 

@@ -23,7 +23,7 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Spa
 from geneface.evaluation.tables import judge_figures
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.portrait.manifest import Words
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words
 from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50
@@ -112,6 +112,8 @@ def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, to
         f"Landmarks and head pose before rendering, in the head frame: {len(spans)} held-out spans, {seconds:.1f} s "
         "of speech, each scored alone, then averaged. The head's pose is the avatar's own here."
     )
+    if seconds < LITTLE_HELDOUT_SECONDS:
+        note += f" So little speech (under {LITTLE_HELDOUT_SECONDS:g} s) says little about the lips."
     return MetricTable(
         title="Motion from speech, before rendering",
         note=note,

@@ -19,7 +19,8 @@ from geneface.io.audio import read_audio
 from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
-from geneface.portrait.notes import LITTLE_HELDOUT_SECONDS, describe_size, describe_turn
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
+from geneface.portrait.notes import describe_size, describe_turn
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan

@@ -76,7 +76,7 @@ class Framed:
         left, above, right = np.maximum(seen, (_ASIDE, _HAIR, _ASIDE)) * face
         heads = np.concatenate([low, high], axis=1) + np.array((-left, -above, right, _BELOW * face))
         size = np.array([self.width, self.height] * 2, np.float64)
-        return np.clip(heads, 0, size)
+        return np.minimum(np.maximum(heads, 0.0), size)
 
 
 def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:

@@ -14,6 +14,8 @@ from geneface.io.store import read_json, write_json
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
+LITTLE_HELDOUT_SECONDS = 3.0
+"""With less held out, figures of the lips say little."""
 
 Words = tuple[tuple[float, float, str], ...]
 """(start, end, word) in seconds; "sil" and "sp" are silence."""

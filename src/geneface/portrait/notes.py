@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
-from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey
 from geneface.types import VIDEO_RATE_HZ
 
-LITTLE_HELDOUT_SECONDS = 3.0
-"""With less held out, figures of the lips say little."""
 _LARGE_SIZE, _LARGE_SHARE = 512, 0.9
 """A square of at least this share of 512 source pixels is worth that size."""
 _TOLD_SPANS = 4
@@ -42,6 +40,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
     lost = sum(span.stop - span.start for span in survey.dropped)
     if round(lost, 1) > 0:
         notes.append(f"{lost:.1f} s are not used: {describe_dropped(survey.dropped, len(survey.scans) > 1)}")
+    if not survey.frames:
+        return notes
     notes.append(describe_usable(survey.frames))
     heldout = survey.heldout_frames / VIDEO_RATE_HZ
     if heldout < LITTLE_HELDOUT_SECONDS:

@@ -15,12 +15,17 @@ from geneface.portrait import steps
 from geneface.portrait.crops import Framed, Square, inside, plan_crops
 from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.plan import HEAD_LEAVES, Shot, usable_shots
+from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, Shot, usable_shots
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import Run, split_run, tracked_runs
-from geneface.portrait.verdict import Note, TrackedShot
+from geneface.portrait.verdict import Note, TrackedShot, spans
 from geneface.types import VIDEO_RATE_HZ, Waveform
+
+_FRAMINGS = 3
+"""Squares are chosen so often, each time for what the ones before could not hold."""
+_OWN_FRAMES = round(MIN_TOTAL_SECONDS * VIDEO_RATE_HZ)
+"""So long must the head stay elsewhere to be worth a square and a background of its own."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +97,38 @@ def survey(
 def frame_runs(
     runs: Sequence[Run], tracked: Sequence[TrackedShot]
 ) -> tuple[list[Run], list[Square], list[DroppedSpan]]:
-    """Give each run its scene and square, and drop the frames whose head is outside."""
-    framed = [
-        Framed(
-            run.mesh_px, tracked[run.shot].followed.hair, tracked[run.shot].scan.width, tracked[run.shot].scan.height
-        )
-        for run in runs
-    ]
-    scene_of, squares = plan_crops(framed)
+    """Give each run its scene and square, and drop the frames whose head is outside.
+
+    A stretch outside that is long enough gets a square of its own: somebody who moves his chair is lost for the
+    moment in which he moves, not for the rest of the video.
+    """
     kept: list[Run] = []
+    squares: list[Square] = []
     dropped: list[DroppedSpan] = []
-    for run, head, scene in zip(runs, framed, scene_of, strict=True):
-        is_inside = inside(head.heads, squares[scene])
-        found, lost = split_run(replace(run, scene=scene), is_inside, tracked[run.shot].scan, HEAD_LEAVES)
-        kept += found
-        dropped += lost
-    return kept, squares, dropped
+    pending = list(runs)
+    for turn in range(_FRAMINGS):
+        framed = [_framed(run, tracked[run.shot]) for run in pending]
+        scene_of, found = plan_crops(framed)
+        elsewhere: list[Run] = []
+        for run, head, scene in zip(pending, framed, scene_of, strict=True):
+            run = replace(run, scene=len(squares) + scene)
+            is_inside = inside(head.heads, found[scene])
+            away = [span for span in spans(~is_inside) if span[1] - span[0] >= _OWN_FRAMES and turn + 1 < _FRAMINGS]
+            elsewhere += [run.cut(run.start + start, run.start + stop) for start, stop in away]
+            edges = [0, *(edge for span in away for edge in span), run.frames]
+            for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                if stop > start:
+                    part = run.cut(run.start + start, run.start + stop)
+                    good, lost = split_run(part, is_inside[start:stop], tracked[run.shot].scan, HEAD_LEAVES)
+                    kept += good
+                    dropped += lost
+        squares += found
+        pending = elsewhere
+    return sorted(kept, key=lambda run: (run.source, run.start)), squares, dropped
+
+
+def _framed(run: Run, shot: TrackedShot) -> Framed:
+    return Framed(run.mesh_px, shot.followed.hair, shot.scan.width, shot.scan.height)
 
 
 def merge_spans(dropped: Sequence[DroppedSpan]) -> list[DroppedSpan]:
