@@ -113,12 +113,12 @@ def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
     kept = [shot.clues.found.copy() for shot in shots]
     for drop in (*only_a_picture(shots).drops, *another_person(shots).drops):
         kept[drop.shot][drop.start // VIEW_FRAMES : -(-drop.stop // VIEW_FRAMES)] = False
-    sources = {path: number for number, path in enumerate(dict.fromkeys(shot.scan.path for shot in shots))}
     faces = [shot.clues.faces[keep] for shot, keep in zip(shots, kept, strict=True)]
     if not faces:
         return Verdict()
-    label = [np.full(len(some), sources[shot.scan.path]) for shot, some in zip(shots, faces, strict=True)]
-    hidden = np.split(covered(np.concatenate(faces), np.concatenate(label)), np.cumsum([len(f) for f in faces])[:-1])
+    counts = [len(some) for some in faces]
+    label = np.repeat(np.arange(len(shots)), counts)
+    hidden = np.split(covered(np.concatenate(faces), label), np.cumsum(counts)[:-1])
     drops: list[Drop] = []
     for number, (shot, keep, flags) in enumerate(zip(shots, kept, hidden, strict=True)):
         views = np.zeros(len(keep), bool)
