@@ -17,22 +17,37 @@ def astronaut() -> np.ndarray:
     return np.ascontiguousarray(data.astronaut()[:300, 70:370])
 
 
-def moving_face(frames: int, zoom: float = 1.0, size: int = 240) -> list[np.ndarray]:
-    """The face swaying and nodding a little, uint8 [size, size, 3] each."""
+def moving_face(frames: int, zoom: float = 1.0, size: int = 240, speaks: bool = True) -> list[np.ndarray]:
+    """The face swaying and nodding a little, uint8 [size, size, 3] each; with `speaks` its mouth opens and closes."""
     picture = astronaut()
     images = []
     for index in range(frames):
         angle, scale = 3 * np.sin(index / 9), zoom * size / 300 * (1 + 0.02 * np.sin(index / 14))
         move = cv2.getRotationMatrix2D((150, 150), angle, scale)
         move[:, 2] += np.array([size / 2, size / 2]) - 150 + [4 * np.sin(index / 7), 3 * np.cos(index / 11)]
-        images.append(cv2.warpAffine(picture, move, (size, size), borderMode=cv2.BORDER_REPLICATE))
+        shown = open_mouth(picture, 5 * (1 - np.cos(index * 0.9))) if speaks else picture
+        images.append(cv2.warpAffine(shown, move, (size, size), borderMode=cv2.BORDER_REPLICATE))
     return images
 
 
+def open_mouth(picture: np.ndarray, drop_px: float) -> np.ndarray:
+    """The astronaut's lower lip and chin further down, the mouth dark between the lips."""
+    middle, line, half_width = 153.5, 150.0, 20
+    y, x = np.mgrid[0:300, 0:300].astype(np.float32)
+    gap = drop_px * np.clip(1 - ((x - middle) / half_width) ** 2, 0, 1)
+    below = y > line
+    shift = np.where(below, gap * np.exp(-(((y - line) / 45) ** 2)), 0).astype(np.float32)
+    opened = cv2.remap(picture, x, y - shift, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    opened[below & (y < line + gap)] = (60, 20, 25)
+    return opened
+
+
 def murmur(seconds: float, seed: int = 0) -> np.ndarray:
-    """Noise that swells four times a second, float32 at 16 kHz."""
+    """Noise that swells four times a second, dull and sharp in turn as vowels and sibilants are, float32 at 16 kHz."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * SPEECH_RATE_HZ)) / SPEECH_RATE_HZ
-    return (
-        (0.2 * rng.normal(size=len(time)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * time))).clip(-1, 1).astype(np.float32)
-    )
+    noise = rng.normal(size=len(time))
+    dull = np.convolve(noise, np.hanning(24) / 8, "same")
+    sharp = np.diff(noise, prepend=0.0) / 1.4
+    sound = np.where(np.sin(2 * np.pi * 2 * time) > 0, dull, sharp)
+    return (0.2 * sound * (0.5 - 0.5 * np.cos(2 * np.pi * 4 * time))).clip(-1, 1).astype(np.float32)

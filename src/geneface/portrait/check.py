@@ -17,6 +17,7 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.portrait import steps
+from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
 from geneface.portrait.notes import describe_size, describe_turn
@@ -92,6 +93,8 @@ def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: W
     yield from _look_at_rate(name, scan)
     for change in scan.changes:
         yield Finding("info", name, change, "", "")
+    if scan.combed:
+        yield Finding("warning", name, COMBED, "", COMBED_REMEDY)
     for cut in scan.cuts:
         yield Finding("info", name, "a cut: prepare splits the video here", f"at {cut / VIDEO_RATE_HZ:.2f} s", "")
     is_used = any(segment.run.source == source for segment in found.segments)

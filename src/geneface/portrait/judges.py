@@ -8,21 +8,18 @@ chosen, so it widens none; `check` and `prepare` ask the same judges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.portrait.crops import face_heights
-from geneface.portrait.follow import VIEW_FRAMES, Followed, load_followed, load_views
-from geneface.portrait.plan import FACE_LEAVES, OTHER_FACE, Shot
-from geneface.portrait.scan import SourceScan
-from geneface.types import ByteArray, FloatArray, Waveform
+from geneface.portrait.plan import FACE_LEAVES, OTHER_FACE
+from geneface.portrait.quality import another_person, changing_light, covered_mouth, moving_camera, only_a_picture
+from geneface.portrait.verdict import Drop, Judge, Note, TrackedShot, Verdict, spans
+from geneface.types import FloatArray
 
 _EDGE_SHARE = 0.04
 """Of the face's height: so far its mesh may reach beyond the picture, which is the mesh's own error."""
@@ -32,75 +29,6 @@ _CUT_OFF_SHARE = 0.2
 _FAR_SHARE, _SIZE_RATIO = 0.6, 1.7
 """A mesh whose centre is this far from the detector's box, in its widths, or larger or smaller than it by this factor,
 lies on another face."""
-
-
-@dataclass(frozen=True)
-class TrackedShot:
-    """One shot of f frames as judges see it. All coordinates are pixels of the (upright) source picture."""
-
-    scan: SourceScan
-    shot: Shot
-    folder: Path
-    """Where `follow` left its chunks."""
-    sound: Waveform | None
-    """Of the whole source; times as in `Waveform`."""
-
-    @cached_property
-    def followed(self) -> Followed:
-        """Meshes of all frames [f, 478, 3], which were found, how far the hair reaches."""
-        return load_followed(self.folder, self.shot.frames)
-
-    @property
-    def views(self) -> ByteArray:
-        """[v, a, b, 3] small pictures of `shot.region`, row i shows frame `i * VIEW_FRAMES` of the shot. Not kept."""
-        return load_views(self.folder, self.shot.frames)
-
-    @property
-    def view_meshes(self) -> FloatArray:
-        """[v, 478, 3] the meshes in pixels of `views`."""
-        x0, y0, x1, y1 = self.shot.region
-        height, width = self.views.shape[1:3]
-        scale = np.array([width / (x1 - x0), height / (y1 - y0), width / (x1 - x0)], np.float32)
-        return (self.followed.mesh_px[::VIEW_FRAMES] - np.array([x0, y0, 0], np.float32)) * scale
-
-    @property
-    def view_found(self) -> NDArray[np.bool_]:
-        """[v] whether the face was found in the frames of `views`."""
-        return self.followed.found[::VIEW_FRAMES]
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Frames [start, stop) of one shot, counted from its first frame, that are not to be used."""
-
-    shot: int
-    """Index into the shots that were judged."""
-    start: int
-    stop: int
-    reason: str
-    """As `plan` words them: "two faces are seen"."""
-
-
-@dataclass(frozen=True)
-class Note:
-    """What the user should know about frames [start, stop) of a shot; nothing is dropped for it."""
-
-    shot: int
-    start: int
-    stop: int
-    cause: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a judge says."""
-
-    drops: tuple[Drop, ...] = ()
-    notes: tuple[Note, ...] = ()
-
-
-Judge = Callable[[Sequence[TrackedShot]], Verdict]
 
 
 def judge_all(shots: Sequence[TrackedShot]) -> tuple[list[NDArray[np.object_]], list[Note]]:
@@ -118,12 +46,6 @@ def judge_all(shots: Sequence[TrackedShot]) -> tuple[list[NDArray[np.object_]], 
             span[span == ""] = drop.reason
         notes += verdict.notes
     return reasons, notes
-
-
-def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, stop) of each run of True in flags [f]."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def other_face(shots: Sequence[TrackedShot]) -> Verdict:
@@ -173,4 +95,12 @@ def leaves_picture(shots: Sequence[TrackedShot]) -> Verdict:
     return Verdict(tuple(drops), tuple(notes))
 
 
-JUDGES: tuple[Judge, ...] = (other_face, leaves_picture)
+JUDGES: tuple[Judge, ...] = (
+    other_face,
+    leaves_picture,
+    only_a_picture,
+    another_person,
+    moving_camera,
+    changing_light,
+    covered_mouth,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from geneface.analysis.sync_offset import SoundOffset
+from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
@@ -27,6 +28,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
         notes += [f"{scan.name}: {change}" for change in scan.changes]
         if scan.is_variable:
             notes.append(f"{scan.name}: variable frame rate, resampled to {VIDEO_RATE_HZ} by its time stamps")
+        if scan.combed:
+            notes.append(f"{scan.name}: {COMBED}; {COMBED_REMEDY}")
         if scan.cuts:
             times = ", ".join(f"{cut / VIDEO_RATE_HZ:.2f} s" for cut in scan.cuts)
             notes.append(f"{scan.name}: cut at {times}")

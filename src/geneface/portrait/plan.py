@@ -117,6 +117,9 @@ FACE_LOST, OTHER_FACE = "the face is lost", "another face is tracked than the la
 TRACKED_TOO_SHORT = f"the face is tracked for less than {MIN_SEGMENT_SECONDS:g} s"
 FACE_LEAVES, HEAD_LEAVES = "the face leaves the picture", "the head leaves the square that holds it most of the time"
 NO_SOUND_HERE = "there is no sound for these pictures"
+ONLY_A_PICTURE, OTHER_PERSON = "the face never moves: it is a picture of a face", "another person is seen"
+CAMERA_MOVES, SIZE_CHANGES = "the camera pans or zooms", "the face is much larger or smaller than usual"
+LIGHT_CHANGES, MOUTH_COVERED = "the face is much brighter or darker than usual", "something covers the mouth"
 _REMEDIES = {
     NO_FACE: "give a video in which one face is seen from the front throughout",
     TWO_FACES: "cut the picture or the video so that only the person who speaks is seen",
@@ -128,8 +131,15 @@ _REMEDIES = {
     FACE_LEAVES: "keep the whole head in the picture",
     HEAD_LEAVES: "keep the head at about one place, or give the parts of the video as files of their own",
     NO_SOUND_HERE: "give a video whose sound is as long as its pictures",
+    ONLY_A_PICTURE: "give a video of the person who speaks, not a photograph",
+    OTHER_PERSON: "give videos of one person only",
+    CAMERA_MOVES: "put the camera on something firm, and give the part in which it stands still",
+    SIZE_CHANGES: "keep the distance and don't zoom, or give the parts of the video as files of their own",
+    LIGHT_CHANGES: "keep the light and fix the exposure",
+    MOUTH_COVERED: "keep hands, cups and microphones away from the mouth",
     "it has no sound": "give a video with the speech of the person it shows",
     "it is silent": "give a video in which the speech can be heard",
+    "no speech is heard in it": "give a video in which the person who is seen speaks",
 }
 
 

@@ -18,6 +18,8 @@ from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.media import probe
 from geneface.io.video import VideoFrame, read_frames
+from geneface.portrait.combing import comb_share, is_combed
+from geneface.portrait.speech_presence import holds_speech
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray
 
 FACE_CHECK_FRAMES = 5
@@ -38,6 +40,8 @@ _CUT_RATIO = 2.2
 _MOTION_PX = 2
 """Motion of so many thumbnail pixels (4 % of the picture) from frame to frame is no change."""
 _CUT_WINDOW = 12
+_COMB_LOOKS, _COMB_PX = 60, 640
+"""Woven fields are looked for in so many pictures in which something moves, in their middle."""
 _SILENCE_PEAK = 10 ** (-50 / 20)
 """Sound that never exceeds -50 dB of full scale is silence."""
 
@@ -72,6 +76,8 @@ class SourceScan:
     """"" if there is sound, otherwise what is wrong with it."""
     changes: tuple[str, ...] = ()
     """What reading does to pictures that are not ordinary (`VideoInfo.changes`)."""
+    combed: bool = False
+    """Two fields are woven into each picture, though the file does not say so."""
     turns: int = 0
     """Quarter turns counterclockwise that set the face upright; sizes and boxes are those of the turned picture."""
 
@@ -148,7 +154,9 @@ def scan_source(path: Path) -> SourceScan:
     checks: list[FaceCheck] = []
     differences: list[float] = []
     gaps: set[int] = set()
+    combs: list[float] = []
     before: NDArray[np.float32] | None = None
+    last: ByteArray | None = None
     frames = repeats = 0
     size = (info.video.width, info.video.height)
     with FaceDetector() as detector:
@@ -161,6 +169,9 @@ def scan_source(path: Path) -> SourceScan:
                 gaps.add(index)
             if index % FACE_CHECK_FRAMES == 0:
                 checks.append(_check_faces(detector, frame.image, index))
+                if last is not None and len(combs) < _COMB_LOOKS:
+                    combs += _combs(np.rot90(last, -turns), np.rot90(frame.image, -turns))
+            last = frame.image
             frames, repeats = index + 1, repeats + frame.is_repeat
             size = frame.image.shape[1], frame.image.shape[0]
     return SourceScan(
@@ -175,8 +186,18 @@ def scan_source(path: Path) -> SourceScan:
         checks=tuple(checks),
         sound=_check_sound(path, info.audio is not None),
         changes=info.video.changes,
+        combed=is_combed(combs),
         turns=turns,
     )
+
+
+def _combs(before: ByteArray, after: ByteArray) -> list[float]:
+    """`comb_share` of the middle of two pictures as they are in the file; empty where too little moves."""
+    height, width = after.shape[:2]
+    rows = slice(max(0, (height - _COMB_PX) // 2), (height + _COMB_PX) // 2)
+    columns = slice(max(0, (width - _COMB_PX) // 2), (width + _COMB_PX) // 2)
+    share = comb_share(before[rows, columns], after[rows, columns])
+    return [] if share is None else [share]
 
 
 def _find_turns(detector: FaceDetector, path: Path) -> int:
@@ -269,4 +290,6 @@ def _check_sound(path: Path, has_sound: bool) -> str:
     samples = read_audio(path).samples
     if len(samples) < SPEECH_RATE_HZ // VIDEO_RATE_HZ:
         return "its sound is empty"
-    return "it is silent" if float(np.abs(samples).max()) < _SILENCE_PEAK else ""
+    if float(np.abs(samples).max()) < _SILENCE_PEAK:
+        return "it is silent"
+    return "" if holds_speech(samples) else "no speech is heard in it"

@@ -24,6 +24,7 @@ from geneface.io.audio import write_wav
 from geneface.io.image import write_png
 from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
 from geneface.portrait.chunks import chunk_count
+from geneface.portrait.clues import ClueTask, gather_clues
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
@@ -126,6 +127,12 @@ def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot]) ->
                 FollowTask(scan.path, scan.turns, shot.start, shot.stop, folder, first, last, shot.region, shot.face_px)
             )
     job.run("track the face", follow, tasks)
+
+
+def find_clues(job: Job, shots: Sequence[Shot]) -> None:
+    """Look for what judges ask: who is seen, whether the camera moves."""
+    tasks = [ClueTask(str(job.followed(index)), shot.frames, shot.region) for index, shot in enumerate(shots)]
+    job.run("look at the pictures", gather_clues, tasks)
 
 
 def cut_out(job: Job, scans: Sequence[SourceScan], segments: Sequence[Segment], squares: Sequence[Square]) -> None:

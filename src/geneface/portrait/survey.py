@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait import steps
 from geneface.portrait.crops import Framed, Square, inside, plan_crops
-from geneface.portrait.judges import Note, TrackedShot, judge_all, spans
+from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, Shot, usable_shots
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import Run, split_run, tracked_runs
+from geneface.portrait.verdict import Note, TrackedShot, spans
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
 _FRAMINGS = 3
@@ -73,6 +74,7 @@ def survey(
     """
     shots, dropped = usable_shots(scans)
     steps.track_faces(job, scans, shots)
+    steps.find_clues(job, shots)
     tracked = [
         TrackedShot(scans[shot.source], shot, job.followed(index), sounds[shot.source])
         for index, shot in enumerate(shots)
