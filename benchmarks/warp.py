@@ -30,7 +30,7 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.io.image import write_png
 from geneface.portrait.portrait import Portrait
-from geneface.render.condition import fit_landmark_condition, fit_pose_condition, landmark_inputs, pose_inputs
+from geneface.render.condition import fit_conditions, pose_inputs
 
 RIDGE = 3.0
 RINGS = ((1.35, -0.1), (1.8, -0.15))
@@ -95,8 +95,8 @@ class WarpBaseline:
         edge = np.linspace(0, portrait.size, 9)
         sides = [(edge, 0 * edge), (edge, 0 * edge + portrait.size), (0 * edge, edge), (0 * edge + portrait.size, edge)]
         self._border = np.unique(np.concatenate([np.stack(side, 1) for side in sides]), axis=0)
-        self._landmark = fit_landmark_condition(portrait.landmarks[frames], 16)
-        self._pose = fit_pose_condition(portrait.pose.rotation[frames], portrait.pose.translation[frames])
+        pose = portrait.pose.rotation[frames], portrait.pose.translation[frames]
+        self._conditions = fit_conditions(portrait.landmarks[frames], *pose, components=16)
         gap = np.linalg.norm(portrait.mesh[frames, 13] - portrait.mesh[frames, 14], axis=1)
         open_frame = frames[np.argsort(gap)[int(len(frames) * OPEN_MOUTH_PERCENTILE / 100)]]
         mean_pose = portrait.pose.rotation[frames].mean(0), portrait.pose.translation[frames].mean(0)
@@ -131,7 +131,8 @@ class WarpBaseline:
             return np.ones(1)
         pose = self._portrait.pose.rotation[frame], self._portrait.pose.translation[frame]
         landmarks = self._portrait.landmarks[frame]
-        return np.concatenate([[1], self._landmark(landmark_inputs(landmarks)), self._pose(pose_inputs(*pose))])
+        expression = self._conditions.expression(landmarks).values
+        return np.concatenate([[1], expression, self._conditions.pose(pose_inputs(*pose))])
 
     def _unwarp(self, frame: int) -> np.ndarray:
         """One training picture in the layout, [H W 3]."""
