@@ -108,7 +108,7 @@ def person() -> PersonStatistics:
 
 
 def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
-    """Coloured blobs on the face's landmarks and a torso below; the mouth's move with the landmarks."""
+    """Coloured blobs on the face's landmarks and a torso below; the mouth's and the brows' move with the landmarks."""
     rng = np.random.default_rng(0)
     track = np.stack([face_points(opening) for opening in np.linspace(0, 0.05, 12)])
     track += 1e-3 * rng.standard_normal(track.shape).astype(np.float32)
@@ -123,12 +123,15 @@ def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
         rows[10], rows[11:14] = 2.0, rng.uniform(0.2, 0.9, (3, len(points)))
         return rows
 
-    face = base(face_points()[chosen], 0.02)
+    face, brows = base(face_points()[chosen], 0.02), base(face_points()[names.BROWS], 0.02)
     moving = np.zeros((2 * conditions.mouth.width + 3, 7, count), np.float32)
     moving[0, 1] = np.where(face_points()[chosen, 1] < -0.12, -0.02, 0.0)
+    rising = np.zeros((2 * (conditions.eyes.width + conditions.brows.width) + 3, 7, len(names.BROWS)), np.float32)
+    rising[conditions.eyes.width, 1] = 0.05
     torso = base(rng.uniform([-0.4, -0.6, -0.2], [0.4, -0.35, 0.0], (60, 3)).astype(np.float32), 0.06)
     layers = (
-        GaussianLayer("face", "head", "lower", face, moving),
+        GaussianLayer("upper", "head", "upper", brows, rising),
+        GaussianLayer("lower", "head", "lower", face, moving),
         GaussianLayer("torso", "torso", "pose", torso, np.zeros((6, 7, 60), np.float32)),
     )
     return GaussianModel(

@@ -136,7 +136,7 @@ def test_wrong_statistics_are_named(copy: Path, name: str, change: Callable[[np.
 
 def test_tensors_that_do_not_fit_or_hold_nan_are_refused(copy: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(copy, tmp_path / "other"))
-    _edit_tensor(copy, "model.safetensors", "layer.face.basis", lambda a: a[:2, :3])
+    _edit_tensor(copy, "model.safetensors", "layer.lower.basis", lambda a: a[:2, :3])
     with pytest.raises(InputError):
         next(Avatar.load(copy).stream(_blip()))
     _edit_tensor(other, "model.safetensors", "torso_origin", lambda a: np.full_like(a, np.inf))
