@@ -84,7 +84,8 @@ def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[
     if frames >= MIN_TOTAL_SECONDS * VIDEO_RATE_HZ:
         return
     subject = paths[0] if len(paths) == 1 else f"the {len(paths)} videos"
-    seconds = frames / VIDEO_RATE_HZ
+    # Rounded down: 3.96 s must not read as the 4.0 s that are asked for.
+    seconds = 10 * frames // VIDEO_RATE_HZ / 10
     spans = [span for span in rest if span.reason != TOO_SHORT] or list(rest)
     if not spans:
         verb = "gives" if len(paths) == 1 else "give"
