@@ -238,6 +238,13 @@ def test_check_names_what_is_wrong_and_where(make_media):
     assert any(severity == "error" and "only 2.3 s are usable" in cause for severity, cause in texts)
 
 
+def test_check_of_what_gives_nothing_says_the_cause_alone(tmp_path: Path):
+    """More video of the same kind would not help."""
+    assert [finding.cause for finding in check_videos([tmp_path / "absent.mp4"])] == [
+        f"the file {tmp_path / 'absent.mp4'} does not exist or can't be reached"
+    ]
+
+
 def test_the_test_face_is_whole():
     assert astronaut().shape == (300, 300, 3)
 

@@ -79,7 +79,9 @@ def check_videos(
         found = survey(job, scans, sounds, correct_sound=True)
         for source, (scan, sound) in enumerate(zip(scans, sounds, strict=True)):
             findings += _look(job, found, source, scan, sound)
-        findings += _look_at_all(found, str(paths[0]) if len(paths) == 1 else f"{len(paths)} videos")
+        if found.frames or not any(finding.severity == "error" for finding in findings):
+            # Where nothing is usable and the cause is said, "give more video" would be a wrong remedy.
+            findings += _look_at_all(found, str(paths[0]) if len(paths) == 1 else f"{len(paths)} videos")
         if preview:
             write_preview(preview, check_preview(job, found))
     return findings
