@@ -125,7 +125,7 @@ def diffusion_shares(config: RendererTrainConfig) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
     place, paint = config.pose_diffusion, config.pose_paint_diffusion
     pose = np.array([place] * 3 + [paint] * 4, np.float32)
-    face = np.array([0] * 3 + [config.face_diffusion] * 4, np.float32)
+    face = np.full(7, config.face_diffusion, np.float32)
     return {"upper": face, "lower": face, "pose": pose}
 
 
@@ -143,6 +143,7 @@ class GaussianTrainer:
         self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
         self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
+        self._bound = [layer.basis.copy() for layer in model.layers]
         self._shares = diffusion_shares(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
@@ -197,9 +198,8 @@ class GaussianTrainer:
         )
         state.step += 1
         if state.step % self._config.diffusion_steps == 0:
-            for layer, neighbours in zip(model.layers, self._neighbours, strict=True):
-                if self._shares[layer.input].any():
-                    diffuse(layer.basis, neighbours, self._shares[layer.input])
+            for layer, neighbours, bound in zip(model.layers, self._neighbours, self._bound, strict=True):
+                diffuse(layer.basis, neighbours, self._shares[layer.input], bound)
         return loss
 
     def _update_frame(
