@@ -123,9 +123,7 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
 
 def diffusion_shares(config: RendererTrainConfig) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
-    place, paint = config.pose_diffusion, config.pose_paint_diffusion
-    pose = np.array([place] * 3 + [paint] * 4, np.float32)
-    face = np.full(7, config.face_diffusion, np.float32)
+    face, pose = (np.full(7, share, np.float32) for share in (config.face_diffusion, config.pose_diffusion))
     return {"upper": face, "lower": face, "pose": pose}
 
 
