@@ -158,3 +158,10 @@ def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
         assert (mesh[:, index, :2] > box[:, :2]).all() and (mesh[:, index, :2] < box[:, 2:]).all()
     mesh[..., 0] += 120
     assert mouth_boxes(mesh, 256).max() <= 256
+
+
+def test_of_many_clips_only_those_that_are_used_count():
+    """Ten clips of which few are used are few videos: a fifth of each."""
+    runs = [Run(shot=i, source=i, start=0, mesh_px=np.zeros((75, 478, 3), np.float32)) for i in range(6)]
+    starts = heldout_starts(runs, 10)
+    assert starts[:6] == [60] * 6

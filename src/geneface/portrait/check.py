@@ -194,6 +194,8 @@ def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
         yield Finding("info", subject, large, "", "")
     seconds, heldout = found.frames / VIDEO_RATE_HZ, found.heldout_frames / VIDEO_RATE_HZ
     if seconds < MIN_TOTAL_SECONDS:
+        # Rounded down: 3.96 s must not read as the 4.0 s that are asked for.
+        seconds = 10 * found.frames // VIDEO_RATE_HZ / 10
         cause = f"only {seconds:.1f} s are usable, at least {MIN_TOTAL_SECONDS:g} s are needed"
         yield Finding("error", subject, cause, "", "give more video of the same person")
         return

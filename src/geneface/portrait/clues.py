@@ -15,6 +15,7 @@ from geneface.analysis.segmentation import PersonSegmenter
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.camera_motion import CameraPath, camera_path
 from geneface.portrait.follow import VIEW_FRAMES, load_followed, load_views
+from geneface.portrait.sittings import colours
 from geneface.portrait.unwrap import unwrap
 from geneface.types import ByteArray
 
@@ -38,6 +39,8 @@ class Clues:
     found: NDArray[np.bool_]
     """[v] whether there was a face to lay flat."""
     camera: CameraPath
+    colours: NDArray[np.float64]
+    """[2, 3] of face and clothes, see `sittings.colours`."""
 
 
 def gather_clues(task: ClueTask) -> None:
@@ -50,6 +53,7 @@ def gather_clues(task: ClueTask) -> None:
     x0, y0, x1, _ = task.region
     scale = views.shape[2] / (x1 - x0)
     meshes = (followed.mesh_px[::VIEW_FRAMES] - np.array([x0, y0, 0], np.float32)) * np.float32(scale)
+    found = followed.found[::VIEW_FRAMES]
     with PersonSegmenter() as segmenter:
         mattes = np.stack([np.round(segmenter.matte(view) * 255).astype(np.uint8) for view in views])
     camera = camera_path(views, mattes)
@@ -57,7 +61,8 @@ def gather_clues(task: ClueTask) -> None:
         path,
         {
             "faces": unwrap(views, meshes),
-            "found": followed.found[::VIEW_FRAMES],
+            "colours": colours(views[found], meshes[found]),
+            "found": found,
             "place": camera.place,
             "known": camera.known,
         },
@@ -68,7 +73,7 @@ def load_clues(folder: Path) -> Clues:
     """What `gather_clues` left in a shot's folder."""
     file = TensorFile(_path(folder))
     camera = CameraPath(file.get("place"), file.get("known").astype(bool))
-    return Clues(file.get("faces"), file.get("found").astype(bool), camera)
+    return Clues(file.get("faces"), file.get("found").astype(bool), camera, file.get("colours"))
 
 
 def _path(folder: Path | str) -> Path:

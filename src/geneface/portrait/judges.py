@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.portrait.crops import face_heights
 from geneface.portrait.plan import FACE_LEAVES, OTHER_FACE
-from geneface.portrait.quality import another_person, changing_light, covered_mouth, moving_camera, only_a_picture
+from geneface.portrait.quality import (
+    another_person,
+    another_sitting,
+    changing_light,
+    covered_mouth,
+    moving_camera,
+    only_a_picture,
+)
 from geneface.portrait.verdict import Drop, Judge, Note, TrackedShot, Verdict, spans
 from geneface.types import FloatArray
 
@@ -100,6 +107,7 @@ JUDGES: tuple[Judge, ...] = (
     leaves_picture,
     only_a_picture,
     another_person,
+    another_sitting,
     moving_camera,
     changing_light,
     covered_mouth,

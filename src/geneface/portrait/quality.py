@@ -25,8 +25,10 @@ from geneface.portrait.plan import (
     MOUTH_COVERED,
     ONLY_A_PICTURE,
     OTHER_PERSON,
+    OTHER_SITTING,
     SIZE_CHANGES,
 )
+from geneface.portrait.sittings import one_sitting
 from geneface.portrait.stillness import is_picture
 from geneface.portrait.verdict import Drop, Note, TrackedShot, Verdict, spans
 from geneface.types import VIDEO_RATE_HZ
@@ -55,6 +57,23 @@ def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
 def another_person(shots: Sequence[TrackedShot]) -> Verdict:
     """Stretches that do not show the person who is seen longest."""
     return Verdict(tuple(_others(shots)))
+
+
+def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
+    """Shots in another light or other clothes than those that last longest, of the person who is kept."""
+    gone = {drop.shot for drop in (*only_a_picture(shots).drops, *another_person(shots).drops)}
+    asked = [number for number in range(len(shots)) if number not in gone]
+    if not asked:
+        return Verdict()
+    seconds = np.array([shots[number].clues.found.sum() for number in asked], np.float64)
+    kept = one_sitting(np.stack([shots[number].clues.colours for number in asked]), seconds)
+    return Verdict(
+        tuple(
+            Drop(number, 0, shots[number].shot.frames, OTHER_SITTING)
+            for number, keep in zip(asked, kept.tolist(), strict=True)
+            if not keep
+        )
+    )
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:

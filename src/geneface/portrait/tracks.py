@@ -123,13 +123,13 @@ def _jumps(mesh_px: FloatArray) -> NDArray[np.bool_]:
 def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     """For each source the first frame that training must not see (a large number where all may be seen).
 
-    Of ten or more clips, every tenth is held out whole, if that is about a tenth of the time; where clips differ too
-    much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s.
+    Of ten or more clips that are used, every tenth is held out whole, if that is about a tenth of the time; where clips
+    differ too much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s.
     """
     never = np.iinfo(np.int32).max
     frames = [np.concatenate([_frame_numbers(run) for run in runs if run.source == index] or [np.zeros(0, int)])
               for index in range(sources)]  # fmt: skip
-    if sources < _MANY_CLIPS:
+    if sum(len(own) > 0 for own in frames) < _MANY_CLIPS:
         counts = [min(round(_HELDOUT_SHARE * len(own)), MAX_HELDOUT_FRAMES) for own in frames]
     else:
         counts = _heldout_of_clips([len(own) for own in frames])
