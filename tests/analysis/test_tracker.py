@@ -82,7 +82,7 @@ def test_missing_mediapipe_is_named(monkeypatch: pytest.MonkeyPatch):
 
     def refuse(name: str, *args, **kwargs):
         if name == "mediapipe":
-            raise ImportError(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real_import(name, *args, **kwargs)
 
     monkeypatch.delitem(sys.modules, "mediapipe", raising=False)

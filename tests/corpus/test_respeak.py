@@ -21,7 +21,7 @@ from geneface.io.store import asset_path
 
 RATE = 16_000
 LEAD, TAIL = 0.6, 0.8
-KOKORO = Path(os.environ.get("GENEFACE_KOKORO", "/nonexistent"))
+KOKORO = Path(os.environ.get("GENEFACE_KOKORO", "/dev/null/voices"))
 """A voice folder as `geneface.analysis.tts` describes it."""
 NAMES = {
     "a": "A", "b": "bi", "c": "si", "d": "di", "e": "i", "f": "ɛf", "g": "ʤi", "h": "Aʧ", "i": "I", "j": "ʤA", "k": "kA",

@@ -81,7 +81,7 @@ def test_twenty_seconds_of_rendering_make_no_socket_and_no_file(guard: str, tmp_
     assert list(tmp_path.rglob("*")) == []
 
 
-@pytest.mark.parametrize("home", [Path("/proc"), Path("/nonexistent"), None], ids=str)
+@pytest.mark.parametrize("home", [Path("/proc"), Path("/dev/null/home"), None], ids=str)
 def test_a_home_that_cannot_be_written_is_no_matter(home: Path | None) -> None:
     done = run(RENDER.format(seconds=0.1), home)
     assert done.returncode == 0 and done.stderr == ""

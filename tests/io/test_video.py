@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from geneface.errors import InputError
 from geneface.io.media import probe
-from geneface.io.video import read_frames
+from geneface.io.video import read_frames, write_video
 
 CORNERS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.uint8)
 
@@ -225,3 +227,20 @@ def test_size_that_changes_is_refused(tmp_path) -> None:
         path.write_bytes((path.read_bytes() if path.exists() else b"") + part.read_bytes())
     with pytest.raises(InputError, match="changes"):
         list(read_frames(path))
+
+
+def test_a_read_picture_leaves_no_thread_and_no_memory_behind(tmp_path: Path) -> None:
+    """Not even until the garbage collector comes: a picture of 4K video is 12 MB."""
+    write_video(tmp_path / "a.mp4", iter(numbered_images(60)), None)
+    frames = read_frames(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        next(frames)
+        threads = len(os.listdir("/proc/self/task"))
+        count = sum(1 for _ in frames)
+        assert len(os.listdir("/proc/self/task")) <= threads
+        kept = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert count == 59 and kept < 10

@@ -114,6 +114,7 @@ def _is_rgb(frame: DecodedFrame) -> bool:
 def _convert(frame: DecodedFrame, width: int, height: int, pixel_format: str) -> NDArray[np.integer]:
     """Resize and convert by libswscale. Of its 16-bit formats only planar ones come out right with these flags."""
     keeps_size = (width, height) == (frame.width, frame.height)
+    # One thread: libswscale makes its threads anew for every picture, and they live as long as it.
     picture = frame.reformat(
         width=width,
         height=height,
@@ -122,6 +123,7 @@ def _convert(frame: DecodedFrame, width: int, height: int, pixel_format: str) ->
         src_color_range=ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
         interpolation=_KEEP_SIZE if keeps_size else _SCALE,
+        threads=1,
     )
     return np.asarray(picture.to_ndarray(), np.uint8 if pixel_format == "rgb24" else np.uint16)
 
@@ -156,6 +158,7 @@ def _decode_planes(frame: DecodedFrame, width: int, height: int) -> NDArray[np.u
         src_color_range=same,
         dst_color_range=same,
         interpolation=_KEEP_SIZE if keeps_size else _SCALE,
+        threads=1,
     ).to_ndarray()
     y, cb, cr = np.moveaxis(planes, -1, 0).astype(np.float32)
     middle, white = np.float32(_CODES // 2), np.float32(_white_code(frame))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 
@@ -90,7 +91,9 @@ def orientation(frame: DecodedFrame, stream: VideoStream) -> Orientation:
 def _display_matrix(frame: DecodedFrame) -> tuple[float, ...] | None:
     try:
         # The type that PyAV declares is not the one it returns.
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        # `frame.side_data` would be kept by the picture that it keeps: hundreds of pictures lay in memory between two
+        # runs of the garbage collector.
+        matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")
     except ValueError:
         # PyAV gives none of a picture's side data if it does not know the kind of one.
         angle = -math.radians(frame.rotation)

@@ -257,6 +257,7 @@ class _Muxer:
                 src_color_range=ColorRange.JPEG,
                 dst_color_range=ColorRange.MPEG,
                 interpolation=_BOX_AVERAGE,
+                threads=1,
             )
         frame.pts, frame.time_base = self._pictures, Fraction(1, self._rate_hz)
         self._container.mux(video.encode(frame))

@@ -122,7 +122,7 @@ def encode_jpeg(image: ByteArray) -> bytes:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"a JPEG is of uint8 [H, W, 3], not {image.dtype} {image.shape}")
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    planes = frame.reformat(format="yuvj444p", dst_colorspace="ITU601", dst_color_range="JPEG")
+    planes = frame.reformat(format="yuvj444p", dst_colorspace="ITU601", dst_color_range="JPEG", threads=1)
     return _encode("mjpeg", planes, {"qmin": _JPEG_QUANTISER, "qmax": _JPEG_QUANTISER})
 
 
