@@ -22,12 +22,14 @@ from geneface.portrait.plan import (
     MOUTH_COVERED,
     ONLY_A_PICTURE,
     OTHER_PERSON,
+    OTHER_SITTING,
     SIZE_CHANGES,
     Shot,
     remedy_for,
 )
 from geneface.portrait.quality import (
     another_person,
+    another_sitting,
     changing_light,
     covered_mouth,
     face_size,
@@ -50,6 +52,7 @@ def shot(
     known: float = 1.0,
     path: str = "a.mp4",
     growth: np.ndarray | float = 1.0,
+    colours: float = 0.0,
 ) -> TrackedShot:
     """Eight seconds of one face."""
     mesh = meshes(lips, np.zeros(FRAMES)) * np.reshape(growth, (-1, 1, 1)).astype(np.float32)
@@ -61,7 +64,7 @@ def shot(
     flags = np.arange(VIEWS) < round(known * VIEWS)
     tracked.__dict__["followed"] = Followed(mesh, found, np.zeros((0, 3), np.float32))
     shown = speaking(VIEWS) if faces is None else faces
-    tracked.__dict__["clues"] = Clues(shown, found[::VIEW_FRAMES], CameraPath(place, flags))
+    tracked.__dict__["clues"] = Clues(shown, found[::VIEW_FRAMES], CameraPath(place, flags), np.full((2, 3), colours))
     return tracked
 
 
@@ -100,6 +103,12 @@ def test_the_person_who_is_seen_less_is_dropped():
     mixed = [shot(np.concatenate([speaking(20), other[:20]])), shot()]
     flags = dropped(another_person(mixed), mixed, OTHER_PERSON)
     assert flags[0][100:].all() and not flags[0][:100].any() and not flags[1].any()
+
+
+def test_clips_in_another_light_are_another_sitting():
+    shots = [shot(colours=4.0), shot(colours=4.1), shot(colours=4.6)]
+    flags = dropped(another_sitting(shots), shots, OTHER_SITTING)
+    assert [bool(some.all()) for some in flags] == [False, False, True] and not flags[0].any()
 
 
 def test_a_pan_is_dropped_and_a_shake_is_told():
