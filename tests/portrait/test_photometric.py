@@ -92,6 +92,16 @@ def test_what_stands_still_behind_the_head_does_not_hold_it(moving):
     assert spread(held, true)[3:5].max() > 2 * spread(right, true)[3:5].max()
 
 
+def test_a_frame_without_the_person_keeps_its_pose(moving):
+    true, frames = moving
+    hidden = [(image, np.zeros_like(matte) if number == 5 else matte) for number, (image, matte) in enumerate(frames)]
+    found = refine_poses(lambda frame: hidden[frame], true, flat_face(), np.ones(24, bool), CAMERA)
+    np.testing.assert_allclose(found.rotation[5], true.rotation[5], atol=1e-5)
+    np.testing.assert_allclose(found.translation[5], true.translation[5], atol=1e-5)
+    nowhere = [(image, np.zeros_like(matte)) for image, matte in frames]
+    assert refine_poses(lambda frame: nowhere[frame], true, flat_face(), np.ones(24, bool), CAMERA) is true
+
+
 def test_samples_and_their_gradients_are_bilinear():
     rng = np.random.default_rng(1)
     image = rng.uniform(0, 255, (9, 11)).astype(np.float32)

@@ -30,7 +30,7 @@ def test_diffusion_is_a_step_towards_the_neighbours_mean():
             for n in range(40):
                 mean = basis[c, row, neighbours[n]].astype(np.float64).mean()
                 expected[c, row, n] += share[row] * (mean - basis[c, row, n])
-    diffuse(basis, neighbours, share)
+    diffuse(basis, neighbours, share, np.zeros_like(basis))
     np.testing.assert_allclose(basis, expected, atol=1e-5)
 
 
@@ -40,12 +40,21 @@ def test_what_all_share_stays_and_what_one_has_fades():
     basis = np.ones((1, 7, 60), np.float32)
     basis[0, 0, 7] = 11
     for _ in range(30):
-        diffuse(basis, neighbours, np.full(7, 0.3, np.float32))
+        diffuse(basis, neighbours, np.full(7, 0.3, np.float32), np.zeros_like(basis))
     np.testing.assert_allclose(basis[0, 1], 1, atol=1e-5)
     assert basis[0, 0].max() < 3
 
 
 def test_one_gaussian_is_left_alone():
     basis = np.ones((2, 7, 1), np.float32)
-    diffuse(basis, nearest_neighbours(np.zeros((1, 3), np.float32)), np.ones(7, np.float32))
+    diffuse(basis, nearest_neighbours(np.zeros((1, 3), np.float32)), np.ones(7, np.float32), np.zeros_like(basis))
     assert (basis == 1).all()
+
+
+def test_the_motion_of_the_mesh_is_not_shared():
+    rng = np.random.default_rng(3)
+    bound = rng.normal(size=(2, 7, 30)).astype(np.float32)
+    basis = bound + 0.5
+    neighbours = nearest_neighbours(rng.normal(size=(30, 3)).astype(np.float32))
+    diffuse(basis, neighbours, np.ones(7, np.float32), bound)
+    np.testing.assert_allclose(basis, bound + 0.5, atol=1e-5)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import camera_to_pixels
-from geneface.geometry.landmarks import MESH_OVAL
+from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_matrix, rotation_vector, skew
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose
 
@@ -41,6 +41,9 @@ PRIOR = (0.02, 0.02, 0.02, 0.015, 0.015, 0.05)
 REFINED_SMOOTH_FRAMES = 0.7
 """Deviation of the Gaussian that smooths refined poses: they are hardly noisy."""
 
+FEWEST_POINTS = 50
+_NOSE_BASE = 2
+"""Mesh index of the point between nose and upper lip: below it the face moves by itself."""
 INSIDE_SHARE = 0.9
 """A point belongs to the head if the person covers it in this share of the frames: what stands still behind the head
 would hold the head still."""
@@ -88,7 +91,7 @@ def refine_poses(
         progress: called with frames done, frames in all.
 
     Returns:
-        [F], not smoothed.
+        [F], not smoothed; as they were where hardly anything of the person is seen.
     """
     rotation, translation = pose.rotation.astype(np.float64), pose.translation.astype(np.float64)
     first = rotation_matrix(rotation), translation.copy()
@@ -99,6 +102,8 @@ def refine_poses(
     done, total = 0, len(matrix) + (ROUNDS - 1) * len(chosen)
     for number in range(ROUNDS):
         appearance = measure_appearance(read, points, matrix, translation, chosen, camera)
+        if len(appearance.points) < FEWEST_POINTS:
+            return pose
         # The last round moves all frames, those before it only the ones that the appearance is made of.
         for frame in range(len(matrix)) if number == ROUNDS - 1 else chosen:
             matrix[frame], translation[frame] = align(
@@ -121,15 +126,15 @@ def head_points(neutral: Array) -> Array:
     x = np.arange(low[0] - ASIDE, high[0] + ASIDE, GRID)
     y = np.arange(low[1], high[1] + ABOVE, GRID)
     plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    distance = np.square(plane[:, None] - neutral[None, :468, :2]).sum(-1)
+    distance = np.square(plane[:, None] - neutral[None, :MESH_SURFACE_SIZE, :2]).sum(-1)
     near = np.exp(-distance / (2 * DEPTH_STEP**2)) + 1e-12
-    surface = (near * neutral[:468, 2]).sum(1) / near.sum(1)
+    surface = (near * neutral[:MESH_SURFACE_SIZE, 2]).sum(1) / near.sum(1)
     rim = float(np.median(oval[:, 2]))
     # Beyond the outline: about as deep as the outline itself, where hair and ears are seen from the front.
     away = np.sqrt(distance.min(1))
     blend = np.exp(-np.square(away / (2 * DEPTH_STEP)))
     depth = blend * surface + (1 - blend) * rim
-    nose = float(neutral[2, 1])
+    nose = float(neutral[_NOSE_BASE, 1])
     inside = (np.abs(plane[:, 0] - oval[:, 0].mean()) < 0.42 * (high[0] - low[0])) & (plane[:, 1] < nose)
     return np.concatenate([plane, depth[:, None]], 1)[~inside]
 
@@ -194,6 +199,8 @@ def align(
         # One level of noise a point would overrule the prior at once: neighbours err together.
         strength = prior * noise * len(values) / 400
         normal[np.arange(6), np.arange(6)] += strength
+        # Where a frame shows nothing of the person its brightness is not determined, and the pose stays.
+        normal[[6, 7], [6, 7]] += 1e-6
         right[:6] -= strength * offset
         step = np.linalg.solve(normal, right)[:6]
         matrix = rotation_matrix(step[:3]) @ matrix

@@ -35,14 +35,21 @@ def nearest_neighbours(points: FloatArray, count: int = NEIGHBOURS) -> NDArray[n
     return found
 
 
-def diffuse(basis: FloatArray, neighbours: NDArray[np.intp], share: FloatArray) -> None:
-    """Move a basis [C, 7, N], in place, by `share` [7] of the way to the mean over its neighbours [N, Q]."""
-    if not neighbours.shape[1]:
+def diffuse(basis: FloatArray, neighbours: NDArray[np.intp], share: FloatArray, bound: FloatArray) -> None:
+    """Move what a basis [C, 7, N] has learnt, in place, towards the mean of what its neighbours have.
+
+    Args:
+        neighbours: [N, Q].
+        share: [7] part of the way that each row goes.
+        bound: [C, 7, N] the basis before it learnt anything: the mesh's motion, which neighbours needn't share.
+    """
+    if not neighbours.shape[1] or not share.any():
         return
-    for rows in basis:
-        around = rows[:, neighbours[:, 0]].copy()
+    for rows, start in zip(basis, bound, strict=True):
+        learnt = rows - start
+        around = learnt[:, neighbours[:, 0]].copy()
         for column in range(1, neighbours.shape[1]):
-            around += rows[:, neighbours[:, column]]
+            around += learnt[:, neighbours[:, column]]
         around /= neighbours.shape[1]
-        around -= rows
+        around -= learnt
         rows += share[:, None] * around

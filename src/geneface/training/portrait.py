@@ -123,9 +123,7 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
 
 def diffusion_shares(config: RendererTrainConfig) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
-    place, paint = config.pose_diffusion, config.pose_paint_diffusion
-    pose = np.array([place] * 3 + [paint] * 4, np.float32)
-    face = np.array([0] * 3 + [config.face_diffusion] * 4, np.float32)
+    face, pose = (np.full(7, share, np.float32) for share in (config.face_diffusion, config.pose_diffusion))
     return {"upper": face, "lower": face, "pose": pose}
 
 
@@ -143,6 +141,7 @@ class GaussianTrainer:
         self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
         self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
+        self._bound = [layer.basis.copy() for layer in model.layers]
         self._shares = diffusion_shares(config)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
@@ -197,9 +196,8 @@ class GaussianTrainer:
         )
         state.step += 1
         if state.step % self._config.diffusion_steps == 0:
-            for layer, neighbours in zip(model.layers, self._neighbours, strict=True):
-                if self._shares[layer.input].any():
-                    diffuse(layer.basis, neighbours, self._shares[layer.input])
+            for layer, neighbours, bound in zip(model.layers, self._neighbours, self._bound, strict=True):
+                diffuse(layer.basis, neighbours, self._shares[layer.input], bound)
         return loss
 
     def _update_frame(

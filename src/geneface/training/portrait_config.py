@@ -73,11 +73,9 @@ class RendererTrainConfig(SharedTrainConfig):
     diffusion_steps: int = Field(50, ge=1)
     """Steps between two times that bases are drawn to their neighbours' mean, see `training.neighbours`."""
     pose_diffusion: float = Field(0.2, ge=0, le=1)
-    """How far the places of hair, ears and torso are drawn."""
-    pose_paint_diffusion: float = Field(0.2, ge=0, le=1)
-    """How far their opacity and colours are."""
-    face_diffusion: float = Field(0.0, ge=0, le=1)
-    """How far the face's opacity and colours are."""
+    """How far those of hair, ears and torso are drawn."""
+    face_diffusion: float = Field(0.2, ge=0, le=1)
+    """How far the face's are, in all that they have learnt beside the mesh's motion."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 
