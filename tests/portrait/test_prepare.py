@@ -16,13 +16,14 @@ from geneface.errors import InputError
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.image import read_image
+from geneface.io.video import write_video
 from geneface.portrait.check import check_videos
 from geneface.portrait.manifest import PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 from geneface.portrait.preview import HELDOUT, USED
 from geneface.portrait.scan import scan_source
-from geneface.types import VIDEO_RATE_HZ
+from geneface.types import VIDEO_RATE_HZ, Waveform
 
 CONFIG = PrepareConfig(size=64, encoder="mel", workers=1)
 SHARP = {"crf": "16"}
@@ -33,16 +34,26 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.fixture
-def face_video(make_media) -> Path:
+@pytest.fixture(scope="module")
+def face_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """5.2 s with sound: more than one chunk of work."""
-    return make_media("person.mp4", images=moving_face(130), samples=murmur(5.2), options=SHARP)
+    path = tmp_path_factory.mktemp("face") / "person.mp4"
+    write_video(path, iter(moving_face(130)), Waveform(murmur(5.2)), crf=16)
+    return path
 
 
-def test_a_portrait_folder_holds_all_that_training_needs(face_video: Path, tmp_path: Path):
-    stages = []
-    prepare_portrait([face_video], tmp_path / "out", CONFIG, progress=lambda name, done, total: stages.append(name))
-    portrait = Portrait.load(tmp_path / "out")
+@pytest.fixture(scope="module")
+def prepared(face_video: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The portrait of `face_video`, which tests only read, and the stages of its making."""
+    out = tmp_path_factory.mktemp("portrait") / "out"
+    stages: list[str] = []
+    prepare_portrait([face_video], out, CONFIG, progress=lambda name, done, total: stages.append(name))
+    return out, stages
+
+
+def test_a_portrait_folder_holds_all_that_training_needs(prepared: tuple[Path, list[str]]):
+    out, stages = prepared
+    portrait = Portrait.load(out)
     frames = len(portrait)
     assert frames == 130
     assert list(dict.fromkeys(stages))[:2] == ["look through the videos", "track the face"]
@@ -60,12 +71,11 @@ def test_a_portrait_folder_holds_all_that_training_needs(face_video: Path, tmp_p
         np.testing.assert_array_equal(mask, masks[y : y + 8, x : x + 8])
     assert portrait.background.shape == (64, 64, 3)
     assert portrait.manifest.measured["reprojection_px"] < 0.6
-    assert not (tmp_path / "out" / "work" / "measured").exists()
+    assert not (out / "work" / "measured").exists()
 
 
-def test_masks_and_landmarks_lie_on_the_person(face_video: Path, tmp_path: Path):
-    prepare_portrait([face_video], tmp_path / "out", CONFIG)
-    portrait = Portrait.load(tmp_path / "out")
+def test_masks_and_landmarks_lie_on_the_person(prepared: tuple[Path, list[str]]):
+    portrait = Portrait.load(prepared[0])
     for index in (0, 70, 129):
         image, masks = portrait.frame(index)
         assert (masks.astype(int).sum(-1) <= 255).all()
@@ -99,9 +109,10 @@ def interrupt_at(stage: str):
     return stop
 
 
-def test_an_interrupted_run_goes_on_and_ends_the_same(face_video: Path, tmp_path: Path):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    prepare_portrait([face_video], whole, CONFIG)
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    prepared: tuple[Path, list[str]], face_video: Path, tmp_path: Path
+):
+    whole, resumed = prepared[0], tmp_path / "resumed"
     with pytest.raises(KilledError):
         prepare_portrait([face_video], resumed, CONFIG, progress=interrupt_at("track the face"))
     with pytest.raises(InputError, match="not empty"):

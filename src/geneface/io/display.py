@@ -90,10 +90,11 @@ def orientation(frame: DecodedFrame, stream: VideoStream) -> Orientation:
 
 def _display_matrix(frame: DecodedFrame) -> tuple[float, ...] | None:
     try:
-        # The type that PyAV declares is not the one it returns.
+        # The types that PyAV declares are not those that it takes and returns.
         # `frame.side_data` would be kept by the picture that it keeps: hundreds of pictures lay in memory between two
         # runs of the garbage collector.
-        matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")
+        side_data: Any = SideDataContainer
+        matrix: Any = side_data(frame).get("DISPLAYMATRIX")
     except ValueError:
         # PyAV gives none of a picture's side data if it does not know the kind of one.
         angle = -math.radians(frame.rotation)
