@@ -21,7 +21,7 @@ from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
 from geneface.portrait.notes import describe_size, describe_turn
-from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, remedy_for
+from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, NO_SOUND_HERE, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey, survey
@@ -31,6 +31,7 @@ from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ProgressFn, Waveform, 
 Severity = Literal["error", "warning", "info"]
 
 _GOOD_FACE_PX = 100
+_SMALL_SECONDS = 0.5
 _CLIPPED_SHARE = 1e-3
 _QUIET_LEVEL = 10 ** (-45 / 20)
 _DARK_LEVEL, _BRIGHT_LEVEL = 45, 235
@@ -103,7 +104,10 @@ def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: W
     for span in found.dropped:
         if span.source == scan.name:
             where = f"from {span.start:.2f} to {span.stop:.2f} s"
-            yield Finding("warning" if is_used else "error", name, span.reason, where, remedy_for(span.reason))
+            # Sound and pictures seldom end together: a few frames of that are nothing to mend.
+            small = is_used and span.reason == NO_SOUND_HERE and span.stop - span.start < _SMALL_SECONDS
+            severity: Severity = "info" if small else "warning" if is_used else "error"
+            yield Finding(severity, name, span.reason, where, "" if small else remedy_for(span.reason))
     for note in found.notes:
         place, start, stop = found.place(note)
         if place is scan:

@@ -61,7 +61,7 @@ def another_person(shots: Sequence[TrackedShot]) -> Verdict:
 
 def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
     """Shots in another light or other clothes than those that last longest, of the person who is kept."""
-    gone = {drop.shot for drop in (*only_a_picture(shots).drops, *another_person(shots).drops)}
+    gone = _gone(shots)
     asked = [number for number in range(len(shots)) if number not in gone]
     if not asked:
         return Verdict()
@@ -103,7 +103,11 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
+    gone = _gone(shots)
     for number, shot in enumerate(shots):
+        # What shows a poster or somebody else tells nothing of the light on this face.
+        if number in gone:
+            continue
         by_source.setdefault(shot.scan.path, []).append(number)
     for numbers in by_source.values():
         level = np.concatenate([face_level(shots[number].clues.faces) for number in numbers])
@@ -153,6 +157,12 @@ def face_size(mesh_px: NDArray[np.floating]) -> NDArray[np.float64]:
     points = np.asarray(mesh_px, np.float64)[:, list(STABLE_MESH)] * [1.0, -1.0, -1.0]
     stable = mean_face()[list(STABLE_MESH)].astype(np.float64)
     return np.log(np.maximum(umeyama(np.broadcast_to(stable, points.shape), points)[0], 1e-9))
+
+
+def _gone(shots: Sequence[TrackedShot]) -> set[int]:
+    """Shots in which the person who is kept is not seen at all."""
+    drops = (*only_a_picture(shots).drops, *another_person(shots).drops)
+    return {drop.shot for drop in drops if drop.stop - drop.start == shots[drop.shot].shot.frames}
 
 
 def _is_dead(shot: TrackedShot) -> bool:
