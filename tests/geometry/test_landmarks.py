@@ -66,3 +66,17 @@ def test_lip_width_and_eye_openness_scale_as_lengths_and_ratios():
     assert names.lip_width(3 * FACE) == pytest.approx(3 * names.lip_width(FACE), rel=1e-5)
     np.testing.assert_allclose(names.eye_openness(3 * FACE), names.eye_openness(FACE), rtol=1e-4)
     assert ((names.eye_openness(FACE) > 0.1) & (names.eye_openness(FACE) < 0.5)).all()
+
+
+def test_lids_have_closed_where_both_eyes_do_for_some_frames():
+    open_face = FACE.astype(np.float64)
+    frames = np.repeat(open_face[None], 50, axis=0)
+    assert not names.lids_have_closed(frames)
+    wink, blink = frames.copy(), frames.copy()
+    for number, eye in enumerate((names.LEFT_EYE, names.RIGHT_EYE)):
+        lower, upper = eye[1:8], eye[15:8:-1]
+        blink[20:24, upper] = open_face[upper] + 0.8 * (open_face[lower] - open_face[upper])
+        if number == 0:
+            wink[20:24, upper] = open_face[upper] + 0.8 * (open_face[lower] - open_face[upper])
+    assert names.lids_have_closed(blink) and not names.lids_have_closed(wink) and not names.lids_have_closed(blink[:22])
+    assert not names.lids_have_closed(frames[:2])

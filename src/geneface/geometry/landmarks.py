@@ -115,3 +115,9 @@ def eye_openness(points: NDArray[np.floating]) -> NDArray[np.floating]:
         lids = np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1).mean(-1)
         ratios.append(lids / np.linalg.norm(points[..., corners[0], :] - points[..., corners[1], :], axis=-1))
     return np.stack(ratios, axis=-1)
+
+
+def lids_have_closed(points: NDArray[np.floating]) -> bool:
+    """Whether both eyes are seen to close: in three frames less than half as open as usual. points: [F, K, D]."""
+    openness = eye_openness(points).max(-1)
+    return len(openness) > 2 and bool(np.sort(openness)[2] < 0.5 * np.median(openness))

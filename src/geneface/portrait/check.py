@@ -20,7 +20,7 @@ from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
-from geneface.portrait.notes import describe_size, describe_turn
+from geneface.portrait.notes import describe_lids, describe_size, describe_turn
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, NO_SOUND_HERE, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan
@@ -196,6 +196,8 @@ def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
     if len(scenes) > 1:
         remedy = "one framing and one background throughout give the best result"
         yield Finding("warning", subject, f"{len(scenes)} different framings", "", remedy)
+    if lids := describe_lids(found):
+        yield Finding("info", subject, lids, "", "")
     if large := describe_size(found):
         yield Finding("info", subject, large, "", "")
     seconds, heldout = found.frames / VIDEO_RATE_HZ, found.heldout_frames / VIDEO_RATE_HZ

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from geneface.analysis.sync_offset import SoundOffset
+from geneface.geometry.landmarks import KEYPOINTS, lids_have_closed
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.plan import GOOD_SECONDS
@@ -47,6 +50,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
     heldout = survey.heldout_frames / VIDEO_RATE_HZ
     if heldout < LITTLE_HELDOUT_SECONDS:
         notes.append(f"only {heldout:.1f} s are held out: what is measured on them says little about the lips")
+    if text := describe_lids(survey):
+        notes.append(text)
     if size < _LARGE_SIZE and (text := describe_size(survey)):
         notes.append(text)
     return notes
@@ -63,6 +68,14 @@ def describe_usable(frames: int) -> str:
     if round(seconds, 1) >= GOOD_SECONDS:
         return f"{seconds:.1f} s are used"
     return f"{seconds:.1f} s are used; {GOOD_SECONDS:.0f} s or more would give better lips and likeness"
+
+
+def describe_lids(survey: Survey) -> str:
+    """That the person never blinks in what is used, or ""."""
+    points = [segment.run.mesh_px[:, list(KEYPOINTS), :2] for segment in survey.segments]
+    if not points or lids_have_closed(np.concatenate(points)):
+        return ""
+    return "the eyes never close: blinks are made from the face's geometry; a video with blinks shows the person's own"
 
 
 def describe_size(survey: Survey) -> str:

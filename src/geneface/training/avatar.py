@@ -21,6 +21,7 @@ from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
+from geneface.geometry.landmarks import lids_have_closed
 from geneface.io.lock import exclusive_folder
 from geneface.io.place import check_space, rehearse_folder
 from geneface.io.store import asset_path, read_json, sha256, write_json
@@ -239,6 +240,7 @@ def _describe(
     adaptation: str,
 ) -> AvatarConfig:
     frames = int((~portrait.heldout).sum())
+    seen = portrait.landmarks[~portrait.heldout]
     return AvatarConfig(
         name=name,
         renderer=config.renderer,
@@ -255,6 +257,7 @@ def _describe(
             "heldout_frames": int(portrait.heldout.sum()),
             **model.facts(),
             "motion_adaptation": adaptation,
+            "blinks": "as in the video" if lids_have_closed(seen) else "from geometry: the video shows none",
             "geneface": __version__,
         },
     )
