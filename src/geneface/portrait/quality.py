@@ -60,20 +60,30 @@ def another_person(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
-    """Shots in another light or other clothes than those that last longest, of the person who is kept."""
+    """Files in another light or other clothes than those that last longest, of the person who is kept.
+
+    A file is of one sitting: its cuts change the framing, and with it what is seen of the clothes.
+    """
     gone = _gone(shots)
-    asked = [number for number in range(len(shots)) if number not in gone]
-    if not asked:
+    by_source: dict[str, list[int]] = {}
+    for number, shot in enumerate(shots):
+        if number not in gone:
+            by_source.setdefault(shot.scan.path, []).append(number)
+    if not by_source:
         return Verdict()
-    seconds = np.array([shots[number].clues.found.sum() for number in asked], np.float64)
-    kept = one_sitting(np.stack([shots[number].clues.colours for number in asked]), seconds)
-    return Verdict(
-        tuple(
-            Drop(number, 0, shots[number].shot.frames, OTHER_SITTING)
-            for number, keep in zip(asked, kept.tolist(), strict=True)
-            if not keep
-        )
-    )
+    colours, seconds = [], []
+    for numbers in by_source.values():
+        lengths = [shots[number].clues.found.sum() for number in numbers]
+        colours.append(shots[numbers[int(np.argmax(lengths))]].clues.colours)
+        seconds.append(float(sum(lengths)))
+    kept = one_sitting(np.stack(colours), np.array(seconds))
+    drops = [
+        Drop(number, 0, shots[number].shot.frames, OTHER_SITTING)
+        for numbers, keep in zip(by_source.values(), kept.tolist(), strict=True)
+        for number in numbers
+        if not keep
+    ]
+    return Verdict(tuple(drops))
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
