@@ -25,6 +25,7 @@ from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS,
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey, survey
+from geneface.portrait.verdict import spans
 from geneface.portrait.workspace import Workspace
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ProgressFn, Waveform, no_progress
 
@@ -172,11 +173,9 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
     frames = len(sound.samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
     energy = np.square(sound.samples[: frames * SPEECH_RATE_HZ // VIDEO_RATE_HZ]).reshape(max(frames, 1), -1).mean(-1)
     quiet = energy < 10**-3.5 * np.quantile(energy, 0.95)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(int), [0]])))
-    lengths = edges[1::2] - edges[::2]
-    if len(lengths) and lengths.max() > 3 * VIDEO_RATE_HZ:
-        start, stop = (edges[2 * int(lengths.argmax()) + side] / VIDEO_RATE_HZ for side in (0, 1))
-        where = f"from {start:.2f} to {stop:.2f} s"
+    start, stop = max(spans(quiet), key=lambda span: span[1] - span[0], default=(0, 0))
+    if stop - start > 3 * VIDEO_RATE_HZ:
+        where = f"from {start / VIDEO_RATE_HZ:.2f} to {stop / VIDEO_RATE_HZ:.2f} s"
         yield Finding("info", name, "a long silence, from which lips learn nothing", where, "")
 
 
