@@ -37,7 +37,7 @@ from geneface.types import ByteArray, FloatArray, LandmarkTrack, MotionTrack, Pr
 
 PERSON_VARIANTS: dict[str, str] = {
     OURS: "as shipped, from speech, with the adaptation to the person",
-    "no-postnet": "generic model on the person's neutral face, not adapted",
+    "no-adaptation": "generic model on the person's neutral face, not adapted",
     "smooth-lips": "exponential smoothing of all landmarks",
     "first-frame-blend": "the same filter with its state never advanced",
     "no-smoothing": "no smoothing of brows, cheeks and jaw",
@@ -61,7 +61,7 @@ _BORDER_PX = 2
 
 def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, Figure]:
     """Lips, articulation and jitter of the avatar's motion on the held-out spans, from their sound."""
-    if name == "no-postnet":
+    if name == "no-adaptation":
         folder = avatar.files.folder / MOTION_FOLDER
         avatar = Avatar(avatar.files, load_encoder(avatar.files.config.encoder), MotionModel.load(folder), None)
     spans = heldout_spans(portrait.segment, portrait.heldout)

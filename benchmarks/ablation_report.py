@@ -86,7 +86,7 @@ SECTIONS: dict[str, tuple[Part, ...]] = {
     ),
     "3.3.3 Small opening of the mouth": (
         Part("motion", (OURS, "lip-motion-penalty", "smooth-lips", "first-frame-blend"), _OPENING),
-        Part("person", (OURS, "no-postnet", "smooth-lips", "first-frame-blend"), _OPENING),
+        Part("person", (OURS, "no-adaptation", "smooth-lips", "first-frame-blend"), _OPENING),
     ),
     "3.3.4 Trembling brows, poor detail": (
         Part("motion", (OURS, "no-smoothing", "smooth-lips"), ("brow_jitter_ratio",)),

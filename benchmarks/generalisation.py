@@ -47,8 +47,8 @@ from geneface.evaluation.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
 from geneface.io.store import TensorFile, save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
-from geneface.motion.person import PostNetRuntime
-from geneface.motion.runtime import MotionModel
+from geneface.motion.person import load_person
+from geneface.motion.runtime import MotionModel, PersonMotion
 from geneface.motion.score import correlation
 from geneface.motion.vae import AudioToMotion
 from geneface.portrait.portrait import Portrait
@@ -214,20 +214,20 @@ def portrait_figures(
     """Held-out frames of a portrait by the generic model, and adapted to all its training frames or to `seconds`."""
     portrait, model = Portrait.load(folder), MotionModel.load(motion)
     held = portrait.heldout.copy()
-    people: dict[str, PostNetRuntime | None] = {"generic": None}
+    people: dict[str, PersonMotion | None] = {"generic": None}
     training_seconds = (~held).sum() / VIDEO_RATE_HZ
     for limit in (*(value for value in seconds if value < training_seconds), training_seconds):
         # What lies beyond the limit is neither adapted to nor tested on.
         portrait.heldout = held | (np.cumsum(~held) > limit * VIDEO_RATE_HZ)
         adapt_to_person(portrait, motion, work / f"{limit:g}")
         label = "adapted" if limit == training_seconds else f"adapted on {limit:g} s"
-        people[label] = PostNetRuntime.load(work / f"{limit:g}")
+        people[label] = load_person(work / f"{limit:g}")
     result = {name: tested(portrait, held, model, person) for name, person in people.items()}
     return result | {"generic, all frames": tested(portrait, np.ones_like(held), model, None)}
 
 
 def tested(
-    portrait: Portrait, chosen: NDArray[np.bool_], model: MotionModel, person: PostNetRuntime | None
+    portrait: Portrait, chosen: NDArray[np.bool_], model: MotionModel, person: PersonMotion | None
 ) -> dict[str, float]:
     """Figures of the chosen frames [F]."""
     neutral = portrait.neutral[list(KEYPOINTS)]

@@ -158,7 +158,7 @@ def test_killed_training_resumes_to_the_same_avatar(chain: Chain, tmp_path: Path
         "model.safetensors",
         "motion.safetensors",
         "poster.png",
-        "person/alignment.safetensors",
+        "person/adaptation.safetensors",
     ):
         assert (out / name).read_bytes() == (chain.avatar / name).read_bytes(), name
 

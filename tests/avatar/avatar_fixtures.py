@@ -68,13 +68,17 @@ def motion_model(folder: Path, encoder: str = "mel", width: int = 80) -> Path:
             helper.make_node("Conv", ["columns", "hear"], ["heard"], strides=[2]),
             helper.make_node("ConvTranspose", ["noise", "spread"], ["varied"], strides=[2]),
             helper.make_node("Add", ["heard", "varied"], ["motion"]),
+            helper.make_node("Identity", ["heard"], ["hidden"]),
         ],
         "motion",
         [
             helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, "rows", width]),
             helper.make_tensor_value_info("noise", TensorProto.FLOAT, [1, latent, "steps"]),
         ],
-        [helper.make_tensor_value_info("motion", TensorProto.FLOAT, [1, components, "frames"])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, components, "frames"])
+            for name in ("motion", "hidden")
+        ],
         [numpy_helper.from_array(hear, "hear"), numpy_helper.from_array(noise, "spread")],
     )
     folder.mkdir(parents=True)

@@ -153,26 +153,26 @@ def test_person_variants_reach_the_avatars_motion(tiny_avatar):
     figures = {name: person.person_figures(name, avatar, portrait) for name in person.PERSON_VARIANTS}
     amplitude = {name: values["opening_amplitude_ratio"].value for name, values in figures.items()}
     # The tiny avatar has no adaptation to lose; its lips are smoothed by the variants that say so alone.
-    assert amplitude["ours"] == amplitude["no-smoothing"] == amplitude["no-postnet"]
+    assert amplitude["ours"] == amplitude["no-smoothing"] == amplitude["no-adaptation"]
     assert amplitude["smooth-lips"] < amplitude["ours"]
     assert amplitude["first-frame-blend"] < amplitude["ours"]
     late = {name: values["fast_offset_frames"].value for name, values in figures.items()}
     assert late["smooth-lips"] > late["ours"] + 0.1
 
 
-def test_no_postnet_leaves_the_adaptation_out(tiny_avatar):
+def test_no_adaptation_leaves_the_adaptation_out(tiny_avatar):
     class Louder:
         past_frames = future_frames = 0
 
-        def apply(self, displacement, features=None):
-            return 3 * displacement
+        def apply(self, generic):
+            return 3 * generic.displacement
 
     portrait: Any = FakePortrait()
     plain = Avatar.load(tiny_avatar)
     louder: Any = Louder()
     adapted = Avatar(plain.files, plain._encoder, plain._model, louder)
     key = "opening_amplitude_ratio"
-    bare = person.person_figures("no-postnet", adapted, portrait)[key].value
+    bare = person.person_figures("no-adaptation", adapted, portrait)[key].value
     assert bare == person.person_figures("ours", plain, portrait)[key].value
     assert person.person_figures("ours", adapted, portrait)[key].value > 2 * bare
 
@@ -288,7 +288,7 @@ def test_runner_goes_from_a_corpus_to_a_table_and_resumes(small_corpus, tiny_ava
         return inner(self, index, total, generator)
 
     monkeypatch.setattr(MotionTask, "step", counted)
-    only = ["--only", "ours,latent-6hz,few-steps,smooth-lips,no-sync,no-postnet,first-frame-colour"]
+    only = ["--only", "ours,latent-6hz,few-steps,smooth-lips,no-sync,no-adaptation,first-frame-colour"]
     ablations.main([*common, *only])
     assert sorted(set(steps)) == [5, 40]
     assert len(steps) == 40 + 40 + 5
@@ -300,8 +300,8 @@ def test_runner_goes_from_a_corpus_to_a_table_and_resumes(small_corpus, tiny_ava
     assert few > ours
     assert found["speed", "ours"]["figures"]["render_rate"]["value"] > 0
     assert found["motion", "no-sync"]["reason"] == "give --sync"
-    assert found["person", "no-postnet"]["reason"] == "give --portrait and --avatar"
-    assert "| no-postnet | n/a: give --portrait and --avatar" in first
+    assert found["person", "no-adaptation"]["reason"] == "give --portrait and --avatar"
+    assert "| no-adaptation | n/a: give --portrait and --avatar" in first
     assert "3.3.6" in first and "undilated" not in first
     assert "left" in capsys.readouterr().err
 

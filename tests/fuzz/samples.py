@@ -20,8 +20,8 @@ AVATAR_FILES = (
     "background.png",
     "motion/config.json",
     "motion/stats.safetensors",
-    "person/postnet.json",
-    "person/alignment.safetensors",
+    "person/adaptation.json",
+    "person/adaptation.safetensors",
 )
 _VIDEOS = {
     "a.mp4": ("libx264", "aac"),

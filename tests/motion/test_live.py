@@ -41,11 +41,10 @@ class Trail:
 
     past_frames, future_frames = 2, 1
 
-    def apply(self, displacement, features=None):
-        assert features is not None
-        padded = np.pad(displacement, ((2, 0), (0, 0), (0, 0)))
-        moved = sum(padded[step : step + len(displacement)] for step in range(3)) / 6
-        ahead = np.append(features.values[2::2].mean(1), 0.0)
+    def apply(self, generic):
+        padded = np.pad(generic.displacement, ((2, 0), (0, 0), (0, 0)))
+        moved = sum(padded[step : step + len(generic)] for step in range(3)) / 6
+        ahead = np.append(generic.features[2::2].mean(1), 0.0)
         return moved + 0.001 * ahead[:, None, None]
 
 

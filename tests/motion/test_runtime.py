@@ -13,7 +13,7 @@ from geneface.io.store import read_json, save_tensors, write_json
 from geneface.motion.basis import fit_basis
 from geneface.motion.export import export_onnx
 from geneface.motion.runtime import MotionModel, MotionModelConfig, latent_noise, windows
-from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig
+from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
 from geneface.types import SpeechFeatures
 
 D, Z = 5, 4
@@ -35,8 +35,8 @@ def network() -> AudioToMotion:
 def folder(network: AudioToMotion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("motion")
     inputs = {"features": torch.zeros(1, 8, D), "noise": torch.zeros(1, Z, 2)}
-    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, "motion": {2: "frames"}}
-    export_onnx(network, inputs, "motion", axes, folder / "motion.onnx")
+    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, "motion": {2: "frames"}, "hidden": {2: "frames"}}
+    export_onnx(MotionGraph(network), inputs, MotionGraph.OUTPUTS, axes, folder / "motion.onnx")
     rng = np.random.default_rng(0)
     basis = fit_basis(0.01 * rng.standard_normal((50, KEYPOINT_COUNT, 3)).astype(np.float32), 6)
     save_tensors(folder / "stats.safetensors", basis.tensors())
@@ -144,8 +144,8 @@ class Mixed:
 
     past_frames = future_frames = 0
 
-    def apply(self, displacement, features=None):
-        return displacement + displacement.mean(axis=1, keepdims=True)
+    def apply(self, generic):
+        return generic.displacement + generic.displacement.mean(axis=1, keepdims=True)
 
 
 def test_lips_never_vary_in_a_persons_domain_either(model):
@@ -182,10 +182,11 @@ def test_person_is_applied_with_context(model):
     class Blur:
         past_frames, future_frames = 3, 0
 
-        def apply(self, displacement, features=None):
-            assert features is not None and len(features.values) == 2 * len(displacement)
-            padded = np.pad(displacement, ((3, 0), (0, 0), (0, 0)))
-            return np.mean([padded[i : i + len(displacement)] for i in range(4)], axis=0)
+        def apply(self, generic):
+            assert len(generic.features) == 2 * len(generic) and generic.hidden.shape == (len(generic), 16)
+            padded = np.pad(generic.displacement, ((3, 0), (0, 0), (0, 0)))
+            blurred = np.mean([padded[i : i + len(generic)] for i in range(4)], axis=0)
+            return blurred + 0.001 * generic.hidden.sum(1)[:, None, None]
 
     features = speech(120)
     whole = model.predict(features, person=Blur())

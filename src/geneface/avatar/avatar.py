@@ -30,7 +30,8 @@ from geneface.io.audio import SoundFile
 from geneface.io.image import write_png_sequence
 from geneface.io.store import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
-from geneface.motion.person import PostNetRuntime
+from geneface.motion.adaptation import Adaptation
+from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
@@ -67,7 +68,7 @@ class Avatar:
     """
 
     def __init__(
-        self, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, person: PostNetRuntime | None
+        self, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, person: Adaptation | None
     ) -> None:
         self.files = files
         self._encoder, self._model, self._person_motion = encoder, model, person
@@ -317,11 +318,11 @@ class Avatar:
         return done
 
 
-def _load_person(folder: Path) -> PostNetRuntime | None:
+def _load_person(folder: Path) -> Adaptation | None:
     if not folder.is_dir():
         return None
     try:
-        return PostNetRuntime.load(folder)
+        return load_person(folder)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"the person's adaptation in {folder} is damaged", "train the avatar again or copy it anew"

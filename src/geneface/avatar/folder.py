@@ -33,13 +33,14 @@ from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.image import read_image, write_png
 from geneface.io.store import asset_path, atomic_folder, atomic_path, load_tensors, read_json, save_tensors, write_json
+from geneface.motion.person import RECORD_NAME, TENSORS_NAME
 from geneface.types import ByteArray, Camera, FloatArray
 
 CONFIG_FILE, MODEL_FILE, STATISTICS_FILE = "config.json", "model.safetensors", "motion.safetensors"
 BACKGROUND_FILE, POSTER_FILE, CARD_FILE, METRICS_FILE = "background.png", "poster.png", "README.md", "metrics.json"
 MOTION_FOLDER, PERSON_FOLDER = "motion", "person"
 _MOTION_FILES = ("config.json", "motion.onnx", "stats.safetensors")
-_PERSON_FILES = ("postnet.json", "alignment.safetensors", "postnet.onnx")
+_PERSON_FILES = (RECORD_NAME, TENSORS_NAME)
 _MAX_FILE_BYTES = {CONFIG_FILE: 1 << 20, MODEL_FILE: 1 << 28, STATISTICS_FILE: 1 << 24, METRICS_FILE: 1 << 24}
 _REMEDY = "train the avatar again or copy it anew"
 MAX_NAME = 200

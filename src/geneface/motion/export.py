@@ -20,7 +20,7 @@ _SMALLEST_HALVED = 1024
 def export_onnx(
     module: nn.Module,
     inputs: Mapping[str, Tensor],
-    output: str,
+    outputs: Sequence[str],
     dynamic_axes: Mapping[str, Mapping[int, str]],
     path: Path,
 ) -> None:
@@ -28,7 +28,7 @@ def export_onnx(
 
     Args:
         inputs: example inputs by name, in the order of the arguments.
-        output: name of the only output.
+        outputs: names of the outputs, in their order.
         dynamic_axes: by input or output name, the axes of any length.
     """
     try:
@@ -45,7 +45,7 @@ def export_onnx(
                 tuple(inputs.values()),
                 str(temporary),
                 input_names=list(inputs),
-                output_names=[output],
+                output_names=list(outputs),
                 dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
                 opset_version=_OPSET,
                 dynamo=False,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geneface.config import Config
 from geneface.errors import InputError
@@ -23,16 +22,14 @@ from geneface.io.records import read_record
 from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors
 from geneface.motion.basis import MotionBasis
-from geneface.motion.person import PostNetRuntime
+from geneface.motion.generic import GenericMotion
 from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["MotionModel", "MotionModelConfig", "PersonMotion", "PostNetRuntime", "latent_noise", "windows"]
-
 ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
-MODEL_FORMAT = 2
+MODEL_FORMAT = 3
 _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250
 _SPEAKING = np.unique(np.concatenate([LIPS, JAW]))
@@ -62,7 +59,7 @@ class MotionModelConfig(Config):
 
 
 class PersonMotion(Protocol):
-    """Moves generic motion into a person's domain (`motion.alignment`, `motion.postnet`)."""
+    """Moves generic motion into a person's domain (`motion.adaptation`)."""
 
     @property
     def past_frames(self) -> int:
@@ -74,8 +71,8 @@ class PersonMotion(Protocol):
         """Frames of speech after it. Of motion it sees none: that would add to what the generic model looks ahead."""
         ...
 
-    def apply(self, displacement: FloatArray, features: SpeechFeatures | None = None) -> FloatArray:
-        """[F, K, 3] generic, features [2F, D] -> [F, K, 3] displacement from the person's own neutral."""
+    def apply(self, generic: GenericMotion) -> FloatArray:
+        """-> [F, K, 3] displacement from the person's own neutral."""
         ...
 
 
@@ -164,7 +161,10 @@ class MotionModel:
             basis = MotionBasis.from_tensors(load_tensors(stats))
         except (KeyError, ValueError) as error:
             raise InputError(f"{stats} is damaged", "train or install the motion model again") from error
-        return cls(open_session(folder / "motion.onnx"), config, basis)
+        session = open_session(folder / "motion.onnx")
+        if {"motion", "hidden"} - {output.name for output in session.get_outputs()}:
+            raise InputError(f"{folder / 'motion.onnx'} is damaged", "train or install the motion model again")
+        return cls(session, config, basis)
 
     def predict(
         self,
@@ -189,6 +189,15 @@ class MotionModel:
             features, temperature=temperature, seed=seed, style=style, person=person, window_frames=max(frames, 1)
         )
         return next(chunks, np.zeros((0, *self.basis.mean.shape), np.float32))
+
+    def generic(self, features: SpeechFeatures) -> GenericMotion:
+        """All that an adaptation is fitted to, of the whole recording in one piece and at temperature 0.
+
+        An odd row at its end belongs to no frame and is left out.
+        """
+        rows = np.concatenate([*self._rows(features)])
+        frames = len(rows) // ROWS_PER_FRAME
+        return self._generic(Window(rows[: frames * ROWS_PER_FRAME], 0, 0, frames), 0.0, 0, None)
 
     def predict_windows(
         self,
@@ -239,7 +248,7 @@ class MotionModel:
             # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
             sample[:, _SPEAKING] = motion[:, _SPEAKING]
             motion = sample
-        return motion[piece.keep_from - piece.start : piece.keep_to - piece.start]
+        return motion
 
     def _rows(self, features: FeatureBlocks) -> Iterator[FloatArray]:
         for block in [features] if isinstance(features, SpeechFeatures) else features:
@@ -253,7 +262,18 @@ class MotionModel:
     def _moved(
         self, piece: Window, temperature: float, seed: int, style: float | None, person: PersonMotion | None
     ) -> FloatArray:
-        """Displacement [F, K, 3] of all frames of a window."""
+        """Displacement [f, K, 3] of the wanted frames."""
+        generic = self._generic(piece, temperature, seed, style)
+        first, last = piece.keep_from - piece.start, piece.keep_to - piece.start
+        if person is None:
+            return generic.displacement[first:last]
+        # The generic model's own past is longer: the person's need not be made of frames that nobody sees.
+        start = max(0, first - person.past_frames)
+        moved = person.apply(generic[start : last + person.future_frames])
+        return moved[first - start : last - start]
+
+    def _generic(self, piece: Window, temperature: float, seed: int, style: float | None) -> GenericMotion:
+        """All frames of a window."""
         stride = self.config.latent_stride
         rows, frames = piece.rows, len(piece.rows) // ROWS_PER_FRAME
         missing = -frames % stride
@@ -263,14 +283,9 @@ class MotionModel:
         noise = np.zeros((steps, self.config.latent_channels), np.float32)
         if temperature:
             noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
-        displacement = self._decode(rows, noise, frames)
+        inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
+        motion, hidden = (np.asarray(out)[0].T[:frames] for out in self.session.run(["motion", "hidden"], inputs))
+        displacement = self.basis.displacement(motion)
         if style is not None:
             displacement = style * displacement
-        if person is None:
-            return displacement
-        return person.apply(displacement, SpeechFeatures(piece.rows, self.config.encoder))
-
-    def _decode(self, rows: FloatArray, noise: FloatArray, frames: int) -> FloatArray:
-        inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
-        motion: NDArray[np.float32] = np.asarray(self.session.run(["motion"], inputs)[0])
-        return self.basis.displacement(motion[0].T[:frames])
+        return GenericMotion(displacement, np.ascontiguousarray(hidden), piece.rows)

@@ -163,9 +163,13 @@ class AudioToMotion(nn.Module):
 
     def decode(self, z: Tensor, speech: Tensor) -> Tensor:
         """Latent [B, Z, F/s], speech [B, S, F] -> motion [B, C, F]."""
+        return self.decoder_out(self.decode_hidden(z, speech))
+
+    def decode_hidden(self, z: Tensor, speech: Tensor) -> Tensor:
+        """What the last layer is linear in: [B, channels, F]."""
         fast = torch.stack([z] * self.config.latent_stride, dim=-1).flatten(2)
         hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
-        return self.decoder_out(functional.gelu(self.decoder(hidden, speech)))
+        return functional.gelu(self.decoder(hidden, speech))
 
     def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:
         """One-sample estimate of KL(q(z | motion, speech) || p(z | speech)), nats per latent element, [B].
@@ -180,3 +184,19 @@ class AudioToMotion(nn.Module):
         """Inference: features [B, 2F, D], noise [B, Z, F/s] (zero: the mean path) -> motion [B, C, F]."""
         speech, slow_speech = self.condition(features)
         return self.decode(self.prior.inverse(noise, slow_speech), speech)
+
+
+class MotionGraph(nn.Module):
+    """What is exported: motion, and the hidden layer that it is linear in, which adaptation hears."""
+
+    OUTPUTS = ("motion", "hidden")
+
+    def __init__(self, model: AudioToMotion) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 2F, D], [B, Z, F/s] -> [B, C, F], [B, channels, F]."""
+        speech, slow_speech = self.model.condition(features)
+        hidden = self.model.decode_hidden(self.model.prior.inverse(noise, slow_speech), speech)
+        return self.model.decoder_out(hidden), hidden

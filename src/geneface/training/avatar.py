@@ -73,7 +73,7 @@ def build_avatar(
         out: new or empty folder; OUT.partial beside it holds the unfinished work.
         motion_folder: generic motion model, by default the one that ships.
         resume: go on from OUT.partial.
-        progress: called with "align motion", "post-net", "renderer" and others.
+        progress: called with "adapt the motion", "renderer" and others.
 
     Raises:
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
@@ -116,7 +116,7 @@ def _build(
     progress: ProgressFn,
 ) -> AvatarConfig:
     """All steps in their order."""
-    adapted = _adapt(portrait, motion_folder, work, config, resume, progress)
+    adapted = _adapt(portrait, motion_folder, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
     choices = {"seed": config.seed, "budget_seconds": budget}
     model: RendererModel
@@ -198,25 +198,18 @@ def draw_poster(
 
 
 def _adapt(
-    portrait: Portrait, motion_folder: Path, work: Path, config: AvatarTrainConfig, resume: bool, progress: ProgressFn
+    portrait: Portrait, motion_folder: Path, work: Path, config: AvatarTrainConfig, progress: ProgressFn
 ) -> dict[str, Any]:
     """Adapt the motion to the person unless that is done; returns what was fitted and the renderer's time."""
     done = work / _PROGRESS_FILE
     if done.is_file():
         return read_json(done)
     began = time.monotonic()
-    figures = adapt_to_person(
-        portrait, motion_folder, work / PERSON_FOLDER, config.preset, resume=resume, progress=progress
-    )
+    record = adapt_to_person(portrait, motion_folder, work / PERSON_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
-    if "network" not in figures:
-        kind = "closed form (no network: torch is not installed)"
-    elif (work / PERSON_FOLDER / "postnet.onnx").is_file():
-        kind = "closed form and network"
-    else:
-        kind = "closed form (a network was not better)"
+    kind = f"to {record.seconds:.1f} s" + ("" if "weight_nets" in record.metrics else ": gain and offset only")
     adapted = {"kind": kind, "renderer_budget_seconds": left}
     write_json(done, adapted)
     return adapted

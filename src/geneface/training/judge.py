@@ -138,13 +138,11 @@ def export_towers(expert: SyncExpert, folder: Path) -> None:
     frames = 2 * WINDOW
     axes = {"embedding": {2: "windows"}}
     points = torch.zeros(1, frames, len(SYNC_LANDMARKS), 3)
-    export_onnx(
-        _LipsTower(expert), {"points": points}, "embedding", {"points": {1: "frames"}, **axes}, folder / "lips.onnx"
-    )
+    lips_axes = {"points": {1: "frames"}, **axes}
+    export_onnx(_LipsTower(expert), {"points": points}, ["embedding"], lips_axes, folder / "lips.onnx")
     rows = torch.zeros(1, 2 * frames, expert.config.feature_width)
-    export_onnx(
-        _SpeechTower(expert), {"features": rows}, "embedding", {"features": {1: "rows"}, **axes}, folder / "speech.onnx"
-    )
+    speech_axes = {"features": {1: "rows"}, **axes}
+    export_onnx(_SpeechTower(expert), {"features": rows}, ["embedding"], speech_axes, folder / "speech.onnx")
 
 
 def _write_card(folder: Path, data: CorpusData, scores: dict[str, Any], attribution: str | None) -> None:

@@ -38,7 +38,7 @@ from geneface.motion.layers import DILATIONS
 from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
-from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig
+from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
 from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
 from geneface.training.sync import choose_preset, feature_statistics, load_expert
 from geneface.types import ProgressFn, no_progress
@@ -335,8 +335,8 @@ def save_model(model: AudioToMotion, basis: MotionBasis, encoder: str, folder: P
         "features": torch.zeros(1, 4 * stride, sizes.feature_width),
         "noise": torch.zeros(1, sizes.latent_channels, 2),
     }
-    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, "motion": {2: "frames"}}
-    export_onnx(model, inputs, "motion", axes, folder / "motion.onnx")
+    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, **{name: {2: "frames"} for name in MotionGraph.OUTPUTS}}
+    export_onnx(MotionGraph(model), inputs, MotionGraph.OUTPUTS, axes, folder / "motion.onnx")
     save_tensors(folder / "stats.safetensors", {k: v.astype(np.float16) for k, v in basis.tensors().items()})
     config = MotionModelConfig(
         encoder=encoder,

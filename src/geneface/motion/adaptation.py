@@ -1,0 +1,169 @@
+"""Generic motion moved into one person's manner: the adaptation at run time, in numpy.
+
+F frames, K landmarks, C coefficients of the person's own basis, D feature width, H hidden channels of the generic
+model. `training.adaptation` fits it to the person's own seconds. What is left of a stack of regressions is one sum:
+
+    affine    a gain for each coefficient of the generic motion, and an offset
+    speech    linear in the features of the frame and its neighbours
+    last      linear in the generic model's hidden layer: its last layer, taught anew
+    nets      small convolutional networks on features and hidden layer
+
+and one gain for all, which gives the opening of the mouth the amplitude that regression shrinks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
+from geneface.io.store import load_tensors, save_tensors
+from geneface.motion.basis import MotionBasis
+from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
+from geneface.motion.generic import GenericMotion
+from geneface.types import FloatArray
+
+SPEECH_TAPS = (-1, 0, 1)
+"""Frames around the present one whose features the linear part sees."""
+UPPER_LIP = positions((191, 80, 81, 82, 13, 312, 311, 310, 415))
+LOWER_LIP = positions((95, 88, 178, 87, 14, 317, 402, 318, 324))
+"""Inner lips, corner to corner, each point above its partner."""
+_MOST_NETS = 64
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Generic displacement and speech to the person's displacement; a `motion.runtime.PersonMotion`."""
+
+    basis: MotionBasis
+    """The person's own."""
+    gain: FloatArray
+    """[C]."""
+    offset: FloatArray
+    """[C]."""
+    speech: FloatArray
+    """[3 D, C], or [0, C] where the seconds were too few for anything but gain and offset."""
+    last: FloatArray
+    """[H, C], or [0, C]."""
+    nets: tuple[ConvNet, ...]
+    amplitude: float
+    """About the person's mean motion."""
+    lips: FloatArray
+    """[2, 9] vertical distance of the inner lips' pairs: at rest, and the least that the person was seen with."""
+
+    @property
+    def past_frames(self) -> int:
+        """Frames before a frame that its motion depends on."""
+        return PAST_FRAMES if self.nets else -min(SPEECH_TAPS) if len(self.speech) else 0
+
+    @property
+    def future_frames(self) -> int:
+        """Frames after it, no more than the generic model looks ahead."""
+        return FUTURE_FRAMES if self.nets else max(SPEECH_TAPS) if len(self.speech) else 0
+
+    def coefficients(self, generic: GenericMotion) -> FloatArray:
+        """[F, C] in the person's basis."""
+        total = self.basis.coefficients(generic.displacement) * self.gain + self.offset
+        if len(self.speech):
+            inputs = generic.inputs()
+            width = len(self.speech) // len(SPEECH_TAPS)
+            # Not "@", as in `MotionBasis`.
+            total = total + np.einsum("fs,sc->fc", speech_windows(inputs[:, :width]), self.speech)
+            total = total + np.einsum("fh,hc->fc", generic.hidden, self.last)
+            for net in self.nets:
+                total = total + net(inputs)
+        # Coefficients are centred on the person's mean motion, so this scales about it.
+        return np.asarray(self.amplitude * total, np.float32)
+
+    def apply(self, generic: GenericMotion) -> FloatArray:
+        """[F, K, 3] displacement from the person's neutral, head units."""
+        return self.displacement(self.coefficients(generic))
+
+    def displacement(self, coefficients: FloatArray) -> FloatArray:
+        """[F, C] in the person's basis -> [F, K, 3]. Lips that would pass through each other meet halfway."""
+        displacement = self.basis.displacement(coefficients)
+        rest, least = self.lips
+        gap = rest + displacement[:, UPPER_LIP, 1] - displacement[:, LOWER_LIP, 1]
+        missing = np.maximum(least - gap, 0) / 2
+        displacement[:, UPPER_LIP, 1] += missing
+        displacement[:, LOWER_LIP, 1] -= missing
+        return displacement
+
+    def halved(self) -> Adaptation:
+        """The same with weights that half precision holds exactly, as `save` writes them."""
+        half = [tensor.astype(np.float16).astype(np.float32) for tensor in (self.speech, self.last)]
+        nets = [{name: tensor.astype(np.float16) for name, tensor in net.tensors().items()} for net in self.nets]
+        return replace(self, speech=half[0], last=half[1], nets=tuple(map(ConvNet.from_tensors, nets)))
+
+    def save(self, path: Path) -> None:
+        """Write one file; the weights of speech, last layer and networks in half precision."""
+        tensors: dict[str, NDArray] = {
+            **self.basis.tensors(),
+            "gain": self.gain,
+            "offset": self.offset,
+            "speech": self.speech.astype(np.float16),
+            "last": self.last.astype(np.float16),
+            "lips": self.lips,
+            "amplitude": np.array([self.amplitude], np.float32),
+        }
+        for number, net in enumerate(self.nets):
+            tensors |= {f"net.{number}.{name}": tensor.astype(np.float16) for name, tensor in net.tensors().items()}
+        save_tensors(path, tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> Adaptation:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is missing, or its tensors don't belong together.
+        """
+        tensors = load_tensors(path)
+        count = _check(tensors, path)
+        basis = MotionBasis.from_tensors(tensors)
+        nets = tuple(ConvNet.from_tensors(_net_tensors(tensors, number)) for number in range(count))
+        fields = (tensors[name].astype(np.float32) for name in ("gain", "offset", "speech", "last"))
+        return cls(basis, *fields, nets, float(tensors["amplitude"][0]), tensors["lips"].astype(np.float32))
+
+
+def speech_windows(frames: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[F, D] -> [F, 3 D]: each frame with its neighbours, the first and last repeated beyond the ends."""
+    index = np.clip(np.arange(len(frames))[:, None] + np.array(SPEECH_TAPS), 0, len(frames) - 1)
+    return frames[index].reshape(len(frames), -1)
+
+
+def _net_tensors(tensors: dict[str, NDArray], number: int) -> dict[str, NDArray]:
+    prefix = f"net.{number}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _check(tensors: dict[str, NDArray], path: Path) -> int:
+    """Avatars are passed around: shapes and values are checked before they are used. Returns the number of nets."""
+    count = len({name.split(".")[1] for name in tensors if name.startswith("net.")})
+    width, face = len(tensors.get("gain", ())), (KEYPOINT_COUNT, 3)
+    rows = {name: len(tensors.get(name, ())) for name in ("speech", "last")}
+    shapes: dict[str, tuple[int, ...]] = {
+        "basis.synthesis": (width, *face),
+        "basis.analysis": (width, *face),
+        "basis.mean": face,
+        "gain": (width,),
+        "offset": (width,),
+        "speech": (rows["speech"] // len(SPEECH_TAPS) * len(SPEECH_TAPS), width),
+        "last": (rows["last"], width),
+        "lips": (2, len(UPPER_LIP)),
+        "amplitude": (1,),
+    }
+    inputs = rows["speech"] // len(SPEECH_TAPS) + rows["last"]
+    for number in range(min(count, _MOST_NETS)):
+        channels = len(tensors.get(f"net.{number}.enter", ()))
+        for name, shape in ConvNet.shapes(inputs, channels, width).items():
+            shapes[f"net.{number}.{name}"] = shape
+    for name, shape in shapes.items():
+        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
+            raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it anew")
+    if count > _MOST_NETS:
+        raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again or copy it anew")
+    return count

@@ -1,0 +1,34 @@
+"""What the generic model makes of speech, as adaptation to a person takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geneface.types import FloatArray
+
+
+@dataclass(frozen=True)
+class GenericMotion:
+    """Consecutive frames of one recording. F frames at 25 Hz, K named landmarks, H hidden channels, D feature width."""
+
+    displacement: FloatArray
+    """[F, K, 3] from neutral, head units."""
+    hidden: FloatArray
+    """[F, H] what the model's last layer is linear in."""
+    features: FloatArray
+    """[2F, D] the speech."""
+
+    def __len__(self) -> int:
+        return len(self.displacement)
+
+    def __getitem__(self, frames: slice) -> GenericMotion:
+        start, stop, _ = frames.indices(len(self))
+        rows = slice(2 * start, 2 * stop)
+        return GenericMotion(self.displacement[start:stop], self.hidden[start:stop], self.features[rows])
+
+    def inputs(self) -> FloatArray:
+        """[F, D + H] what an adaptation hears: the mean of each frame's two rows of features, and the hidden layer."""
+        frames = self.features.reshape(len(self), 2, -1).mean(1)
+        return np.concatenate([frames, self.hidden], axis=1)
