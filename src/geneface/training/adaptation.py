@@ -22,7 +22,7 @@ from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.convnet import ConvNet
 from geneface.motion.generic import GenericMotion
 from geneface.motion.score import correlation
-from geneface.training.convnet import ConvNetTrainConfig, train_convnet
+from geneface.training.convnet import ConvNetTrainConfig, network_settings, train_convnet
 from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 MEMBERS = ("affine", "speech", "residual", "last", "nets")
@@ -39,7 +39,6 @@ _PRIOR_SECONDS = 20.0
 """The mean of the members weighs as much as so many seconds of validated frames."""
 _GAIN_RANGE = (0.6, 3.0)
 _CLOSED_PERCENTILE = 1.0
-_NETS_PER_FOLD = 2
 Float64 = NDArray[np.float64]
 
 
@@ -103,6 +102,7 @@ def fit_adaptation(
     width: int = 32,
     *,
     nets: ConvNetTrainConfig | None = None,
+    seed: int = 0,
     progress: ProgressFn = no_progress,
 ) -> tuple[Adaptation, dict[str, float]]:
     """Fit an adaptation to a person's training frames.
@@ -111,6 +111,8 @@ def fit_adaptation(
         stretches: the training frames; held-out ones must not be among them.
         neutral: [K, 3] the person's neutral face, for the opening of the lips.
         width: C at most.
+        nets: how the networks are trained, by default as so many seconds ask for.
+        seed: of the networks.
 
     Returns:
         the adaptation, and what cross-validation said: mean correlation of the lip opening over the validated blocks
@@ -123,11 +125,11 @@ def fit_adaptation(
     if seconds < SHORTEST_SECONDS:
         return _gain_and_offset(stretches, neutral, basis, lips, gain, offset)
     folds = split_folds(stretches)
-    config = ConvNetTrainConfig() if nets is None else nets
+    config = network_settings(seconds) if nets is None else nets
     fitted: list[Members] = []
     for number, (part, _) in enumerate(folds):
         progress("adapt the motion", number, len(folds) + 1)
-        fitted.append(_fit_members(part, basis, config, number))
+        fitted.append(_fit_members(part, basis, config, seed * len(folds) + number))
     blocks = [
         (stretch, members.predict(stretch.generic), basis.coefficients(stretch.measured).astype(np.float64))
         for members, (_, validated) in zip(fitted, folds, strict=True)
@@ -214,8 +216,8 @@ def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple
     return pairs
 
 
-def _fit_members(stretches: Sequence[Stretch], basis: MotionBasis, config: ConvNetTrainConfig, fold: int) -> Members:
-    """All members; the networks' seeds differ from fold to fold."""
+def _fit_members(stretches: Sequence[Stretch], basis: MotionBasis, config: ConvNetTrainConfig, seed: int) -> Members:
+    """All members; the networks' seeds follow from `seed`."""
     members = _fit_linear(stretches, basis)
     inputs = [stretch.generic.inputs() for stretch in stretches]
     together = np.concatenate(inputs)
@@ -226,8 +228,8 @@ def _fit_members(stretches: Sequence[Stretch], basis: MotionBasis, config: ConvN
         for stretch in stretches
     ]
     nets = []
-    for number in range(_NETS_PER_FOLD):
-        net = train_convnet(heard, targets, config, seed=fold * _NETS_PER_FOLD + number)
+    for number in range(config.committee):
+        net = train_convnet(heard, targets, config, seed=seed * config.committee + number)
         enter = net.enter * scale.astype(np.float32)
         nets.append(replace(net, enter=enter, enter_bias=net.enter_bias - enter @ mean.astype(np.float32)))
     return replace(members, nets=tuple(nets))

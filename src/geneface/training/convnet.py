@@ -17,13 +17,17 @@ from geneface.types import FloatArray
 
 _GAP = PAST_FRAMES
 """Frames of zeros between crops: no tap reaches from one into the next."""
+_SOME_SECONDS, _MANY_SECONDS = 50.0, 200.0
+"""From where on other settings won in cross-validation inside training seconds (docs/decisions.md, 2026-11-29)."""
 _MOMENTUM, _SPREAD, _EPSILON = 0.9, 0.999, 1e-6
 Weights = dict[str, FloatArray]
 
 
 class ConvNetTrainConfig(Config):
-    """How a network is trained; chosen on outer cross-validation (docs/decisions.md, 2026-11-29)."""
+    """How networks are trained; the defaults are for less than a minute of speech (`network_settings`)."""
 
+    committee: int = 2
+    """Networks of other seeds, whose mean is used."""
     steps: int = 120
     batch: int = 4
     crop_frames: int = 100
@@ -34,6 +38,15 @@ class ConvNetTrainConfig(Config):
     """Share of the inputs that a crop does without, in all its frames (Tompson et al. 2015, section 3.2)."""
     velocity_weight: float = 1.0
     """Of the squared error of differences between neighbouring frames."""
+
+
+def network_settings(seconds: float) -> ConvNetTrainConfig:
+    """Larger networks, trained for longer and with less noise, the more of a person's speech there is."""
+    if seconds < _SOME_SECONDS:
+        return ConvNetTrainConfig()
+    if seconds < _MANY_SECONDS:
+        return ConvNetTrainConfig(steps=400, dropout=0.5, weight_decay=0.2)
+    return ConvNetTrainConfig(committee=1, steps=600, batch=8, channels=48, dropout=0.3, weight_decay=0.1)
 
 
 @dataclass(frozen=True)
