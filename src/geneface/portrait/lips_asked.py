@@ -29,42 +29,48 @@ _STRETCH_FRAMES = 1500
 _CONTEXT_FRAMES = 25
 """Sound before and after what is compared, which the encoder hears with it."""
 _SHAPE_FRAMES = 200
-_STABLE = np.array(STABLE_MESH)
+_STABLE, _KEYPOINTS = np.array(STABLE_MESH), np.array(KEYPOINTS)
 _BELOW_LOUD_DB, _FLOOR_DB = 30.0, -60.0
 
 Array = NDArray[np.float64]
 
 
-def head_landmarks(meshes_px: Sequence[NDArray[np.floating]]) -> tuple[list[Array], Array]:
-    """Landmarks in the head frame from tracked meshes alone: a similarity a frame, on what speech does not move.
+def rest_shape(meshes_px: Sequence[NDArray[np.floating]]) -> Array:
+    """The face at rest [478, 3], head units, of meshes [f, 478, 3] in pixels of one person's stretches."""
+    some = sampled(meshes_px)
+    shape, everything = _upright(some)[len(some) // 2], list(range(some.shape[1]))
+    for _ in range(3):
+        shape = neutral_shape(_aligned(some, shape, everything))
+    return orient(shape)
+
+
+def head_landmarks(mesh_px: NDArray[np.floating], shape: Array) -> Array:
+    """Landmarks [f, K, 3] in the head frame from tracked meshes [f, 478, 3] alone, by a similarity a frame.
 
     Rougher than `geometry.pose.solve_head_poses`, and some 50 times faster; lips' speeds are the same.
 
     Args:
-        meshes_px: [f, 478, 3] of each stretch, pixels.
-
-    Returns:
-        [f, K, 3] of each stretch, and [K, 3] the face at rest; head units.
+        shape: [478, 3] see `rest_shape`.
     """
+    return _aligned(mesh_px, shape, list(KEYPOINTS))
+
+
+def sampled(meshes_px: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Some hundred meshes from all stretches."""
     step = max(1, sum(map(len, meshes_px)) // _SHAPE_FRAMES)
-    some = _upright(np.concatenate([mesh[::step] for mesh in meshes_px]))
-    shape = some[len(some) // 2]
-    for _ in range(3):
-        shape = neutral_shape(_aligned(some, shape, list(range(some.shape[1]))))
-    shape = orient(shape)
-    keypoints = list(KEYPOINTS)
-    return [_aligned(_upright(mesh), shape, keypoints) for mesh in meshes_px], shape[keypoints]
+    return np.concatenate([mesh[::step] for mesh in meshes_px])
 
 
-def _upright(mesh_px: NDArray[np.floating]) -> Array:
+def _upright(points_px: NDArray[np.floating]) -> Array:
     """FaceMesh's axes (y down, z away from the viewer) to ours."""
-    return np.asarray(mesh_px, np.float64) * np.array([1.0, -1.0, -1.0])
+    return np.asarray(points_px, np.float64) * np.array([1.0, -1.0, -1.0])
 
 
-def _aligned(meshes: Array, shape: Array, points: list[int]) -> Array:
-    """These points of meshes [f, 478, 3], moved onto a shape [478, 3] by the stable points."""
-    scale, rotation, shift = umeyama(meshes[:, _STABLE], shape[_STABLE])
-    return scale[:, None, None] * meshes[:, points] @ np.swapaxes(rotation, -1, -2) + shift[:, None]
+def _aligned(mesh_px: NDArray[np.floating], shape: Array, points: list[int]) -> Array:
+    """These points of meshes [f, 478, 3], moved onto a shape [478, 3] by what speech does not move."""
+    scale, rotation, shift = umeyama(_upright(mesh_px[:, _STABLE]), shape[_STABLE])
+    moved = scale[:, None, None] * _upright(mesh_px[:, points])
+    return moved @ np.swapaxes(rotation, -1, -2) + shift[:, None]
 
 
 class LipListener:
@@ -86,14 +92,15 @@ class LipListener:
         """
         if not meshes_px:
             return []
-        lips, neutral = head_landmarks(meshes_px)
-        gain = self._towers.gain_of(lips)
+        shape = rest_shape(meshes_px)
+        gain = self._towers.gain_of([head_landmarks(sampled(meshes_px), shape)])
         found = []
-        for points, start, sound in zip(lips, starts, sounds, strict=True):
-            windows = []
-            parts = max(1, round(len(points) / _STRETCH_FRAMES))
-            for part, first in _parts(points, parts):
-                windows += self._compare(part, neutral, gain, start + first, sound)
+        for mesh_px, start, sound in zip(meshes_px, starts, sounds, strict=True):
+            edges = np.linspace(0, len(mesh_px), max(1, round(len(mesh_px) / _STRETCH_FRAMES)) + 1).astype(int)
+            windows: list[Agreement] = []
+            for first, last in pairwise(edges.tolist()):
+                points = head_landmarks(mesh_px[first:last], shape)
+                windows += self._compare(points, shape[_KEYPOINTS], gain, start + first, sound)
             found.append(windows)
         return found
 
@@ -109,12 +116,6 @@ class LipListener:
         asked = _track(neutral + self._model.predict(features), self._towers.embed_speech(features))
         seen = _track(points, self._towers.embed_lips(points, neutral, gain))
         return compare(seen, asked, start - first, sounding_frames(samples), start)
-
-
-def _parts(points: Array, parts: int) -> list[tuple[Array, int]]:
-    """Landmarks in so many parts, each with its first frame."""
-    edges = np.linspace(0, len(points), parts + 1).astype(int).tolist()
-    return [(points[first:last], first) for first, last in pairwise(edges)]
 
 
 def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
