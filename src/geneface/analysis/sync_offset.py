@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -42,8 +43,12 @@ _FINE = 8
 _MIN_DRIFT_FRAMES, _MIN_DRIFT_GAIN, _MIN_DRIFT_SPAN = 0.5, 0.75, 10 * VIDEO_RATE_HZ
 """A drift is believed that moves the sound by so much from the first window to the last, and raises the agreement by
 so much, by chance .36 at most; it is looked for in windows that are so far apart."""
+_MAX_DRIFT_PPM = 2500
+"""Clocks differ by a hundred or two, rates taken for each other (30 and 29.97) by a thousand: more is a jump."""
 _APART_FRAMES, _APART_GAIN = 1.5, 2.0
 """Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better."""
+_APART_COST = 1.0
+"""Each must raise the agreement of all by so much."""
 
 Array = NDArray[np.float64]
 
@@ -176,17 +181,34 @@ def fit_runs(runs: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[So
         for each stretch that of all, or its own.
     """
     own = [fit_offset(run) for run in runs]
-    apart: set[int] = set()
-    common = UNKNOWN
-    # Each turn the others are measured without those that are apart.
-    for _ in range(3):
+    everything = [window for run in runs for window in run]
+    # What all have in common may lie between two offsets that they have: each of them is tried, too.
+    seeds = {offset.frames: offset for offset in own if offset.confident}
+    tried = [fit_offset(everything), *seeds.values()]
+    if may_drift:
+        tried.append(fit_offset(everything, may_drift=True))
+    best, best_score = [UNKNOWN] * len(runs), -np.inf
+    for seed in tried:
+        apart = {index for index, run in enumerate(runs) if _is_apart(run, own[index], seed)}
         together = [window for index, run in enumerate(runs) if index not in apart for window in run]
-        common = fit_offset(together, may_drift=may_drift)
-        left_out = {index for index, run in enumerate(runs) if _is_apart(run, own[index], common)}
-        if left_out <= apart:
-            break
-        apart |= left_out
-    return [own[index] if index in apart else common for index in range(len(runs))]
+        common = fit_offset(together, may_drift=may_drift and bool(seed.drift_ppm))
+        offsets = [own[index] if index in apart else common for index in range(len(runs))]
+        score = _agreement_at(runs, offsets) - _APART_COST * len(apart)
+        if score > best_score:
+            best, best_score = offsets, score
+    return best
+
+
+def _agreement_at(runs: Sequence[Sequence[Agreement]], offsets: Sequence[SoundOffset]) -> float:
+    """Of all runs, in deviations, if each has its offset."""
+    pairs = [(window, offset) for run, offset in zip(runs, offsets, strict=True) for window in run]
+    if not pairs:
+        return 0.0
+    windows = [window for window, _ in pairs]
+    slope = [1e-6 * offset.drift_ppm * window.middle for window, offset in pairs]
+    late = np.array([offset.best_frames for _, offset in pairs]) + slope
+    # Each moved by its own lateness: what counts stands at lag 0.
+    return float(np.interp(0.0, _fine_lags(), _pooled(windows, late)))
 
 
 def _is_apart(run: Sequence[Agreement], own: SoundOffset, common: SoundOffset) -> bool:
@@ -206,7 +228,7 @@ def fit_offset(windows: Sequence[Agreement], *, may_drift: bool = False) -> Soun
     middles = np.array([window.middle for window in windows])
     middle, span = float(middles.mean()), float(np.ptp(middles))
     # Frames that the sound becomes later from the first window to the last.
-    change = _drift(windows, (middles - middle) / span) if may_drift and span >= _MIN_DRIFT_SPAN else 0.0
+    change = _drift(windows, (middles - middle) / span, span) if may_drift and span >= _MIN_DRIFT_SPAN else 0.0
     slope = change / span if change else 0.0
     curve = _pooled(windows, slope * (middles - middle))
     return _answer(curve, slope, middle, sum(window.speech_frames for window in windows))
@@ -229,17 +251,19 @@ def _answer(curve: Array, slope: float, middle: float, speech_frames: int) -> So
     return SoundOffset(at_start, float(drift), confidence, frames, round(strength, 2), round(margin, 2))
 
 
-def _drift(windows: Sequence[Agreement], places: Array) -> float:
+def _drift(windows: Sequence[Agreement], places: Array, span: float) -> float:
     """By how many frames the sound becomes later from the first to the last window, 0 if that is not clear.
 
     Args:
         places: [w] of the windows in time, one unit from first to last, mean 0.
+        span: frames from first to last.
     """
     sums = _sums(windows)
-    changes = np.arange(-MAX_LAG_FRAMES, MAX_LAG_FRAMES + 1e-6, 1 / _FINE)
+    steps = int(min(MAX_LAG_FRAMES, 1e-6 * _MAX_DRIFT_PPM * span) * _FINE)
+    changes = np.arange(-steps, steps + 1) / _FINE
     heights = np.array([_together(*sums, change * places).max() for change in changes])
     best = int(heights.argmax())
-    gain = heights[best] - heights[len(changes) // 2]
+    gain = heights[best] - heights[len(heights) // 2]
     is_clear = abs(changes[best]) >= _MIN_DRIFT_FRAMES and gain >= _MIN_DRIFT_GAIN
     return float(changes[best]) if is_clear else 0.0
 
@@ -266,10 +290,12 @@ def _together(sums: Array, counts: Array, late: Array) -> Array:
     return total / np.sqrt(np.maximum(frames, 1))
 
 
+@cache
 def _fine_lags() -> Array:
     return np.linspace(LAGS[0], LAGS[-1], (len(LAGS) - 1) * _FINE + 1)
 
 
+@cache
 def _finer() -> Array:
     """[fine lags, L] interpolation by a windowed sinc over four lags to each side."""
     apart = _fine_lags()[:, None] - LAGS
