@@ -66,6 +66,18 @@ def test_a_file_without_sound_beyond_its_pictures_is_enough():
     assert found.confident and found.frames == pytest.approx(8, abs=0.25)
 
 
+@pytest.mark.parametrize("still", ["curves", "embedding"])
+def test_curves_and_embeddings_each_tell_by_themselves(still: str):
+    speech, times = Speech(5), np.arange(200.0)
+    seen, asked = speech.at(times, 0.3), speech.at(times - 4)
+    if still == "curves":
+        seen = LipTrack(np.ones_like(seen.curves), seen.embedding)
+    else:
+        seen = LipTrack(seen.curves, np.ones_like(seen.embedding))
+    found = fit_offset(compare(seen, asked, 0, np.ones(200, bool)))
+    assert found.confident and found.frames == pytest.approx(4, abs=0.25)
+
+
 def test_of_equal_lips_more_seconds_are_surer():
     short, long = (fit_offset(agreements(2, frames, noise=2.0)) for frames in (75, 600))
     assert long.agreement > 1.5 * short.agreement
