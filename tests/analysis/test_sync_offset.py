@@ -165,6 +165,15 @@ def test_a_stretch_that_can_not_tell_follows_the_others():
     assert found[0] == found[1] and found[1].confident
 
 
+def test_clips_of_three_seconds_share_an_offset_unless_they_are_far_apart():
+    near = fit_runs([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
+    assert len(set(near)) == 1
+    far = fit_runs([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 7])], may_drift=False)
+    assert [offset.frames for offset in far] == pytest.approx([0, 0, 7], abs=0.25)
+    longer = fit_runs([agreements(late, 125, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
+    assert [offset.frames for offset in longer] == pytest.approx([0, 0, 2.2], abs=0.25)
+
+
 def test_short_clips_are_pooled():
     clips = [agreements(-4, 40, seed, noise=1.5) for seed in range(10)]
     assert not all(fit_offset(clip).confident for clip in clips)

@@ -45,8 +45,9 @@ _MIN_DRIFT_FRAMES, _MIN_DRIFT_GAIN, _MIN_DRIFT_SPAN = 0.5, 0.75, 10 * VIDEO_RATE
 so much, by chance .36 at most; it is looked for in windows that are so far apart."""
 _MAX_DRIFT_PPM = 2500
 """Clocks differ by a hundred or two, rates taken for each other (30 and 29.97) by a thousand: more is a jump."""
-_APART_FRAMES, _APART_GAIN = 1.5, 2.0
-"""Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better."""
+_APART_FRAMES, _SHORT_APART_FRAMES, _APART_GAIN = 1.5, 3.0, 2.0
+"""Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better.
+Single clips of 3 s that were recorded alike lie up to 2 frames apart: those under 4 s must differ by more."""
 _APART_COST = 1.0
 """Each must raise the agreement of all by so much."""
 
@@ -218,7 +219,9 @@ def _is_apart(run: Sequence[Agreement], own: SoundOffset, common: SoundOffset) -
         return True
     there = common.late_at(float(np.mean([window.middle for window in run])))
     gain = own.agreement - float(np.interp(there, _fine_lags(), _pooled(run)))
-    return abs(own.frames - there) > _APART_FRAMES and gain > _APART_GAIN
+    is_short = np.max(sum(window.frames for window in run)) < _WINDOW_FRAMES
+    needed = _SHORT_APART_FRAMES if is_short else _APART_FRAMES
+    return abs(own.frames - there) > needed and gain > _APART_GAIN
 
 
 def fit_offset(windows: Sequence[Agreement], *, may_drift: bool = False) -> SoundOffset:

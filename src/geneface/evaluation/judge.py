@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.analysis.judge import JudgeTowers
 from geneface.analysis.speech import SpeechEncoder, load_encoder
-from geneface.motion.judge import JudgeTowers
 from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
 
 MAX_LAG_FRAMES = 15

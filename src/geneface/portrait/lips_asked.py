@@ -14,12 +14,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.analysis.judge import JudgeTowers
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
 from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width
 from geneface.geometry.pose import neutral_shape, orient
 from geneface.geometry.rotation import umeyama
-from geneface.motion.judge import JudgeTowers
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
 from geneface.types import FloatArray, Waveform
