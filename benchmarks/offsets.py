@@ -46,6 +46,9 @@ class Piece(NamedTuple):
 
 class Outcome(NamedTuple):
     confident: bool
+    """Of all runs."""
+    is_any: bool
+    """Whether of any."""
     error: float
 
 
@@ -106,7 +109,8 @@ def outcome(
     for offset, (_, start, mesh), true in zip(found, runs, late, strict=True):
         if offset.confident:
             errors += [abs(offset.late_at(at) - true - 1e-6 * ppm * at) for at in (start, start + len(mesh))]
-    return Outcome(all(offset.confident for offset in found), max(errors))
+    sure = [offset.confident for offset in found]
+    return Outcome(all(sure), any(sure), max(errors))
 
 
 def planted(
@@ -209,7 +213,7 @@ def row(label: str, results: Sequence[Outcome], *, is_false: bool = False) -> st
     count = len(results)
     sure = [result for result in results if result.confident]
     if is_false:
-        return f"{label:46s} {count:5d}  moved {len(sure)}"
+        return f"{label:46s} {count:5d}  moved {sum(result.is_any for result in results)}"
     found = sum(result.error <= 0.5 for result in sure)
     wrong = sum(result.error > 1 for result in sure)
     near, unsure = len(sure) - found - wrong, count - len(sure)
