@@ -19,5 +19,5 @@ def test_gaps_are_cuts_and_what_reading_changes_is_noted(make_media) -> None:
     assert scan.cuts == (25, 75) and scan.frames == 100
     assert scan.changes == ("turned by 90 degrees counterclockwise",)
     assert SourceScan.from_json(json.loads(json.dumps(scan.to_json()))) == scan
-    notes = describe(Survey([scan], [], [], [], [], [None], []), 256, correct_sound=True)
+    notes = describe(Survey([scan], [], [], [], [], [], []), 256, correct_sound=True)
     assert "gap.mkv: turned by 90 degrees counterclockwise" in notes

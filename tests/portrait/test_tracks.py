@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.analysis.sync_offset import SoundOffset
+from geneface.analysis.sync_offset import UNKNOWN, SoundOffset
 from geneface.geometry.camera import project
 from geneface.geometry.topology import mean_face
 from geneface.portrait.plan import Shot
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import plan_segments, segment_names
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, describe_offsets, sound_frames
+from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
 from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, split_run, tracked_runs
 from geneface.types import Camera, Waveform
 
@@ -120,11 +120,13 @@ def test_names_are_unique_and_safe():
     assert len(set(names)) == 3 and all("/" not in name and not name.startswith(".") for name in names)
 
 
-@pytest.mark.parametrize(("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94)])
-def test_pictures_whose_sound_is_missing_are_left_out(late: int, first: int, count: int):
+@pytest.mark.parametrize(
+    ("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94), (2.6, 0, 97), (-2.4, 2, 98)]
+)
+def test_pictures_whose_sound_is_missing_are_left_out(late: float, first: int, count: int):
     tracked = Run(0, 0, 0, meshes(100))
     sound = Waveform(np.zeros(100 * FRAME_SAMPLES, np.float32))
-    offset = SoundOffset(late, late, 0.8, 0.3, True)
+    offset = SoundOffset(late, 0.0, 0.98, late, 9.0, 5.0)
     segments, rest = plan_segments([SCAN], [tracked], [sound], [offset])
     assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
     # 80 % of the pictures, whatever the sound takes away.
@@ -144,11 +146,36 @@ def test_sound_is_cut_to_the_sample_and_padded_with_silence():
     assert sound_frames(late) == (2, 28) and sound_frames(Waveform(samples)) == (0, 25)
 
 
-def test_one_offset_is_told_once_and_different_ones_by_name():
-    same = SoundOffset(6, 6, 0.7, 0.3, True)
-    assert describe_offsets({0: "a", 1: "b"}, [same, same])["frames"] == 6
-    both = describe_offsets({0: "a", 1: "b"}, [same, SoundOffset(0, 2, 0.1, 0.0, False)])
-    assert both["sources"]["a"]["frames"] == 6 and both["sources"]["b"]["confident"] is False  # type: ignore[index]
+def test_each_run_has_the_offset_that_was_found_for_it():
+    runs = [run(0, 100), run(150, 300)]
+    sound = Waveform(np.zeros(320 * FRAME_SAMPLES, np.float32))
+    drifting = SoundOffset(1.0, 10_000.0, 1.0, 1.0, 9.0, 5.0)
+    segments, _ = plan_segments([SCAN], runs, [sound], [UNKNOWN, drifting])
+    assert [(s.sound_shift, s.sound_drift_ppm) for s in segments] == [(0, 0), (pytest.approx(2.5), 10_000)]
+
+
+def test_sound_is_moved_by_parts_of_a_frame():
+    samples = np.arange(16_000, dtype=np.float32)
+    assert cut_sound(Waveform(samples), 2.5, 3)[0] == 2.5 * FRAME_SAMPLES
+    assert cut_sound(Waveform(samples), -0.25, 3)[160] == 0 and cut_sound(Waveform(samples), -0.25, 3)[161] == 1
+
+
+@pytest.mark.parametrize("ppm", [100.0, -2000.0])
+def test_drifting_sound_is_brought_to_the_pace_of_its_pictures(ppm: float):
+    """A tone that is sampled at another pace, against the tone itself."""
+    time = np.arange(10 * 16_000) / 16_000
+    sound = Waveform(np.sin(2 * np.pi * 440 * time))
+    piece = cut_sound(sound, 50, 125, ppm)
+    wanted = np.sin(2 * np.pi * 440 * (2 + np.arange(len(piece)) / 16_000 * (1 + 1e-6 * ppm)))
+    assert len(piece) == 125 * FRAME_SAMPLES
+    # Within a sample: the first one is rounded.
+    assert np.abs(piece - wanted).max() < 2 * np.pi * 440 / 16_000
+
+
+def test_drifting_sound_ends_in_silence_where_the_recording_does():
+    piece = cut_sound(Waveform(np.full(16_000, 0.5)), 20, 10, 500.0)
+    assert len(piece) == 10 * FRAME_SAMPLES
+    assert piece[1000] == pytest.approx(0.5, abs=1e-3) and np.abs(piece[3400:]).max() < 1e-3
 
 
 def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():

@@ -89,17 +89,18 @@ def test_words_lie_beside_the_video_or_in_a_named_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start_frame", "shift", "sound_start"), [(0, 0, 0.0), (10, 6, 0.0), (10, -4, 0.5), (3, 2, -0.1)]
+    ("start_frame", "shift", "sound_start", "ppm"),
+    [(0, 0, 0.0, 0), (10, 6, 0.0, 0), (10, -4, 0.5, 0), (3, 2, -0.1, 0), (5, 2.5, 0.0, 0), (5, -1.5, 0.0, 4000)],
 )
-def test_a_word_lies_where_its_sound_does(start_frame: int, shift: int, sound_start: float) -> None:
+def test_a_word_lies_where_its_sound_does(start_frame: int, shift: float, sound_start: float, ppm: float) -> None:
     """Against the sound that `prepare` cuts out for the segment: the click is where the word says."""
     spoken = 2.3
     sound = Waveform(click(spoken), sound_start)
-    piece = cut_sound(sound, start_frame + shift, 75)
+    piece = cut_sound(sound, start_frame + shift, 75, ppm)
     heard = float(np.flatnonzero(piece > 0.5)[0]) / SPEECH_RATE_HZ
     begin = (start_frame + shift) / VIDEO_RATE_HZ - sound_start
-    ((start, end, word),) = segment_words(((spoken, spoken + 0.2, "by"),), begin, 75)
-    assert (start, end, word) == (pytest.approx(heard, abs=1e-3), pytest.approx(heard + 0.2, abs=1e-3), "by")
+    ((start, end, word),) = segment_words(((spoken, spoken + 0.2, "by"),), begin, 75, ppm)
+    assert (start, end, word) == (pytest.approx(heard, abs=1e-3), pytest.approx(heard + 0.2, abs=2e-3), "by")
 
 
 def test_words_are_clipped_to_the_segment() -> None:

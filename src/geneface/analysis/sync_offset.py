@@ -1,176 +1,306 @@
-"""By how much sound and picture of a recording are apart, found from the picture's lips and the sound's features.
+"""By how much sound and picture of a recording are apart, from lips as they are seen and as the sound asks for.
 
-If the sound is late by d frames, the lips of frame i match the sound at frame i + d. For each lag a ridge
-regression predicts the lip opening from the features there; the offset is the middle of the peak that held-out
-correlation has over the lags. Symbols: F frames at 25 Hz, 2F feature rows at 50 Hz, D feature width.
+If the sound is late by d frames, the lips of frame i match the sound at frame i + d. At each lag, seen and asked-for
+lips are compared by the speed of a few curves, and by embeddings of both; the offset is where they agree best.
+Agreement is counted in deviations of what other speech and music reach by chance, whatever the length.
+
+Symbols: n, f frames at 25 Hz, C curves, E embedding width, L = 31 lags of -15 .. 15 frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from geneface.types import VIDEO_RATE_HZ
 
 MAX_LAG_FRAMES = 15
-MIN_CORRELATION = 0.3
-"""Below this even the best lag says nothing."""
-_CHANCE = 8.0
-"""Divided by the root of the number of frames: what the best of all lags reaches by chance. Openings of neighbouring
-frames are alike, so four frames count as one."""
-MIN_MARGIN = 0.1
-"""By how much the best lag must beat all that are more than `_NEIGHBOURS` frames away."""
-_HALF_SHARE, _HALF_FRAMES = 0.75, 1
-"""In each half of the recording the lag, to within so many frames, must reach this share of that half's best: music
-that happens to rise and fall with the lips does so for some seconds only."""
+LAGS = np.arange(-MAX_LAG_FRAMES, MAX_LAG_FRAMES + 1)
+CURVES = ("opening", "width", "protrusion", "jaw")
+MIN_CONFIDENCE = 0.97
+"""Sounds are moved from here on: of 528 wrong ones, none."""
+MIN_SPEECH_FRAMES = 2 * VIDEO_RATE_HZ
+"""With less that sounds nothing is told."""
+LEAST_FRAMES = 0.3
+"""Offsets below this are within the error of what is measured: left as they are."""
+_CURVE_WEIGHTS, _EMBEDDING_WEIGHT = (0.19, 0.20, 0.10, 0.20), 0.81
+"""Each curve's correlation counts 1 (protrusion half), the embeddings' cosine 2, in deviations under wrong sounds;
+together they have a deviation of one over the root of the frames."""
+_CONFIDENCE_SLOPE, _CONFIDENCE_MIDDLE = 1.5, 5.4
+"""Logistic in best agreement plus its margin, fitted to pieces of 2 to 8 s under right and wrong sounds."""
 _NEIGHBOURS = 3
-_COMPONENTS = 32
-_FOLD_FRAMES = 50
-_FOLDS = 5
-_FRAME_ROWS = (0, 1)
-"""Feature rows of one frame. A wider view would let the regression make up for a wrong lag and blur the peak."""
-_PEAK_FRAMES, _PEAK_SHARE = 5, 0.6
-"""The peak is what rises above this share of its height, at most so many frames to each side."""
-_MIN_FRAMES = 60
+"""The margin is over lags more than so many frames away."""
+_WINDOW_FRAMES = 4 * VIDEO_RATE_HZ
+_MIN_OVERLAP = 10
+_FINE = 8
+"""Steps a frame in which curves over the lags are laid over each other."""
+_MIN_DRIFT_FRAMES, _MIN_DRIFT_GAIN, _MIN_DRIFT_SPAN = 0.5, 0.75, 10 * VIDEO_RATE_HZ
+"""A drift is believed that moves the sound by so much from the first window to the last, and raises the agreement by
+so much, by chance .36 at most; it is looked for in windows that are so far apart."""
+_MAX_DRIFT_PPM = 2500
+"""Clocks differ by a hundred or two, rates taken for each other (30 and 29.97) by a thousand: more is a jump."""
+_APART_FRAMES, _SHORT_APART_FRAMES, _APART_GAIN = 1.5, 3.0, 2.0
+"""Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better.
+Single clips of 3 s that were recorded alike lie up to 2 frames apart: those under 4 s must differ by more."""
+_APART_COST = 1.0
+"""Each must raise the agreement of all by so much."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SoundOffset:
-    """The answer of `estimate_offset`."""
+class LipTrack:
+    """Lips of consecutive frames, measured, or predicted from a sound."""
 
-    frames: int
-    """By how many frames the sound is late (negative: early). 0 where not confident."""
-    best_lag: int
-    """The middle of the peak, whether confident or not."""
-    correlation: float
-    """Of predicted and measured lip opening at the best lag, held-out."""
+    curves: Array
+    """[n, C] see `CURVES`, any units."""
+    embedding: Array
+    """[E, W] of windows that begin at frames 0 .. W - 1, W < n."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well the lips of a few seconds agree with their sound at each lag."""
+
+    middle: float
+    """Frame of the source in the middle."""
+    values: Array
+    """[L] weighted correlations: by chance of deviation 1 / sqrt(frames)."""
+    frames: Array
+    """[L] how many frames are compared."""
+    speech_frames: int
+    """How many of them sound at all."""
+
+
+@dataclass(frozen=True)
+class SoundOffset:
+    """By how much a sound is late, and how sure that is."""
+
+    frames: float
+    """At the source's first picture; negative: early. 0 where not confident."""
+    drift_ppm: float
+    """How much later the sound becomes, in millionths of the time that passes."""
+    confidence: float
+    """Probability of being within a frame, 0..1."""
+    best_frames: float
+    """Where lips and sound agree best, confident or not."""
+    agreement: float
+    """There, in deviations of what is reached by chance."""
     margin: float
-    """By how much that beats the best lag that is not a neighbour."""
-    confident: bool
+    """By how much that beats the lags that are not neighbours."""
+
+    @property
+    def confident(self) -> bool:
+        return self.confidence >= MIN_CONFIDENCE
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the sound is to be moved: it is known, and not too small to matter."""
+        return self.confident and (self.drift_ppm != 0 or abs(self.frames) >= LEAST_FRAMES)
+
+    @property
+    def shift_ppm(self) -> float:
+        """The drift that is to be taken back."""
+        return self.drift_ppm if self.is_applied else 0.0
+
+    def shift(self, frame: float) -> float:
+        """Frames by which sound is to be moved at a frame of the source; 0 where it stays."""
+        return self.late_at(frame) if self.is_applied else 0.0
+
+    def late_at(self, frame: float) -> float:
+        """Frames by which the sound is late at a frame of the source."""
+        return self.frames + 1e-6 * self.drift_ppm * frame
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        values = asdict(self)
-        values["correlation"], values["margin"] = round(self.correlation, 3), round(self.margin, 3)
-        return values
+        return {
+            "frames": self.frames,
+            "drift_ppm": self.drift_ppm,
+            "confidence": self.confidence,
+            "confident": self.confident,
+            "best_frames": self.best_frames,
+            "agreement": self.agreement,
+            "margin": self.margin,
+        }
 
 
-def estimate_offset(
-    features: Sequence[ArrayLike], openings: Sequence[ArrayLike], max_lag: int = MAX_LAG_FRAMES
-) -> SoundOffset:
-    """Estimate one offset from segments that were recorded alike.
+UNKNOWN = SoundOffset(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def compare(seen: LipTrack, asked: LipTrack, lead: int, sounding: NDArray[np.bool_], start: int = 0) -> list[Agreement]:
+    """Compare lips of f frames with what their sound asks for, in windows of some seconds.
 
     Args:
-        features: per segment [2F, D], of the sound as it stands in the file, from the segment's first frame.
-        openings: per segment [F] lip opening, any unit.
-        max_lag: frames searched to both sides.
+        seen: of f frames.
+        asked: of all n frames of the sound that were recorded thereabouts.
+        lead: frames by which the sound begins before the lips (negative: after them).
+        sounding: [n] frames of the sound that are not silent.
+        start: frame of the source at which the lips begin.
     """
-    rows = [np.asarray(part, np.float64) for part in features]
-    lips = [_normalise(np.asarray(part, np.float64)) for part in openings]
-    usable = _usable(lips, max_lag)
-    if usable < _MIN_FRAMES:
-        return SoundOffset(0, 0, 0.0, 0.0, False)
-    reduced = _reduce(rows)
-    lags = np.arange(-max_lag, max_lag + 1)
-    scores = _scores(reduced, lips, max_lag)
-    best = int(scores.argmax())
-    far = np.abs(lags - lags[best]) > _NEIGHBOURS
-    margin = float(scores[best] - scores[far].max())
-    # A peak at the end of the range may be the slope of one beyond it.
-    inside = 0 < best < len(lags) - 1
-    needed = max(MIN_CORRELATION, _CHANCE / np.sqrt(usable))
-    confident = bool(scores[best] >= needed and margin >= MIN_MARGIN and inside)
-    lag = _peak_center(lags, scores, best)
-    confident = confident and _halves_agree(reduced, lips, max_lag, lag)
-    return SoundOffset(lag if confident else 0, lag, float(scores[best]), margin, confident)
+    frames, heard = len(seen.curves), len(asked.curves)
+    lips, sound = np.gradient(seen.curves, axis=0), np.gradient(asked.curves, axis=0)
+    # Less their means: what all moments have in common says nothing about the lag.
+    looks, hears = (track.embedding - track.embedding.mean(1, keepdims=True) for track in (seen, asked))
+    found = []
+    for first, last in pairwise(np.linspace(0, frames, max(1, round(frames / _WINDOW_FRAMES)) + 1).astype(int)):
+        values, counts = np.zeros(len(LAGS)), np.zeros(len(LAGS))
+        for place, shift in enumerate(lead + LAGS):
+            low, high = max(first, -shift), min(last, heard - shift)
+            if high - low < _MIN_OVERLAP:
+                continue
+            counts[place] = high - low
+            values[place] = _CURVE_WEIGHTS @ _correlations(lips[low:high], sound[low + shift : high + shift])
+            high = min(high, looks.shape[1], hears.shape[1] - shift)
+            if high > low:
+                cosines = (looks[:, low:high] * hears[:, low + shift : high + shift]).sum(0)
+                values[place] += _EMBEDDING_WEIGHT * float(cosines.mean())
+        speech = int(sounding[max(0, first + lead) : max(0, last + lead)].sum())
+        found.append(Agreement(start + (first + last) / 2, values, counts, speech))
+    return found
 
 
-def _usable(lips: Sequence[Array], max_lag: int) -> int:
-    return sum(max(0, len(part) - 2 * max_lag) for part in lips)
+def _correlations(a: Array, b: Array) -> Array:
+    """[C] of speeds [n, C]: about no speed, which is what lips have on average."""
+    power = (a * a).sum(0) * (b * b).sum(0)
+    return (a * b).sum(0) / np.sqrt(np.where(power > 0, power, 1.0))
 
 
-def _scores(rows: Sequence[Array], lips: Sequence[Array], max_lag: int) -> Array:
-    return np.array([_score(rows, lips, lag, max_lag) for lag in range(-max_lag, max_lag + 1)])
+def fit_runs(runs: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[SoundOffset]:
+    """One offset for stretches that were recorded alike; those that are sure of another by themselves have their own.
+
+    Args:
+        runs: windows of each stretch.
+        may_drift: the stretches are of one file.
+
+    Returns:
+        for each stretch that of all, or its own.
+    """
+    own = [fit_offset(run) for run in runs]
+    everything = [window for run in runs for window in run]
+    # What all have in common may lie between two offsets that they have: each of them is tried, too.
+    seeds = {offset.frames: offset for offset in own if offset.confident}
+    tried = [fit_offset(everything), *seeds.values()]
+    if may_drift:
+        tried.append(fit_offset(everything, may_drift=True))
+    best, best_score = [UNKNOWN] * len(runs), -np.inf
+    for seed in tried:
+        apart = {index for index, run in enumerate(runs) if _is_apart(run, own[index], seed)}
+        together = [window for index, run in enumerate(runs) if index not in apart for window in run]
+        common = fit_offset(together, may_drift=may_drift and bool(seed.drift_ppm))
+        offsets = [own[index] if index in apart else common for index in range(len(runs))]
+        score = _agreement_at(runs, offsets) - _APART_COST * len(apart)
+        if score > best_score:
+            best, best_score = offsets, score
+    return best
 
 
-def _halves_agree(rows: Sequence[Array], lips: Sequence[Array], max_lag: int, lag: int) -> bool:
-    """Whether this lag is among the best of each half of the recording by itself."""
-    middle = _usable(lips, max_lag) / 2
-    halves: list[tuple[list[Array], list[Array]]] = [([], []), ([], [])]
-    done = 0
-    for part, opening in zip(rows, lips, strict=True):
-        # Frames of this segment that belong to the first half; the lags' reach is not used anyway.
-        count = int(np.clip(middle - done, 0, max(0, len(opening) - 2 * max_lag)))
-        for half, start, stop in ((0, 0, count + 2 * max_lag), (1, count, len(opening))):
-            if stop - start > 2 * max_lag:
-                halves[half][0].append(part[2 * start : 2 * stop])
-                halves[half][1].append(opening[start:stop])
-        done += max(0, len(opening) - 2 * max_lag)
-    for inputs, targets in halves:
-        if not inputs:
-            return False
-        scores = _scores(inputs, targets, max_lag)
-        near = scores[max(0, lag + max_lag - _HALF_FRAMES) : lag + max_lag + _HALF_FRAMES + 1]
-        if near.max() < _HALF_SHARE * scores.max():
-            return False
-    return True
-
-
-def _peak_center(lags: NDArray[np.integer], scores: Array, best: int) -> int:
-    """Centre of gravity of the peak around `best`: steadier than its highest point."""
-    weight = np.clip(scores - _PEAK_SHARE * scores[best], 0, None) * (np.abs(lags - lags[best]) <= _PEAK_FRAMES)
-    return round(float((weight * lags).sum() / weight.sum())) if weight.sum() > 0 else int(lags[best])
-
-
-def _normalise(opening: Array) -> Array:
-    spread = float(opening.std())
-    return (opening - opening.mean()) / (spread if spread > 0 else 1.0)
-
-
-def _reduce(rows: Sequence[Array]) -> list[Array]:
-    """Main components of all features: enough to tell lips, few enough to regress on seconds of speech."""
-    stacked = np.concatenate(rows)
-    mean = stacked.mean(0)
-    _, vectors = np.linalg.eigh((stacked - mean).T @ (stacked - mean))
-    basis = vectors[:, ::-1][:, :_COMPONENTS]
-    projected = [(part - mean) @ basis for part in rows]
-    scale = np.concatenate(projected).std(0) + 1e-9
-    # The square root keeps the order of importance without letting the first components rule.
-    return [part / np.sqrt(scale * scale[0]) for part in projected]
-
-
-def _score(rows: Sequence[Array], lips: Sequence[Array], lag: int, max_lag: int) -> float:
-    """Held-out correlation at one lag. All lags are judged on the same frames."""
-    inputs, targets, folds = [], [], []
-    block = 0
-    for part, opening in zip(rows, lips, strict=True):
-        frames = np.arange(max_lag, len(opening) - max_lag)
-        if len(frames) == 0:
-            continue
-        around = 2 * (frames + lag)[:, None] + np.array(_FRAME_ROWS)
-        inputs.append(part[np.clip(around, 0, len(part) - 1)].reshape(len(frames), -1))
-        targets.append(opening[frames])
-        folds.append(block + np.arange(len(frames)) // _FOLD_FRAMES)
-        block = int(folds[-1][-1]) + 1
-    x, y, fold = np.concatenate(inputs), np.concatenate(targets), np.concatenate(folds)
-    predicted = _cross_validate(x, y, fold % min(_FOLDS, max(2, block)))
-    if predicted.std() == 0 or y.std() == 0:
+def _agreement_at(runs: Sequence[Sequence[Agreement]], offsets: Sequence[SoundOffset]) -> float:
+    """Of all runs, in deviations, if each has its offset."""
+    pairs = [(window, offset) for run, offset in zip(runs, offsets, strict=True) for window in run]
+    if not pairs:
         return 0.0
-    return float(np.corrcoef(predicted, y)[0, 1])
+    windows = [window for window, _ in pairs]
+    slope = [1e-6 * offset.drift_ppm * window.middle for window, offset in pairs]
+    late = np.array([offset.best_frames for _, offset in pairs]) + slope
+    # Each moved by its own lateness: what counts stands at lag 0.
+    return float(np.interp(0.0, _fine_lags(), _pooled(windows, late)))
 
 
-def _cross_validate(x: Array, y: Array, fold: NDArray[np.integer]) -> Array:
-    """Ridge predictions of each row of x [N, D] by a model that has not seen its fold."""
-    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    normal, right = x.T @ x, x.T @ y
-    penalty = 0.02 * np.trace(normal) / x.shape[1] * np.sqrt(1000 / len(x)) * np.eye(x.shape[1])
-    predicted = np.zeros(len(y))
-    for number in np.unique(fold):
-        held = fold == number
-        weights = np.linalg.solve(normal - x[held].T @ x[held] + penalty, right - x[held].T @ y[held])
-        predicted[held] = x[held] @ weights
-    return predicted
+def _is_apart(run: Sequence[Agreement], own: SoundOffset, common: SoundOffset) -> bool:
+    if not own.confident or not run:
+        return False
+    if not common.confident:
+        return True
+    there = common.late_at(float(np.mean([window.middle for window in run])))
+    gain = own.agreement - float(np.interp(there, _fine_lags(), _pooled(run)))
+    is_short = np.max(sum(window.frames for window in run)) < _WINDOW_FRAMES
+    needed = _SHORT_APART_FRAMES if is_short else _APART_FRAMES
+    return abs(own.frames - there) > needed and gain > _APART_GAIN
+
+
+def fit_offset(windows: Sequence[Agreement], *, may_drift: bool = False) -> SoundOffset:
+    """The offset at which all windows together agree best, with a drift if that explains them clearly better."""
+    if not windows:
+        return UNKNOWN
+    middles = np.array([window.middle for window in windows])
+    middle, span = float(middles.mean()), float(np.ptp(middles))
+    # Frames that the sound becomes later from the first window to the last.
+    change = _drift(windows, (middles - middle) / span, span) if may_drift and span >= _MIN_DRIFT_SPAN else 0.0
+    slope = change / span if change else 0.0
+    curve = _pooled(windows, slope * (middles - middle))
+    return _answer(curve, slope, middle, sum(window.speech_frames for window in windows))
+
+
+def _answer(curve: Array, slope: float, middle: float, speech_frames: int) -> SoundOffset:
+    lags = _fine_lags()
+    best = int(curve.argmax())
+    strength = float(curve[best])
+    margin = strength - float(curve[np.abs(lags - lags[best]) > _NEIGHBOURS].max())
+    confidence = 1 / (1 + np.exp(-_CONFIDENCE_SLOPE * (strength + margin - _CONFIDENCE_MIDDLE)))
+    # A peak at the end of the range may be the slope of one beyond it.
+    if abs(lags[best]) > MAX_LAG_FRAMES - 1 or speech_frames < MIN_SPEECH_FRAMES:
+        confidence = 0.0
+    confidence = round(float(confidence), 3)
+    frames = round(float(lags[best]) - slope * middle, 1) + 0.0
+    known = confidence >= MIN_CONFIDENCE
+    drift = round(1e6 * slope) if known else 0
+    at_start = frames if known else 0.0
+    return SoundOffset(at_start, float(drift), confidence, frames, round(strength, 2), round(margin, 2))
+
+
+def _drift(windows: Sequence[Agreement], places: Array, span: float) -> float:
+    """By how many frames the sound becomes later from the first to the last window, 0 if that is not clear.
+
+    Args:
+        places: [w] of the windows in time, one unit from first to last, mean 0.
+        span: frames from first to last.
+    """
+    sums = _sums(windows)
+    steps = int(min(MAX_LAG_FRAMES, 1e-6 * _MAX_DRIFT_PPM * span) * _FINE)
+    changes = np.arange(-steps, steps + 1) / _FINE
+    heights = np.array([_together(*sums, change * places).max() for change in changes])
+    best = int(heights.argmax())
+    gain = heights[best] - heights[len(heights) // 2]
+    is_clear = abs(changes[best]) >= _MIN_DRIFT_FRAMES and gain >= _MIN_DRIFT_GAIN
+    return float(changes[best]) if is_clear else 0.0
+
+
+def _pooled(windows: Sequence[Agreement], late: Array | None = None) -> Array:
+    """[fine lags] agreement of all windows in deviations, if window i is later than the offset by late[i] frames."""
+    return _together(*_sums(windows), np.zeros(len(windows)) if late is None else late)
+
+
+def _sums(windows: Sequence[Agreement]) -> tuple[Array, Array]:
+    """[w, fine lags] agreements times frames, and frames."""
+    sums = np.stack([window.values * window.frames for window in windows]) @ _finer().T
+    counts = np.stack([np.interp(_fine_lags(), LAGS, window.frames) for window in windows])
+    return sums, counts
+
+
+def _together(sums: Array, counts: Array, late: Array) -> Array:
+    # Moved by whole steps, which are so fine that this is exact enough.
+    total, frames = np.zeros(sums.shape[1]), np.zeros(sums.shape[1])
+    for own, count, steps in zip(sums, counts, np.round(late * _FINE).astype(int), strict=True):
+        low, high = max(0, -steps), min(len(own), len(own) - steps)
+        total[low:high] += own[low + steps : high + steps]
+        frames[low:high] += count[low + steps : high + steps]
+    return total / np.sqrt(np.maximum(frames, 1))
+
+
+@cache
+def _fine_lags() -> Array:
+    return np.linspace(LAGS[0], LAGS[-1], (len(LAGS) - 1) * _FINE + 1)
+
+
+@cache
+def _finer() -> Array:
+    """[fine lags, L] interpolation by a windowed sinc over four lags to each side."""
+    apart = _fine_lags()[:, None] - LAGS
+    weights = np.sinc(apart) * np.where(np.abs(apart) < 4, np.cos(np.pi * apart / 8) ** 2, 0.0)
+    return weights / weights.sum(1, keepdims=True)

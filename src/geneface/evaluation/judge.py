@@ -14,53 +14,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from geneface.analysis.judge import JudgeTowers
 from geneface.analysis.speech import SpeechEncoder, load_encoder
-from geneface.config import Config
-from geneface.errors import InputError
-from geneface.geometry.landmarks import lip_opening, positions
-from geneface.io.session import open_session
-from geneface.io.store import asset_path, read_json
 from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 MAX_LAG_FRAMES = 15
 """Lags are searched from -15 to 15 frames, 0.6 s to either side, as SyncNet does."""
-JUDGE_FORMAT = 1
 _TIE = 1e-6
 """Distances closer than this differ by rounding alone."""
 _ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 
 Clip = tuple[NDArray[np.floating[Any]], SpeechFeatures | NDArray[np.floating[Any]]]
 """Landmarks [F, K, 3], and the speech of the same time: features [2F, D] of the judge's encoder, or samples [T]."""
-
-
-class JudgeConfig(Config):
-    """`judge.json` of a folder of `pretrain judge`."""
-
-    format: int = JUDGE_FORMAT
-    encoder: str
-    """Speech encoder whose features it takes."""
-    feature_width: int
-    """D."""
-    window: int
-    """Frames per embedding."""
-    landmarks: tuple[int, ...]
-    """Mesh indices of the P landmarks that it sees."""
-    opening_deviation: float
-    """Deviation of the lip opening within a clip, in head units, of the speaker whose amplitude counts as 1."""
-    heldout: dict[str, Any]
-    """Scores on clips that it was not trained on, over all speakers and by speaker."""
-    training: dict[str, Any]
-    """What made it: corpus, settings, names of the clips it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -83,33 +53,8 @@ class JudgeScore:
     """Clips that had any."""
 
 
-class SyncJudge:
-    """The two towers of a folder (`judge.json`, `lips.onnx`, `speech.onnx`)."""
-
-    def __init__(self, config: JudgeConfig, lips: InferenceSession, speech: InferenceSession) -> None:
-        self.config, self._lips, self._speech = config, lips, speech
-        self._points = positions(config.landmarks)
-
-    @classmethod
-    def load(cls, folder: Path | None = None) -> SyncJudge:
-        """Load a folder, by default the judge that ships with the package.
-
-        Raises:
-            InputError: a file is missing, unreadable, or of another format or landmark set.
-        """
-        folder = asset_path("judge") if folder is None else Path(folder)
-        try:
-            config = JudgeConfig.model_validate(read_json(folder / "judge.json"))
-        except ValidationError as error:
-            raise InputError(
-                f"{folder / 'judge.json'} is not a judge's", "give a folder of `pretrain judge`"
-            ) from error
-        if config.format != JUDGE_FORMAT:
-            raise InputError(f"the judge {folder} is of another version", "train it again with this version")
-        try:
-            return cls(config, open_session(folder / "lips.onnx"), open_session(folder / "speech.onnx"))
-        except KeyError as error:
-            raise InputError(f"the judge {folder} sees landmarks that are unknown", "train it again") from error
+class SyncJudge(JudgeTowers):
+    """The towers of a folder, and what they say of lips."""
 
     def encode(self, samples: NDArray[np.floating[Any]], frames: int | None = None) -> SpeechFeatures:
         """Features [2 * frames, D] of sound [T] at 16 kHz; once for all rows that are judged on the same sound.
@@ -117,19 +62,6 @@ class SyncJudge:
         The encoder is the judge's own (whisper-2-streaming), whatever the avatar hears: rows then differ by their lips.
         """
         return self._encoder.encode(np.asarray(samples, np.float32), frames)
-
-    def gain_of(self, clips: Sequence[NDArray[np.floating[Any]]]) -> float:
-        """How much wider than the training's reference speaker a person opens the lips, from the ground truth's clips.
-
-        Args:
-            clips: landmarks [F, K, 3] each.
-
-        Returns:
-            the `gain` to give to `score` for *every* row of a comparison; 1 where the lips don't move.
-        """
-        deviations = [float(lip_opening(np.asarray(points, np.float64)).std()) for points in clips]
-        mean = float(np.mean(deviations)) if deviations else 0.0
-        return mean / self.config.opening_deviation if np.isfinite(mean) and mean > 1e-6 else 1.0
 
     def score(self, clips: Sequence[Clip], neutral: NDArray[np.floating[Any]], *, gain: float = 1.0) -> JudgeScore:
         """Judge clips of one person together.
@@ -153,28 +85,6 @@ class SyncJudge:
                 lips = self.embed_lips(points, neutral, gain)
                 parts.append(lag_distances(lips, self.embed_speech(features)))
         return combine(parts)
-
-    def embed_lips(
-        self, points: NDArray[np.floating[Any]], neutral: NDArray[np.floating[Any]], gain: float
-    ) -> FloatArray:
-        """Landmarks [F, K, 3], neutral [K, 3] -> unit vectors [E, W]."""
-        seen = (points[:, self._points] - neutral[self._points]) / gain
-        inputs = {"points": np.ascontiguousarray(seen[None], np.float32)}
-        return np.asarray(self._lips.run(["embedding"], inputs)[0])[0]
-
-    def embed_speech(self, features: SpeechFeatures) -> FloatArray:
-        """Features [2F, D] -> unit vectors [E, W].
-
-        Raises:
-            InputError: they are of another encoder.
-        """
-        if features.encoder != self.config.encoder or features.values.shape[1] != self.config.feature_width:
-            raise InputError(
-                f"the sync judge takes speech features of {self.config.encoder}, not of {features.encoder}",
-                f"encode the speech with {self.config.encoder}, or give the judge the samples",
-            )
-        inputs = {"features": np.ascontiguousarray(features.values[None], np.float32)}
-        return np.asarray(self._speech.run(["embedding"], inputs)[0])[0]
 
     @cached_property
     def _encoder(self) -> SpeechEncoder:

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 
-from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.portrait import steps
@@ -21,6 +20,7 @@ from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
 from geneface.portrait.notes import describe_lids, describe_size, describe_turn
+from geneface.portrait.offsets import describe_source
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, NO_SOUND_HERE, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan
@@ -118,7 +118,8 @@ def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: W
     if sound is not None:
         yield from _look_at_sound(name, sound)
         if is_used:
-            yield _look_at_offset(name, found.offsets[source])
+            for text in describe_source(found.offsets_of(source), "prepare corrects it"):
+                yield Finding("info", name, text, "", "")
 
 
 def _look_at_rate(name: str, scan: SourceScan) -> Iterator[Finding]:
@@ -177,16 +178,6 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
     if stop - start > 3 * VIDEO_RATE_HZ:
         where = f"from {start / VIDEO_RATE_HZ:.2f} to {stop / VIDEO_RATE_HZ:.2f} s"
         yield Finding("info", name, "a long silence, from which lips learn nothing", where, "")
-
-
-def _look_at_offset(name: str, offset: SoundOffset | None) -> Finding:
-    if offset is None or not offset.confident:
-        return Finding("info", name, "whether sound and picture are together can't be told from the lips", "", "")
-    if not offset.frames:
-        return Finding("info", name, "sound and picture are together", "", "")
-    side = "late" if offset.frames > 0 else "early"
-    cause = f"the sound is {abs(offset.frames) * 1000 // VIDEO_RATE_HZ} ms {side}: prepare corrects it"
-    return Finding("info", name, cause, "", "")
 
 
 def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:

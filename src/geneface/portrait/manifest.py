@@ -32,12 +32,14 @@ class SegmentInfo:
     frames: int
     heldout_frames: tuple[int, int] | None
     """Frames [start, stop) of this segment that training must not see, or None."""
-    sound_shift_frames: int
-    """By how many frames the sound came late and was moved forward (negative: it came early)."""
+    sound_shift_frames: float
+    """By how many frames the sound came late at the first frame and was moved forward (negative: it came early)."""
     crop: tuple[int, int, int]
     """x0, y0 and side of the square that was cut out of the source, source pixels."""
     background: str = "background.png"
     """The clean plate behind this segment."""
+    sound_drift_ppm: float = 0.0
+    """How much later the sound came with time, in millionths; it was brought to the picture's pace."""
     words: Words = ()
     """What is said, in seconds from the first frame, in step with the pictures; empty where it is not known."""
 
@@ -64,7 +66,7 @@ class PortraitManifest:
     segments: tuple[SegmentInfo, ...]
     dropped: tuple[DroppedSpan, ...]
     sound_offset: dict[str, Any]
-    """How far sound and picture were apart and how sure that is; see `analysis.sync_offset`."""
+    """How far sound and picture were apart and how sure that is; see `portrait.offsets.describe_offsets`."""
     measured: dict[str, Any] = field(default_factory=dict)
     """Figures of the tracking: reprojection error, pose jitter."""
     notes: tuple[str, ...] = ()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geneface.analysis.sync_offset import SoundOffset
 from geneface.geometry.landmarks import KEYPOINTS, lids_have_closed
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
+from geneface.portrait.offsets import TOGETHER, describe_source
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey
@@ -25,7 +25,8 @@ _TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"
 def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
     """Notes of a portrait with pictures of so many pixels."""
     notes = []
-    for scan, offset in zip(survey.scans, survey.offsets, strict=True):
+    deed = "corrected" if correct_sound else "left so"
+    for source, scan in enumerate(survey.scans):
         if scan.turns:
             notes.append(f"{scan.name}: {describe_turn(scan)}")
         notes += [f"{scan.name}: {change}" for change in scan.changes]
@@ -36,8 +37,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
         if scan.cuts:
             times = ", ".join(f"{cut / VIDEO_RATE_HZ:.2f} s" for cut in scan.cuts)
             notes.append(f"{scan.name}: cut at {times}")
-        if offset is not None:
-            notes += [f"{scan.name}: {text}" for text in _describe_offset(offset, correct_sound)]
+        heard = describe_source(survey.offsets_of(source), deed)
+        notes += [f"{scan.name}: {text}" for text in heard if len(heard) > 1 or not text.startswith(TOGETHER)]
     for note in survey.notes:
         scan, start, stop = survey.place(note)
         notes.append(f"{scan.name}: {note.cause} from {start:.2f} to {stop:.2f} s: {note.remedy}")
@@ -105,14 +106,3 @@ def describe_dropped(dropped: Sequence[DroppedSpan], with_source: bool) -> str:
         more = len(by_reason[reason]) - len(told)
         parts.append(f"{reason} ({', '.join(told)}{f' and {more} more' if more > 0 else ''})")
     return "; ".join(parts)
-
-
-def _describe_offset(offset: SoundOffset, correct_sound: bool) -> list[str]:
-    if not offset.confident:
-        return ["whether sound and picture are together can't be told; nothing was moved"]
-    if not offset.frames:
-        return []
-    side = "late" if offset.frames > 0 else "early"
-    frames = "1 frame" if abs(offset.frames) == 1 else f"{abs(offset.frames)} frames"
-    text = f"the sound is {frames} ({abs(offset.frames) * 1000 // VIDEO_RATE_HZ} ms) {side}"
-    return [text + (", corrected" if correct_sound else ", left so")]

@@ -26,11 +26,11 @@ from geneface.portrait import steps
 from geneface.portrait.crops import Square
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.portrait.notes import describe
+from geneface.portrait.offsets import describe_offsets
 from geneface.portrait.plan import refuse_too_little, usable_shots
 from geneface.portrait.preview import PREVIEW_NAME, portrait_preview, write_preview
 from geneface.portrait.scan import SourceScan, refuse_unreadable
 from geneface.portrait.segments import Segment
-from geneface.portrait.sound import describe_offsets
 from geneface.portrait.survey import survey
 from geneface.portrait.words import find_words, with_words
 from geneface.portrait.workspace import Workspace, describe_sources
@@ -159,7 +159,8 @@ def _describe(
         start_seconds=round(segment.run.start / VIDEO_RATE_HZ, 2),
         frames=segment.run.frames,
         heldout_frames=segment.heldout,
-        sound_shift_frames=segment.sound_shift,
+        sound_shift_frames=round(segment.sound_shift, 3),
+        sound_drift_ppm=segment.sound_drift_ppm,
         crop=(square.x, square.y, square.side),
         background=plates[segment.run.scene],
     )

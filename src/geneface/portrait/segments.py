@@ -28,8 +28,10 @@ class Segment:
 
     name: str
     run: Run
-    sound_shift: int
-    """Frames by which the sound is late."""
+    sound_shift: float
+    """Frames by which the sound is late at the run's first frame."""
+    sound_drift_ppm: float
+    """How much later it becomes with time, in millionths."""
     heldout: tuple[int, int] | None
     """Frames [start, stop) of the run that training must not see; they end with the run."""
 
@@ -51,19 +53,23 @@ def plan_segments(
     scans: Sequence[SourceScan],
     runs: Sequence[Run],
     sounds: Sequence[Waveform | None],
-    offsets: Sequence[SoundOffset | None],
+    offsets: Sequence[SoundOffset],
 ) -> tuple[list[Segment], list[DroppedSpan]]:
-    """Take from all runs what has sound once the sound is moved by its offset; name it and divide it."""
+    """Take from all runs what has sound once the sound is moved by its offset; name it and divide it.
+
+    Args:
+        sounds: of each source.
+        offsets: of each run.
+    """
     heldout = heldout_starts(runs, len(scans))
     names = segment_names([scan.path for scan in scans], [run.source for run in runs])
     segments: list[Segment] = []
     rest: list[DroppedSpan] = []
-    for run, name in zip(runs, names, strict=True):
-        sound, offset = sounds[run.source], offsets[run.source]
+    for run, name, offset in zip(runs, names, offsets, strict=True):
+        sound = sounds[run.source]
         if sound is None:
             continue
-        shift = 0 if offset is None else offset.frames
-        start, stop = (frame - shift for frame in sound_frames(sound))
+        start, stop = (round(frame - offset.shift(frame)) for frame in sound_frames(sound))
         kept = run.cut(start, stop)
         end = kept.start + kept.frames
         for first, last in ((run.start, kept.start), (end, run.start + run.frames)):
@@ -72,7 +78,7 @@ def plan_segments(
         if kept.frames:
             first = int(np.clip(heldout[run.source] - kept.start, 0, kept.frames))
             held = (first, kept.frames) if first < kept.frames else None
-            segments.append(Segment(name, kept, shift, held))
+            segments.append(Segment(name, kept, offset.shift(kept.start), offset.shift_ppm, held))
     return segments, rest
 
 

@@ -29,12 +29,13 @@ from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
 from geneface.portrait.measure import MeasureTask, measure
+from geneface.portrait.offsets import RunOffset, run_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
 from geneface.portrait.scan import SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
-from geneface.portrait.sound import cut_sound, measured_opening, source_offsets
+from geneface.portrait.sound import cut_sound
 from geneface.portrait.tracks import Run, mouth_boxes
 from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
@@ -154,16 +155,19 @@ def _parts(job: Job, frames: int) -> list[tuple[int, int]]:
     return list(pairwise(np.linspace(0, chunks, parts + 1).astype(int).tolist()))
 
 
-def find_offsets(job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run]) -> list[SoundOffset | None]:
-    """Compare sound and lips of each source, once."""
-    path = job.work.folder() / "sound.json"
+def find_offsets(job: Job, sounds: Sequence[Waveform | None], runs: Sequence[Run]) -> list[RunOffset]:
+    """Compare sound and lips of each run, once."""
+    path = job.work.folder() / "offsets.json"
     if not path.exists():
         job.progress("compare sound and lips", 0, 1)
-        openings = [(run.source, run.start, measured_opening(run.mesh_px)) for run in runs]
-        found = source_offsets(sounds, openings)
-        write_json(path, [None if offset is None else vars(offset) for offset in found])
+        found = run_offsets(sounds, [(run.source, run.start, run.mesh_px) for run in runs])
+        write_json(path, [vars(offset) for offset in found])
         job.progress("compare sound and lips", 1, 1)
-    return [None if values is None else SoundOffset(**values) for values in read_json(path)]
+    offsets = [SoundOffset(**values) for values in read_json(path)]
+    return [
+        RunOffset(run.source, run.start, run.start + run.frames, offset)
+        for run, offset in zip(runs, offsets, strict=True)
+    ]
 
 
 def crop_meshes(segments: Sequence[Segment], squares: Sequence[Square], size: int) -> list[FloatArray]:
@@ -299,7 +303,7 @@ def encode_speech(
     for number, segment in enumerate(segments):
         sound, run = sounds[segment.run.source], segment.run
         assert sound is not None
-        samples = cut_sound(sound, run.start + segment.sound_shift, run.frames)
+        samples = cut_sound(sound, run.start + segment.sound_shift, run.frames, segment.sound_drift_ppm)
         write_wav(audio_path(job.work.out, segment.name), Waveform(samples))
         features[segment.name] = encoder.encode(samples, run.frames).values.astype(np.float16)
         job.progress("speech features", number + 1, len(segments))

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from geneface.analysis.sync_offset import SoundOffset
+from geneface.analysis.sync_offset import UNKNOWN
 from geneface.portrait import steps
 from geneface.portrait.crops import Framed, Square, inside, plan_crops
 from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
+from geneface.portrait.offsets import RunOffset
 from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, Shot, usable_shots
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
@@ -41,7 +42,8 @@ class Survey:
     """By `Run.scene`."""
     dropped: list[DroppedSpan]
     """What is not used, by source and time."""
-    offsets: list[SoundOffset | None]
+    offsets: list[RunOffset]
+    """Of all runs that were tracked."""
     notes: list[Note]
     """What judges want to be known; `Note.shot` points into `shots`."""
 
@@ -50,6 +52,10 @@ class Survey:
         shot = self.shots[note.shot]
         start, stop = shot.start + note.start, shot.start + note.stop
         return self.scans[shot.source], start / VIDEO_RATE_HZ, stop / VIDEO_RATE_HZ
+
+    def offsets_of(self, source: int) -> list[RunOffset]:
+        """The sound's offset in each run of one source."""
+        return [run for run in self.offsets if run.source == source]
 
     @property
     def frames(self) -> int:
@@ -89,7 +95,8 @@ def survey(
     runs, squares, lost = frame_runs(runs, tracked)
     dropped += lost
     offsets = steps.find_offsets(job, sounds, runs)
-    segments, silent = plan_segments(scans, runs, sounds, offsets if correct_sound else [None] * len(offsets))
+    applied = [run.offset if correct_sound else UNKNOWN for run in offsets]
+    segments, silent = plan_segments(scans, runs, sounds, applied)
     dropped = merge_spans([*dropped, *silent])
     return Survey(scans, shots, segments, squares, dropped, offsets, notes)
 

@@ -78,15 +78,17 @@ def find_words(videos: Sequence[Path], file: Path | None = None) -> dict[Path, W
     return found
 
 
-def segment_words(words: Words, begin_seconds: float, frames: int) -> Words:
+def segment_words(words: Words, begin_seconds: float, frames: int, drift_ppm: float = 0.0) -> Words:
     """Words in seconds from a segment's first frame, clipped to its frames.
 
     Args:
         words: in seconds of the clip's sound.
         begin_seconds: where in that sound the segment's first frame is.
+        drift_ppm: how much later the sound becomes with time.
     """
-    length = frames / VIDEO_RATE_HZ
-    moved = ((max(start - begin_seconds, 0.0), min(end - begin_seconds, length), word) for start, end, word in words)
+    length, pace = frames / VIDEO_RATE_HZ, 1 + 1e-6 * drift_ppm
+    paced = (((start - begin_seconds) / pace, (end - begin_seconds) / pace, word) for start, end, word in words)
+    moved = ((max(start, 0.0), min(end, length), word) for start, end, word in paced)
     return tuple((round(start, 4), round(end, 4), word) for start, end, word in moved if end > start)
 
 
@@ -105,7 +107,9 @@ def with_words(manifest: PortraitManifest, videos: Sequence[Path], found: Mappin
             if source not in begins:
                 begins[source] = read_audio(source).start_seconds
             begin = _first_frame_seconds(segment) - begins[source]
-            segment = replace(segment, words=segment_words(found[source], begin, segment.frames))
+            segment = replace(
+                segment, words=segment_words(found[source], begin, segment.frames, segment.sound_drift_ppm)
+            )
         segments.append(segment)
     return replace(manifest, segments=tuple(segments))
 

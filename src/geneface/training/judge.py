@@ -2,7 +2,7 @@
 
 What a model was trained to please can't judge it. The judge therefore differs from the expert of `pretrain sync` in
 what it has seen (every second training clip of each speaker; the expert sees them all), in its sizes, and in its seed.
-Neither sees the corpus's held-out clips. Its folder is read by `evaluation.judge`; nothing else in training may.
+Neither sees the corpus's held-out clips. Its folder is read by `analysis.judge`; nothing else in training may.
 """
 
 from __future__ import annotations

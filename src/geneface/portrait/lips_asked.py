@@ -1,0 +1,133 @@
+"""Lips as they are seen and as their sound asks for, in the terms of `analysis.sync_offset`: what finds its offset.
+
+The motion model says how lips would move to a sound, the sync judge's towers what look and sound have in common. Both
+speak of people in general, so a few seconds of anybody are enough.
+
+Symbols: f frames of a stretch, F of all, K named landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geneface.analysis.judge import JudgeTowers
+from geneface.analysis.speech import load_encoder
+from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
+from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width
+from geneface.geometry.pose import neutral_shape, orient
+from geneface.geometry.rotation import umeyama
+from geneface.motion.runtime import MotionModel
+from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
+from geneface.types import FloatArray, Waveform
+
+_STRETCH_FRAMES = 1500
+"""Longer runs are heard in parts of about this length: memory stays small."""
+_CONTEXT_FRAMES = 25
+"""Sound before and after what is compared, which the encoder hears with it."""
+_SHAPE_FRAMES = 200
+_STABLE, _KEYPOINTS = np.array(STABLE_MESH), np.array(KEYPOINTS)
+_BELOW_LOUD_DB, _FLOOR_DB = 30.0, -60.0
+
+Array = NDArray[np.float64]
+
+
+def rest_shape(meshes_px: Sequence[NDArray[np.floating]]) -> Array:
+    """The face at rest [478, 3], head units, of meshes [f, 478, 3] in pixels of one person's stretches."""
+    some = sampled(meshes_px)
+    shape, everything = _upright(some)[len(some) // 2], list(range(some.shape[1]))
+    for _ in range(3):
+        shape = neutral_shape(_aligned(some, shape, everything))
+    return orient(shape)
+
+
+def head_landmarks(mesh_px: NDArray[np.floating], shape: Array) -> Array:
+    """Landmarks [f, K, 3] in the head frame from tracked meshes [f, 478, 3] alone, by a similarity a frame.
+
+    Rougher than `geometry.pose.solve_head_poses`, and some 50 times faster; lips' speeds are the same.
+
+    Args:
+        shape: [478, 3] see `rest_shape`.
+    """
+    return _aligned(mesh_px, shape, list(KEYPOINTS))
+
+
+def sampled(meshes_px: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Some hundred meshes from all stretches."""
+    step = max(1, sum(map(len, meshes_px)) // _SHAPE_FRAMES)
+    return np.concatenate([mesh[::step] for mesh in meshes_px])
+
+
+def _upright(points_px: NDArray[np.floating]) -> Array:
+    """FaceMesh's axes (y down, z away from the viewer) to ours."""
+    return np.asarray(points_px, np.float64) * np.array([1.0, -1.0, -1.0])
+
+
+def _aligned(mesh_px: NDArray[np.floating], shape: Array, points: list[int]) -> Array:
+    """These points of meshes [f, 478, 3], moved onto a shape [478, 3] by what speech does not move."""
+    scale, rotation, shift = umeyama(_upright(mesh_px[:, _STABLE]), shape[_STABLE])
+    moved = scale[:, None, None] * _upright(mesh_px[:, points])
+    return moved @ np.swapaxes(rotation, -1, -2) + shift[:, None]
+
+
+class LipListener:
+    """Compares seen lips with sounds; holds the networks."""
+
+    def __init__(self) -> None:
+        self._model, self._towers = MotionModel.load(), JudgeTowers.load()
+        self._encoder = load_encoder(self._model.config.encoder)
+
+    def agreements(
+        self, meshes_px: Sequence[NDArray[np.floating]], starts: Sequence[int], sounds: Sequence[Waveform]
+    ) -> list[list[Agreement]]:
+        """How well the lips of each stretch agree with its sound at each lag.
+
+        Args:
+            meshes_px: [f, 478, 3] of stretches of one person.
+            starts: the frame of its source at which each begins.
+            sounds: that source's sound.
+        """
+        if not meshes_px:
+            return []
+        shape = rest_shape(meshes_px)
+        gain = self._towers.gain_of([head_landmarks(sampled(meshes_px), shape)])
+        found = []
+        for mesh_px, start, sound in zip(meshes_px, starts, sounds, strict=True):
+            edges = np.linspace(0, len(mesh_px), max(1, round(len(mesh_px) / _STRETCH_FRAMES)) + 1).astype(int)
+            windows: list[Agreement] = []
+            for first, last in pairwise(edges.tolist()):
+                points = head_landmarks(mesh_px[first:last], shape)
+                windows += self._compare(points, shape[_KEYPOINTS], gain, start + first, sound)
+            found.append(windows)
+        return found
+
+    def _compare(self, points: Array, neutral: Array, gain: float, start: int, sound: Waveform) -> list[Agreement]:
+        reach = MAX_LAG_FRAMES + _CONTEXT_FRAMES
+        first, last = sound_frames(sound)
+        # The recording alone: silence added at its ends would be heard as the end of speech.
+        first, last = max(first, start - reach), min(last, start + len(points) + reach)
+        samples = cut_sound(sound, first, max(0, last - first))
+        if min(len(points), last - first) <= self._towers.config.window or not samples.any():
+            return []
+        features = self._encoder.encode(samples, last - first)
+        asked = _track(neutral + self._model.predict(features), self._towers.embed_speech(features))
+        seen = _track(points, self._towers.embed_lips(points, neutral, gain))
+        return compare(seen, asked, start - first, sounding_frames(samples), start)
+
+
+def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
+    """Landmarks [f, K, 3] and the embeddings [E, W] that go with them."""
+    jaw = points[:, JAW, 1].mean(1)
+    curves = [lip_opening(points), lip_width(points), lip_protrusion(points), jaw]  # as `CURVES` says
+    return LipTrack(np.stack(curves, axis=-1).astype(np.float64), embedding.astype(np.float64))
+
+
+def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
+    """Frames [f] of a sound that are not silent beside its loud ones."""
+    frames = len(samples) // FRAME_SAMPLES
+    rows = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES).astype(np.float64)
+    level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)
+    return level > max(_FLOOR_DB, np.quantile(level, 0.95) - _BELOW_LOUD_DB)
