@@ -125,8 +125,8 @@ class Adaptation:
         count = _check(tensors, path)
         basis = MotionBasis.from_tensors(tensors)
         nets = tuple(ConvNet.from_tensors(_net_tensors(tensors, number)) for number in range(count))
-        fields = (tensors[name].astype(np.float32) for name in ("gain", "offset", "speech", "last"))
-        return cls(basis, *fields, nets, float(tensors["amplitude"][0]), tensors["lips"].astype(np.float32))
+        single = {name: tensors[name].astype(np.float32) for name in ("gain", "offset", "speech", "last", "lips")}
+        return cls(basis=basis, nets=nets, amplitude=float(tensors["amplitude"][0]), **single)
 
 
 def speech_windows(frames: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -159,8 +159,8 @@ def stack(blocks: Sequence[tuple[Float64, Float64]], prior_seconds: float = _PRI
     Args:
         blocks: (predicted [M, F, C], target [F, C]) of frames that the members were not fitted to.
     """
-    products = sum(np.einsum("mfc,nfc->mn", predicted, predicted) for predicted, _ in blocks)
-    matches = sum(np.einsum("mfc,fc->m", predicted, target) for predicted, target in blocks)
+    products = np.sum([np.einsum("mfc,nfc->mn", predicted, predicted) for predicted, _ in blocks], axis=0)
+    matches = np.sum([np.einsum("mfc,fc->m", predicted, target) for predicted, target in blocks], axis=0)
     count = len(matches)
     share = prior_seconds * VIDEO_RATE_HZ / sum(len(target) for _, target in blocks)
     matches = matches + share * products @ np.full(count, 1 / count)
