@@ -38,6 +38,7 @@ _SPEECH_PENALTY, _LAST_PENALTY = 10.0, 1.0
 _PRIOR_SECONDS = 20.0
 """The mean of the members weighs as much as so many seconds of validated frames."""
 _GAIN_RANGE = (0.6, 3.0)
+_AFFINE_RANGE = (0.3, 3.0)
 _CLOSED_PERCENTILE = 1.0
 Float64 = NDArray[np.float64]
 
@@ -266,6 +267,8 @@ def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> tuple[float
     middle, target = generic.astype(np.float64).mean(0), measured.mean(0)
     centred = generic - middle
     gain = float((centred * (measured - target)).sum() / max(float((centred**2).sum()), 1e-12))
+    # A sound that does not belong to the lips must not turn them upside down.
+    gain = float(np.clip(gain, *_AFFINE_RANGE))
     return gain, target - gain * middle
 
 
