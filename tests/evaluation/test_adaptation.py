@@ -20,7 +20,6 @@ from geneface.evaluation.adaptation import (
     TOO_LITTLE,
     adaptation_table,
     gain_line,
-    heldout_seconds,
     loss_warning,
 )
 from geneface.evaluation.definitions import DEFINITIONS
@@ -96,7 +95,7 @@ def test_under_three_seconds_it_cannot_be_told(frames: int, is_told: bool) -> No
     generic = FakeAvatar(portrait, gain=0.5)
     avatar = FakeAvatar(portrait, generic=generic)
     table = adaptation_table(avatar, portrait)
-    line = gain_line(table, heldout_seconds(portrait))
+    line = gain_line(table, portrait)
     if is_told:
         assert reasons(table, GENERIC) == reasons(table, ADAPTED) == {None}
         assert line.startswith("lips from speech on 3.0 held-out seconds, generic -> adapted: ")
@@ -111,7 +110,7 @@ def test_nothing_held_out_cannot_be_told_either() -> None:
     portrait = FakePortrait(heldout_segments=())
     table = adaptation_table(FakeAvatar(portrait), portrait)
     assert reasons(table, ADAPTED) == {TOO_LITTLE}
-    assert gain_line(table, heldout_seconds(portrait)).startswith("adaptation: 0.0 s are held out")
+    assert gain_line(table, portrait).startswith("adaptation: 0.0 s are held out")
 
 
 def test_the_line_shows_both() -> None:
@@ -119,10 +118,20 @@ def test_the_line_shows_both() -> None:
     avatar = FakeAvatar(portrait, generic=FakeAvatar(portrait, gain=0.5))
     table = adaptation_table(avatar, portrait)
     distance = f"{values(table)[0]['lip_landmark_distance']:.4f}".removeprefix("0")
-    assert gain_line(table, heldout_seconds(portrait)) == (
+    assert gain_line(table, portrait) == (
         "lips from speech on 4.4 held-out seconds, generic -> adapted: opening r 1.00 -> 1.00, width r 1.00 -> 1.00, "
         f"distance {distance} -> .0000 of the face's width, amplitude .50 -> 1.00"
     )
+
+
+@pytest.mark.parametrize(("frames", "are_short"), [(20, True), (25, False)])
+def test_spans_of_less_than_a_second_are_said_to_say_little(frames: int, are_short: bool) -> None:
+    portrait = FakePortrait(lengths=(40, *[frames] * 4), heldout_segments=(1, 2, 3, 4))
+    table = adaptation_table(FakeAvatar(portrait, generic=FakeAvatar(portrait)), portrait)
+    assert ("Spans of 0.8 s say little" in table.note) is are_short
+    assert (
+        " held-out seconds (in spans of 0.8 s, which say little), generic" in gain_line(table, portrait)
+    ) is are_short
 
 
 def test_an_avatar_without_adaptation_says_so() -> None:
@@ -130,7 +139,7 @@ def test_an_avatar_without_adaptation_says_so() -> None:
     table = adaptation_table(FakeAvatar(portrait, gain=0.5), portrait)
     assert values(table)[0]["opening_amplitude_ratio"] == pytest.approx(0.5, abs=1e-3)
     assert reasons(table, ADAPTED) == {NO_ADAPTATION}
-    assert gain_line(table, heldout_seconds(portrait)) == f"adaptation: none, {NO_ADAPTATION}"
+    assert gain_line(table, portrait) == f"adaptation: none, {NO_ADAPTATION}"
     assert loss_warning(table) is None
 
 
@@ -150,7 +159,7 @@ def test_a_clear_loss_is_warned_of() -> None:
     assert "opening r .61 -> .55" in warning and "longer video" in warning
     for correlations in ((0.6, 0.56), (0.5, 0.9), (None, 0.1), (0.9, None)):
         assert loss_warning(with_correlations(table, *correlations)) is None
-    text = gain_line(with_correlations(table, -0.25, None), 4.0)
+    text = gain_line(with_correlations(table, -0.25, None), portrait)
     assert "opening r -.25 -> n/a, width r 1.00 -> 1.00" in text
 
 

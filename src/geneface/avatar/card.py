@@ -10,7 +10,8 @@ from geneface.types import VIDEO_RATE_HZ
 
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 _NOT_YET = (
-    "Held-out frames: not measured yet, `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` does it."
+    "Pictures of held-out frames: not measured yet, `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` "
+    "does it."
 )
 _OF_TRAINING = {"blink", "driven", "adaptation"}
 """Tables that a training leaves behind itself."""

@@ -30,6 +30,9 @@ TOO_LITTLE = f"under {LITTLE_HELDOUT_SECONDS:g} s are held out: it can't be told
 SPREAD = 0.05
 """Correlations of the opening over a few seconds that differ by no more are taken for alike."""
 
+_SHORT_SPAN_SECONDS = 1.0
+"""On average; clips of three seconds hold out .6 s each. A correlation within less is mostly chance."""
+
 
 def adaptation_table(
     avatar: EvaluatedAvatar,
@@ -43,7 +46,7 @@ def adaptation_table(
         adapted: the avatar's own motion of each of `heldout_spans`, if it has been made already.
     """
     spans = heldout_spans(portrait.segment, portrait.heldout)
-    seconds = heldout_seconds(portrait)
+    seconds = _seconds(spans)
     if seconds < LITTLE_HELDOUT_SECONDS:
         figures = {name: missing(ADAPTATION_KEYS, TOO_LITTLE) for name in (GENERIC, ADAPTED)}
     else:
@@ -54,29 +57,25 @@ def adaptation_table(
         else:
             bare = _figures(portrait, spans, _predict(generic, portrait, spans, progress))
             figures = {GENERIC: bare, ADAPTED: own}
+    count = "1 held-out span" if len(spans) == 1 else f"{len(spans)} held-out spans"
+    note = (
+        f"What adaptation to the person gained: landmarks in the head frame, {count}, {seconds:.1f} s, each scored "
+        "alone, then averaged. The generic motion stands on the person's neutral face."
+    )
+    if seconds >= LITTLE_HELDOUT_SECONDS and _are_short(spans):
+        note += f" Spans of {seconds / len(spans):.1f} s say little: they are ends of clips, often silent."
     return MetricTable(
         title="Lips from speech before rendering, on held-out seconds",
-        note=(
-            f"What adaptation to the person gained: landmarks in the head frame, {len(spans)} held-out spans, "
-            f"{seconds:.1f} s, each scored alone, then averaged. The generic motion stands on the person's neutral "
-            "face."
-        ),
+        note=note,
         rows=[MetricRow(name=name, role="evaluated", figures=values) for name, values in figures.items()],
     )
 
 
-def heldout_seconds(portrait: ReferencePortrait) -> float:
-    """Of all spans together."""
-    return float(portrait.heldout.sum()) / VIDEO_RATE_HZ
-
-
-def gain_line(table: MetricTable, seconds: float) -> str:
-    """The table in one line of print.
-
-    Args:
-        seconds: that are held out.
-    """
+def gain_line(table: MetricTable, portrait: ReferencePortrait) -> str:
+    """The table in one line of print."""
     generic, adapted = (row.figures for row in table.rows)
+    spans = heldout_spans(portrait.segment, portrait.heldout)
+    seconds = _seconds(spans)
     if seconds < LITTLE_HELDOUT_SECONDS:
         # Rounded down: 2.96 s are not "3.0 s, under 3 s".
         shown = math.floor(10 * seconds) / 10
@@ -88,8 +87,9 @@ def gain_line(table: MetricTable, seconds: float) -> str:
     def gain(key: str, decimals: int) -> str:
         return f"{_short(generic[key], decimals)} -> {_short(adapted[key], decimals)}"
 
+    doubt = f" (in spans of {seconds / len(spans):.1f} s, which say little)" if _are_short(spans) else ""
     return (
-        f"lips from speech on {seconds:.1f} held-out seconds, generic -> adapted: "
+        f"lips from speech on {seconds:.1f} held-out seconds{doubt}, generic -> adapted: "
         f"opening r {gain('opening_correlation', 2)}, width r {gain('width_correlation', 2)}, "
         f"distance {gain('lip_landmark_distance', 4)} of the face's width, "
         f"amplitude {gain('opening_amplitude_ratio', 2)}"
@@ -105,6 +105,14 @@ def loss_warning(table: MetricTable) -> str | None:
         "adapted to the person, the lips follow held-out speech worse than the generic model's (opening r "
         f"{_short(before, 2)} -> {_short(after, 2)}): prepare a longer video in which the person speaks"
     )
+
+
+def _seconds(spans: Sequence[Span]) -> float:
+    return sum(span.stop - span.start for span in spans) / VIDEO_RATE_HZ
+
+
+def _are_short(spans: Sequence[Span]) -> bool:
+    return _seconds(spans) < len(spans) * _SHORT_SPAN_SECONDS
 
 
 def _predict(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from geneface.evaluation.adaptation import adaptation_table, gain_line, heldout_seconds, loss_warning
+from geneface.evaluation.adaptation import adaptation_table, gain_line, loss_warning
 from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.driven import DrivenScores, demo_sentence, driven_table, measure_driven
@@ -55,7 +55,7 @@ def summarise_training(
         machine={},
     )
     blink = blinks.rows[0].figures["blink_lower_face_psnr"]
-    lines = (*_lines(blink.value, scores), gain_line(gain, heldout_seconds(portrait)))
+    lines = (*_lines(blink.value, scores), gain_line(gain, portrait))
     loss = loss_warning(gain)
     warnings = _warnings(blink.value, scores) + (() if loss is None else (loss,))
     return TrainingSummary(report, lines, warnings)
