@@ -13,10 +13,8 @@ from unittest.mock import patch
 import numpy as np
 from ablation_motion import FINISHES, OURS, motion_figures, windowed
 
-from geneface.analysis.speech import load_encoder
 from geneface.avatar import avatar as avatar_module
 from geneface.avatar.avatar import Avatar
-from geneface.avatar.folder import MOTION_FOLDER
 from geneface.errors import MissingExtraError
 from geneface.evaluation.image import ciede2000, erode, lab, luminance, psnr, sharpness
 from geneface.evaluation.lips import face_width
@@ -26,7 +24,6 @@ from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.audio import read_audio
 from geneface.io.store import TensorFile, asset_path
-from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
@@ -62,8 +59,7 @@ _BORDER_PX = 2
 def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, Figure]:
     """Lips, articulation and jitter of the avatar's motion on the held-out spans, from their sound."""
     if name == "no-adaptation":
-        folder = avatar.files.folder / MOTION_FOLDER
-        avatar = Avatar(avatar.files, load_encoder(avatar.files.config.encoder), MotionModel.load(folder), None)
+        avatar = avatar.unadapted() or avatar
     spans = heldout_spans(portrait.segment, portrait.heldout)
     tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
     smoothing = windowed(FINISHES[name]) if name in FINISHES else avatar_module.smooth_landmark_windows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import soundfile
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder
-from geneface.io.store import asset_path, load_tensors
+from geneface.io.store import asset_path, load_tensors, save_tensors
 from geneface.io.video import write_video
 from geneface.types import Waveform
 
@@ -42,6 +43,8 @@ class Chain(NamedTuple):
     speech: Path
     opening: np.ndarray
     """What the mouth of somebody who spoke `speech` would do, 0 to 1."""
+    summary: list[str]
+    """What the training said at its end."""
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +63,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         "train", folder / "portrait", "-o", folder / "her", "--preset", "tiny", "--consent", CONSENT, "--json"
     )
     assert trained.code == 0, trained.err
-    assert trained.err == "" and json.loads(trained.out)["preset"] == "tiny"
+    said = json.loads(trained.out)
+    assert trained.err == "" and said["preset"] == "tiny"
     other = opening_curve(75, seed=9)
     soundfile.write(folder / "speech.wav", talking_sound(other, seed=9), 16_000)
-    return Chain(folder, folder / "portrait", folder / "her", folder / "speech.wav", other)
+    return Chain(folder, folder / "portrait", folder / "her", folder / "speech.wav", other, said["summary"])
 
 
 def test_training_leaves_an_avatar_and_nothing_else(chain: Chain) -> None:
@@ -71,6 +75,36 @@ def test_training_leaves_an_avatar_and_nothing_else(chain: Chain) -> None:
     assert CONSENT in (chain.avatar / "README.md").read_text()
     assert json.loads((chain.avatar / "config.json").read_text())["consent"] == CONSENT
     assert sum(path.stat().st_size for path in chain.avatar.rglob("*")) < 10e6
+
+
+def test_training_says_when_too_little_is_held_out_to_tell(chain: Chain) -> None:
+    assert 0 < load_tensors(chain.portrait / "tracks.safetensors")["heldout"].sum() < 75, "under three seconds"
+    line = r"adaptation: \d\.\d s are held out, under 3 s it can't be told what it gained"
+    assert [bool(re.fullmatch(line, said)) for said in chain.summary].count(True) == 1
+    assert "under 3 s are held out" in (chain.avatar / "README.md").read_text()
+
+
+def test_training_says_what_adaptation_gained(chain: Chain, tmp_path: Path) -> None:
+    portrait, out = tmp_path / "portrait", tmp_path / "her"
+    shutil.copytree(chain.portrait, portrait)
+    tracks = load_tensors(portrait / "tracks.safetensors")
+    tracks["heldout"][-80:] = True
+    save_tensors(portrait / "tracks.safetensors", tracks)
+    trained = _run("train", portrait, "-o", out, "--preset", "tiny", "--consent", CONSENT)
+    assert trained.code == 0, trained.err
+    number = r"-?\d*\.\d+"
+    change = f"{number} -> {number}"
+    line = (
+        f"  lips from speech on 3.2 held-out seconds, generic -> adapted: opening r {change}, width r {change}, "
+        f"distance {change} of the face's width, amplitude {change}"
+    )
+    assert [bool(re.fullmatch(line, said)) for said in trained.out.splitlines()].count(True) == 1, trained.out
+    metrics = json.loads((out / "metrics.json").read_text())
+    generic, adapted = (
+        row["figures"]["opening_correlation"]["value"] for row in metrics["tables"]["adaptation"]["rows"]
+    )
+    assert generic != adapted, "the adaptation reaches the motion"
+    assert "| generic model | adapted to the person |" in (out / "README.md").read_text()
 
 
 def test_it_speaks_a_sentence_it_never_heard(chain: Chain) -> None:
@@ -171,6 +205,10 @@ def test_evaluation_on_the_heldout_frames_is_stored(chain: Chain, tmp_path: Path
     row = next(row for row in metrics["tables"]["image_head"]["rows"] if row["role"] == "evaluated")
     assert row["figures"]["head_psnr"]["value"] > 15
     assert "PSNR, head" in (chain.avatar / "README.md").read_text()
+    assert [row["name"] for row in metrics["tables"]["adaptation"]["rows"]] == [
+        "generic model",
+        "adapted to the person",
+    ]
     assert (tmp_path / "report" / "report.html").is_file()
 
 

@@ -181,6 +181,15 @@ def test_card_says_whose_face_it_is_and_takes_figures(copy: Path) -> None:
     assert read_metrics(copy) == metrics
 
 
+def test_a_card_says_why_a_training_could_not_tell(copy: Path) -> None:
+    figures = {key: {"value": None, "reason": "under 3 s | are held out"} for key in ("opening", "width")}
+    rows = [{"name": name, "role": "evaluated", "figures": figures} for name in ("generic", "adapted")]
+    store_metrics(copy, {"definitions": {}, "tables": {"adaptation": {"title": "Lips", "rows": rows}}})
+    card = (copy / "README.md").read_text()
+    assert "\nLips: n/a (under 3 s / are held out).\n" in card
+    assert "not measured yet" in card, "a training's own tables are no evaluation"
+
+
 def test_a_card_cannot_be_broken_by_its_fields(copy: Path) -> None:
     from geneface.avatar.card import card_text
 

@@ -99,6 +99,15 @@ def test_a_copy_and_an_avatar_from_another_process_are_the_same(
     )
 
 
+def test_without_its_adaptation_it_speaks_alike_wherever_it_arrives(avatar: Avatar, sounds: list[Waveform]) -> None:
+    generic = avatar.unadapted()
+    assert generic is not None and generic.unadapted() is None
+    expected = generic.motion(sounds[0]).landmarks.points
+    assert np.abs(expected - avatar.motion(sounds[0]).landmarks.points).max() > 1e-3, "the adaptation says something"
+    again = pickle.loads(pickle.dumps(generic))
+    np.testing.assert_array_equal(again.motion(sounds[0]).landmarks.points, expected)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forks_child_draws_but_leaves_its_parents_streams() -> None:
     """In a process of its own, where nothing but the avatar has threads."""

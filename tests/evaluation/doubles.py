@@ -163,6 +163,8 @@ class FakeAvatar:
     name: str = "double"
     metrics: dict[str, Any] | None = None
     other_renderer: Renderer | None = None
+    generic: FakeAvatar | None = None
+    """What it is without its adaptation."""
 
     def __post_init__(self) -> None:
         self.camera = self.portrait.camera
@@ -173,6 +175,9 @@ class FakeAvatar:
     @cached_property
     def renderer(self) -> Renderer:
         return self.other_renderer or self.fake_renderer
+
+    def unadapted(self) -> FakeAvatar | None:
+        return self.generic
 
     def motion(self, audio: Waveform, performance: Performance | None = None) -> MotionTrack:
         self.heard_seconds.append(audio.duration_seconds)

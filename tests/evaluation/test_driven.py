@@ -96,6 +96,9 @@ class PlantedAvatar:
     def renderer(self) -> Renderer:
         return self._planted
 
+    def unadapted(self) -> None:
+        return None
+
     def motion(self, audio: Waveform, performance: Performance | None = None) -> MotionTrack:
         performance = performance or Performance()
         frames = len(audio.samples) * 25 // SPEECH_RATE_HZ
@@ -130,7 +133,7 @@ class PlantedPortrait:
         return drawn.to_uint8(), masks
 
     def audio(self, segment: int) -> Waveform:
-        return SOUND
+        return Waveform(np.zeros(len(self.segment) * SPEECH_RATE_HZ // 25, np.float32))
 
     def segment_background(self, segment: int) -> ByteArray:
         return self.background
@@ -244,7 +247,7 @@ def test_a_training_says_in_words_what_breaks() -> None:
     portrait = PlantedPortrait()
     healthy = summarise_training(PlantedAvatar(), portrait)
     assert healthy.warnings == () and "99.0 dB" in healthy.lines[0]
-    assert set(healthy.report.tables) == {"blink", "driven"}
+    assert set(healthy.report.tables) == {"blink", "driven", "adaptation"}
     broken = summarise_training(PlantedAvatar(40.0, beads_above=0.0215), portrait)
     assert len(broken.warnings) == 2
     assert "blinks move the mouth" in broken.warnings[0] and "--blink off" in broken.warnings[0]

@@ -16,6 +16,7 @@ import pytest
 
 from geneface.errors import InputError
 from geneface.evaluation import carried, videos
+from geneface.evaluation.adaptation import ADAPTATION_KEYS, ADAPTED, GENERIC
 from geneface.evaluation.controls import CONTROL_NAMES
 from geneface.evaluation.definitions import DEFINITIONS
 from geneface.evaluation.evaluate import evaluate_avatar
@@ -48,7 +49,10 @@ def portrait() -> FakePortrait:
 @pytest.fixture(scope="module")
 def evaluated(portrait: FakePortrait, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("report")
-    avatar = FakeAvatar(portrait, error=5, delay_frames=2, gain=0.8, brow_noise=2e-3, name="<b>sly</b>")
+    generic = FakeAvatar(portrait, delay_frames=3, gain=0.5)
+    avatar = FakeAvatar(
+        portrait, error=5, delay_frames=2, gain=0.8, brow_noise=2e-3, name="<b>sly</b>", generic=generic
+    )
     return evaluate_avatar(avatar, portrait, out), out
 
 
@@ -98,6 +102,18 @@ def test_motion_from_speech_finds_delay_and_gain(evaluated: tuple[dict[str, Any]
     assert (scores["opening_correlation"] or 0) < 0.9
     assert (scores["brow_jitter_ratio"] or 0) == pytest.approx(2, rel=0.15)
     assert scores["rotation_jitter_ratio"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_adaptation_gained_stands_beside_the_generic_model(evaluated: tuple[dict[str, Any], Path]) -> None:
+    generic, adapted = (row(evaluated[0], "adaptation", name) for name in (GENERIC, ADAPTED))
+    motion = row(evaluated[0], "motion", "sly")
+    assert tuple(adapted) == ADAPTATION_KEYS and adapted == {key: motion[key] for key in ADAPTATION_KEYS}
+    assert (generic["offset_frames"], adapted["offset_frames"]) == (3, 2)
+    assert (generic["opening_amplitude_ratio"] or 0) < 0.6 < 0.7 < (adapted["opening_amplitude_ratio"] or 0)
+    text = (evaluated[1] / "report.html").read_text(encoding="utf-8")
+    assert "Lips from speech before rendering, on held-out seconds</h2>" in text
+    for name in (GENERIC, ADAPTED):
+        assert f'<tr class="evaluated"><th scope="row">{name}</th>' in text
 
 
 def test_a_true_ear_scores_perfectly(tmp_path: Path) -> None:

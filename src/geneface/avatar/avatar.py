@@ -101,9 +101,20 @@ class Avatar:
         _ = loaded.renderer
         return loaded
 
-    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None]]:
+    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
         # Sessions cannot be pickled; the folder holds everything.
-        return Avatar.load, (self.files.folder.resolve(), self._encoder_path)
+        return _load, (self.files.folder.resolve(), self._encoder_path, self._person_motion is not None)
+
+    def unadapted(self) -> Avatar | None:
+        """The same with the generic model's motion on the person's neutral face, to compare with.
+
+        None if it has no adaptation to leave out.
+        """
+        if self._person_motion is None:
+            return None
+        generic = Avatar(self.files, self._encoder, self._model, None)
+        generic._encoder_path = self._encoder_path
+        return generic
 
     @property
     def name(self) -> str:
@@ -316,6 +327,11 @@ class Avatar:
                 done += len(window)
                 progress("rendering", done, total)
         return done
+
+
+def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:
+    avatar = Avatar.load(folder, encoder_path)
+    return avatar if adapted else avatar.unadapted() or avatar
 
 
 def _load_person(folder: Path) -> Adaptation | None:

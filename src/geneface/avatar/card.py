@@ -10,9 +10,10 @@ from geneface.types import VIDEO_RATE_HZ
 
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 _NOT_YET = (
-    "Held-out frames: not measured yet, `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` does it."
+    "Pictures of held-out frames: not measured yet, `geneface evaluate AVATAR --portrait PORTRAIT -o REPORT --store` "
+    "does it."
 )
-_OF_TRAINING = {"blink", "driven"}
+_OF_TRAINING = {"blink", "driven", "adaptation"}
 """Tables that a training leaves behind itself."""
 
 
@@ -74,9 +75,12 @@ def with_figures(card: str, metrics: Mapping[str, Any]) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """A Markdown table for each table of the metrics: what is evaluated, without figures that could not be had."""
+    """A Markdown table for each table of the metrics: what is evaluated, without figures that could not be had.
+
+    Of a training's own table in which there is none, the reason is told.
+    """
     definitions = metrics.get("definitions", {})
-    for table in metrics.get("tables", {}).values():
+    for name, table in metrics.get("tables", {}).items():
         rows = [row for row in table.get("rows", []) if row.get("role") == "evaluated"]
         keys = [
             key
@@ -84,6 +88,9 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
             if any(row["figures"].get(key, {}).get("value") is not None for row in rows)
         ]
         if not keys:
+            reasons = dict.fromkeys(item.get("reason") for row in rows for item in row["figures"].values())
+            if name in _OF_TRAINING and reasons:
+                yield from ("", f"{_plain(table.get('title'))}: n/a ({_plain('; '.join(map(str, reasons)))}).")
             continue
         names = [_plain(row.get("name")) for row in rows]
         yield from ("", f"| {_plain(table.get('title'))} | {' | '.join(names)} |", "|---" * (len(rows) + 1) + "|")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.evaluation.adaptation import adaptation_table
 from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.chunks import PortraitChunks, choose_pieces
@@ -132,6 +133,7 @@ def _measure(
         **built.tables(),
         "image_rare": rare_table(avatar, portrait),
         "motion": motion_table(avatar.name, spoken, portrait.neutral, tools),
+        "adaptation": adaptation_table(avatar, portrait, [span.predicted for span in spoken], progress),
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
     rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])

@@ -43,6 +43,10 @@ class EvaluatedAvatar(Protocol):
         """The whole way from speech to motion, on the mean path (temperature 0)."""
         ...
 
+    def unadapted(self) -> EvaluatedAvatar | None:
+        """The same with the generic model's motion; None if there is no adaptation to leave out."""
+        ...
+
 
 class ReferencePortrait(Protocol):
     """The part of `portrait.Portrait` that serves as ground truth."""

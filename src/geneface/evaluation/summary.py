@@ -1,13 +1,15 @@
-"""What a training says of its own result within seconds: does a blink move the mouth, and does the face break?
+"""What a training says of its own result within seconds: does a blink move the mouth, does the face break, and what did
+adaptation to the person gain?
 
 A fifth of the driven frames that `evaluate` draws, and no tracker: enough to say in words that a face breaks, too
-little for a figure that is quoted.
+little for a figure that is quoted. The lips from speech are those of an evaluation, on all held-out seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geneface.evaluation.adaptation import adaptation_table, gain_line, loss_warning
 from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.driven import DrivenScores, demo_sentence, driven_table, measure_driven
@@ -37,11 +39,12 @@ class TrainingSummary:
 def summarise_training(
     avatar: EvaluatedAvatar, portrait: ReferencePortrait, progress: ProgressFn = no_progress
 ) -> TrainingSummary:
-    """Blinks and driven motion of an avatar that has just been trained on the portrait."""
+    """Blinks, driven motion, and lips from speech of an avatar that has just been trained on the portrait."""
     sentence = demo_sentence()
     blinks = blink_table(avatar, sentence)
     scores = measure_driven(avatar, portrait, sentence, step=_STEP, progress=progress)
-    tables = {"blink": blinks, "driven": driven_table(avatar.name, scores)}
+    gain = adaptation_table(avatar, portrait, progress=progress)
+    tables = {"blink": blinks, "driven": driven_table(avatar.name, scores), "adaptation": gain}
     report = EvaluationReport(
         subject=avatar.name,
         reference="its own portrait, when it was trained",
@@ -52,7 +55,10 @@ def summarise_training(
         machine={},
     )
     blink = blinks.rows[0].figures["blink_lower_face_psnr"]
-    return TrainingSummary(report, _lines(blink.value, scores), _warnings(blink.value, scores))
+    lines = (*_lines(blink.value, scores), gain_line(gain, portrait))
+    loss = loss_warning(gain)
+    warnings = _warnings(blink.value, scores) + (() if loss is None else (loss,))
+    return TrainingSummary(report, lines, warnings)
 
 
 def _lines(blink: float | None, scores: DrivenScores) -> tuple[str, ...]:
