@@ -218,5 +218,4 @@ def test_training_needs_no_torch(chain: Chain, run: Run, tmp_path: Path, monkeyp
     out = tmp_path / "her"
     trained = run("train", chain.portrait, "-o", out, "--preset", "tiny", "--consent", CONSENT, "--budget", "10s")
     assert trained.code == 0, trained.err
-    assert "torch is not installed" in trained.out
     assert run("render", out, "--audio", chain.speech, "-o", tmp_path / "out.mp4").code == 0

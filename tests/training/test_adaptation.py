@@ -134,7 +134,23 @@ def test_what_is_saved_is_one_sum_of_the_members():
         parts[f] += window @ adaptation.speech + test.generic.hidden[f] @ adaptation.last
     inputs = np.concatenate([frames, test.generic.hidden], axis=1)
     expected = adaptation.amplitude * (parts + sum(net(inputs) for net in adaptation.nets))
+    # Ten seconds and more are held to shapes that were seen; that comes after the sum.
+    assert not len(adaptation.seen)
     assert abs(adaptation.coefficients(test.generic) - expected).max() < 1e-4
+
+
+def test_ten_seconds_are_held_to_what_was_seen():
+    train = [make_stretch(260, 1, 1.0, 0.0, 1.0)]
+    adaptation, _ = fit_adaptation(train, NEUTRAL)
+    assert len(adaptation.seen) == 260
+    wild = make_stretch(50, 3, 1.0, 0.0, 1.0).generic
+    wild = replace(wild, displacement=wild.displacement + 0.05 * np.random.default_rng(0).standard_normal((50, 1, 3)))
+    shown, free = (replace(adaptation, seen=seen).coefficients(wild) for seen in (adaptation.seen, adaptation.seen[:0]))
+    known = adaptation.basis.coefficients(train[0].measured)[:, : adaptation.seen.shape[1]]
+    nearest = [
+        np.linalg.norm(known[None] - made[:, None, : known.shape[1]], axis=-1).min(1).mean() for made in (shown, free)
+    ]
+    assert nearest[0] < 0.7 * nearest[1]
 
 
 def test_windows_with_their_context_give_the_frames_of_the_whole():
@@ -192,18 +208,20 @@ def gap(displacement: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Adaptation, Stretch]:
-    stretch = make_stretch(150, 1, 1.0, 0.0, 1.0)
+    stretch = make_stretch(260, 1, 1.0, 0.0, 1.0)
     return fit_adaptation([stretch], NEUTRAL)[0], stretch
 
 
-@pytest.mark.parametrize("damage", ["gain", "basis.synthesis", "speech", "last", "net.0.enter", "net.2.layers", "nan"])
+@pytest.mark.parametrize(
+    "damage", ["gain", "basis.synthesis", "speech", "last", "net.0.enter", "net.2.layers", "nan", "seen"]
+)
 def test_damaged_file_is_an_input_error(tmp_path, fitted, damage):
     fitted[0].save(tmp_path / "a.safetensors")
     tensors = load_tensors(tmp_path / "a.safetensors")
     if damage == "nan":
         tensors["offset"][0] = np.nan
     else:
-        tensors[damage] = tensors[damage][:-1]
+        tensors[damage] = tensors[damage][..., :-1] if damage == "seen" else tensors[damage][:-1]
     save_tensors(tmp_path / "a.safetensors", tensors)
     with pytest.raises(InputError, match="damaged"):
         Adaptation.load(tmp_path / "a.safetensors")

@@ -8,7 +8,8 @@ model. `training.adaptation` fits it to the person's own seconds. What is left o
     last      linear in the generic model's hidden layer: its last layer, taught anew
     nets      small convolutional networks on features and hidden layer
 
-and one gain for all, which gives the opening of the mouth the amplitude that regression shrinks.
+and one gain for all, which gives the opening of the mouth the amplitude that regression shrinks. The result is held to
+shapes that the person was seen in (`motion.manifold`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from geneface.io.store import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
 from geneface.motion.generic import GenericMotion
+from geneface.motion.manifold import COMPONENTS, project
 from geneface.types import FloatArray
 
 SPEECH_TAPS = (-1, 0, 1)
@@ -33,6 +35,7 @@ UPPER_LIP = positions((191, 80, 81, 82, 13, 312, 311, 310, 415))
 LOWER_LIP = positions((95, 88, 178, 87, 14, 317, 402, 318, 324))
 """Inner lips, corner to corner, each point above its partner."""
 _MOST_NETS = 64
+_SINGLE = ("gain", "offset", "speech", "last", "seen", "lips")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Adaptation:
     nets: tuple[ConvNet, ...]
     amplitude: float
     """About the person's mean motion."""
+    seen: FloatArray
+    """[N, c] see `motion.manifold`."""
     lips: FloatArray
     """[2, 9] vertical distance of the inner lips' pairs: at rest, and the least that the person was seen with."""
 
@@ -77,7 +82,7 @@ class Adaptation:
             for net in self.nets:
                 total = total + net(inputs)
         # Coefficients are centred on the person's mean motion, so this scales about it.
-        return np.asarray(self.amplitude * total, np.float32)
+        return project(np.asarray(self.amplitude * total, np.float32), self.seen)
 
     def apply(self, generic: GenericMotion) -> FloatArray:
         """[F, K, 3] displacement from the person's neutral, head units."""
@@ -95,18 +100,19 @@ class Adaptation:
 
     def halved(self) -> Adaptation:
         """The same with weights that half precision holds exactly, as `save` writes them."""
-        half = [tensor.astype(np.float16).astype(np.float32) for tensor in (self.speech, self.last)]
+        half = [tensor.astype(np.float16).astype(np.float32) for tensor in (self.speech, self.last, self.seen)]
         nets = [{name: tensor.astype(np.float16) for name, tensor in net.tensors().items()} for net in self.nets]
-        return replace(self, speech=half[0], last=half[1], nets=tuple(map(ConvNet.from_tensors, nets)))
+        return replace(self, speech=half[0], last=half[1], seen=half[2], nets=tuple(map(ConvNet.from_tensors, nets)))
 
     def save(self, path: Path) -> None:
-        """Write one file; the weights of speech, last layer and networks in half precision."""
+        """Write one file; speech, last layer, networks and seen shapes in half precision."""
         tensors: dict[str, NDArray] = {
             **self.basis.tensors(),
             "gain": self.gain,
             "offset": self.offset,
             "speech": self.speech.astype(np.float16),
             "last": self.last.astype(np.float16),
+            "seen": self.seen.astype(np.float16),
             "lips": self.lips,
             "amplitude": np.array([self.amplitude], np.float32),
         }
@@ -125,7 +131,7 @@ class Adaptation:
         count = _check(tensors, path)
         basis = MotionBasis.from_tensors(tensors)
         nets = tuple(ConvNet.from_tensors(_net_tensors(tensors, number)) for number in range(count))
-        single = {name: tensors[name].astype(np.float32) for name in ("gain", "offset", "speech", "last", "lips")}
+        single = {name: tensors[name].astype(np.float32) for name in _SINGLE}
         return cls(basis=basis, nets=nets, amplitude=float(tensors["amplitude"][0]), **single)
 
 
@@ -144,7 +150,7 @@ def _check(tensors: dict[str, NDArray], path: Path) -> int:
     """Avatars are passed around: shapes and values are checked before they are used. Returns the number of nets."""
     count = len({name.split(".")[1] for name in tensors if name.startswith("net.")})
     width, face = len(tensors.get("gain", ())), (KEYPOINT_COUNT, 3)
-    rows = {name: len(tensors.get(name, ())) for name in ("speech", "last")}
+    rows = {name: len(tensors.get(name, ())) for name in ("speech", "last", "seen")}
     shapes: dict[str, tuple[int, ...]] = {
         "basis.synthesis": (width, *face),
         "basis.analysis": (width, *face),
@@ -153,6 +159,7 @@ def _check(tensors: dict[str, NDArray], path: Path) -> int:
         "offset": (width,),
         "speech": (rows["speech"] // len(SPEECH_TAPS) * len(SPEECH_TAPS), width),
         "last": (rows["last"], width),
+        "seen": (rows["seen"], min(width, COMPONENTS)),
         "lips": (2, len(UPPER_LIP)),
         "amplitude": (1,),
     }

@@ -21,6 +21,7 @@ from geneface.motion.adaptation import LOWER_LIP, UPPER_LIP, Adaptation, speech_
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.convnet import ConvNet
 from geneface.motion.generic import GenericMotion
+from geneface.motion.manifold import seen_shapes
 from geneface.motion.score import correlation
 from geneface.training.convnet import ConvNetTrainConfig, network_settings, train_convnet
 from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
@@ -28,6 +29,8 @@ from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 MEMBERS = ("affine", "speech", "residual", "last", "nets")
 SHORTEST_SECONDS = 4.0
 """Below it only gain and offset are fitted."""
+_SHAPES_SECONDS = 10.0
+"""Fewer show too few of a person's shapes to hold the motion to them."""
 _GUARD_FRAMES = 8
 """Frames between fitted and validated stretches, so that smoothness does not pass for prediction."""
 _FOLDS = 4
@@ -123,8 +126,10 @@ def fit_adaptation(
     lips = _lip_limits(stretches, neutral)
     gain, offset = _fit_affine(stretches, basis)
     seconds = sum(map(len, stretches)) / VIDEO_RATE_HZ
+    shapes = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches])
+    seen = seen_shapes(shapes if seconds >= _SHAPES_SECONDS else shapes[:0])
     if seconds < SHORTEST_SECONDS:
-        return _gain_and_offset(stretches, neutral, basis, lips, gain, offset)
+        return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
     folds = split_folds(stretches)
     config = network_settings(seconds) if nets is None else nets
     fitted: list[Members] = []
@@ -142,7 +147,7 @@ def fit_adaptation(
     final = _fit_linear(stretches, basis)
     # The networks of the folds are a committee (Krogh and Vedelsby 1995): none is trained on all frames.
     committee = tuple(net for members in fitted for net in members.nets)
-    adaptation = _combine(replace(final, nets=committee), weights, amplitude, lips)
+    adaptation = _combine(replace(final, nets=committee), weights, amplitude, seen, lips)
     progress("adapt the motion", len(folds) + 1, len(folds) + 1)
     return adaptation, {
         "generic": _generic_score([stretch for stretch, *_ in blocks], neutral),
@@ -288,7 +293,7 @@ def _ridge(inputs: NDArray[np.floating], targets: Float64, penalty: float) -> Li
     return Linear(weights, middle - mean @ weights)
 
 
-def _combine(members: Members, weights: Float64, amplitude: float, lips: FloatArray) -> Adaptation:
+def _combine(members: Members, weights: Float64, amplitude: float, seen: FloatArray, lips: FloatArray) -> Adaptation:
     """The mix of the members, as one sum."""
     share = dict(zip(MEMBERS, weights, strict=True))
     residuals = share["residual"], share["last"], share["nets"]
@@ -307,6 +312,7 @@ def _combine(members: Members, weights: Float64, amplitude: float, lips: FloatAr
         np.ascontiguousarray(share["last"] * members.last.weights, np.float32),
         nets if share["nets"] > 0 else (),
         amplitude,
+        seen,
         lips,
     )
     return adaptation.halved()
@@ -316,6 +322,7 @@ def _gain_and_offset(
     stretches: Sequence[Stretch],
     neutral: FloatArray,
     basis: MotionBasis,
+    seen: FloatArray,
     lips: FloatArray,
     gain: float,
     offset: Float64,
@@ -324,7 +331,7 @@ def _gain_and_offset(
     width = basis.width
     nothing = np.zeros((0, width), np.float32)
     gains = np.full(width, gain, np.float32)
-    adaptation = Adaptation(basis, gains, offset.astype(np.float32), nothing, nothing, (), 1.0, lips)
+    adaptation = Adaptation(basis, gains, offset.astype(np.float32), nothing, nothing, (), 1.0, seen, lips).halved()
     made = [adaptation.apply(stretch.generic) for stretch in stretches]
     amplitude, adapted = _amplitude(made, stretches, neutral)
     figures = {"generic": _generic_score(stretches, neutral), "adapted": adapted, "amplitude": amplitude}
