@@ -188,7 +188,13 @@ def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
 
 
 def test_of_many_clips_only_those_that_are_used_count():
-    """Ten clips of which few are used are few videos: a fifth of each."""
-    runs = [Run(shot=i, source=i, start=0, mesh_px=np.zeros((75, 478, 3), np.float32)) for i in range(6)]
-    starts = heldout_starts(runs, 10)
-    assert starts[:6] == [60] * 6
+    """Ten clips of which few are used are few videos: a fifth of each, or one of five and more short ones."""
+
+    def clips(count: int, frames: int) -> list[Run]:
+        mesh = np.zeros((frames, 478, 3), np.float32)
+        return [Run(shot=i, source=i, start=0, mesh_px=mesh) for i in range(2, 2 + count)]
+
+    assert heldout_starts(clips(4, 75), 10)[2:6] == [60] * 4
+    starts = heldout_starts(clips(6, 75), 10)
+    assert starts[6] == 0 and all(start > 1000 for index, start in enumerate(starts) if index != 6)
+    assert heldout_starts(clips(6, 250), 10)[2:8] == [200] * 6

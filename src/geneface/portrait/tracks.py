@@ -24,6 +24,7 @@ MAX_HELDOUT_FRAMES = 60 * VIDEO_RATE_HZ
 _HELDOUT_SHARE = 0.2
 _MANY_CLIPS, _HELDOUT_CLIP, _CLIP_SHARE = 10, 9, 0.1
 _EVEN_SHARE = 0.05
+_SOME_CLIPS, _SHORT_FRAMES = 5, 6 * VIDEO_RATE_HZ
 """Every tenth of many clips is held out where that is a tenth of the time, to within this share of all of it."""
 _JUMP_SHARE, _JUMP_SCALE = 0.25, 0.15
 """A face that moves by this share of its width, or changes its size by this share, from frame to frame jumps."""
@@ -124,12 +125,16 @@ def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     """For each source the first frame that training must not see (a large number where all may be seen).
 
     Of ten or more clips that are used, every tenth is held out whole, if that is about a tenth of the time; where clips
-    differ too much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s.
+    differ too much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s; but
+    of five or more that are short, the fifth is held out whole: a second's end of each would say little of the lips.
     """
     never = np.iinfo(np.int32).max
     frames = [np.concatenate([_frame_numbers(run) for run in runs if run.source == index] or [np.zeros(0, int)])
               for index in range(sources)]  # fmt: skip
-    if sum(len(own) > 0 for own in frames) < _MANY_CLIPS:
+    used = [index for index, own in enumerate(frames) if len(own)]
+    if _SOME_CLIPS <= len(used) < _MANY_CLIPS and max(map(len, frames)) < _SHORT_FRAMES:
+        counts = [len(own) if index == used[_SOME_CLIPS - 1] else 0 for index, own in enumerate(frames)]
+    elif len(used) < _MANY_CLIPS:
         counts = [min(round(_HELDOUT_SHARE * len(own)), MAX_HELDOUT_FRAMES) for own in frames]
     else:
         counts = _heldout_of_clips([len(own) for own in frames])
