@@ -154,6 +154,18 @@ def test_each_run_has_the_offset_that_was_found_for_it():
     assert [(s.sound_shift, s.sound_drift_ppm) for s in segments] == [(0, 0), (pytest.approx(2.5), 10_000)]
 
 
+def test_a_shot_with_an_offset_of_its_own_hears_no_sound_of_its_neighbours():
+    runs = [run(0, 100), run(100, 200), run(200, 300)]
+    sound = Waveform(np.zeros(300 * FRAME_SAMPLES, np.float32))
+    late, early = (SoundOffset(frames, 0.0, 1.0, frames, 9.0, 5.0) for frames in (8.0, -5.0))
+    segments, rest = plan_segments([SCAN], runs, [sound], [late, early, early])
+    assert [(s.run.start, s.run.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
+    assert sum(span.stop - span.start for span in rest) == pytest.approx(13 / 25)
+    # One offset: the sound goes on over the cut.
+    alike, _ = plan_segments([SCAN], runs, [sound], [late, late, late])
+    assert [s.run.frames for s in alike] == [100, 100, 92]
+
+
 def test_sound_is_moved_by_parts_of_a_frame():
     samples = np.arange(16_000, dtype=np.float32)
     assert cut_sound(Waveform(samples), 2.5, 3)[0] == 2.5 * FRAME_SAMPLES

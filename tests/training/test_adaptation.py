@@ -132,7 +132,8 @@ def test_what_is_saved_is_one_sum_of_the_members():
     for f in range(60):
         window = np.concatenate([frames[min(max(f + tap, 0), 59)] for tap in (-1, 0, 1)])
         parts[f] += window @ adaptation.speech + test.generic.hidden[f] @ adaptation.last
-    inputs = np.concatenate([frames, test.generic.hidden], axis=1)
+    late = np.concatenate([test.generic.hidden[[0, 0]], test.generic.hidden[:-2]])
+    inputs = np.concatenate([frames, late], axis=1)
     expected = adaptation.amplitude * (parts + sum(net(inputs) for net in adaptation.nets))
     # Ten seconds and more are held to shapes that were seen; that comes after the sum.
     assert not len(adaptation.seen)
@@ -158,7 +159,7 @@ def test_windows_with_their_context_give_the_frames_of_the_whole():
     generic = make_stretch(120, 5, 1.0, 0.0, 1.0).generic
     whole = adaptation.apply(generic)
     past, future = adaptation.past_frames, adaptation.future_frames
-    assert (past, future) == (12, 2)
+    assert (past, future) == (14, 2)
     piece = adaptation.apply(generic[50 - past : 70 + future])[past : past + 20]
     assert abs(piece - whole[50:70]).max() < 1e-6
     assert abs(adaptation.apply(generic[50 - past + 1 : 70 + future])[past - 1 : past] - whole[50:51]).max() > 1e-6
@@ -212,14 +213,29 @@ def fitted() -> tuple[Adaptation, Stretch]:
     return fit_adaptation([stretch], NEUTRAL)[0], stretch
 
 
+def test_lips_of_another_sound_teach_nothing():
+    """Twelve seconds of noise beside lips that move otherwise: gain and offset, and nothing that was learnt."""
+    stretch = make_stretch(300, 1, 1.0, 0.0, 0.0)
+    other = replace(stretch, generic=make_stretch(300, 2, 1.0, 0.0, 0.0).generic)
+    adaptation, figures = fit_adaptation([other], NEUTRAL)
+    assert not adaptation.nets and not len(adaptation.speech) and "weight_nets" not in figures
+    assert (adaptation.gain > 0).all()
+
+
 @pytest.mark.parametrize(
-    "damage", ["gain", "basis.synthesis", "speech", "last", "net.0.enter", "net.2.layers", "nan", "seen"]
+    "damage",
+    ["gain", "basis.synthesis", "speech", "last", "net.0.enter", "net.2.layers", "nan", "seen", "huge", "many"],
 )
 def test_damaged_file_is_an_input_error(tmp_path, fitted, damage):
     fitted[0].save(tmp_path / "a.safetensors")
     tensors = load_tensors(tmp_path / "a.safetensors")
     if damage == "nan":
         tensors["offset"][0] = np.nan
+    elif damage == "huge":
+        # Finite as it stands in the file, infinite in the precision that is used.
+        tensors["gain"] = tensors["gain"].astype(np.float64) + 1e300
+    elif damage == "many":
+        tensors["seen"] = np.zeros((3000, tensors["seen"].shape[1]), np.float16)
     else:
         tensors[damage] = tensors[damage][..., :-1] if damage == "seen" else tensors[damage][:-1]
     save_tensors(tmp_path / "a.safetensors", tensors)

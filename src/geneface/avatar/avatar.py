@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
 from geneface.io.audio import SoundFile
 from geneface.io.image import write_png_sequence
+from geneface.io.records import OTHER_VERSION
 from geneface.io.store import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
@@ -57,6 +58,8 @@ _SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
+
+_Part = TypeVar("_Part")
 
 
 class Avatar:
@@ -89,13 +92,19 @@ class Avatar:
             # Most of the time goes into the preparation of the two graphs, without the interpreter's lock.
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
-            model = loading.result()
+            model = _of_this_version(files.folder, loading.result)
         if model.config.encoder != files.config.encoder:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",
             )
-        loaded = cls(files, encoder, model, _load_person(files.folder / PERSON_FOLDER))
+        person = _of_this_version(files.folder, lambda: _load_person(files.folder / PERSON_FOLDER))
+        if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
+            raise InputError(
+                f"the person's adaptation in {files.folder} is of another motion model",
+                "train the avatar again or copy it anew",
+            )
+        loaded = cls(files, encoder, model, person)
         loaded._encoder_path = encoder_path
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
         _ = loaded.renderer
@@ -334,8 +343,20 @@ def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avata
     return avatar if adapted else avatar.unadapted() or avatar
 
 
+def _of_this_version(folder: Path, load: Callable[[], _Part]) -> _Part:
+    """A part of an avatar; one of another version speaks of the avatar, whose parts nobody makes singly."""
+    try:
+        return load()
+    except InputError as error:
+        if error.cause.endswith(OTHER_VERSION):
+            raise InputError(
+                f"the avatar {folder} was made by another version", "train it again with this one"
+            ) from error
+        raise
+
+
 def _load_person(folder: Path) -> Adaptation | None:
-    if not folder.is_dir():
+    if not folder.exists():
         return None
     try:
         return load_person(folder)

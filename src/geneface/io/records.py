@@ -11,6 +11,8 @@ from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.store import read_json
 
+OTHER_VERSION = "is of another version"
+"""How the cause of such an error ends."""
 _Record = TypeVar("_Record", bound=Config)
 
 
@@ -24,7 +26,7 @@ def read_record(kind: type[_Record], path: Path, expected_format: int) -> _Recor
     if not isinstance(content, dict) or "format" not in content:
         raise InputError(f"{path} is not a record of this program", "make its folder again")
     if content["format"] != expected_format:
-        raise InputError(f"{path} is of another version", "make its folder again with this version")
+        raise InputError(f"{path} {OTHER_VERSION}", "make its folder again with this version")
     try:
         return kind.model_validate(content)
     except ValidationError as error:

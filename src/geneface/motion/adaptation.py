@@ -25,8 +25,8 @@ from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
 from geneface.io.store import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
-from geneface.motion.generic import GenericMotion
-from geneface.motion.manifold import COMPONENTS, project
+from geneface.motion.generic import HIDDEN_DELAY, GenericMotion
+from geneface.motion.manifold import COMPONENTS, SEEN_FRAMES, project
 from geneface.types import FloatArray
 
 SPEECH_TAPS = (-1, 0, 1)
@@ -35,6 +35,8 @@ UPPER_LIP = positions((191, 80, 81, 82, 13, 312, 311, 310, 415))
 LOWER_LIP = positions((95, 88, 178, 87, 14, 317, 402, 318, 324))
 """Inner lips, corner to corner, each point above its partner."""
 _MOST_NETS = 64
+_LARGEST = 1e5
+"""No weight, gain or distance comes near to this."""
 _SINGLE = ("gain", "offset", "speech", "last", "seen", "lips")
 
 
@@ -63,21 +65,28 @@ class Adaptation:
     @property
     def past_frames(self) -> int:
         """Frames before a frame that its motion depends on."""
-        return PAST_FRAMES if self.nets else -min(SPEECH_TAPS) if len(self.speech) else 0
+        return PAST_FRAMES + HIDDEN_DELAY if self.nets else -min(SPEECH_TAPS) if len(self.speech) else 0
 
     @property
     def future_frames(self) -> int:
         """Frames after it, no more than the generic model looks ahead."""
         return FUTURE_FRAMES if self.nets else max(SPEECH_TAPS) if len(self.speech) else 0
 
+    def hears(self, feature_width: int, hidden_width: int) -> bool:
+        """Whether it fits a generic model of these widths."""
+        return not len(self.speech) or self._widths == (feature_width, hidden_width)
+
+    @property
+    def _widths(self) -> tuple[int, int]:
+        return len(self.speech) // len(SPEECH_TAPS), len(self.last)
+
     def coefficients(self, generic: GenericMotion) -> FloatArray:
         """[F, C] in the person's basis."""
         total = self.basis.coefficients(generic.displacement) * self.gain + self.offset
         if len(self.speech):
             inputs = generic.inputs()
-            width = len(self.speech) // len(SPEECH_TAPS)
             # Not "@", as in `MotionBasis`.
-            total = total + np.einsum("fs,sc->fc", speech_windows(inputs[:, :width]), self.speech)
+            total = total + np.einsum("fs,sc->fc", speech_windows(inputs[:, : self._widths[0]]), self.speech)
             total = total + np.einsum("fh,hc->fc", generic.hidden, self.last)
             for net in self.nets:
                 total = total + net(inputs)
@@ -127,11 +136,13 @@ class Adaptation:
         Raises:
             InputError: it is missing, or its tensors don't belong together.
         """
-        tensors = load_tensors(path)
+        # In the precision that is used: what overflows there is no number.
+        with np.errstate(over="ignore"):
+            tensors = {name: np.asarray(value, np.float32) for name, value in load_tensors(path).items()}
         count = _check(tensors, path)
         basis = MotionBasis.from_tensors(tensors)
         nets = tuple(ConvNet.from_tensors(_net_tensors(tensors, number)) for number in range(count))
-        single = {name: tensors[name].astype(np.float32) for name in _SINGLE}
+        single = {name: tensors[name] for name in _SINGLE}
         return cls(basis=basis, nets=nets, amplitude=float(tensors["amplitude"][0]), **single)
 
 
@@ -169,8 +180,13 @@ def _check(tensors: dict[str, NDArray], path: Path) -> int:
         for name, shape in ConvNet.shapes(inputs, channels, width).items():
             shapes[f"net.{number}.{name}"] = shape
     for name, shape in shapes.items():
-        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
+        known = name in tensors and tensors[name].shape == shape
+        # Also false where a value is not a number.
+        if not known or not (np.abs(tensors[name]) <= _LARGEST).all():
             raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it anew")
+    empty = width == 0 or (rows["speech"] == 0) != (rows["last"] == 0)
+    if empty or rows["seen"] > SEEN_FRAMES:
+        raise InputError(f"{path} is damaged (sizes)", "train the avatar again or copy it anew")
     if count > _MOST_NETS:
         raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again or copy it anew")
     return count

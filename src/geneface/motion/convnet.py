@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from geneface.types import FloatArray
 
 TAPS: tuple[tuple[int, int, int], ...] = ((-1, 0, 1), (-3, -1, 1), (-8, -4, 0))
-"""Frames that each layer sees, from the present one: dilations 1, 2, 4, as far ahead as the generic model may look."""
+"""Frames that each layer sees, from the present one: dilations 1, 2, 4, as far ahead as the generic model looks
+(`motion.generic.HIDDEN_DELAY`)."""
 PAST_FRAMES = -sum(taps[0] for taps in TAPS)
 FUTURE_FRAMES = sum(taps[-1] for taps in TAPS)
 

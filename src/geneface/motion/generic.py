@@ -8,6 +8,9 @@ import numpy as np
 
 from geneface.types import FloatArray
 
+HIDDEN_DELAY = 2
+"""Frames; as many as `motion.convnet` looks ahead."""
+
 
 @dataclass(frozen=True)
 class GenericMotion:
@@ -29,6 +32,11 @@ class GenericMotion:
         return GenericMotion(self.displacement[start:stop], self.hidden[start:stop], self.features[rows])
 
     def inputs(self) -> FloatArray:
-        """[F, D + H] what an adaptation hears: the mean of each frame's two rows of features, and the hidden layer."""
+        """[F, D + H] what networks hear: the mean of each frame's two rows of features, and a late hidden layer.
+
+        It is that of `HIDDEN_DELAY` frames before: a hidden row has looked ahead itself, so networks that look ahead
+        may not see those that come, or live speech would wait for twice as much.
+        """
         frames = self.features.reshape(len(self), 2, -1).mean(1)
-        return np.concatenate([frames, self.hidden], axis=1)
+        late = self.hidden[np.maximum(np.arange(len(self)) - HIDDEN_DELAY, 0)]
+        return np.concatenate([frames, late], axis=1)

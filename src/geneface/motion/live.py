@@ -1,4 +1,4 @@
-"""Motion of live speech: feature rows in pieces, displacement as soon as what the model looks ahead has come.
+"""Motion of live speech: feature rows in pairs, displacement as soon as what the model looks ahead has come.
 
 F frames at 25 Hz, K named landmarks, D feature width. Pieces of any lengths give the frames of all rows at once
 (to rounding, 1e-5): each piece is computed with the past that its frames depend on.

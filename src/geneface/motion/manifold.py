@@ -17,14 +17,15 @@ NEIGHBOURS = 10
 """As in GeneFace++'s code."""
 COMPONENTS = 16
 """The first coefficients, which are what can be seen of a mouth; the rest stays."""
-_SEEN_FRAMES = 2000
+SEEN_FRAMES = 2000
+"""As many are kept at most."""
 _STEADINESS = 1e-3
 """Share of the trace that is added to the diagonal, so that neighbours in one direction have a solution."""
 
 
 def seen_shapes(coefficients: NDArray[np.floating]) -> FloatArray:
     """[F, C] -> [N, c] as many of the frames, evenly spaced, as are worth keeping."""
-    count = min(len(coefficients), _SEEN_FRAMES)
+    count = min(len(coefficients), SEEN_FRAMES)
     index = np.linspace(0, max(len(coefficients) - 1, 0), count).round().astype(int)
     return np.asarray(coefficients[index, :COMPONENTS], np.float32)
 

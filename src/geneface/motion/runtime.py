@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from geneface.config import Config
 from geneface.errors import InputError
@@ -44,15 +45,15 @@ class MotionModelConfig(Config):
     format: int = MODEL_FORMAT
     encoder: str
     """Name of the speech encoder whose features it takes."""
-    feature_width: int
+    feature_width: int = Field(ge=1, le=1 << 14)
     """D."""
-    latent_channels: int
+    latent_channels: int = Field(ge=1, le=1 << 12)
     """Z of the noise input [1, Z, F / latent_stride]."""
-    latent_stride: int
+    latent_stride: int = Field(ge=2, le=64)
     """Video frames per latent step."""
-    past_frames: int
+    past_frames: int = Field(ge=0, le=1 << 14)
     """Frames of speech before a frame of motion that it depends on; a multiple of the stride."""
-    future_frames: int
+    future_frames: int = Field(ge=0, le=1 << 10)
     """Frames of speech after it."""
     keypoints: tuple[int, ...] = KEYPOINTS
     """Mesh indices of the landmarks it moves."""
@@ -159,12 +160,18 @@ class MotionModel:
         stats = folder / "stats.safetensors"
         try:
             basis = MotionBasis.from_tensors(load_tensors(stats))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{stats} is damaged", "train or install the motion model again") from error
         session = open_session(folder / "motion.onnx")
-        if {"motion", "hidden"} - {output.name for output in session.get_outputs()}:
+        widths = {output.name: output.shape[1] for output in session.get_outputs()}
+        if widths.get("motion") != basis.width or not isinstance(widths.get("hidden"), int):
             raise InputError(f"{folder / 'motion.onnx'} is damaged", "train or install the motion model again")
         return cls(session, config, basis)
+
+    @property
+    def hidden_width(self) -> int:
+        """H."""
+        return next(output.shape[1] for output in self.session.get_outputs() if output.name == "hidden")
 
     def predict(
         self,

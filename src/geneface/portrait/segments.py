@@ -69,7 +69,7 @@ def plan_segments(
         sound = sounds[run.source]
         if sound is None:
             continue
-        start, stop = (round(frame - offset.shift(frame)) for frame in sound_frames(sound))
+        start, stop = (round(frame - offset.shift(frame)) for frame in _own_sound(run, offset, runs, offsets, sound))
         kept = run.cut(start, stop)
         end = kept.start + kept.frames
         for first, last in ((run.start, kept.start), (end, run.start + run.frames)):
@@ -80,6 +80,24 @@ def plan_segments(
             held = (first, kept.frames) if first < kept.frames else None
             segments.append(Segment(name, kept, offset.shift(kept.start), offset.shift_ppm, held))
     return segments, rest
+
+
+def _own_sound(
+    run: Run, offset: SoundOffset, runs: Sequence[Run], offsets: Sequence[SoundOffset], sound: Waveform
+) -> tuple[int, int]:
+    """Frames [start, stop) of the sound that may belong to a run's pictures.
+
+    Where shots of a file have offsets of their own, its sound was cut with its pictures: beyond the next shot's first
+    picture stands that shot's sound.
+    """
+    start, stop = sound_frames(sound)
+    for other, own in zip(runs, offsets, strict=True):
+        if other.source == run.source and own != offset:
+            if other.start >= run.start + run.frames:
+                stop = min(stop, other.start)
+            elif other.start + other.frames <= run.start:
+                start = max(start, other.start + other.frames)
+    return start, stop
 
 
 def source_stems(paths: Sequence[str]) -> list[str]:

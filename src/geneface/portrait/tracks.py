@@ -125,8 +125,8 @@ def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     """For each source the first frame that training must not see (a large number where all may be seen).
 
     Of ten or more clips that are used, every tenth is held out whole, if that is about a tenth of the time; where clips
-    differ too much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s; but
-    of five or more that are short, the fifth is held out whole: a second's end of each would say little of the lips.
+    differ too much in length, others are chosen so that it is. Of fewer videos, the last 20 % of each, at most 60 s;
+    but of five or more that are short, the fifth is held out whole: ends of a second would say little of the lips.
     """
     never = np.iinfo(np.int32).max
     frames = [np.concatenate([_frame_numbers(run) for run in runs if run.source == index] or [np.zeros(0, int)])

@@ -43,6 +43,8 @@ _PRIOR_SECONDS = 20.0
 _GAIN_RANGE = (0.6, 3.0)
 _AFFINE_RANGE = (0.3, 3.0)
 _CLOSED_PERCENTILE = 1.0
+_CHANCE = 0.15
+"""Lips that follow their sound no better than this have nothing to be learnt from: another's voice, or silence."""
 Float64 = NDArray[np.float64]
 
 
@@ -144,6 +146,8 @@ def fit_adaptation(
     weights = stack([(predicted, target) for _, predicted, target in blocks])
     made = [basis.displacement(np.tensordot(weights, predicted, 1)) for _, predicted, _ in blocks]
     amplitude, adapted = _amplitude(made, [stretch for stretch, *_ in blocks], neutral)
+    if adapted < _CHANCE:
+        return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
     final = _fit_linear(stretches, basis)
     # The networks of the folds are a committee (Krogh and Vedelsby 1995): none is trained on all frames.
     committee = tuple(net for members in fitted for net in members.nets)
