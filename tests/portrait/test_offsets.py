@@ -67,6 +67,18 @@ def found(listener: LipListener, faces: np.ndarray, samples: FloatArray) -> Soun
     return run_offsets([Waveform(samples)], [(0, 0, faces)], listener)[0]
 
 
+def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
+    listener: LipListener, faces: np.ndarray, sentence: FloatArray
+):
+    """Three files, recorded alike; the last one's sound is of another moment."""
+    sounds = [Waveform(cut_sound(Waveform(sentence), first - 4, 120)) for first in (0, 120)]
+    strange = Waveform(cut_sound(Waveform(sentence[::-1].copy()), 0, 120))
+    runs = [(0, 0, faces[:120]), (1, 0, faces[120:240]), (2, 0, faces[60:180])]
+    first, second, third = run_offsets([*sounds, strange], runs, listener)
+    assert first.confident and first == second and first.frames == pytest.approx(4, abs=0.5)
+    assert not third.confident and third.shift(0) == 0
+
+
 @pytest.mark.parametrize("late", [-8, -2.5, 0, 3, 6.5])
 @pytest.mark.parametrize("first", [0, 60, 140])
 def test_four_seconds_tell_their_offset_and_its_sign(

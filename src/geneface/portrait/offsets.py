@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.sync_offset import UNKNOWN, SoundOffset, fit_runs
+from geneface.analysis.sync_offset import UNKNOWN, Agreement, SoundOffset, bears_out, fit_offset, fit_runs
 from geneface.portrait.lips_asked import LipListener
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
@@ -45,7 +45,25 @@ def run_offsets(
         found = fit_runs([agreements[member] for member in members], may_drift=may_drift)
         for member, offset in zip(members, found, strict=True):
             offsets[known[member][0]] = offset
+        if not may_drift:
+            sources = {member: runs[known[member][0]][0] for member in members}
+            _leave_strangers(offsets, {known[m][0]: (sources[m], agreements[m]) for m in members})
     return offsets
+
+
+def _leave_strangers(offsets: list[SoundOffset], members: Mapping[int, tuple[int, Sequence[Agreement]]]) -> None:
+    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep what they tell.
+
+    Args:
+        members: run -> source and its windows.
+    """
+    for source in {source for source, _ in members.values()}:
+        own = [index for index, (of, _) in members.items() if of == source]
+        windows = [window for index in own for window in members[index][1]]
+        if any(offsets[index].confident and not bears_out(windows, offsets[index]) for index in own):
+            alone = fit_offset(windows)
+            for index in own:
+                offsets[index] = alone
 
 
 def _groups(runs: Sequence[RunFrames]) -> list[list[int]]:
