@@ -49,7 +49,7 @@ _APART_FRAMES, _SHORT_APART_FRAMES, _APART_GAIN = 1.5, 3.0, 2.0
 """Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better.
 Single clips of 3 s that were recorded alike lie up to 2 frames apart: those under 4 s must differ by more."""
 _TELLING_FRAMES, _BORNE_OUT = 3 * VIDEO_RATE_HZ, 2.5
-"""In pieces of 3 s, lips of four people agree with their sound by 3.8 deviations or more, 9 frames off by 2.2 or less."""
+"""In pieces of 3 s, lips agree with their sound by 3.8 deviations or more, 9 frames off by at most 2.2."""
 _APART_COST = 1.0
 """Each must raise the agreement of all by so much."""
 
