@@ -184,6 +184,8 @@ def test_killed_training_resumes_to_the_same_avatar(chain: Chain, tmp_path: Path
     assert not out.exists() and work.is_dir()
     _run(*args).refused("--resume")
     _run(*args[:-1], "other", "--resume").refused("other settings")
+    # What the kill spoilt of the finished steps is made again.
+    (work / "person" / "adaptation.safetensors").write_bytes(b"half a file")
     resumed = _run(*args, "--resume")
     assert resumed.code == 0, resumed.err
     assert not work.exists()
@@ -195,6 +197,18 @@ def test_killed_training_resumes_to_the_same_avatar(chain: Chain, tmp_path: Path
         "person/adaptation.safetensors",
     ):
         assert (out / name).read_bytes() == (chain.avatar / name).read_bytes(), name
+
+
+def test_a_training_killed_in_its_summary_only_measures(chain: Chain, tmp_path: Path) -> None:
+    out = tmp_path / "her"
+    shutil.copytree(chain.avatar, out)
+    (out / "metrics.json").unlink()
+    args = ("train", chain.portrait, "-o", out, "--preset", "tiny", "--consent", CONSENT)
+    _run(*args).refused("exists already")
+    resumed = _run(*args, "--resume")
+    assert resumed.code == 0 and "lower face under a blink" in resumed.out
+    assert (out / "metrics.json").read_bytes() == (chain.avatar / "metrics.json").read_bytes()
+    assert (out / "model.safetensors").read_bytes() == (chain.avatar / "model.safetensors").read_bytes()
 
 
 def test_evaluation_on_the_heldout_frames_is_stored(chain: Chain, tmp_path: Path) -> None:

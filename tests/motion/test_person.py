@@ -55,6 +55,12 @@ def test_an_adaptation_to_another_model_is_refused(copy):
         Avatar.load(copy)
 
 
+def test_an_adaptation_that_is_missing_is_missed(copy):
+    shutil.rmtree(copy / "person")
+    with pytest.raises(InputError, match="lacks the folder person"):
+        Avatar.load(copy)
+
+
 @pytest.mark.parametrize("file", ["motion/config.json", "person/adaptation.json"])
 def test_an_avatar_of_another_version_is_called_so(copy, file):
     record = json.loads((copy / file).read_text())

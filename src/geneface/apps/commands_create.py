@@ -133,7 +133,7 @@ def train(
 ) -> None:
     """Train a portrait into an avatar: motion adapted to the person, renderer, card."""
     from geneface.avatar.avatar import Avatar
-    from geneface.avatar.folder import store_metrics
+    from geneface.avatar.folder import is_unmeasured, read_avatar, store_metrics
     from geneface.evaluation.summary import summarise_training
     from geneface.portrait.portrait import Portrait
     from geneface.training.avatar import AvatarTrainConfig, build_avatar
@@ -154,7 +154,11 @@ def train(
         seed=seed,
     )
     with progress_bars(not json) as progress:
-        described = build_avatar(portrait, out, config, motion_folder=motion, resume=resume, progress=progress)
+        if resume and is_unmeasured(out):
+            # Killed after the avatar had been written.
+            described = read_avatar(out).config
+        else:
+            described = build_avatar(portrait, out, config, motion_folder=motion, resume=resume, progress=progress)
         summary = summarise_training(Avatar.load(out), Portrait.load(portrait), progress)
     store_metrics(out, summary.report.model_dump())
     if json:

@@ -99,6 +99,8 @@ class Avatar:
                 "train the avatar again or copy it anew",
             )
         person = _of_this_version(files.folder, lambda: _load_person(files.folder / PERSON_FOLDER))
+        if person is None and "motion_adaptation" in files.config.training:
+            raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it anew")
         if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
             raise InputError(
                 f"the person's adaptation in {files.folder} is of another motion model",

@@ -153,6 +153,11 @@ def _read_config(path: Path) -> AvatarConfig:
         raise InputError(f"{path} is not an avatar's configuration", _REMEDY, f"({place}: {first['msg']})") from error
 
 
+def is_unmeasured(folder: Path) -> bool:
+    """Whether an avatar stands there without the figures that a training ends with."""
+    return (folder / CONFIG_FILE).is_file() and not (folder / METRICS_FILE).exists()
+
+
 def read_metrics(folder: Path) -> dict[str, Any] | None:
     """The figures that were stored with the avatar, or None."""
     path = folder / METRICS_FILE

@@ -25,6 +25,7 @@ from geneface.geometry.landmarks import lids_have_closed
 from geneface.io.lock import exclusive_folder
 from geneface.io.place import check_space, rehearse_folder
 from geneface.io.store import asset_path, read_json, sha256, write_json
+from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME
 from geneface.portrait.portrait import Portrait
@@ -202,7 +203,7 @@ def _adapt(
 ) -> dict[str, Any]:
     """Adapt the motion to the person unless that is done; returns what was fitted and the renderer's time."""
     done = work / _PROGRESS_FILE
-    if done.is_file():
+    if done.is_file() and _is_sound(work / PERSON_FOLDER):
         return read_json(done)
     began = time.monotonic()
     record = adapt_to_person(portrait, motion_folder, work / PERSON_FOLDER, progress=progress)
@@ -213,6 +214,15 @@ def _adapt(
     adapted = {"kind": kind, "renderer_budget_seconds": left}
     write_json(done, adapted)
     return adapted
+
+
+def _is_sound(person: Path) -> bool:
+    """Whether an adaptation of an interrupted run can be used: neither damaged nor of another version."""
+    try:
+        load_person(person)
+    except InputError:
+        return False
+    return True
 
 
 def _silent(portrait: Portrait) -> NDArray[np.bool_]:
