@@ -74,20 +74,17 @@ class Adaptation:
 
     def hears(self, feature_width: int, hidden_width: int) -> bool:
         """Whether it fits a generic model of these widths."""
-        return not len(self.speech) or self._widths == (feature_width, hidden_width)
-
-    @property
-    def _widths(self) -> tuple[int, int]:
-        return len(self.speech) // len(SPEECH_TAPS), len(self.last)
+        own = len(self.speech) // len(SPEECH_TAPS), len(self.last)
+        return not len(self.speech) or own == (feature_width, hidden_width)
 
     def coefficients(self, generic: GenericMotion) -> FloatArray:
         """[F, C] in the person's basis."""
         total = self.basis.coefficients(generic.displacement) * self.gain + self.offset
         if len(self.speech):
-            inputs = generic.inputs()
             # Not "@", as in `MotionBasis`.
-            total = total + np.einsum("fs,sc->fc", speech_windows(inputs[:, : self._widths[0]]), self.speech)
+            total = total + np.einsum("fs,sc->fc", speech_windows(generic.frame_features()), self.speech)
             total = total + np.einsum("fh,hc->fc", generic.hidden, self.last)
+            inputs = generic.inputs()
             for net in self.nets:
                 total = total + net(inputs)
         # Coefficients are centred on the person's mean motion, so this scales about it.

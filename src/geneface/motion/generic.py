@@ -31,12 +31,15 @@ class GenericMotion:
         rows = slice(2 * start, 2 * stop)
         return GenericMotion(self.displacement[start:stop], self.hidden[start:stop], self.features[rows])
 
+    def frame_features(self) -> FloatArray:
+        """[F, D] the mean of each frame's two rows."""
+        return self.features.reshape(len(self), 2, -1).mean(1)
+
     def inputs(self) -> FloatArray:
-        """[F, D + H] what networks hear: the mean of each frame's two rows of features, and a late hidden layer.
+        """[F, D + H] what networks hear: `frame_features`, and a late hidden layer.
 
         It is that of `HIDDEN_DELAY` frames before: a hidden row has looked ahead itself, so networks that look ahead
         may not see those that come, or live speech would wait for twice as much.
         """
-        frames = self.features.reshape(len(self), 2, -1).mean(1)
         late = self.hidden[np.maximum(np.arange(len(self)) - HIDDEN_DELAY, 0)]
-        return np.concatenate([frames, late], axis=1)
+        return np.concatenate([self.frame_features(), late], axis=1)

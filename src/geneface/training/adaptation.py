@@ -96,7 +96,7 @@ class Members:
     def predict(self, generic: GenericMotion) -> Float64:
         """[M, F, C] in the order of `MEMBERS`."""
         inputs, affine = generic.inputs(), self.affine(generic)
-        windows = speech_windows(inputs[:, : generic.features.shape[1]])
+        windows = speech_windows(generic.frame_features())
         net = np.mean([network(inputs) for network in self.nets], axis=0)
         residuals = (self.residual(windows), self.last(generic.hidden), net)
         return np.stack([affine, self.speech(windows), *(affine + residual for residual in residuals)])
@@ -252,7 +252,7 @@ def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
     members = Members(basis, gain, offset, nothing, nothing, nothing, ())
     target = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
     left = target - np.concatenate([members.affine(stretch.generic) for stretch in stretches])
-    windows = np.concatenate([speech_windows(_frame_features(stretch.generic)) for stretch in stretches])
+    windows = np.concatenate([speech_windows(stretch.generic.frame_features()) for stretch in stretches])
     hidden = np.concatenate([stretch.generic.hidden for stretch in stretches])
     both = _ridge(windows, np.concatenate([target, left], axis=1), _SPEECH_PENALTY)
     width = target.shape[1]
@@ -262,11 +262,6 @@ def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
         residual=Linear(both.weights[:, width:], both.constant[width:]),
         last=_ridge(hidden, left, _LAST_PENALTY),
     )
-
-
-def _frame_features(generic: GenericMotion) -> FloatArray:
-    """[F, D]."""
-    return generic.inputs()[:, : generic.features.shape[1]]
 
 
 def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> tuple[float, Float64]:
@@ -355,16 +350,8 @@ def _amplitude(
 
 
 def _generic_score(stretches: Sequence[Stretch], neutral: FloatArray) -> float:
-    return float(
-        np.mean(
-            [
-                correlation(
-                    lip_opening(neutral + stretch.generic.displacement), lip_opening(neutral + stretch.measured)
-                )
-                for stretch in stretches
-            ]
-        )
-    )
+    """Mean correlation of the lip opening before adaptation."""
+    return _amplitude([stretch.generic.displacement for stretch in stretches], stretches, neutral)[1]
 
 
 def _lip_limits(stretches: Sequence[Stretch], neutral: FloatArray) -> FloatArray:
