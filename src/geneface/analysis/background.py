@@ -93,11 +93,13 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
         return np.where(weight[..., None] > 0, image, mean).astype(np.float32)
     height, width = weight.shape
     half = (max(1, height // 2), max(1, width // 2))
+    # As large as the image: numpy is slow where it spreads a number over three channels.
+    share = np.repeat(weight, image.shape[-1]).reshape(image.shape)
     total = resize_area(weight, *half)
-    mean = resize_area(image * weight[..., None], *half) / np.maximum(total, 1e-6)[..., None]
+    mean = resize_area(image * share, *half) / np.maximum(total, 1e-6)[..., None]
     coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
     fine = resize_linear(coarse, height, width)
-    return (weight[..., None] * image + (1 - weight[..., None]) * fine).astype(np.float32)
+    return (share * image + (1 - share) * fine).astype(np.float32, copy=False)
 
 
 def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
