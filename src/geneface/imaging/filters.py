@@ -51,10 +51,10 @@ def correlate(values: Floats, taps: NDArray[np.floating[Any]], axis: int) -> Flo
     """Weighted sum over 2 r + 1 neighbours along an axis, weights from the first neighbour to the last."""
     length, reach = values.shape[axis], len(taps) // 2
     padded = mirrored(values, reach, axis)
-    total = np.zeros_like(values)
+    total, part = np.zeros_like(values), np.empty_like(values)
     for offset, weight in enumerate(taps.astype(values.dtype)):
         if weight != 0:
-            total += weight * _slice(padded, offset, length, axis)
+            total += np.multiply(_slice(padded, offset, length, axis), weight, out=part)
     return total
 
 
@@ -62,11 +62,13 @@ def mirrored(values: Image, reach: int, axis: int) -> Image:
     """The image with `reach` more pixels at both ends of an axis."""
     length = values.shape[axis]
     place = np.abs(np.arange(-reach, length + reach))
-    if length == 1:
-        return values.take(np.zeros_like(place), axis)
-    period = 2 * (length - 1)
+    period = max(1, 2 * (length - 1))
     place %= period
-    return values.take(np.minimum(place, period - place), axis)
+    place = np.minimum(place, period - place)
+    if reach >= length:
+        return values.take(place, axis)
+    ends = values.take(place[:reach], axis), values.take(place[length + reach :], axis)
+    return np.concatenate([ends[0], values, ends[1]], axis)
 
 
 def disc(radius: int) -> Element:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.imaging.filters import box_blur, correlate, dilate, mirrored, square
+from geneface.imaging.filters import correlate, dilate, mirrored, square
 from geneface.types import FloatArray
 
 Array = NDArray[np.float64]
@@ -37,9 +37,10 @@ def corner_strength(gray: FloatArray) -> FloatArray:
     slope, spread = np.array([-1, 0, 1], np.float32), np.array([1, 2, 1], np.float32)
     across = scale * correlate(correlate(gray, slope, 1), spread, 0)
     down = scale * correlate(correlate(gray, slope, 0), spread, 1)
-    xx, xy, yy = (box_blur(one * other, _BLOCK_PX) for one, other in ((across, across), (across, down), (down, down)))
-    smaller = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    return (_BLOCK_PX**2 * smaller).astype(np.float32)
+    block = np.ones(_BLOCK_PX, np.float32)
+    products = (across * across, across * down, down * down)
+    xx, xy, yy = (correlate(correlate(product, block, 0), block, 1) for product in products)
+    return (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
 
 
 def pick_corners(strength: FloatArray, allowed: Flags, count: int, quality: float, distance: float) -> Array:
@@ -87,10 +88,11 @@ def pyramid(gray: FloatArray) -> list[Level]:
     spread, slope = np.array([3, 10, 3], np.float32) / 16, np.array([-1, 0, 1], np.float32) / 2
     gray, levels = np.asarray(gray, np.float32), []
     while not levels or (len(levels) < _LEVELS and min(gray.shape) > _WINDOW_PX):
+        across = correlate(correlate(gray, slope, 1), spread, 0)
+        down = correlate(correlate(gray, slope, 0), spread, 1)
         bordered = mirrored(mirrored(gray, _WINDOW_PX, 0), _WINDOW_PX, 1)
-        across = correlate(correlate(bordered, slope, 1), spread, 0)
-        down = correlate(correlate(bordered, slope, 0), spread, 1)
-        levels.append(Level(bordered, across, down))
+        # What is mirrored moves the other way: without slopes it has no say.
+        levels.append(Level(bordered, *(np.pad(values, _WINDOW_PX) for values in (across, down))))
         gray = correlate(correlate(gray, taps, 0), taps, 1)[::2, ::2]
     return levels
 
@@ -183,10 +185,15 @@ def agreed_similarity(start: Array, stop: Array, tolerance_px: float) -> tuple[A
     other = (one + rng.integers(1, len(start), _HYPOTHESES)) % len(start)
     apart = before[other] - before[one]
     factor = np.where(apart == 0, 0, after[other] - after[one]) / np.where(apart == 0, 1, apart)
-    error = np.abs(factor[:, None] * (before - before[one][:, None]) + after[one][:, None] - after)
-    agrees = (error <= tolerance_px)[int((error <= tolerance_px).sum(1).argmax())]
-    middle, aim = before[agrees].mean(), after[agrees].mean()
-    spread = float((np.abs(before[agrees] - middle) ** 2).sum())
-    best = (np.conj(before[agrees] - middle) * (after[agrees] - aim)).sum() / spread if spread else 1.0 + 0j
-    shift = aim - best * middle
-    return np.array([[best.real, -best.imag, shift.real], [best.imag, best.real, shift.imag]]), agrees
+    agree = np.abs(factor[:, None] * (before - before[one][:, None]) + after[one][:, None] - after) <= tolerance_px
+    best = agree[int(agree.sum(1).argmax())]
+    fitted, shift = _least_squares(before[best], after[best])
+    return np.array([[fitted.real, -fitted.imag, shift.real], [fitted.imag, fitted.real, shift.imag]]), best
+
+
+def _least_squares(before: NDArray[np.complex128], after: NDArray[np.complex128]) -> tuple[complex, complex]:
+    """Factor and shift of the similarity between complex places; one place alone is only shifted."""
+    middle, aim = before.mean(), after.mean()
+    spread = float((np.abs(before - middle) ** 2).sum())
+    factor = complex((np.conj(before - middle) * (after - aim)).sum()) / spread if spread else 1.0 + 0j
+    return factor, complex(aim - factor * middle)

@@ -7,6 +7,7 @@ behind the person has a pattern (a studio's screen), nothing is said. Symbols: v
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,37 +55,47 @@ def camera_path(pictures: ByteArray, mattes: ByteArray) -> CameraPath:
     margin = max(1, round(_PERSON_MARGIN * side))
     around = square(margin)
     place, known = np.zeros((len(pictures), 3)), np.zeros(len(pictures), bool)
-    gray, levels = np.zeros((0, 0), np.float32), []
+    before: _View | None = None
     for index, picture in enumerate(pictures):
-        before, levels_before = gray, levels
-        gray = np.einsum("hwc,c->hw", picture, _LUMA, dtype=np.float32)
-        levels = pyramid(gray)
-        if index:
+        view = _View(np.einsum("hwc,c->hw", picture, _LUMA, dtype=np.float32))
+        if before is not None:
             person = np.maximum(mattes[index - 1], mattes[index]) > _PERSON_LEVEL
-            step = _step(before, levels_before, levels, ~dilate(person, around))
+            step = _step(before, view, ~dilate(person, around))
             known[index] = step is not None
             place[index] = place[index - 1] + (0 if step is None else step)
+        before = view
     if len(known) > 1:
         known[0] = known[1]
     return CameraPath(place, known)
 
 
-def _step(before: FloatArray, first: list[Level], second: list[Level], free: NDArray[np.bool_]) -> Array | None:
+@dataclass(frozen=True)
+class _View:
+    """One picture."""
+
+    gray: FloatArray
+    """[h, w] levels of 0-255."""
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        """What points are followed by; not needed where there are none."""
+        return pyramid(self.gray)
+
+
+def _step(before: _View, after: _View, free: NDArray[np.bool_]) -> Array | None:
     """Motion of the background between two pictures: (right, down, log of size), or None if it can't be seen.
 
     Args:
-        before: [h, w] the first one's grey levels, 0-255.
-        first, second: their pyramids.
         free: [h, w] where the person is in neither.
     """
-    height, width = before.shape
+    height, width = before.gray.shape
     side = max(height, width)
-    strength = corner_strength(before / 255)
+    strength = corner_strength(before.gray / 255)
     points = pick_corners(strength, free & (strength > _MIN_STRENGTH), _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE)
     if len(points) < _MIN_POINTS:
         return None
-    moved, found = track_points(first, second, points)
-    back, again = track_points(second, first, moved)
+    moved, found = track_points(before.levels, after.levels, points)
+    back, again = track_points(after.levels, before.levels, moved)
     good = found & again & (np.linalg.norm(back - points, axis=-1) < _RETURN_PX)
     if good.sum() < max(_MIN_POINTS, _MIN_SHARE * len(points)):
         return None
