@@ -1,8 +1,8 @@
 """Faces and persons in pictures, whatever tracker finds them: what a tracker is, where one is opened, frames in a row.
 
-Mesh pixels are (x, y, z): x right, y down, the first pixel's centre at (0.5, 0.5); z is the mesh's relative depth in the
-same unit, smaller nearer to the camera. Points are those of MediaPipe FaceMesh (Kartynnik et al. 2019) with refined lips
-and irises. Another tracker is a class for each protocol below, and its name in `open_tracker` and its siblings.
+Mesh pixels are (x, y, z): x right, y down, the first pixel's centre at (0.5, 0.5); z is the mesh's relative depth in
+the same unit, smaller nearer to the camera. Points are those of MediaPipe FaceMesh (Kartynnik et al. 2019) with refined
+lips and irises. Another tracker is a class for each protocol below, named in `open_tracker` and its siblings.
 """
 
 from __future__ import annotations

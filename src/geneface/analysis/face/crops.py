@@ -1,8 +1,8 @@
 """Turned rectangles of a picture, brought to the size that a network takes, and points brought back.
 
-The crop is that of MediaPipe's CPU graphs, OpenCV's `warpPerspective`: places are rounded to 1/32 pixel, and pixels mixed
-with whole-numbered weights. They count a corner of a rectangle as the centre of the pixel there, so crops lie half a
-pixel up and left of what the rectangle says; the networks were used to it, and the points brought back are right.
+The crop is that of MediaPipe's CPU graphs, OpenCV's `warpPerspective`, to the bit: places are rounded to 1/32 pixel,
+and pixels are mixed with whole-numbered weights. A corner of the rectangle is taken for the centre of the pixel there,
+which moves crops by half the difference of a crop's pixel and a picture's; kept, so that meshes are MediaPipe's.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def detect(network: str, image: ByteArray, min_score: float, region: Region | No
         region = Region.whole(image).squared()
     side = networks.input_side(network)
     raw, logits = networks.run(network, cut_out(image, region, side))
-    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64).clip(-100, 100)))
     sure = np.flatnonzero(scores >= min_score)
     proposals = decode(raw[sure], anchors(network)[sure], side)
     found = merge(proposals, scores[sure])
@@ -124,7 +124,7 @@ def _overlap(boxes: FloatArray, box: FloatArray) -> FloatArray:
 
 
 class BlazeFaceDetector:
-    """Boxes of all faces, by both networks: together they see near and far ones. See `analysis.tracker.FaceDetector`."""
+    """Boxes of all faces, near and far ones, by both networks. See `analysis.tracker.FaceDetector`."""
 
     def __init__(self, min_confidence: float) -> None:
         self._min_confidence = min_confidence
