@@ -1,7 +1,6 @@
 """Compares two videos of the same size: pictures, lips tracked anew in both, sync, stability.
 
-No portrait is needed. Head and torso come from the tracker's segmentation of the reference; without the tracker
-([prepare] or [metrics] extra) those regions and the lips are n/a with that reason.
+No portrait is needed. Head and torso come from the tracker's segmentation of the reference.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from geneface.analysis.segmentation import PersonSegmenter, split_head
+from geneface.analysis.segmentation import split_head
+from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.errors import InputError
 from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
 from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
@@ -159,7 +159,7 @@ class _Chunks:
         if self._blind:
             return [ReferenceFrame(image) for image in images], None
         track = track_video(images)
-        with PersonSegmenter() as segmenter:
+        with open_segmenter() as segmenter:
             frames = [
                 _reference(image, mesh, segmenter) if found else ReferenceFrame(image)
                 for image, mesh, found in zip(images, track.mesh_px, track.found, strict=True)

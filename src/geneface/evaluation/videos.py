@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import FaceTracker, fill_missing
+from geneface.analysis.tracker import fill_missing, open_tracker
 from geneface.evaluation.controls import (
     CONTROL_NAMES,
     DELAY_FRAMES,
@@ -182,7 +182,7 @@ class VideoScores:
 
 def track_video(frames: Sequence[ByteArray]) -> Track:
     """Track the face through consecutive frames."""
-    with FaceTracker() as tracker:
+    with open_tracker() as tracker:
         meshes = [tracker.track(frame) for frame in frames]
     return Track(fill_missing(meshes), np.array([mesh is not None for mesh in meshes], bool))
 
