@@ -16,8 +16,8 @@ from ablation_motion import FINISHES, OURS, motion_figures, windowed
 from geneface.avatar import avatar as avatar_module
 from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
-from geneface.evaluation.image import ciede2000, erode, lab, luminance, psnr, sharpness
-from geneface.evaluation.lips import face_width
+from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
+from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.speech import predict_spans
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
@@ -27,9 +27,9 @@ from geneface.io.store import TensorFile, asset_path
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
-from geneface.training.portrait import train_renderer
-from geneface.training.portrait_config import RendererTrainConfig
-from geneface.training.run import CHECKPOINT_NAME
+from geneface.training.gaussian.train import train_renderer
+from geneface.training.renderer.config import RendererTrainConfig
+from geneface.training.renderer.run import CHECKPOINT_NAME
 from geneface.types import ByteArray, FloatArray, MotionTrack, ProgressFn, no_progress
 
 PERSON_VARIANTS: dict[str, str] = {

@@ -41,7 +41,8 @@ STAGE_FRAMES = 100
 PROGRAM = """
 import sys, time
 from contextlib import contextmanager
-from geneface.apps import cli, commands_render
+from geneface.apps import cli
+from geneface.apps import commands_render
 
 @contextmanager
 def first_frame(enabled=True):

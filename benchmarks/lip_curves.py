@@ -17,7 +17,7 @@ import numpy as np
 
 from geneface.analysis.mel import levelled, log_mel
 from geneface.avatar.avatar import Avatar
-from geneface.corpus.quiet import KINDS, quiet_sound
+from geneface.corpus.non_speech import KINDS, quiet_sound
 from geneface.geometry.landmarks import lip_opening, lip_width
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path

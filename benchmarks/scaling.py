@@ -33,8 +33,8 @@ import kernels
 from scaling_report import Curve, Panel, Spread, draw, panel_numbers, panel_text
 
 from geneface import ops
-from geneface.apps.bench.render import bench_render
-from geneface.apps.bench.timing import load_average, machine
+from geneface.bench.render import bench_render
+from geneface.bench.timing import load_average, machine
 
 SIZES = (128, 192, 256, 384, 512, 768)
 SOUND_SECONDS = (5, 10, 20, 40, 80, 160)

@@ -22,10 +22,10 @@ import numpy as np
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import TRACKS_NAME, Portrait
-from geneface.training.nerf import train_nerf
-from geneface.training.nerf_config import nerf_config
-from geneface.training.portrait import train_renderer
-from geneface.training.portrait_config import renderer_config
+from geneface.training.gaussian.train import train_renderer
+from geneface.training.nerf.config import nerf_config
+from geneface.training.nerf.train import train_nerf
+from geneface.training.renderer.config import renderer_config
 
 PRESET = "fast"
 WARM_SHARE = 1 / 3

@@ -24,7 +24,7 @@ from scipy.spatial import Delaunay
 
 from geneface.evaluation.definitions import REGIONS
 from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
-from geneface.evaluation.sheet import label_bar, resize_image
+from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE

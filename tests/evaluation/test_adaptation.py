@@ -11,7 +11,6 @@ import pytest
 
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.folder import store_metrics
-from geneface.evaluation import summary
 from geneface.evaluation.adaptation import (
     ADAPTATION_KEYS,
     ADAPTED,
@@ -23,9 +22,10 @@ from geneface.evaluation.adaptation import (
     loss_warning,
 )
 from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation.report import summary
+from geneface.evaluation.report.summary import summarise_training
 from geneface.evaluation.schema import MetricTable
 from geneface.evaluation.subjects import heldout_spans
-from geneface.evaluation.summary import summarise_training
 from geneface.geometry.landmarks import LIPS
 from geneface.motion.generic import GenericMotion
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.evaluation.articulation import (
+from geneface.evaluation.metrics.articulation import (
     FAST_LAG_FRAMES,
     LEAD_FRAMES,
     TAIL_FRAMES,
@@ -20,7 +20,7 @@ from geneface.evaluation.articulation import (
     opening_levels,
     silent_frames,
 )
-from geneface.evaluation.lips import best_offset, lagged_correlations
+from geneface.evaluation.metrics.lips import best_offset, lagged_correlations
 from geneface.geometry.landmarks import KEYPOINT_COUNT, LIPS, lip_opening, positions
 
 SILENCE = np.zeros(640 * 200, np.float32)

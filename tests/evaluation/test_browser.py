@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geneface.evaluation.film import Film, write_film
-from geneface.evaluation.plots import LipCurve, Plot, Series
-from geneface.evaluation.report import REPORT_FILE, SHEET_FILE, ReportMedia, write_report
-from geneface.evaluation.sheet import SheetEntry, contact_sheet, mean_error_map
+from geneface.evaluation.report.film import Film, write_film
+from geneface.evaluation.report.plots import LipCurve, Plot, Series
+from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
+from geneface.evaluation.report.write import REPORT_FILE, SHEET_FILE, ReportMedia, write_report
 from geneface.io.image import write_png
 
 from .pages import make_report, moving_pictures, tone

@@ -10,8 +10,10 @@ import pytest
 from scipy import ndimage
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation import driven, summary
-from geneface.evaluation.blinks import (
+from geneface.evaluation import driven
+from geneface.evaluation.controls import BEADS, TRUTH
+from geneface.evaluation.driven import driven_table, measure_driven
+from geneface.evaluation.metrics.blinks import (
     IDENTICAL_DB,
     blink_pair,
     blink_psnr,
@@ -20,12 +22,11 @@ from geneface.evaluation.blinks import (
     inside_polygon,
     lower_face,
 )
-from geneface.evaluation.controls import BEADS, TRUTH
-from geneface.evaluation.driven import driven_table, measure_driven
+from geneface.evaluation.metrics.speckle import with_beads
 from geneface.evaluation.rare import closed_eyes, extremes, rare_table
+from geneface.evaluation.report import summary
+from geneface.evaluation.report.summary import summarise_training
 from geneface.evaluation.schema import MetricTable
-from geneface.evaluation.speckle import with_beads
-from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.geometry.topology import mean_face

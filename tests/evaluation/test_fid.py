@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torchmetrics.image.fid import _compute_fid
 
 from geneface.errors import InputError
-from geneface.evaluation.fid import FeatureStatistics, InceptionFeatures, clean_resize, frechet_distance
-from geneface.evaluation.inception import INCEPTION_LAYOUT, Inception
+from geneface.evaluation.metrics.fid import FeatureStatistics, InceptionFeatures, clean_resize, frechet_distance
+from geneface.evaluation.metrics.inception import INCEPTION_LAYOUT, Inception
 
 TORCH_FIDELITY = {
     22: 0.975769,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.evaluation.film import FILM_FRAMES, with_error, write_film
-from geneface.evaluation.sheet import error_map
+from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
+from geneface.evaluation.report.sheet import error_map
 from geneface.io.audio import read_audio
 from geneface.io.encode import SYNTHETIC_METADATA
 from geneface.io.video import read_frames

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from geneface.evaluation.image import (
+from geneface.evaluation.metrics.image import (
     PSNR_CEILING_DB,
     ciede2000,
     clip_box,

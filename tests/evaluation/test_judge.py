@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.evaluation.judge import JudgeScore, SyncJudge, combine, lag_distances
+from geneface.evaluation.metrics.lip_sync import JudgeScore, SyncJudge, combine, lag_distances
 from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS
 from geneface.geometry.topology import mean_face
 from geneface.io.audio import read_audio

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.evaluation.lips import (
+from geneface.evaluation.metrics.lips import (
     CONSTANT,
     best_offset,
     face_width,

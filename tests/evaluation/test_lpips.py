@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from geneface.errors import InputError
-from geneface.evaluation.lpips import LPIPS_LAYOUT, LPIPS_MIN_SIDE_PX, Lpips
+from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT, LPIPS_MIN_SIDE_PX, Lpips
 
 torch = pytest.importorskip("torch")
 from safetensors.numpy import save_file  # noqa: E402

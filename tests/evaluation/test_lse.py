@@ -13,7 +13,7 @@ from scipy.signal import medfilt
 from torch.nn import functional
 
 from geneface.errors import MissingExtraError
-from geneface.evaluation.lse import (
+from geneface.evaluation.metrics.lse import (
     MIN_FRAMES,
     LseScore,
     SyncNetScorer,
@@ -23,7 +23,7 @@ from geneface.evaluation.lse import (
     mfcc,
     score_embeddings,
 )
-from geneface.evaluation.syncnet import SyncNet
+from geneface.evaluation.metrics.syncnet import SyncNet
 from geneface.types import Waveform
 
 

@@ -15,8 +15,8 @@ from scipy.special import gamma
 from skimage import data
 
 from geneface.errors import MissingExtraError
-from geneface.evaluation import niqe
-from geneface.evaluation.niqe import NIQE_MIN_SIDE_PX, NIQE_TOO_SMALL, NiqeModel, niqe_features
+from geneface.evaluation.metrics import niqe
+from geneface.evaluation.metrics.niqe import NIQE_MIN_SIDE_PX, NIQE_TOO_SMALL, NiqeModel, niqe_features
 
 needs_model = pytest.mark.skipif(find_spec("mmeval") is None, reason="mmeval is not installed")
 

@@ -7,7 +7,7 @@ import pytest
 from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from geneface.evaluation.lpips import LpipsResult
+from geneface.evaluation.metrics.lpips import LpipsResult
 from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.schema import Figure
 from geneface.evaluation.tools import Tools

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from geneface.evaluation.plots import LipCurve, Plot, Series, axis_ticks, draw_lip_curve, draw_plot
+from geneface.evaluation.report.plots import LipCurve, Plot, Series, axis_ticks, draw_lip_curve, draw_plot
 from geneface.types import SPEECH_RATE_HZ
 
 

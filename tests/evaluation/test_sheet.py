@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.evaluation.sheet import (
+from geneface.evaluation.report.sheet import (
     ERROR_GAIN,
     MEAN_ERROR_GAIN,
     SheetEntry,

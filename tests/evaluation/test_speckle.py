@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.evaluation.image import luminance
-from geneface.evaluation.speckle import (
+from geneface.evaluation.metrics.image import luminance
+from geneface.evaluation.metrics.speckle import (
     FaceRegions,
     dots,
     frame_speckle,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from geneface.evaluation.stability import (
+from geneface.evaluation.metrics.stability import (
     JITTER_BAND_HZ,
     band_jitter,
     stability_figures,

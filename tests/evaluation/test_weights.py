@@ -113,7 +113,7 @@ def test_conversion_keeps_the_numbers(tmp_path: Path, small: None, is_new_format
 
 
 def test_two_sources_are_joined_in_any_order(tmp_path: Path) -> None:
-    from geneface.evaluation.lpips import LPIPS_LAYOUT
+    from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT
 
     rng = np.random.default_rng(0)
     content = {name: torch.from_numpy(rng.random(shape, dtype=np.float32)) for name, shape in LPIPS_LAYOUT.items()}

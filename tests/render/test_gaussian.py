@@ -12,8 +12,8 @@ from geneface.render import gaussian
 from geneface.render.composite import from_uint8, over, resize
 from geneface.render.gaussian import GaussianModel, GaussianRenderer, draw
 from geneface.render.registry import RENDERERS, create_renderer
-from geneface.training.portrait import initial_model
-from geneface.training.portrait_config import renderer_config
+from geneface.training.gaussian.train import initial_model
+from geneface.training.renderer.config import renderer_config
 from geneface.types import Camera
 
 from .drawn_at_once import assert_pictures_are_those_drawn_alone

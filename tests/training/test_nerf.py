@@ -12,6 +12,7 @@ import torch
 from scipy.ndimage import laplace
 
 from geneface import ops
+from geneface.bench.torch_field import TorchFrames, warp_offsets
 from geneface.errors import InputError
 from geneface.geometry.landmarks import (
     MESH_JAW,
@@ -25,16 +26,16 @@ from geneface.geometry.topology import mean_face
 from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
-from geneface.render.field_torch import TorchFrames, warp_offsets
 from geneface.render.nerf import NerfModel, NerfRenderer
-from geneface.training import initialise, nerf_initialise
-from geneface.training.nerf import NerfTrainer, initial_state, train_nerf
-from geneface.training.nerf_batches import PatchSampler
-from geneface.training.nerf_config import NerfTrainConfig, nerf_config
-from geneface.training.nerf_occupancy import warp_at
-from geneface.training.portrait_config import renderer_config
-from geneface.training.portrait_targets import frame_target
-from geneface.training.run import CHECKPOINT_NAME
+from geneface.training.gaussian import initialise
+from geneface.training.nerf import initialise as nerf_initialise
+from geneface.training.nerf.batches import PatchSampler
+from geneface.training.nerf.config import NerfTrainConfig, nerf_config
+from geneface.training.nerf.occupancy import warp_at
+from geneface.training.nerf.train import NerfTrainer, initial_state, train_nerf
+from geneface.training.renderer.config import renderer_config
+from geneface.training.renderer.run import CHECKPOINT_NAME
+from geneface.training.renderer.targets import frame_target
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 

@@ -7,13 +7,13 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import compose
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
-from geneface.training import portrait as training
-from geneface.training import run
-from geneface.training.portrait import initial_model, train_renderer
-from geneface.training.portrait_config import RendererTrainConfig, renderer_config
-from geneface.training.portrait_state import FrameValues, refined_poses
-from geneface.training.portrait_targets import frame_order, frame_target, prefetched, sharpened
-from geneface.training.run import CHECKPOINT_NAME
+from geneface.training.gaussian import train as training
+from geneface.training.gaussian.state import FrameValues, refined_poses
+from geneface.training.gaussian.train import initial_model, train_renderer
+from geneface.training.renderer import run
+from geneface.training.renderer.config import RendererTrainConfig, renderer_config
+from geneface.training.renderer.run import CHECKPOINT_NAME
+from geneface.training.renderer.targets import frame_order, frame_target, prefetched, sharpened
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 

@@ -9,7 +9,14 @@ import torch
 from geneface.corpus.dataset import load_corpus_data
 from geneface.errors import InputError
 from geneface.io.store import write_json
-from geneface.training.sync import SYNC_PRESETS, build_expert, choose_preset, load_expert, pretrain_sync, score_expert
+from geneface.training.motion.sync import (
+    SYNC_PRESETS,
+    build_expert,
+    choose_preset,
+    load_expert,
+    pretrain_sync,
+    score_expert,
+)
 
 
 @pytest.fixture(scope="module")

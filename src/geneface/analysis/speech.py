@@ -164,7 +164,7 @@ class ShippedEncoder:
     name = DEFAULT_ENCODER
 
     def __init__(self, graph: Path | None = None) -> None:
-        """Load `graph` (as `geneface.training.speech` writes it, statistics and card beside it) or the shipped one."""
+        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one."""
         graph = graph or asset_path("speech", "whisper_base_2.onnx")
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))

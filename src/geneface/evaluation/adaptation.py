@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.speech import predict_span
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans

@@ -20,11 +20,12 @@ from geneface.errors import InputError
 from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
 from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
 from geneface.evaluation.definitions import used_definitions
-from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.image import SSIM_RADIUS
-from geneface.evaluation.lips import face_width
+from geneface.evaluation.metrics.image import SSIM_RADIUS
+from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.pictures import ReferenceFrame
-from geneface.evaluation.report import (
+from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.report.tables import Person, VideoTables
+from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
     machine_facts,
@@ -33,7 +34,6 @@ from geneface.evaluation.report import (
     write_report,
 )
 from geneface.evaluation.schema import EvaluationReport
-from geneface.evaluation.tables import Person, VideoTables
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
 from geneface.evaluation.videos import Chunk, Track, VideoScores, track_video
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening

@@ -17,19 +17,20 @@ import numpy as np
 
 from geneface.errors import InputError
 from geneface.evaluation.adaptation import adaptation_table
-from geneface.evaluation.blinks import blink_table
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.chunks import PortraitChunks, choose_pieces
 from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, TRUTH
 from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.drawing import speed_table
 from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
-from geneface.evaluation.driven_sheet import driven_pictures
-from geneface.evaluation.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.lips import face_width
-from geneface.evaluation.page import Picture
+from geneface.evaluation.metrics.blinks import blink_table
+from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.rare import rare_table
-from geneface.evaluation.report import (
+from geneface.evaluation.report.driven_sheet import driven_pictures
+from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.report.page import Picture
+from geneface.evaluation.report.tables import Person, VideoTables
+from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
     machine_facts,
@@ -40,7 +41,6 @@ from geneface.evaluation.report import (
 from geneface.evaluation.schema import EvaluationReport, MetricTable
 from geneface.evaluation.speech import SpokenSpan, motion_table, predict_spans
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
-from geneface.evaluation.tables import Person, VideoTables
 from geneface.evaluation.tools import MetricWeights, Tools, open_tools, weights_facts
 from geneface.evaluation.videos import VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening

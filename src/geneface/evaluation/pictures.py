@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.evaluation.definitions import IMAGE_METRICS, REGIONS, image_key, image_keys
-from geneface.evaluation.fid import FeatureStatistics, InceptionFeatures, frechet_distance
-from geneface.evaluation.image import (
+from geneface.evaluation.metrics.fid import FeatureStatistics, InceptionFeatures, frechet_distance
+from geneface.evaluation.metrics.image import (
     SSIM_RADIUS,
     Mask,
     ciede2000,
@@ -29,8 +29,8 @@ from geneface.evaluation.image import (
     sharpness,
     ssim_map,
 )
-from geneface.evaluation.lpips import LPIPS_MIN_SIDE_PX
-from geneface.evaluation.niqe import NIQE_TOO_SMALL
+from geneface.evaluation.metrics.lpips import LPIPS_MIN_SIDE_PX
+from geneface.evaluation.metrics.niqe import NIQE_TOO_SMALL
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.tools import Tools
 from geneface.types import ByteArray, FloatArray

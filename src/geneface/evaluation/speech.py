@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.chunks import SAMPLES_PER_FRAME, shift_words
 from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
 from geneface.evaluation.definitions import JUDGE_KEYS, LIP_KEYS
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.stability import stability_ratio_figures
+from geneface.evaluation.report.tables import judge_figures
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
-from geneface.evaluation.stability import stability_ratio_figures
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
-from geneface.evaluation.tables import judge_figures
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words

@@ -13,12 +13,12 @@ from typing import Literal, TypeVar
 
 from geneface.analysis.tracker import mediapipe_solutions
 from geneface.errors import MissingExtraError
-from geneface.evaluation.fid import InceptionFeatures
-from geneface.evaluation.image import require_colour
-from geneface.evaluation.judge import SyncJudge
-from geneface.evaluation.lpips import Lpips
-from geneface.evaluation.lse import SyncNetScorer
-from geneface.evaluation.niqe import NiqeModel
+from geneface.evaluation.metrics.fid import InceptionFeatures
+from geneface.evaluation.metrics.image import require_colour
+from geneface.evaluation.metrics.lip_sync import SyncJudge
+from geneface.evaluation.metrics.lpips import Lpips
+from geneface.evaluation.metrics.lse import SyncNetScorer
+from geneface.evaluation.metrics.niqe import NiqeModel
 from geneface.evaluation.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
 from geneface.io.store import TensorFile, sha256
 

@@ -130,11 +130,11 @@ def _torch() -> Any:
 
 def _layout(network: str) -> Layout:
     if network == "lpips":
-        from geneface.evaluation.lpips import LPIPS_LAYOUT as LAYOUT
+        from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT as LAYOUT
     elif network == "inception":
-        from geneface.evaluation.inception import INCEPTION_LAYOUT as LAYOUT
+        from geneface.evaluation.metrics.inception import INCEPTION_LAYOUT as LAYOUT
     else:
-        from geneface.evaluation.syncnet import SYNCNET_LAYOUT as LAYOUT
+        from geneface.evaluation.metrics.syncnet import SYNCNET_LAYOUT as LAYOUT
     return LAYOUT
 
 

@@ -31,11 +31,11 @@ from geneface.portrait.manifest import MANIFEST_NAME
 from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
 from geneface.render.renderer import RendererModel
-from geneface.training.nerf import train_nerf
-from geneface.training.nerf_config import nerf_config
-from geneface.training.person import adapt_to_person
-from geneface.training.portrait import train_renderer
-from geneface.training.portrait_config import Preset, renderer_config
+from geneface.training.adaptation.person import adapt_to_person
+from geneface.training.gaussian.train import train_renderer
+from geneface.training.nerf.config import nerf_config
+from geneface.training.nerf.train import train_nerf
+from geneface.training.renderer.config import Preset, renderer_config
 from geneface.types import ByteArray, ProgressFn, no_progress
 
 _SETTINGS_FILE, _PROGRESS_FILE = "settings.json", "adapted.json"
