@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.avatar.avatar import Performance
+from geneface.avatar.performance import Performance
 from geneface.evaluation import driven
 from geneface.evaluation.controls import BEADS, TRUTH
 from geneface.evaluation.driven import driven_table, measure_driven
@@ -30,8 +30,10 @@ from geneface.evaluation.schema import MetricTable
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.geometry.topology import mean_face
-from geneface.render.renderer import RenderedFrame, Renderer
-from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, LandmarkTrack, MotionTrack, Waveform
+from geneface.render.renderer import RenderedFrame
+from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
+
+from .doubles import drawn_by
 
 SIZE = 128
 CAMERA = Camera(4.0, SIZE, SIZE)
@@ -93,9 +95,8 @@ class PlantedAvatar:
         self._planted, self._closing = PlantedRenderer(answer, beads_above), closing
         self.neutral = mean_face()
 
-    @cached_property
-    def renderer(self) -> Renderer:
-        return self._planted
+    def drawn(self, motion: MotionTrack, *, size: int | None = None) -> Iterator[RenderedFrame]:
+        return drawn_by(self._planted, motion, CAMERA, size)
 
     def unadapted(self) -> None:
         return None
@@ -107,7 +108,7 @@ class PlantedAvatar:
         if performance.blink and performance.seed % 2:
             closure[30:35] = self._closing * np.array([0.3, 0.9, 1.0, 0.7, 0.4])
         opening = 0.01 + 0.01 * np.sin(np.arange(frames) / 5)
-        return MotionTrack(LandmarkTrack(faces(opening, closure)), poses(frames))
+        return MotionTrack(faces(opening, closure), poses(frames))
 
 
 class PlantedPortrait:
@@ -167,9 +168,9 @@ def test_the_polygon_is_the_set_of_points_inside() -> None:
 
 
 def test_the_lower_face_holds_the_lips_and_not_the_eyes() -> None:
-    track = MotionTrack(LandmarkTrack(faces(np.zeros(1), np.zeros(1))), poses(1))
+    track = MotionTrack(faces(np.zeros(1), np.zeros(1)), poses(1))
     mask = lower_face(track, 0, CAMERA)
-    pixels = project(track.landmarks.points[0], track.pose.rotation[0], track.pose.translation[0], CAMERA)
+    pixels = project(track.points[0], track.pose.rotation[0], track.pose.translation[0], CAMERA)
     columns, rows = np.floor(pixels).astype(int).T
     assert mask[rows[LIPS], columns[LIPS]].all()
     eyes = np.concatenate([LEFT_EYE, RIGHT_EYE])
@@ -191,9 +192,7 @@ def test_a_face_that_answers_to_its_lids_has_a_known_psnr(answer: float) -> None
     avatar = PlantedAvatar(answer)
     pair = blink_pair(avatar, SOUND)
     assert len(pair) == 4 * 3, "seeds without a blink are passed over until there are a dozen frames"
-    assert (
-        np.asarray(eye_openness(pair.closed.landmarks.points)) < np.asarray(eye_openness(pair.open.landmarks.points))
-    ).all()
+    assert (np.asarray(eye_openness(pair.closed.points)) < np.asarray(eye_openness(pair.open.points))).all()
     mean_square = np.mean(np.square(answer * np.array([0.9, 1.0, 0.7])))
     assert blink_psnr(avatar, SOUND) == pytest.approx(10 * np.log10(255**2 / mean_square), abs=0.3)
     assert figures(blink_table(avatar, SOUND), "planted")["blink_lower_face_psnr_worst"] == pytest.approx(

@@ -30,7 +30,7 @@ from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, fig
 from geneface.evaluation.videos import RowScores, Track, VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
-from geneface.types import Camera, FloatArray, LandmarkTrack, MotionTrack
+from geneface.types import Camera, FloatArray, MotionTrack
 
 _KEYPOINTS = list(KEYPOINTS)
 _NO_FACE = "no face was found in at least half of the frames of any clip"
@@ -166,7 +166,7 @@ class VideoTables:
         if isinstance(judge, str) or self._no_tracks or self._person is None:
             return {}
         neutral = self._person.neutral[_KEYPOINTS]
-        truths = [motion.landmarks.points for motion in self.motions[TRUTH] if motion is not None]
+        truths = [motion.points for motion in self.motions[TRUTH] if motion is not None]
         gain = judge.gain_of(truths)
         scores = {}
         for name, motions in self.motions.items():
@@ -175,7 +175,7 @@ class VideoTables:
                 sound = chunk.sound_of(name)
                 if motion is not None and sound is not None:
                     features = judge.encode(sound.samples, len(motion))
-                    clips.append((motion.landmarks.points, features))
+                    clips.append((motion.points, features))
             if clips:
                 scores[name] = judge.score(clips, neutral, gain=gain)
         return scores
@@ -214,7 +214,7 @@ class VideoTables:
         )
         ends = np.cumsum([len(mesh) for mesh in meshes]).tolist()
         spans = [slice(stop - len(mesh), stop) for stop, mesh in zip(ends, meshes, strict=True)]
-        return [MotionTrack(LandmarkTrack(track.mesh[s][:, _KEYPOINTS]), track.pose[s]) for s in spans]
+        return [MotionTrack(track.mesh[s][:, _KEYPOINTS], track.pose[s]) for s in spans]
 
     def _stability(self) -> MetricTable:
         note = "Poses fitted to each frame alone, so that the tracker's own noise is part of every row."
