@@ -18,8 +18,8 @@ from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
-from geneface.evaluation.speech import predict_spans
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.audio import read_audio

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.definitions import IMAGE_METRICS, REGIONS, image_key, image_keys
 from geneface.evaluation.metrics.fid import FeatureStatistics, InceptionFeatures, frechet_distance
 from geneface.evaluation.metrics.image import (
     SSIM_RADIUS,
@@ -31,6 +30,7 @@ from geneface.evaluation.metrics.image import (
 )
 from geneface.evaluation.metrics.lpips import LPIPS_MIN_SIDE_PX
 from geneface.evaluation.metrics.niqe import NIQE_TOO_SMALL
+from geneface.evaluation.metrics.registry import IMAGE_METRICS, REGIONS, image_key, image_keys
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.tools import Tools
 from geneface.types import ByteArray, FloatArray

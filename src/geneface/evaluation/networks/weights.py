@@ -132,9 +132,9 @@ def _layout(network: str) -> Layout:
     if network == "lpips":
         from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT as LAYOUT
     elif network == "inception":
-        from geneface.evaluation.metrics.inception import INCEPTION_LAYOUT as LAYOUT
+        from geneface.evaluation.networks.inception import INCEPTION_LAYOUT as LAYOUT
     else:
-        from geneface.evaluation.metrics.syncnet import SYNCNET_LAYOUT as LAYOUT
+        from geneface.evaluation.networks.syncnet import SYNCNET_LAYOUT as LAYOUT
     return LAYOUT
 
 

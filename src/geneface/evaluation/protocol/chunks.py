@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from geneface.evaluation.controls import DELAY_FRAMES
 from geneface.evaluation.drawing import RenderClock
-from geneface.evaluation.pictures import ReferenceFrame
+from geneface.evaluation.protocol.controls import DELAY_FRAMES
+from geneface.evaluation.protocol.pictures import ReferenceFrame
+from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
-from geneface.evaluation.videos import Chunk
 from geneface.portrait.manifest import Words
 from geneface.types import (
     SPEECH_RATE_HZ,

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.controls import ENCODED, NOISE, TRUTH, verdicts
-from geneface.evaluation.definitions import (
+from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.metrics.lip_sync import JudgeScore
+from geneface.evaluation.metrics.lips import face_width, lip_figures, lip_landmark_distance
+from geneface.evaluation.metrics.lse import TOO_SHORT, mean_score
+from geneface.evaluation.metrics.registry import (
     FOUND_KEY,
     JITTER_RATIO_KEYS,
     JUDGE_KEYS,
@@ -21,13 +24,10 @@ from geneface.evaluation.definitions import (
     REGIONS,
     image_keys,
 )
-from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.metrics.lip_sync import JudgeScore
-from geneface.evaluation.metrics.lips import face_width, lip_figures, lip_landmark_distance
-from geneface.evaluation.metrics.lse import TOO_SHORT, mean_score
 from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, stability_ratio_figures
+from geneface.evaluation.protocol.controls import ENCODED, NOISE, TRUTH, verdicts
+from geneface.evaluation.protocol.videos import RowScores, Track, VideoScores
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure, missing
-from geneface.evaluation.videos import RowScores, Track, VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.types import Camera, FloatArray, MotionTrack

@@ -17,7 +17,7 @@ from torchmetrics.image.fid import _compute_fid
 
 from geneface.errors import InputError
 from geneface.evaluation.metrics.fid import FeatureStatistics, InceptionFeatures, clean_resize, frechet_distance
-from geneface.evaluation.metrics.inception import INCEPTION_LAYOUT, Inception
+from geneface.evaluation.networks.inception import INCEPTION_LAYOUT, Inception
 
 TORCH_FIDELITY = {
     22: 0.975769,

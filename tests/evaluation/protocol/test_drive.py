@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.evaluation.drive import BEYOND, EXPRESSIONS, POSES, Drive, driven_motions, seen_motion
+from geneface.evaluation.protocol.drive import (
+    BEYOND,
+    EXPRESSIONS,
+    POSES,
+    Drive,
+    driven_motions,
+    seen_motion,
+)
 from geneface.geometry.landmarks import (
     BROWS,
     JAW,
@@ -21,7 +28,7 @@ from geneface.geometry.landmarks import (
 from geneface.geometry.topology import mean_face
 from geneface.types import HeadPose, MotionTrack
 
-from .doubles import FakePortrait
+from ..doubles import FakePortrait
 
 FRAMES = 400
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from geneface.errors import InputError
-from geneface.evaluation import weights
-from geneface.evaluation.weights import convert_weights, load_weights
+from geneface.evaluation.networks import weights
+from geneface.evaluation.networks.weights import convert_weights, load_weights
 
 LAYOUT = {"net.0.weight": (3, 2), "net.0.bias": (3,)}
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from geneface.evaluation.chunks import CHUNK_FRAMES, Piece, PortraitChunks, choose_pieces, shift_words
+from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, Piece, PortraitChunks, choose_pieces, shift_words
+from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import Span, heldout_spans
-from geneface.evaluation.videos import Chunk
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Camera, MotionTrack
 
-from .doubles import FakeAvatar, FakePortrait
+from ..doubles import FakeAvatar, FakePortrait
 
 
 def spans(*lengths: int) -> list[Span]:

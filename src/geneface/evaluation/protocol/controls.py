@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.definitions import DEFINITIONS
 from geneface.evaluation.metrics.articulation import NO_LAG
 from geneface.evaluation.metrics.lips import CONSTANT
+from geneface.evaluation.metrics.registry import DEFINITIONS
 from geneface.evaluation.schema import Control, Direction, Figure, MetricRow, Verdict
 from geneface.io.video import read_frames, write_video
 from geneface.render.composite import resize

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 
 from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.protocol.speech import predict_span
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
-from geneface.evaluation.speech import predict_span
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS

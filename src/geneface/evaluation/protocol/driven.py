@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation.controls import BEADS, TRUTH, verdicts
-from geneface.evaluation.definitions import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
-from geneface.evaluation.drive import Drive, DrivenMotion, driven_motions, own_motion, seen_motion
 from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr, inside_polygon
+from geneface.evaluation.metrics.registry import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
 from geneface.evaluation.metrics.speckle import (
     FaceRegions,
     as_series,
@@ -27,6 +25,8 @@ from geneface.evaluation.metrics.speckle import (
     with_beads,
     worst_window,
 )
+from geneface.evaluation.protocol.controls import BEADS, TRUTH, verdicts
+from geneface.evaluation.protocol.drive import Drive, DrivenMotion, driven_motions, own_motion, seen_motion
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project

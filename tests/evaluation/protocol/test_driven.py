@@ -10,9 +10,7 @@ import pytest
 from scipy import ndimage
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation import driven
-from geneface.evaluation.controls import BEADS, TRUTH
-from geneface.evaluation.driven import driven_table, measure_driven
+from geneface.evaluation import summary
 from geneface.evaluation.metrics.blinks import (
     IDENTICAL_DB,
     blink_pair,
@@ -23,17 +21,19 @@ from geneface.evaluation.metrics.blinks import (
     lower_face,
 )
 from geneface.evaluation.metrics.speckle import with_beads
-from geneface.evaluation.rare import closed_eyes, extremes, rare_table
-from geneface.evaluation.report import summary
-from geneface.evaluation.report.summary import summarise_training
+from geneface.evaluation.protocol import driven
+from geneface.evaluation.protocol.controls import BEADS, TRUTH
+from geneface.evaluation.protocol.driven import driven_table, measure_driven
+from geneface.evaluation.protocol.rare import closed_eyes, extremes, rare_table
 from geneface.evaluation.schema import MetricTable
+from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.geometry.topology import mean_face
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
-from .doubles import drawn_by
+from ..doubles import drawn_by
 
 SIZE = 128
 CAMERA = Camera(4.0, SIZE, SIZE)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from geneface.evaluation.weights import load_weights
+from geneface.evaluation.networks.weights import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import fill_missing, open_tracker
-from geneface.evaluation.controls import (
+from geneface.evaluation.metrics.lse import LseScore
+from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
+from geneface.evaluation.protocol.controls import (
     CONTROL_NAMES,
     DELAY_FRAMES,
     ENCODED,
@@ -26,9 +28,7 @@ from geneface.evaluation.controls import (
     late,
     repeats,
 )
-from geneface.evaluation.metrics.lse import LseScore
-from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
-from geneface.evaluation.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.tools import Tools
 from geneface.portrait.manifest import Words
 from geneface.types import ByteArray, FloatArray, Waveform

@@ -11,7 +11,9 @@ import pytest
 
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.folder import store_metrics
-from geneface.evaluation.adaptation import (
+from geneface.evaluation import summary
+from geneface.evaluation.metrics.registry import DEFINITIONS
+from geneface.evaluation.protocol.adaptation import (
     ADAPTATION_KEYS,
     ADAPTED,
     GENERIC,
@@ -21,17 +23,15 @@ from geneface.evaluation.adaptation import (
     gain_line,
     loss_warning,
 )
-from geneface.evaluation.definitions import DEFINITIONS
-from geneface.evaluation.report import summary
-from geneface.evaluation.report.summary import summarise_training
 from geneface.evaluation.schema import MetricTable
 from geneface.evaluation.subjects import heldout_spans
+from geneface.evaluation.summary import summarise_training
 from geneface.geometry.landmarks import LIPS
 from geneface.motion.generic import GenericMotion
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
-from ..avatar.avatar_fixtures import make_avatar
-from .doubles import FakeAvatar, FakePortrait
+from ...avatar.avatar_fixtures import make_avatar
+from ..doubles import FakeAvatar, FakePortrait
 
 FACE_WIDTH = 0.3
 

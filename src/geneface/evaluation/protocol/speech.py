@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.chunks import SAMPLES_PER_FRAME, shift_words
-from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
-from geneface.evaluation.definitions import JUDGE_KEYS, LIP_KEYS
 from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.registry import JUDGE_KEYS, LIP_KEYS
 from geneface.evaluation.metrics.stability import stability_ratio_figures
-from geneface.evaluation.report.tables import judge_figures
+from geneface.evaluation.protocol.chunks import SAMPLES_PER_FRAME, shift_words
+from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
+from geneface.evaluation.protocol.tables import judge_figures
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
 from geneface.evaluation.tools import Tools

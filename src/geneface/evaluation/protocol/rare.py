@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.chunks import scene_plates
-from geneface.evaluation.definitions import RARE_KEYS
 from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.metrics.blinks import CLOSED_SHARE
 from geneface.evaluation.metrics.image import Mask, clip_box, psnr
+from geneface.evaluation.metrics.registry import RARE_KEYS
+from geneface.evaluation.protocol.chunks import scene_plates
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project

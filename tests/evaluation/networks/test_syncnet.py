@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from geneface.errors import InputError
-from geneface.evaluation.metrics.syncnet import SYNCNET_LAYOUT, SyncNet
+from geneface.evaluation.networks.syncnet import SYNCNET_LAYOUT, SyncNet
 
 PARAMETERS = 13_631_616
 """Of the published network, without the batch normalisations' statistics."""

@@ -8,7 +8,7 @@ from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from geneface.evaluation.metrics.lpips import LpipsResult
-from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.protocol.pictures import ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.schema import Figure
 from geneface.evaluation.tools import Tools
 

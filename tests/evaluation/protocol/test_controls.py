@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 from skimage import data
 
-from geneface.evaluation import controls
-from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, cost, degraded, encoded, late, repeats, verdicts
-from geneface.evaluation.definitions import BLINK_KEYS, DEFINITIONS, DRIVEN_RISE_KEYS
 from geneface.evaluation.metrics.lips import CONSTANT
+from geneface.evaluation.metrics.registry import BLINK_KEYS, DEFINITIONS, DRIVEN_RISE_KEYS
+from geneface.evaluation.protocol import controls
+from geneface.evaluation.protocol.controls import (
+    CONTROL_NAMES,
+    ENCODED,
+    cost,
+    degraded,
+    encoded,
+    late,
+    repeats,
+    verdicts,
+)
 from geneface.evaluation.schema import Figure, MetricRow
 
 LATE, STILL, DEGRADED = CONTROL_NAMES["late"], CONTROL_NAMES["still"], CONTROL_NAMES["degraded"]

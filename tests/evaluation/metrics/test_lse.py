@@ -23,7 +23,7 @@ from geneface.evaluation.metrics.lse import (
     mfcc,
     score_embeddings,
 )
-from geneface.evaluation.metrics.syncnet import SyncNet
+from geneface.evaluation.networks.syncnet import SyncNet
 from geneface.types import Waveform
 
 
