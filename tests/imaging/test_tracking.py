@@ -35,7 +35,12 @@ def corners(gray: np.ndarray, count: int = 80) -> np.ndarray:
     return pick_corners(corner_strength(gray / 255), np.ones(gray.shape, bool), count, 0.02, 6)
 
 
-MOVES = [similarity(0, 1, (0, 0)), similarity(0, 1, (0.4, -0.3)), similarity(0, 1, (9, -6)), similarity(0.04, 1.05, (3, 2))]
+MOVES = [
+    similarity(0, 1, (0, 0)),
+    similarity(0, 1, (0.4, -0.3)),
+    similarity(0, 1, (9, -6)),
+    similarity(0.04, 1.05, (3, 2)),
+]
 
 
 @pytest.mark.parametrize("move", MOVES)
