@@ -55,7 +55,9 @@ def test_cubic_goes_through_the_pixels_and_keeps_what_is_even():
 @pytest.mark.parametrize("grows", [False, True])
 def test_they_are_opencvs(kind, channels, grows):
     cv2 = pytest.importorskip("cv2", reason="no OpenCV here")
-    methods = {resize_linear: cv2.INTER_LINEAR, resize_cubic: cv2.INTER_CUBIC} if grows else {resize_area: cv2.INTER_AREA}
+    methods = (
+        {resize_linear: cv2.INTER_LINEAR, resize_cubic: cv2.INTER_CUBIC} if grows else {resize_area: cv2.INTER_AREA}
+    )
     for source, target in ENLARGED if grows else SIZES:
         image = picture(source, kind, channels)
         for function, method in methods.items():

@@ -7,7 +7,9 @@ import pytest
 
 from geneface.imaging.shapes import connected_parts, inside_polygon, pixels_inside_polygon, polygon_coverage
 
-STAR = np.array([(10, 1), (12.3, 8), (19, 8.5), (13.7, 12), (16, 19.2), (10, 14.6), (3.5, 18), (6, 11), (0.4, 7), (8, 7)])
+STAR = np.array(
+    [(10, 1), (12.3, 8), (19, 8.5), (13.7, 12), (16, 19.2), (10, 14.6), (3.5, 18), (6, 11), (0.4, 7), (8, 7)]
+)
 
 
 def even_odd(x: float, y: float, corners: np.ndarray) -> bool:

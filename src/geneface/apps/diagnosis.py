@@ -17,7 +17,7 @@ from geneface.io.store import asset_path
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
 _EXTRAS = {
     "train": ("torch", "onnx"),
-    "prepare": ("mediapipe", "scipy"),
+    "prepare": ("mediapipe",),
     "hubert": ("transformers", "torch"),
     "metrics": ("skimage", "mediapipe"),
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.avatar import Performance
-from geneface.evaluation.blinks import blink_pair, blink_psnr, inside_polygon
+from geneface.evaluation.blinks import blink_pair, blink_psnr
 from geneface.evaluation.controls import BEADS, TRUTH, verdicts
 from geneface.evaluation.definitions import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
 from geneface.evaluation.drive import Drive, DrivenMotion, SeenMotion, driven_motions, own_motion, seen_motion
@@ -31,6 +31,7 @@ from geneface.evaluation.speckle import (
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
@@ -183,7 +184,7 @@ def draw_regions(avatar: EvaluatedAvatar, motion: MotionTrack, index: int) -> tu
 
 def _outline(points: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> NDArray[np.bool_]:
     """Pixels inside the outline of the face."""
-    return inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
+    return pixels_inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
 
 
 def _truth_series(portrait: ReferencePortrait, step: int) -> tuple[Series, Series]:

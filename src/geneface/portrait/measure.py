@@ -11,7 +11,6 @@ from geneface.imaging.resize import shrink_or_grow
 from geneface.io.store import save_tensors
 from geneface.portrait.chunks import ChunkTask, chunk_path, missing_chunks
 from geneface.portrait.crops import Square
-from geneface.types import ByteArray
 
 _MAX_MATTE_PX = 640
 """Mattes of larger crops are made at this size: the network itself sees 256 pixels."""
