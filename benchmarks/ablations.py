@@ -48,8 +48,8 @@ from ablation_report import CHANGES, Row, report
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import CorpusData, load_corpus_data
-from geneface.evaluation import speech
 from geneface.evaluation.metrics import articulation, image, lips, stability
+from geneface.evaluation.protocol import speech
 from geneface.evaluation.schema import Figure
 from geneface.io.store import read_json, sha256, write_json
 from geneface.motion.basis import MotionBasis

@@ -19,14 +19,12 @@ from geneface.types import Camera, FloatArray
 def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
     """The renderer of an avatar alone, bytes included, beside its twin on one frame."""
     avatar = Avatar.load(avatar_name)
-    camera = Camera(avatar.camera.focal, size, size)
-    person, renderer = avatar.files.person, avatar.renderer
-    poses = person.path
+    resting, renderer = avatar.files.person.at_rest(), avatar.renderer
+    track = resting[np.arange(frames) % len(resting)]
 
     def draw() -> None:
-        for frame in range(frames):
-            row = frame % len(poses)
-            renderer.render(person.rest, poses.rotation[row], poses.translation[row], camera).to_uint8()
+        for _ in avatar.draw(track, size=size):
+            pass
 
     per_frame = timed(draw, repeats).of(frames)
     result: dict[str, Any] = {
@@ -36,7 +34,7 @@ def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: b
         "ours": per_frame.as_ms()
         | {"frames_per_second": 1 / per_frame.median, "megapixels_per_second": 1e-6 * size**2 / per_frame.median},
     }
-    picture = renderer.render(person.rest, poses.rotation[0], poses.translation[0], camera)
+    picture = next(avatar.drawn(track[:1], size=size))
     if isinstance(renderer, NerfRenderer):
         head = int((picture.head_opacity > 0.5).sum())
         samples = renderer.samples
@@ -44,10 +42,9 @@ def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: b
         result["ours"]["ns_per_sample"] = 1e9 * per_frame.median / max(samples, 1)
         result["network"] = network(renderer.model.head.field, repeats)
     if twin:
+        first = track.points[0], track.pose.rotation[0], track.pose.translation[0]
         with torch_extra():
-            draw_twin = _TWINS[avatar.files.config.renderer](
-                renderer, (person.rest, poses.rotation[0], poses.translation[0]), camera
-            )
+            draw_twin = _TWINS[avatar.files.config.renderer](renderer, first, Camera(avatar.camera.focal, size, size))
         result |= _time_twin(*draw_twin, ours=per_frame, repeats=repeats)
     return result
 
