@@ -10,11 +10,11 @@ import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import Source, each, find_sources, frame_samples, heldout_names, prepare_corpus
+from geneface.corpus.prepare import Source, each, find_sources, heldout_names, prepare_corpus
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.store import load_tensors, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, Waveform, no_progress
+from geneface.types import no_progress
 
 from .corpus_fixtures import FRAMES, make_clips, track
 
@@ -117,18 +117,6 @@ def test_sampler_keeps_speech_and_motion_together(tracked):
     assert np.array_equal(found, cut)
     assert np.array_equal(sampler.draw(6, seed=1)[0], features)
     assert not np.array_equal(sampler.draw(6, seed=2)[0], features)
-
-
-def test_samples_follow_the_video_clock():
-    sound = Waveform(np.arange(1, 16001, dtype=np.float32), start_seconds=-0.1)
-    samples = frame_samples(sound, 0.0, 10)
-    assert len(samples) == 6400 and samples[0] == 1601
-    late = frame_samples(Waveform(sound.samples, 0.25), 0.0, 10)
-    assert late[3999] == 0 and late[4000] == 1
-    short = frame_samples(Waveform(sound.samples[:100], 0.0), 0.04, 2)
-    assert not short.any()
-    assert frame_samples(sound, 0.5, 25)[-1] == 0
-    assert SPEECH_RATE_HZ == 16000
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from geneface.errors import InputError
 from geneface.io.store import read_json, write_json
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentInfo
-from geneface.portrait.sound import cut_sound
 from geneface.portrait.words import find_words, read_words, segment_words, with_words
+from geneface.signal.sound import cut_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Waveform
 
 
@@ -96,7 +96,7 @@ def test_a_word_lies_where_its_sound_does(start_frame: int, shift: float, sound_
     """Against the sound that `prepare` cuts out for the segment: the click is where the word says."""
     spoken = 2.3
     sound = Waveform(click(spoken), sound_start)
-    piece = cut_sound(sound, start_frame + shift, 75, ppm)
+    piece = cut_frames(sound, start_frame + shift, 75, ppm)
     heard = float(np.flatnonzero(piece > 0.5)[0]) / SPEECH_RATE_HZ
     begin = (start_frame + shift) / VIDEO_RATE_HZ - sound_start
     ((start, end, word),) = segment_words(((spoken, spoken + 0.2, "by"),), begin, 75, ppm)

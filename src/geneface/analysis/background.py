@@ -101,8 +101,3 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
     fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
     return (weight[..., None] * image + (1 - weight[..., None]) * fine).astype(np.float32)
-
-
-def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
-    """At most `samples` numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(np.intp))

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 
 from geneface.analysis.speech import DEFAULT_ENCODER, ShippedEncoder, SpeechEncoder, encode_blocks, load_encoder
-from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
+from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
@@ -36,8 +36,8 @@ from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     ByteArray,
     Camera,
@@ -54,7 +54,6 @@ Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
 _FACE_SIGMA_FRAMES = 1.5
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
@@ -166,7 +165,7 @@ class Avatar:
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
         person = self.files.person
-        frames = -(-len(samples) // _SAMPLES_PER_FRAME)
+        frames = frames_to_cover(len(samples))
         closed = closing_weight(voice_activity(samples))
         lids = (
             blink_closure(frames, person.blink, performance.seed) if performance.blink else np.zeros(frames, np.float32)
@@ -269,7 +268,7 @@ class Avatar:
         self._refuse_overwriting(out, source)
         samples, performance = speech_samples(audio), performance_or_default(performance)
         sound = Waveform(samples) if source is None else SoundFile(source)
-        total = -(-len(samples) // _SAMPLES_PER_FRAME)
+        total = frames_to_cover(len(samples))
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
             for done, frame in enumerate(frames, start=1):

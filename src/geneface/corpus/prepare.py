@@ -35,12 +35,11 @@ from geneface.io.clips import VIDEO_SUFFIXES, find_clips
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
 from geneface.io.video import read_frames
+from geneface.signal.sound import cut_frames
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
     ProgressFn,
-    Waveform,
     no_progress,
 )
 
@@ -50,7 +49,6 @@ MIN_FOUND = 0.95
 """Share of frames with a face that a clip must have."""
 _POSE_FRAMES = 3000
 """Frames that a speaker's neutral face and focal length are solved from."""
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _SPEAKER_PREFIX = re.compile(r"^(s\d+)_")
 
 
@@ -177,16 +175,6 @@ def heldout_names(sources: Iterable[Source]) -> set[str]:
     return {name for names in by_speaker.values() for index, name in enumerate(sorted(names)) if is_heldout(index)}
 
 
-def frame_samples(sound: Waveform, first_frame_seconds: float, frames: int) -> FloatArray:
-    """The samples [640 F] that belong to the frames, whatever the streams' start times; else silence."""
-    start = round((first_frame_seconds - sound.start_seconds) * SPEECH_RATE_HZ)
-    samples = np.zeros(frames * _SAMPLES_PER_FRAME, np.float32)
-    low, high = max(0, -start), min(len(samples), len(sound.samples) - start)
-    if high > low:
-        samples[low:high] = sound.samples[low + start : high + start]
-    return samples
-
-
 def _claim(out: Path, settings: dict[str, object], resume: bool) -> None:
     """Make the folder, or make sure that it was begun with the same settings."""
     record = out / "settings.json"
@@ -296,7 +284,7 @@ def read_track(out: Path, source: Source) -> RawTrack:
 def clip_samples(out: Path, source: Source) -> FloatArray:
     """[640 F] samples at 16 kHz of a clip that was tracked, from its first frame to its last."""
     raw = read_track(out, source)
-    return frame_samples(read_audio(source.path), raw.first_frame_seconds, len(raw.track))
+    return cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, len(raw.track))
 
 
 def _why_drop(raw: RawTrack) -> str:
@@ -359,7 +347,7 @@ def _finish(
         return frames, speech.width
     neutral = load_tensors(out / "speakers.safetensors")[source.speaker]
     solved = solve_head_poses(raw.track.mesh_px, raw.width, raw.height, neutral=neutral, focal=focals[source.speaker])
-    samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
+    samples = cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, frames)
     features = speech.encode(samples, frames)
     tensors = {
         "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),

@@ -37,7 +37,8 @@ from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.records import read_record
 from geneface.io.store import load_tensors, read_json, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.signal.timing import whole_frames
+from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
@@ -274,7 +275,7 @@ class _Clip:
     def __init__(self, job: _Job, corpus: Path, encoder: str, seed: int) -> None:
         self._job, self._corpus, self._seed = job, corpus, seed
         self._samples = clip_samples(corpus, job.source)
-        self._frames = _frames(self._samples)
+        self._frames = whole_frames(len(self._samples))
         self._speech = worker_encoder(encoder)
 
     def disguised(self, number: int) -> Voice:
@@ -309,21 +310,16 @@ def heard(encoder: SpeechEncoder, sound: FloatArray, times: FloatArray) -> Voice
 def in_disguise(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The sound otherwise recorded, and which of its frames [F'] each new one shows."""
     change = draw_disguise(rng)
-    return disguise(sound, change, rng), frame_times(_frames(sound), change.speed)
+    return disguise(sound, change, rng), frame_times(whole_frames(len(sound)), change.speed)
 
 
 def lingering(samples: FloatArray, hold: Hold, rng: np.random.Generator | None = None) -> tuple[FloatArray, FloatArray]:
     """The clip with a vowel that lingers, and which of its frames [F'] each new one shows; `rng`: in disguise, too."""
     sound = hold_sound(samples, hold)
-    times = np.arange(_frames(sound), dtype=np.float32)
+    times = np.arange(whole_frames(len(sound)), dtype=np.float32)
     if rng is not None:
         sound, times = in_disguise(sound, rng)
-    return sound, np.minimum(held_frames(times, hold), np.float32(_frames(samples) - 1))
-
-
-def _frames(samples: FloatArray) -> int:
-    """Whole video frames that a sound lasts."""
-    return len(samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
+    return sound, np.minimum(held_frames(times, hold), np.float32(whole_frames(len(samples)) - 1))
 
 
 def _voices_of(

@@ -19,8 +19,8 @@ from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
 from geneface.evaluation.videos import Chunk
 from geneface.portrait.manifest import Words
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
     LandmarkTrack,
@@ -30,7 +30,6 @@ from geneface.types import (
 
 CHUNK_FRAMES = 100
 """Longer spans are measured in pieces: bounds memory."""
-SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _ALPHA = 127
 
 

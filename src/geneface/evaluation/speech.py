@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.chunks import SAMPLES_PER_FRAME, shift_words
+from geneface.evaluation.chunks import shift_words
 from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
 from geneface.evaluation.definitions import JUDGE_KEYS, LIP_KEYS
 from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
@@ -24,6 +24,7 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Spa
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50

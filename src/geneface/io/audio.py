@@ -76,11 +76,6 @@ def write_wav(path: Path | str, audio: Waveform) -> None:
         soundfile.write(temporary, audio.samples, SPEECH_RATE_HZ, subtype="PCM_16", format="WAV")
 
 
-def resample(samples: FloatArray, from_hz: float, to_hz: float) -> FloatArray:
-    """Band-limited resampling of [T] or [T, C]; sample 0 keeps its time, the length becomes T to_hz / from_hz."""
-    return soxr.resample(np.asarray(samples, np.float32), from_hz, to_hz, quality="HQ")
-
-
 class SoundReader:
     """One pass over the sound of a media file, in flat memory. `start_seconds` is known once the first block came."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import opencv
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray
 
 Array = NDArray[np.float64]
@@ -119,7 +120,7 @@ def usual_place(values: Array, tolerance: Array, weight: NDArray[np.floating] | 
         return np.zeros(0, bool)
     weight = np.ones(len(values)) if weight is None else np.asarray(weight)
     scaled = values / tolerance
-    centers = scaled[np.unique(np.linspace(0, len(scaled) - 1, 500).round().astype(int))]
+    centers = scaled[spread_indices(len(scaled), 500)]
     counts = [float(weight[(np.abs(scaled - center) <= 1).all(1)].sum()) for center in centers]
     best = (np.abs(scaled - centers[int(np.argmax(counts))]) <= 1).all(1)
     # Once more about the middle of what was found: a centre taken from the samples lies at no particular place.

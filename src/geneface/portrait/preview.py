@@ -23,6 +23,7 @@ from geneface.portrait.plan import remedy_for
 from geneface.portrait.portrait import segment_path
 from geneface.portrait.segments import Segment
 from geneface.portrait.survey import Survey
+from geneface.signal.spans import spread_indices
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
 
 PREVIEW_NAME = "preview.jpg"
@@ -128,7 +129,7 @@ def _choose(found: Survey, scene: int) -> list[_Shown]:
     members = [segment for segment in found.segments if segment.run.scene == scene]
     all_shown = [_Shown(segment, row) for segment in members for row in range(segment.run.frames)]
     kept = [one for one in all_shown if _is_kept(found, one)] or all_shown
-    return [kept[index] for index in np.unique(np.linspace(0, len(kept) - 1, _PICTURES).round().astype(int))]
+    return [kept[index] for index in spread_indices(len(kept), _PICTURES)]
 
 
 def _is_kept(found: Survey, shown: _Shown) -> bool:

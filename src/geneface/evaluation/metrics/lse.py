@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
+from geneface.signal.timing import whole_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 MAX_LAG_FRAMES = 15
@@ -39,7 +40,6 @@ _CROP_SCALE = 0.4
 _GREY = 110
 _MEDIAN_FRAMES = 13
 _COLUMNS_PER_FRAME = 100 // VIDEO_RATE_HZ
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _BATCH = 16
 _EPSILON = 1e-6
 """Added to each coordinate of a difference by the published program's distance."""
@@ -88,7 +88,7 @@ class SyncNetScorer:
         Returns:
             the score, nan for clips of fewer than `MIN_FRAMES` frames that have sound.
         """
-        length = min(len(frames), len(sound.samples) // _SAMPLES_PER_FRAME)
+        length = min(len(frames), whole_frames(len(sound.samples)))
         if length < MIN_FRAMES:
             return _NO_SCORE
         crops = crop_faces(frames[:length], face_boxes(mesh_px[:length]))

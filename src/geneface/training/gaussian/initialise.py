@@ -16,6 +16,7 @@ from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_OVAL, MESH_RIGHT_EYE
 from geneface.geometry.topology import mesh_triangles
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
 from geneface.portrait.portrait import Portrait
+from geneface.signal.spans import spread_indices
 from geneface.types import FloatArray
 
 Array = NDArray[np.floating]
@@ -75,7 +76,7 @@ class PortraitStatistics:
 
 def portrait_statistics(portrait: Portrait, frames: np.ndarray, count: int = STATISTICS_FRAMES) -> PortraitStatistics:
     """Read `count` of the given frames, evenly spread."""
-    chosen = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    chosen = frames[spread_indices(len(frames), count)]
     images, masks = zip(*(portrait.frame(int(index)) for index in chosen), strict=True)
     stacked = np.stack(masks)
     return PortraitStatistics(chosen, np.stack(images), stacked[..., 0], stacked[..., 1])

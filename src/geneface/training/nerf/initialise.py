@@ -16,6 +16,7 @@ from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat1
 from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
 from geneface.render.nerf import ConditionedField
+from geneface.signal.spans import spread_indices
 from geneface.training.gaussian import initialise
 from geneface.types import FloatArray
 
@@ -76,7 +77,7 @@ def fit_warp(mesh: Array, parts: Sequence[tuple[Array, Array]], box: tuple[float
     Returns:
         [E, G, J, 4], the parts one after the other.
     """
-    chosen = np.linspace(0, len(mesh) - 1, min(WARP_FRAMES, len(mesh))).round().astype(int)
+    chosen = spread_indices(len(mesh), WARP_FRAMES)
     still, shape = mesh.mean(0), parts[0][1].shape
     warps = np.stack([inverse_warp(mesh[i], still, box, *shape) for i in chosen]).reshape(len(chosen), -1)
     result = []
@@ -142,7 +143,7 @@ def occupancy_prior(
     mesh = portrait.mesh[frames]
     samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), SURFACE_POINTS, rng)
     opening = mesh[:, initialise.INNER_LIPS[0], 1] - mesh[:, initialise.INNER_LIPS[1], 1]
-    spread = np.argsort(opening)[np.linspace(0, len(mesh) - 1, min(SURFACE_FRAMES, len(mesh))).round().astype(int)]
+    spread = np.argsort(opening)[spread_indices(len(mesh), SURFACE_FRAMES)]
     shapes = mesh[spread]
     # What is driven beyond what was seen must have room, too.
     ends = shapes[[0, -1]]
