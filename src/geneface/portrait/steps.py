@@ -36,10 +36,10 @@ from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NA
 from geneface.portrait.scan import SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
 from geneface.portrait.tracks import Run, mouth_boxes
-from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
 from geneface.signal.sound import cut_frames
 from geneface.types import Camera, FloatArray, ProgressFn, Waveform
+from geneface.workers import run_tasks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
