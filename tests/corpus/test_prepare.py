@@ -1,8 +1,6 @@
 """Corpus preparation from made-up tracks: names, split, geometry, alignment with the sound, resumption."""
 
-import signal
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +8,10 @@ import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import Source, each, find_sources, heldout_names, prepare_corpus
+from geneface.corpus.prepare import Source, find_sources, heldout_names, prepare_corpus
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.store import load_tensors, save_tensors, write_json
-from geneface.types import no_progress
 
 from .corpus_fixtures import FRAMES, make_clips, track
 
@@ -178,10 +175,3 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
         with pytest.raises(InputError, match="not empty"):
             prepare_corpus(tmp_path / "videos", tmp_path / "mine", encoder="mel", resume=resume, workers=1)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills as the system's out-of-memory killer does")
-def test_a_helper_that_the_system_kills_is_not_waited_for() -> None:
-    with pytest.raises(BrokenProcessPool):
-        # Every process can import this.
-        each(signal.raise_signal, [signal.SIGKILL, signal.SIGKILL], 2, "track", no_progress)

@@ -82,7 +82,8 @@ def corpus_voices(
     json: JsonOption = False,
 ) -> None:
     """Add other recordings of the training clips: disguised, lingering, respoken. Interrupted, it goes on."""
-    from geneface.corpus.voices import add_voices, read_words
+    from geneface.corpus.voices import add_voices
+    from geneface.io.words import read_words
 
     existing(corpus, "the corpus")
     for folder in folders:

@@ -9,15 +9,11 @@ Each clip's result is written atomically; what exists is not computed again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-import multiprocessing
 import re
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +38,7 @@ from geneface.types import (
     ProgressFn,
     no_progress,
 )
+from geneface.workers import run_tasks
 
 WORKERS = 2
 MIN_FRAMES = 50
@@ -132,7 +129,7 @@ def _prepare(
     sources: list[Source], out: Path, encoder: str, encoder_path: Path | None, workers: int, progress: ProgressFn
 ) -> CorpusManifest:
     """All steps in their order."""
-    unreadable = each(functools.partial(_track, out=out), sources, workers, "track", progress)
+    unreadable = run_stage(functools.partial(_track, out=out), sources, workers, "track", progress)
     reasons = {
         source.name: reason or _why_drop(read_track(out, source))
         for source, reason in zip(sources, unreadable, strict=True)
@@ -146,7 +143,7 @@ def _prepare(
     heldout = heldout_names(sources)
     focals = _solve_speakers(usable, heldout, out)
     finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
-    shapes = each(finish, usable, workers, "clips", progress)
+    shapes = run_stage(finish, usable, workers, "clips", progress)
     manifest = CorpusManifest(
         encoder=encoder,
         feature_width=shapes[0][1],
@@ -198,32 +195,22 @@ def _abandon(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-_Job = TypeVar("_Job")
-_T = TypeVar("_T")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
-def each(work: Callable[[_Job], _T], jobs: Sequence[_Job], workers: int, stage: str, progress: ProgressFn) -> list[_T]:
-    """Run `work` on each job in worker processes (in this one if `workers` is 1), in order."""
-    # Spawned, not forked: the tracker and onnxruntime start threads. An executor and not a pool, which waits for ever
-    # for a process that the system has killed.
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        if workers == 1:
-            results_in_order = map(work, jobs)
-        else:
-            pool = ProcessPoolExecutor(workers, context, _ignore_interruptions)
-            stack.callback(pool.shutdown, cancel_futures=True)
-            results_in_order = pool.map(work, jobs)
-        results = []
-        for result in results_in_order:
-            results.append(result)
-            progress(stage, len(results), len(jobs))
-    return results
+def run_stage(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, stage: str, progress: ProgressFn
+) -> list[Result]:
+    """Results of `function` over `tasks` in their order, by worker processes (see `workers.run_tasks`)."""
+    done = 0
 
+    def finished(index: int, result: Result) -> None:
+        nonlocal done
+        done += 1
+        progress(stage, done, len(tasks))
 
-def _ignore_interruptions() -> None:
-    """Ctrl-C reaches every process of a terminal; the caller alone reacts to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return run_tasks(function, tasks, workers, finished)
 
 
 def _raw_path(out: Path, source: Source) -> Path:

@@ -6,7 +6,7 @@ So many voices share one measured motion. Symbols: T samples at 16 kHz, F frames
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.tts import speak
+from geneface.io.words import Words
 from geneface.signal.sound import LEVEL_DB, cut, speech_gain
 from geneface.signal.timing import (
     ROWS_PER_FRAME,
@@ -26,7 +27,6 @@ from geneface.signal.timing import (
 )
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
-Words = Sequence[tuple[float, float, str]]
 """(start, end, word) in seconds of the clip's sound."""
 Synthesiser = Callable[[str], FloatArray]
 """Text to sound [*] in [-1, 1] at 16 kHz."""

@@ -30,13 +30,14 @@ from geneface.corpus.augmentation import disguise, draw_disguise, frame_times
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.held_vowels import Hold, draw_hold, held_frames, hold_sound
 from geneface.corpus.non_speech import quiet_sound
-from geneface.corpus.prepare import Source, clip_samples, each, find_sources, worker_encoder
-from geneface.corpus.resynthesis import AlignmentError, Words, respeak, synthesiser
+from geneface.corpus.prepare import Source, clip_samples, find_sources, run_stage, worker_encoder
+from geneface.corpus.resynthesis import AlignmentError, respeak, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.records import read_record
-from geneface.io.store import load_tensors, read_json, save_tensors, write_json
+from geneface.io.store import load_tensors, save_tensors, write_json
+from geneface.io.words import Words
 from geneface.signal.timing import whole_frames
 from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
@@ -187,7 +188,7 @@ def add_voices(
         # Before the work: files of an interrupted run must not pass for those of another one's settings.
         if not done.files:
             write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
-        made = each(make, jobs, workers, "voices", progress)
+        made = run_stage(make, jobs, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
         write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
@@ -213,21 +214,6 @@ def _said(training: Sequence[Source], sources: Sequence[Source], words: Mapping[
         if count > 1 and said[source.name] and source.name not in words:
             raise InputError(f"the words of {source.path.stem} could be of {count} clips", f"name them {source.name}")
     return said
-
-
-def read_words(path: Path) -> dict[str, Words]:
-    """Words of clips from JSON: {clip: [[start_s, end_s, word], ...]}.
-
-    Raises:
-        InputError: the file is missing or of another form.
-    """
-    try:
-        return {
-            str(clip): [(float(start), float(end), str(word)) for start, end, word in words]
-            for clip, words in read_json(path).items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} does not hold words", "give {clip: [[start_s, end_s, word], ...]}") from error
 
 
 def words_of(words: Mapping[str, Words], clip: str) -> Words:

@@ -18,7 +18,7 @@ from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.pictures import ReferenceFrame
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
 from geneface.evaluation.videos import Chunk
-from geneface.portrait.manifest import Words
+from geneface.io.words import Words
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
     VIDEO_RATE_HZ,

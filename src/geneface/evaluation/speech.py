@@ -23,7 +23,8 @@ from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words
+from geneface.io.words import Words
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
 

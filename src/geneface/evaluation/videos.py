@@ -30,7 +30,7 @@ from geneface.evaluation.metrics.lse import LseScore
 from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
 from geneface.evaluation.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.tools import Tools
-from geneface.portrait.manifest import Words
+from geneface.io.words import Words
 from geneface.types import ByteArray, FloatArray, Waveform
 
 _WORKERS = 2

@@ -11,13 +11,13 @@ from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.store import read_json, write_json
+from geneface.io.words import Words
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 LITTLE_HELDOUT_SECONDS = 3.0
 """With less held out, figures of the lips say little."""
 
-Words = tuple[tuple[float, float, str], ...]
 """(start, end, word) in seconds; "sil" and "sp" are silence."""
 
 

@@ -21,6 +21,7 @@ from geneface.avatar.idle import voice_activity
 from geneface.evaluation.metrics.lips import Curve, Points, averaged_correlation, correlation
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import LIPS, lip_opening
+from geneface.io.words import Words
 from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
@@ -65,7 +66,6 @@ _SILENCE_WORDS = frozenset({"", "sil", "sp"})
 _MUTE_INITIALS = ("ph", "ps", "pn", "pt", "mn")
 _BILABIALS = ("b", "p", "m")
 
-Words = Sequence[tuple[float, float, str]]
 Frames = NDArray[np.bool_]
 
 
