@@ -198,7 +198,11 @@ def test_damaged_folders_name_the_file(tmp_path: Path, name):
         SyncJudge.load(folder)
     if name.endswith(".json"):
         record = read_json(asset_path("judge") / name)
-        for wrong, words in (({"format": 9}, "version"), ({"cats": 1}, "judge's"), ({"landmarks": [3]}, "landmarks")):
+        for wrong, words in (
+            ({"format": 9}, "version"),
+            ({"cats": 1}, "damaged: train the judge again"),
+            ({"landmarks": [3]}, "landmarks"),
+        ):
             write_json(folder / name, {**record, **wrong})
             with pytest.raises(InputError, match=words):
                 SyncJudge.load(folder)

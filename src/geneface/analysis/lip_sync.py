@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening, positions
+from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, read_json
+from geneface.io.store import asset_path
 from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
@@ -62,14 +62,7 @@ class JudgeTowers:
             InputError: a file is missing, unreadable, or of another format or landmark set.
         """
         folder = asset_path("judge") if folder is None else Path(folder)
-        try:
-            config = JudgeConfig.model_validate(read_json(folder / "judge.json"))
-        except ValidationError as error:
-            raise InputError(
-                f"{folder / 'judge.json'} is not a judge's", "give a folder of `pretrain judge`"
-            ) from error
-        if config.format != JUDGE_FORMAT:
-            raise InputError(f"the judge {folder} is of another version", "train it again with this version")
+        config = read_record(JudgeConfig, folder / "judge.json", JUDGE_FORMAT, "train the judge again")
         try:
             return cls(config, open_session(folder / "lips.onnx"), open_session(folder / "speech.onnx"))
         except KeyError as error:

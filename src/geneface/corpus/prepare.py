@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,8 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
 from geneface.io.clips import VIDEO_SUFFIXES, find_clips
-from geneface.io.lock import exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
+from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
+from geneface.io.store import TensorFile, load_tensors, save_tensors, write_json
 from geneface.io.video import read_frames
 from geneface.signal.sound import cut_frames
 from geneface.types import (
@@ -114,12 +113,20 @@ def prepare_corpus(
         mediapipe_solutions()
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
-        _claim(out, settings, resume)
+        claim_folder(
+            out,
+            "settings.json",
+            settings,
+            resume,
+            begun=InputError(f"{out} holds a corpus already", "add --resume to continue it, or choose another folder"),
+            other=InputError(f"{out} was begun with other clips or another encoder", "choose another folder"),
+            present=(path for path in out.iterdir() if not path.name.startswith(".")),
+        )
         try:
             manifest = _prepare(sources, out, encoder, encoder_path, workers, progress)
         except InputError:
             if not resume:
-                _abandon(out)
+                clear_folder(out)
             raise
         remove_leftovers(out)
     return manifest
@@ -170,29 +177,6 @@ def heldout_names(sources: Iterable[Source]) -> set[str]:
     for source in sources:
         by_speaker.setdefault(source.speaker, []).append(source.name)
     return {name for names in by_speaker.values() for index, name in enumerate(sorted(names)) if is_heldout(index)}
-
-
-def _claim(out: Path, settings: dict[str, object], resume: bool) -> None:
-    """Make the folder, or make sure that it was begun with the same settings."""
-    record = out / "settings.json"
-    if record.is_file():
-        if not resume:
-            raise InputError(f"{out} holds a corpus already", "add --resume to continue it, or choose another folder")
-        if read_json(record) != settings:
-            raise InputError(f"{out} was begun with other clips or another encoder", "choose another folder")
-        return
-    if any(not path.name.startswith(".") for path in out.iterdir()):
-        raise InputError(f"the folder {out} is not empty", "choose another one")
-    write_json(record, settings)
-
-
-def _abandon(out: Path) -> None:
-    """Remove what this run wrote into the folder, which was empty: nothing half-made stays."""
-    for path in list(out.iterdir()):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 Task = TypeVar("Task")
