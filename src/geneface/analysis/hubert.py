@@ -1,4 +1,4 @@
-"""HuBERT features through transformers (`geneface[hubert]`), for models of the class of facebook/hubert-large-ls960-ft.
+"""HuBERT features through transformers (extra `[hubert]`), for models of the class of facebook/hubert-large-ls960-ft.
 
 Symbols: T samples at 16 kHz, R rows at 50 Hz, D width (1024 for large).
 HuBERT's convolutions have a stride of 320 samples, exactly 50 Hz, but see 400 samples and use no padding: T samples

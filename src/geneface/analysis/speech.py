@@ -9,8 +9,8 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 |---|---|---|
 | whisper-2-streaming | 512 | nothing: shipped with the package |
 | mel | 80 | nothing |
-| whisper | 512 (base) | a local Whisper model and `geneface[train]` |
-| hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
+| whisper | 512 (base) | a local Whisper model and the extra `[train]` |
+| hubert | 1024 (large) | a local or hub HuBERT model and the extra `[hubert]` |
 """
 
 from __future__ import annotations

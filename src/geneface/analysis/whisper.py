@@ -1,4 +1,4 @@
-"""Whisper's encoder in PyTorch (`geneface[train]`), for the full model and as the reference of the exported one.
+"""Whisper's encoder in PyTorch (the extra `[train]`), for the full model and as the reference of the exported one.
 
 Symbols: M spectrogram rows at 100 Hz (even), R = M / 2 rows at 50 Hz, D width.
 Radford et al. 2022, "Robust speech recognition via large-scale weak supervision", section 2.2.

@@ -25,7 +25,7 @@ from geneface.avatar.live import LivePerformance
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile
+from geneface.io.audio import SourceSound
 from geneface.io.image import write_png_sequence
 from geneface.io.records import OTHER_VERSION
 from geneface.io.store import TensorWriter
@@ -301,7 +301,7 @@ class Avatar:
         source = None if isinstance(audio, Waveform) else path_of(audio, *NO_SPEECH)
         self._refuse_overwriting(out, source)
         samples, performance = speech_samples(audio), performance_or_default(performance)
-        sound = Waveform(samples) if source is None else SoundFile(source)
+        sound = Waveform(samples) if source is None else SourceSound(source)
         total = frames_to_cover(len(samples))
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:

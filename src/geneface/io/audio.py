@@ -47,7 +47,7 @@ _PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
 
 
 @dataclass(frozen=True)
-class SoundFile:
+class SourceSound:
     """Sound that is copied from a file while a video is written: full quality, flat memory."""
 
     path: Path

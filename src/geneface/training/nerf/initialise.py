@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import MESH_OVAL
+from geneface.geometry.landmarks import MESH_INNER_MIDDLE, MESH_OVAL
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat16
 from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
@@ -19,7 +19,6 @@ from geneface.render.nerf import ConditionedField
 from geneface.signal.spans import spread_indices
 from geneface.training.renderer.statistics import PortraitStatistics
 from geneface.training.renderer.surface import (
-    INNER_LIPS,
     border,
     face_triangles,
     neck_filled,
@@ -152,7 +151,7 @@ def occupancy_prior(
     """Cells [128, 128, 128] (z, y, x) in which a head may be: a band around the surface, the union over expressions."""
     mesh = portrait.mesh[frames]
     samples = sample_surface(mesh.mean(0), face_triangles(), SURFACE_POINTS, rng)
-    opening = mesh[:, INNER_LIPS[0], 1] - mesh[:, INNER_LIPS[1], 1]
+    opening = mesh[:, MESH_INNER_MIDDLE[0], 1] - mesh[:, MESH_INNER_MIDDLE[1], 1]
     spread = np.argsort(opening)[spread_indices(len(mesh), SURFACE_FRAMES)]
     shapes = mesh[spread]
     # What is driven beyond what was seen must have room, too.
