@@ -31,21 +31,13 @@ from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.corpus.held_vowels import draw_held_vowel
-from geneface.corpus.resynthesis import AlignmentError, Words, resynthesise, spoken, synthesiser
-from geneface.corpus.voices import (
-    VOICES_NAME,
-    Voice,
-    at_times,
-    augmented,
-    heard,
-    read_words,
-    with_held_vowel,
-    words_of,
-)
+from geneface.corpus.resynthesis import AlignmentError, resynthesise, spoken, synthesiser
+from geneface.corpus.voices import VOICES_NAME, Voice, at_times, augmented, heard, with_held_vowel, words_of
 from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
 from geneface.io.store import TensorFile, save_tensors
+from geneface.io.words import Words, read_words
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel, PersonMotion

@@ -15,12 +15,13 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.geometry.landmarks import lip_opening, lip_width
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
+from geneface.signal.sound import levelled
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
 
 _FRAMES = 8

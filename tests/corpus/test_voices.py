@@ -13,16 +13,7 @@ from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_da
 from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.corpus.prepare import find_sources
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis
-from geneface.corpus.voices import (
-    VOICES_NAME,
-    Voice,
-    VoicesRecord,
-    add_voices,
-    at_times,
-    load_voices,
-    read_voices,
-    read_words,
-)
+from geneface.corpus.voices import VOICES_NAME, Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.types import SPEECH_RATE_HZ
@@ -212,11 +203,6 @@ def test_bad_requests_name_what_is_missing(corpus, tmp_path):
     make_clips(tmp_path / "bob", ["x"])
     with pytest.raises(InputError, match="none of the folders"):
         add_voices(out, [tmp_path / "bob"])
-    (tmp_path / "words.json").write_text('{"a": [["x", 1, "bin"]]}')
-    with pytest.raises(InputError, match="does not hold words"):
-        read_words(tmp_path / "words.json")
-    (tmp_path / "words.json").write_text('{"a": [[0, 1.5, "bin"]]}')
-    assert read_words(tmp_path / "words.json") == {"a": [(0.0, 1.5, "bin")]}
 
 
 def test_motion_between_frames_is_linear():

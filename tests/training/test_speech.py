@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ShippedEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.session import open_session
+from geneface.signal.sound import levelled
 from geneface.training.speech import export as speech
 from geneface.training.speech.export import build_graph, export_speech_encoder, quantise
 

@@ -100,8 +100,3 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
     fine = resize_linear(coarse, height, width)
     return (share * image + (1 - share) * fine).astype(np.float32, copy=False)
-
-
-def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
-    """At most `samples` numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(np.intp))

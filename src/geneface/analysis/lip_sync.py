@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening, positions
+from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, read_json
+from geneface.io.store import asset_path
 from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
@@ -62,16 +62,8 @@ class LipSyncTowers:
             InputError: a file is missing, unreadable, or of another format or landmark set.
         """
         folder = asset_path("lip_sync") if folder is None else Path(folder)
-        try:
-            config = LipSyncConfig.model_validate(read_json(folder / "lip_sync.json"))
-        except ValidationError as error:
-            raise InputError(
-                f"{folder / 'lip_sync.json'} is not a lip-sync classifier's", "give a folder of `pretrain lip-sync`"
-            ) from error
-        if config.format != LIP_SYNC_FORMAT:
-            raise InputError(
-                f"the lip-sync classifier {folder} is of another version", "train it again with this version"
-            )
+        again = "train the lip-sync classifier again"
+        config = read_record(LipSyncConfig, folder / "lip_sync.json", LIP_SYNC_FORMAT, again)
         try:
             return cls(config, open_session(folder / "lips.onnx"), open_session(folder / "speech.onnx"))
         except KeyError as error:

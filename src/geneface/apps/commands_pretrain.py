@@ -102,7 +102,8 @@ def corpus_voices(
     json: JsonOption = False,
 ) -> None:
     """Add recordings to the training clips: augmented, with held vowels, resynthesised. Interrupted, it goes on."""
-    from geneface.corpus.voices import add_voices, read_words
+    from geneface.corpus.voices import add_voices
+    from geneface.io.words import read_words
 
     existing(corpus, "the corpus")
     for folder in folders:

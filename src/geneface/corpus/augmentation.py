@@ -17,9 +17,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from geneface.analysis.mel import LEVEL_DB, cut, speech_gain
-from geneface.io.audio import resample
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+from geneface.signal.sound import LEVEL_DB, cut, resample, speech_gain
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
+from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 Noise = Literal["none", "white", "pink", "hum"]
 Channel = Literal["none", "telephone", "mulaw", "amr", "opus", "mp3", "aac"]
@@ -160,8 +160,8 @@ def frame_times(frames: int, speed: float) -> FloatArray:
         [F'] fractional frames: f * speed, at most `frames` - 1. F' counts the frames that own 640 samples of the
         augmented sound; its samples beyond 640 F' are to be dropped.
     """
-    owned = SPEECH_RATE_HZ // VIDEO_RATE_HZ
-    return np.minimum(np.arange(round(frames * owned / speed) // owned) * speed, frames - 1).astype(np.float32)
+    shown = whole_frames(round(frames * SAMPLES_PER_FRAME / speed))
+    return np.minimum(np.arange(shown) * speed, frames - 1).astype(np.float32)
 
 
 def _with_voice(samples: FloatArray, change: Augmentation) -> FloatArray:

@@ -6,20 +6,27 @@ So many voices share one measured motion. Symbols: T samples at 16 kHz, F frames
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.mel import LEVEL_DB, cut, speech_gain
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.tts import speak
-from geneface.analysis.windows import ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.io.words import Words
+from geneface.signal.sound import LEVEL_DB, cut, speech_gain
+from geneface.signal.timing import (
+    ROWS_PER_FRAME,
+    SAMPLES_PER_FRAME,
+    SAMPLES_PER_ROW,
+    rows_to_cover,
+    whole_frames,
+    whole_rows,
+)
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
-Words = Sequence[tuple[float, float, str]]
 """(start, end, word) in seconds of the clip's sound."""
 Synthesiser = Callable[[str], FloatArray]
 """Text to sound [*] in [-1, 1] at 16 kHz."""
@@ -127,12 +134,12 @@ def resynthesise(
     voice = _without_pauses(np.asarray(speaker(sentence(words)), np.float32))
     start, end = speech_span(voice)
     longer = (end - start) - (real_end - real_start)
-    frames = (len(clip) + longer) // (ROWS_PER_FRAME * SAMPLES_PER_ROW)
-    samples = _with_noise(cut(voice, start - real_start, frames * ROWS_PER_FRAME * SAMPLES_PER_ROW), rng)
+    frames = whole_frames(len(clip) + longer)
+    samples = _with_noise(cut(voice, start - real_start, frames * SAMPLES_PER_FRAME), rng)
     features = encoder.encode(samples, frames).values
-    first = max(0, real_start // SAMPLES_PER_ROW - _MARGIN_ROWS)
-    real_last = min(len(real_features), -(-real_end // SAMPLES_PER_ROW) + _MARGIN_ROWS)
-    speech = slice(real_start // SAMPLES_PER_ROW - first, -(-(real_end + longer) // SAMPLES_PER_ROW) - first)
+    first = max(0, whole_rows(real_start) - _MARGIN_ROWS)
+    real_last = min(len(real_features), rows_to_cover(real_end) + _MARGIN_ROWS)
+    speech = slice(whole_rows(real_start) - first, rows_to_cover(real_end + longer) - first)
     last = min(len(features), first + speech.stop + _MARGIN_ROWS)
     rows, distances = _aligned(real_features[first:real_last], features[first:last])
     after = np.arange(real_last, real_last + len(features) - last)

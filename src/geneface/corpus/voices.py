@@ -31,14 +31,16 @@ from geneface.corpus.augmentation import augment, draw_augmentation, frame_times
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.held_vowels import HeldVowel, draw_held_vowel, held_frames, hold_vowel
 from geneface.corpus.non_speech import non_speech_sound
-from geneface.corpus.prepare import Source, clip_samples, each, find_sources, worker_encoder
-from geneface.corpus.resynthesis import AlignmentError, Words, resynthesise, synthesiser
+from geneface.corpus.prepare import Source, clip_samples, find_sources, run_stage, worker_encoder
+from geneface.corpus.resynthesis import AlignmentError, resynthesise, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.records import read_record
-from geneface.io.store import load_tensors, read_json, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.io.store import load_tensors, save_tensors, write_json
+from geneface.io.words import Words
+from geneface.signal.timing import whole_frames
+from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
@@ -189,7 +191,7 @@ def add_voices(
         # Before the work: files of an interrupted run must not pass for those of another one's settings.
         if not done.files:
             write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
-        made = each(make, tasks, workers, "voices", progress)
+        made = run_stage(make, tasks, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
         write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
@@ -215,21 +217,6 @@ def _said(training: Sequence[Source], sources: Sequence[Source], words: Mapping[
         if count > 1 and said[source.name] and source.name not in words:
             raise InputError(f"the words of {source.path.stem} could be of {count} clips", f"name them {source.name}")
     return said
-
-
-def read_words(path: Path) -> dict[str, Words]:
-    """Words of clips from JSON: {clip: [[start_s, end_s, word], ...]}.
-
-    Raises:
-        InputError: the file is missing or of another form.
-    """
-    try:
-        return {
-            str(clip): [(float(start), float(end), str(word)) for start, end, word in words]
-            for clip, words in read_json(path).items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} does not hold words", "give {clip: [[start_s, end_s, word], ...]}") from error
 
 
 def words_of(words: Mapping[str, Words], clip: str) -> Words:
@@ -277,7 +264,7 @@ class _Clip:
     def __init__(self, task: _ClipTask, corpus: Path, encoder: str, seed: int) -> None:
         self._task, self._corpus, self._seed = task, corpus, seed
         self._samples = clip_samples(corpus, task.source)
-        self._frames = _frames(self._samples)
+        self._frames = whole_frames(len(self._samples))
         self._speech = worker_encoder(encoder)
 
     def augmented(self, number: int) -> Voice:
@@ -314,7 +301,7 @@ def heard(encoder: SpeechEncoder, sound: FloatArray, times: FloatArray) -> Voice
 def augmented(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The sound augmented, and which of its frames [F'] each new one shows."""
     change = draw_augmentation(rng)
-    return augment(sound, change, rng), frame_times(_frames(sound), change.speed)
+    return augment(sound, change, rng), frame_times(whole_frames(len(sound)), change.speed)
 
 
 def with_held_vowel(
@@ -322,15 +309,10 @@ def with_held_vowel(
 ) -> tuple[FloatArray, FloatArray]:
     """The clip with a held vowel, and which of its frames [F'] each new one shows; `rng`: augmented, too."""
     sound = hold_vowel(samples, held)
-    times = np.arange(_frames(sound), dtype=np.float32)
+    times = np.arange(whole_frames(len(sound)), dtype=np.float32)
     if rng is not None:
         sound, times = augmented(sound, rng)
-    return sound, np.minimum(held_frames(times, held), np.float32(_frames(samples) - 1))
-
-
-def _frames(samples: FloatArray) -> int:
-    """Whole video frames that a sound lasts."""
-    return len(samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
+    return sound, np.minimum(held_frames(times, held), np.float32(whole_frames(len(samples)) - 1))
 
 
 def _voices_of(

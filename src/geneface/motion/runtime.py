@@ -24,12 +24,12 @@ from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.generic import GenericMotion
-from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+from geneface.signal.timing import ROWS_PER_FRAME
+from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 MODEL_FORMAT = 3
 _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250

@@ -21,7 +21,8 @@ from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening
 from geneface.geometry.pose import neutral_shape, orient
 from geneface.geometry.rotation import umeyama
 from geneface.motion.runtime import MotionModel
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
+from geneface.signal.sound import covered_frames, cut_frames
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
 from geneface.types import FloatArray, Waveform
 
 _STRETCH_FRAMES = 1500
@@ -106,10 +107,10 @@ class LipListener:
 
     def _compare(self, points: Array, neutral: Array, gain: float, start: int, sound: Waveform) -> list[Agreement]:
         reach = MAX_LAG_FRAMES + _CONTEXT_FRAMES
-        first, last = sound_frames(sound)
+        first, last = covered_frames(sound)
         # The recording alone: silence added at its ends would be heard as the end of speech.
         first, last = max(first, start - reach), min(last, start + len(points) + reach)
-        samples = cut_sound(sound, first, max(0, last - first))
+        samples = cut_frames(sound, first, max(0, last - first))
         if min(len(points), last - first) <= self._towers.config.window or not samples.any():
             return []
         features = self._encoder.encode(samples, last - first)
@@ -127,7 +128,7 @@ def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
     """Frames [f] of a sound that are not silent beside its loud ones."""
-    frames = len(samples) // FRAME_SAMPLES
-    rows = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES).astype(np.float64)
+    frames = whole_frames(len(samples))
+    rows = samples[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).astype(np.float64)
     level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)
     return level > max(_FLOOR_DB, np.quantile(level, 0.95) - _BELOW_LOUD_DB)

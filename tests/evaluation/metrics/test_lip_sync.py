@@ -200,7 +200,7 @@ def test_damaged_folders_name_the_file(tmp_path: Path, name):
         record = read_json(asset_path("lip_sync") / name)
         for wrong, words in (
             ({"format": 9}, "version"),
-            ({"cats": 1}, "classifier's"),
+            ({"cats": 1}, "damaged: train the lip-sync classifier again"),
             ({"landmarks": [3]}, "landmarks"),
         ):
             write_json(folder / name, {**record, **wrong})

@@ -2,8 +2,8 @@
 
 A network that a model was trained to please can't measure that model. So the classifier differs from the expert of
 `pretrain sync` in what it has seen (every second training clip of each speaker; the expert sees them all), in its
-sizes, and in its seed. Neither sees the corpus's held-out clips. Its folder is read by `analysis.lip_sync`; nothing else
-in training may.
+sizes, and in its seed. Neither sees the corpus's held-out clips. Its folder is read by `analysis.lip_sync`, and by
+nothing else in training.
 """
 
 from __future__ import annotations

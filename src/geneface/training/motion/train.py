@@ -30,7 +30,7 @@ from geneface.config import Config
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.corpus.voices import VOICES_NAME
-from geneface.geometry.landmarks import lip_protrusion, positions
+from geneface.geometry.landmarks import LOWER_INNER, MOUTH_CORNERS, UPPER_INNER, lip_protrusion
 from geneface.io.store import atomic_path, save_tensors, write_json
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.export import export_onnx
@@ -44,7 +44,6 @@ from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
-_INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))
 _SAMPLED_SHARE = 4
 """One sequence in so many also gets a sample of the prior."""
 _STILL_SHARE = 0.05
@@ -239,8 +238,8 @@ def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
     """[C, 3]: vertical opening and horizontal width of the mouth per coefficient, and protrusion: how far the middle of
     the lips is before their corners; each of unit variance, or less where it hardly moves beside the others."""
     y, x = basis.synthesis[..., 1], basis.synthesis[..., 0]
-    opening = y[:, _INNER_UPPER].mean(1) - y[:, _INNER_LOWER].mean(1)
-    width = x[:, _CORNERS[1]] - x[:, _CORNERS[0]]
+    opening = y[:, UPPER_INNER].mean(1) - y[:, LOWER_INNER].mean(1)
+    width = x[:, MOUTH_CORNERS[1]] - x[:, MOUTH_CORNERS[0]]
     maps = np.stack([opening, width, lip_protrusion(basis.synthesis)], axis=-1)
     deviations = (coefficients @ maps).std(0)
     return torch.from_numpy((maps / np.maximum(deviations, _STILL_SHARE * deviations.max())).astype(np.float32))

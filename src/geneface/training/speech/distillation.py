@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geneface.analysis.mel import cut, levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper import apply_layer, stem
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, SAMPLES_PER_ROW, WINDOW_ROWS
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.corpus.augmentation import augment, draw_augmentation
 from geneface.io.audio import read_audio
+from geneface.signal.sound import cut, levelled
+from geneface.signal.timing import SAMPLES_PER_ROW
 from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder
 from geneface.types import FloatArray, ProgressFn, no_progress
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
@@ -26,7 +26,9 @@ from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.session import open_session
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
-from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.signal.sound import levelled
+from geneface.signal.timing import whole_rows
+from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -279,7 +281,7 @@ def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn)
     """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
     for done, path in enumerate(recordings):
         sound = levelled(read_audio(path).samples)
-        rows = len(sound) * FEATURE_RATE_HZ // SPEECH_RATE_HZ
+        rows = whole_rows(len(sound))
         for first in range(-CONTEXT_ROWS, rows - CONTEXT_ROWS - CORE_ROWS + 1, STATISTICS_STEP_ROWS):
             yield log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins)
         progress("read speech", done + 1, len(recordings))
