@@ -18,17 +18,17 @@ import torch
 from geneface.avatar.avatar import _FACE_SIGMA_FRAMES
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, smooth
 from geneface.corpus.dataset import ClipData, CorpusData
-from geneface.evaluation.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.stability import stability_ratio_figures
 from geneface.evaluation.schema import Figure
-from geneface.evaluation.stability import stability_ratio_figures
 from geneface.geometry.landmarks import KEYPOINT_COUNT, LIPS
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.sync import SyncExpert
 from geneface.motion.vae import AudioToMotion
 from geneface.training.loop import train
-from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, build_model, predict_clip
-from geneface.types import FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn
+from geneface.training.motion.train import MOTION_PRESETS, MotionTask, MotionTrainConfig, build_model, predict_clip
+from geneface.types import FloatArray, HeadPose, MotionTrack, ProgressFn
 
 OURS = "ours"
 PRESETS: dict[str, MotionTrainConfig] = {
@@ -266,4 +266,4 @@ def motion_figures(
 
 def _still_head(points: Points) -> MotionTrack:
     zeros = np.zeros((len(points), 3), np.float32)
-    return MotionTrack(LandmarkTrack(points), HeadPose(zeros, zeros))
+    return MotionTrack(points, HeadPose(zeros, zeros))

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from geneface.corpus.corpus import Corpus
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
-from geneface.training.adaptation import Stretch, fit_adaptation
-from geneface.training.person import training_stretches
+from geneface.training.adaptation.fit import Stretch, fit_adaptation
+from geneface.training.adaptation.person import training_stretches
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 KEYS = ("opening_correlation", "width_correlation", "lip_landmark_distance", "opening_amplitude_ratio")

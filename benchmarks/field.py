@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from geneface import ops
-from geneface.apps.bench.timing import Timing, machine, timed
-from geneface.apps.bench.train_nerf import random_batch, random_scene
+from geneface.bench.timing import Timing, machine, timed
+from geneface.bench.train_nerf import random_batch, random_scene
 from geneface.ops.field import ENCODED, FEATURES, FIELD_BLOCK, LEVELS, OUTPUTS, FieldGradients
 from geneface.ops.nerf import FieldFrame, FieldLoss, FieldScene
 

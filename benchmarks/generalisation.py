@@ -30,8 +30,8 @@ from geneface.analysis.speech import load_encoder
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
-from geneface.corpus.hold import draw_hold
-from geneface.corpus.respeak import AlignmentError, Words, respeak, spoken, synthesiser
+from geneface.corpus.held_vowels import draw_hold
+from geneface.corpus.resynthesis import AlignmentError, Words, respeak, spoken, synthesiser
 from geneface.corpus.voices import (
     VOICES_NAME,
     Voice,
@@ -42,8 +42,8 @@ from geneface.corpus.voices import (
     read_words,
     words_of,
 )
-from geneface.evaluation.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.lips import face_width, lip_figures
+from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
+from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
 from geneface.io.store import TensorFile, save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
@@ -52,10 +52,10 @@ from geneface.motion.runtime import MotionModel, PersonMotion
 from geneface.motion.score import correlation
 from geneface.motion.vae import AudioToMotion
 from geneface.portrait.portrait import Portrait
+from geneface.training.adaptation.person import adapt_to_person
 from geneface.training.loop import file_digest, train
-from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
-from geneface.training.person import adapt_to_person
-from geneface.training.sync import load_expert
+from geneface.training.motion.sync import load_expert
+from geneface.training.motion.train import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 VARIANTS: dict[str, dict[str, object]] = {

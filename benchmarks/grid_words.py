@@ -4,8 +4,8 @@
 
 CORPUS is a folder of `geneface corpus prepare`, FOLDERs the videos it was made from; training clips that have words
 serve as the dictionary. For each other clip a sentence is put together from their words, and aligned to it by its
-speech features (`corpus.respeak.align`). Prints how far the times are off on held-out clips that have words, as if they
-had none, and writes those of the clips without, by their names in the corpus.
+speech features (`corpus.resynthesis.align`). Prints how far the times are off on held-out clips that have words, as
+if they had none, and writes those of the clips without, by their names in the corpus.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geneface.analysis.windows import SAMPLES_PER_ROW
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
 from geneface.corpus.prepare import clip_samples, find_sources
-from geneface.corpus.respeak import AlignmentError, Words, align, speech_span, spoken
+from geneface.corpus.resynthesis import AlignmentError, Words, align, speech_span, spoken
 from geneface.corpus.voices import read_words, words_of
 from geneface.types import FEATURE_RATE_HZ, FloatArray
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from geneface import ops
-from geneface.apps.bench.timing import Timing, timed
-from geneface.apps.bench.train_gaussian import Scene, make_scene, noisy_target, training_step
+from geneface.bench.timing import Timing, timed
+from geneface.bench.train_gaussian import Scene, make_scene, noisy_target, training_step
 
 
 def throughput(frame: Timing, size: int) -> str:

@@ -21,8 +21,8 @@ from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.sync import SyncExpert
 from geneface.motion.vae import AudioToMotion
 from geneface.training.loop import train
-from geneface.training.motion import MOTION_PRESETS, MotionTask, MotionTrainConfig, score_model
-from geneface.training.sync import load_expert
+from geneface.training.motion.sync import load_expert
+from geneface.training.motion.train import MOTION_PRESETS, MotionTask, MotionTrainConfig, score_model
 
 HEADER = (
     "| model | temperature | seed | speaker | clips | opening r | width r | amplitude | lip error | lag |\n"

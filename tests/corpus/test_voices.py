@@ -9,9 +9,9 @@ import pytest
 from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
+from geneface.corpus.non_speech import KINDS, quiet_sound
 from geneface.corpus.prepare import find_sources
-from geneface.corpus.quiet import KINDS, quiet_sound
-from geneface.corpus.respeak import AlignmentError, Respoken
+from geneface.corpus.resynthesis import AlignmentError, Respoken
 from geneface.corpus.voices import Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices, read_words
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening

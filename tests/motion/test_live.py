@@ -12,7 +12,7 @@ from geneface.motion.basis import fit_basis
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel
 from geneface.motion.vae import AudioToMotion, AudioToMotionConfig
-from geneface.training.motion import save_model
+from geneface.training.motion.train import save_model
 from geneface.types import SpeechFeatures
 
 D, Z = 12, 4

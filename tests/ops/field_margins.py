@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geneface.ops.nerf import MIN_RAY_TRANSMITTANCE, FieldScene, RayBatch
-from geneface.render.field_torch import (
+from geneface.bench.torch_field import (
     Rays,
     TorchField,
     TorchFrames,
@@ -25,7 +24,8 @@ from geneface.render.field_torch import (
     render,
     torso_points,
 )
-from geneface.render.field_torch_train import Patches
+from geneface.bench.torch_field_train import Patches
+from geneface.ops.nerf import MIN_RAY_TRANSMITTANCE, FieldScene, RayBatch
 
 HEAD_MARGIN, TORSO_MARGIN = 1e-4, 2e-5
 """What single precision moves a unit or a position, in cells; points of the torso are more exact."""

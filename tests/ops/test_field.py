@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from geneface import ops
+from geneface.bench import torch_field as field_torch
+from geneface.bench.torch_field import TorchField
 from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, from_bfloat16, to_bfloat16
-from geneface.render import field_torch
-from geneface.render.field_torch import TorchField
 
 from .field_margins import smooth
 from .field_scenes import constant_field, make_field

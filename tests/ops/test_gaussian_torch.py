@@ -30,7 +30,7 @@ from geneface.ops.types import (
 from .scenes import Scene, make_scene
 
 torch = pytest.importorskip("torch")
-twin = pytest.importorskip("geneface.render.gaussian_torch")
+twin = pytest.importorskip("geneface.bench.torch_gaussian")
 
 Arrays = dict[str, np.ndarray]
 

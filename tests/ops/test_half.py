@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from geneface import ops
+from geneface.bench.torch_field import TorchField, encode
 from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, from_bfloat16, to_bfloat16
 from geneface.ops.native import kernels
-from geneface.render.field_torch import TorchField, encode
 
 from .field_scenes import make_batch, make_field, make_scene
 

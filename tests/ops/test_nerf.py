@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from geneface import ops
+from geneface.bench.torch_field import TorchFrames, TorchScene, render_picture
+from geneface.bench.torch_field_train import Patches, train_gradients, train_loss
 from geneface.ops.nerf import CELLS, COARSE_CELLS, MAX_RAY_SAMPLES, PATCH, PATCH_RAYS, TORSO_SCALE, coarse_occupancy
-from geneface.render.field_torch import TorchFrames, TorchScene, render_picture
-from geneface.render.field_torch_train import Patches, train_gradients, train_loss
 
 from .field_margins import settled
 from .field_scenes import (

@@ -15,9 +15,9 @@ from geneface.render import nerf
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.render.registry import create_renderer
-from geneface.training.nerf import train_nerf
-from geneface.training.nerf_config import nerf_config
-from geneface.training.nerf_occupancy import warp_at
+from geneface.training.nerf.config import nerf_config
+from geneface.training.nerf.occupancy import warp_at
+from geneface.training.nerf.train import train_nerf
 from geneface.types import Camera
 
 from .drawn_at_once import assert_pictures_are_those_drawn_alone

@@ -12,7 +12,7 @@ from geneface.io.store import load_tensors, save_tensors
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.generic import GenericMotion
 from geneface.motion.score import correlation
-from geneface.training.adaptation import MEMBERS, Stretch, fit_adaptation, split_folds, stack
+from geneface.training.adaptation.fit import MEMBERS, Stretch, fit_adaptation, split_folds, stack
 
 UPPER, LOWER = positions((82, 13, 312)), positions((87, 14, 317))
 NEUTRAL = np.random.default_rng(7).uniform(-0.2, 0.2, (KEYPOINT_COUNT, 3)).astype(np.float32)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, TAPS, ConvNet
-from geneface.training.convnet import ConvNetTrainConfig, draw_batch, initial_weights, loss_and_gradients, train_convnet
+from geneface.training.adaptation.convnet import (
+    ConvNetTrainConfig,
+    draw_batch,
+    initial_weights,
+    loss_and_gradients,
+    train_convnet,
+)
 
 torch = pytest.importorskip("torch")
 N, W, C = 7, 5, 3

@@ -11,7 +11,7 @@ from geneface.motion.basis import fit_basis
 from geneface.motion.runtime import MotionModel
 from geneface.motion.score import score_lips
 from geneface.motion.vae import AudioToMotionConfig
-from geneface.training.motion import (
+from geneface.training.motion.train import (
     MOTION_PRESETS,
     MotionTask,
     MotionTrainConfig,

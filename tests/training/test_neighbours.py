@@ -1,6 +1,6 @@
 import numpy as np
 
-from geneface.training.neighbours import diffuse, nearest_neighbours
+from geneface.training.gaussian.neighbours import diffuse, nearest_neighbours
 
 
 def test_neighbours_are_the_nearest_others():

@@ -12,8 +12,8 @@ from geneface.analysis.speech import ShippedEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.session import open_session
-from geneface.training import speech
-from geneface.training.speech import build_graph, export_speech_encoder, quantise
+from geneface.training.speech import export as speech
+from geneface.training.speech.export import build_graph, export_speech_encoder, quantise
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

@@ -14,8 +14,8 @@ from geneface.errors import InputError
 
 torch = pytest.importorskip("torch")
 
-from geneface.training import streaming  # noqa: E402
-from geneface.training.streaming import BandLayers, SpeechWindows, teach  # noqa: E402
+from geneface.training.speech import distillation as streaming  # noqa: E402
+from geneface.training.speech.distillation import BandLayers, SpeechWindows, teach  # noqa: E402
 
 D, H, BINS = 16, 2, 12
 

@@ -6,13 +6,10 @@ torso: the line between them is the jaw, continued level with it to both sides.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.background import Plate, fill_smoothly
-from geneface.analysis.tracker import mediapipe_solutions, quiet
 from geneface.geometry.landmarks import MESH_JAW, MESH_OVAL
 from geneface.geometry.rotation import umeyama
 from geneface.imaging.filters import dilate, disc, erode, square
@@ -27,28 +24,6 @@ _PART, _PART_EDGE_PX = 0.3, 2
 """What is more opaque hangs together; so far around it lies its soft edge."""
 _CONFIDENT_LEVELS = (30.0, 70.0)
 """Difference of person and plate at which the plate's matte begins to count, and counts alone."""
-
-
-class PersonSegmenter:
-    """MediaPipe's selfie segmentation; a context manager. Each picture is judged by itself."""
-
-    def __init__(self) -> None:
-        solutions: Any = mediapipe_solutions()
-        with quiet():
-            self._model = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
-            self._model.process(np.zeros((64, 64, 3), np.uint8))
-
-    def __enter__(self) -> PersonSegmenter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._model.close()
-
-    def matte(self, image: ByteArray) -> FloatArray:
-        """Person matte [H, W] of an RGB picture [H, W, 3]."""
-        mask = self._model.process(np.ascontiguousarray(image)).segmentation_mask
-        # The network is unsure within some pixels of the edge: the middle of its range is the edge.
-        return np.clip((np.asarray(mask, np.float32) - 0.25) / 0.5, 0, 1)
 
 
 def refine_matte(image: ByteArray, matte: FloatArray, plate: Plate) -> FloatArray:

@@ -19,8 +19,6 @@ EXIT_FAULT, EXIT_INPUT = 1, 2
 _EXTRAS = {
     "torch": "train",
     "onnx": "train",
-    "mediapipe": "prepare",
-    "cv2": "prepare",
     "transformers": "hubert",
     "scipy": "metrics",
     "skimage": "metrics",

@@ -31,8 +31,8 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Time the kernels beside their plain twin: ratios, rates and spreads."""
-    from geneface.apps.bench import BenchSettings
-    from geneface.apps.bench import bench as run
+    from geneface.bench import BenchSettings
+    from geneface.bench import bench as run
 
     outcome = run(what, BenchSettings(renderer, preset, avatar, portrait, size, repeats, quick))
     if json:

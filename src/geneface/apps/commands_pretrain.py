@@ -118,7 +118,7 @@ def pretrain_sync(
     json: JsonOption = False,
 ) -> None:
     """Train the expert that tells whether lips and speech belong together."""
-    from geneface.training import sync
+    from geneface.training.motion import sync
 
     existing(corpus, "the corpus")
     with progress_bars(not json) as progress:
@@ -139,11 +139,11 @@ def pretrain_judge(
     json: JsonOption = False,
 ) -> None:
     """Train the expert that measures sync and is never a training loss, on half of the clips."""
-    from geneface.training import judge
+    from geneface.training.motion import lip_sync
 
     existing(corpus, "the corpus")
     with progress_bars(not json) as progress:
-        scores = judge.pretrain_judge(
+        scores = lip_sync.pretrain_judge(
             corpus, out, preset, seed=seed, attribution=attribution, resume=resume, progress=progress
         )
     _print_scores(out, scores, json)
@@ -162,7 +162,7 @@ def pretrain_motion(
     json: JsonOption = False,
 ) -> None:
     """Train speech to motion, and export it."""
-    from geneface.training import motion
+    from geneface.training.motion import train as motion
 
     existing(corpus, "the corpus")
     with progress_bars(not json) as progress:
@@ -192,7 +192,7 @@ def pretrain_speech(
     json: JsonOption = False,
 ) -> None:
     """Export the first layers of Whisper's encoder as the default speech encoder, taught to stream."""
-    from geneface.training.speech import export_speech_encoder
+    from geneface.training.speech.export import export_speech_encoder
 
     for path in (*weights, *recordings, *(teaching or ())):
         existing(path, "the file or folder")

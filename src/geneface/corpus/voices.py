@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder
 from geneface.config import Config
+from geneface.corpus.augmentation import disguise, draw_disguise, frame_times
 from geneface.corpus.corpus import Corpus
-from geneface.corpus.disguise import disguise, draw_disguise, frame_times
-from geneface.corpus.hold import Hold, draw_hold, held_frames, hold_sound
+from geneface.corpus.held_vowels import Hold, draw_hold, held_frames, hold_sound
+from geneface.corpus.non_speech import quiet_sound
 from geneface.corpus.prepare import Source, clip_samples, each, find_sources, worker_encoder
-from geneface.corpus.quiet import quiet_sound
-from geneface.corpus.respeak import AlignmentError, Words, respeak, synthesiser
+from geneface.corpus.resynthesis import AlignmentError, Words, respeak, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder, remove_leftovers
@@ -54,7 +54,7 @@ class VoicesRecord(Config):
     disguises: int = 0
     """Disguised recordings of each training clip."""
     holds: int = 0
-    """Clips with a vowel that lingers, at most, spread over all (`corpus.hold`)."""
+    """Clips with a vowel that lingers, at most, spread over all (`corpus.held_vowels`)."""
     quiet: int = 0
     """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from geneface.evaluation.adaptation import adaptation_table, gain_line, loss_warning
-from geneface.evaluation.blinks import blink_table
-from geneface.evaluation.definitions import used_definitions
-from geneface.evaluation.driven import DrivenScores, demo_sentence, driven_table, measure_driven
-from geneface.evaluation.report import software_versions
+from geneface.evaluation.metrics.blinks import blink_table
+from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.protocol.adaptation import adaptation_table, gain_line, loss_warning
+from geneface.evaluation.protocol.driven import DrivenScores, demo_sentence, driven_table, measure_driven
+from geneface.evaluation.report.write import software_versions
 from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait
 from geneface.types import ProgressFn, no_progress

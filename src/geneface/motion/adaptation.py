@@ -1,7 +1,7 @@
 """Generic motion moved into one person's manner: the adaptation at run time, in numpy.
 
 F frames, K landmarks, C coefficients of the person's own basis, D feature width, H hidden channels of the generic
-model. `training.adaptation` fits it to the person's own seconds. What is left of a stack of regressions is one sum:
+model. `training.adaptation.fit` fits it to the person's own seconds. What is left of a stack of regressions is one sum:
 
     affine    a gain for each coefficient of the generic motion, and an offset
     speech    linear in the features of the frame and its neighbours

@@ -2,8 +2,9 @@
 
     h = relu(enter x);  h = h + relu(conv_j h) for each layer j, kernel 3, dilated;  leave h
 
-It looks 2 frames ahead and 12 back; beyond the ends of the recording the hidden layers are 0. `training.convnet` trains
-it. The weights of a frame's two ends are plain matrices, so any scale of the inputs can be folded into them.
+It looks 2 frames ahead and 12 back; beyond the ends of the recording the hidden layers are 0.
+`training.adaptation.convnet` trains it. The weights of a frame's two ends are plain matrices, so any scale of the
+inputs can be folded in.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.segmentation import PersonSegmenter
-from geneface.analysis.tracker import FaceTracker, fill_missing
+from geneface.analysis.tracker import PersonSegmenter, fill_missing, open_segmenter, open_tracker
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.imaging.resize import resize_area
 from geneface.io.store import TensorFile, save_tensors
@@ -52,7 +51,7 @@ class FollowTask(ChunkTask):
 def follow(task: FollowTask) -> int:
     """Follow the face through the chunks that are not there yet; returns their number."""
     done = 0
-    with PersonSegmenter() as segmenter:
+    with open_segmenter() as segmenter:
         for chunk, pictures in missing_chunks(task):
             start = task.chunk_frames(chunk)[0] - task.start
             save_tensors(chunk_path(task.folder, chunk), _follow_chunk(task, start, pictures, segmenter))
@@ -70,7 +69,7 @@ def _follow_chunk(
     hair: list[tuple[float, float, float]] = []
     views: list[ByteArray] = []
     stills: list[ByteArray] = []
-    with FaceTracker() as tracker:
+    with open_tracker() as tracker:
         for is_warm_up, picture in pictures:
             part = shrink(picture[y0:y1, x0:x1], zoom)
             mesh = tracker.track(part)

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.judge import JudgeTowers
+from geneface.analysis.lip_sync import JudgeTowers
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
 from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.analysis.segmentation import PersonSegmenter
+from geneface.analysis.tracker import open_segmenter
 from geneface.imaging.resize import shrink_or_grow
 from geneface.io.store import save_tensors
 from geneface.portrait.chunks import ChunkTask, chunk_path, missing_chunks
@@ -29,7 +29,7 @@ def measure(task: MeasureTask) -> int:
     """Cut out the chunks of a task that are not there yet; returns their number."""
     square, done = task.square, 0
     matte_px = min(square.side, _MAX_MATTE_PX)
-    with PersonSegmenter() as segmenter:
+    with open_segmenter() as segmenter:
         for chunk, pictures in missing_chunks(task):
             mattes, frames = [], []
             for is_warm_up, picture in pictures:

@@ -1,0 +1,85 @@
+"""Speech encoder and motion beside the same networks in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.whisper_weights import Layer, WhisperWeights
+from geneface.analysis.windows import WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.avatar.avatar import Avatar
+from geneface.bench.timing import beside, timed
+from geneface.bench.twin import torch_extra
+from geneface.io.audio import read_audio
+from geneface.io.store import asset_path
+from geneface.types import SPEECH_RATE_HZ, FloatArray
+
+WHISPER_WIDTH, WHISPER_HEADS, WHISPER_LAYERS, MEL_BINS = 512, 8, 2, 80
+
+
+def bench_motion(avatar_name: str, repeats: int, twin: bool) -> dict[str, Any]:
+    """Speech encoder and motion of the bundled sentence: how many times faster than it is spoken."""
+    avatar = Avatar.load(avatar_name)
+    sound = read_audio(asset_path("speech", "demo.flac"))
+    ours = timed(lambda: avatar.motion(sound), repeats)
+    seconds = len(sound.samples) / SPEECH_RATE_HZ
+    result: dict[str, Any] = {
+        "speech_seconds": seconds,
+        "ours": ours.as_ms()
+        | {"times_real_time": seconds / ours.median, "times_real_time_of_one_core": seconds / ours.core},
+    }
+    if twin:
+        result["pytorch_eager"] = beside(ours, timed(_twin(sound.samples), max(repeats // 3, 1)))
+    return result
+
+
+def _twin(samples: FloatArray) -> Callable[[], object]:
+    """The networks in single precision with random weights of the shipped sizes: what they say takes as long."""
+    with torch_extra():
+        import torch
+
+        from geneface.analysis.whisper import encode_layers
+        from geneface.motion.vae import AudioToMotion, AudioToMotionConfig
+    weights = random_whisper()
+    model = AudioToMotion(AudioToMotionConfig(feature_width=WHISPER_WIDTH, motion_width=48, future_frames=2)).eval()
+    rows = feature_rows(samples)
+    rows += -rows % (2 * model.config.latent_stride)
+
+    def run() -> object:
+        sound = levelled(samples)
+        features = encode_in_windows(
+            lambda first: encode_layers(weights, log_mel(sound, 2 * first, 2 * WINDOW_ROWS, MEL_BINS))[-1], rows
+        )
+        noise = torch.zeros(1, model.config.latent_channels, rows // (2 * model.config.latent_stride))
+        with torch.inference_mode():
+            return model(torch.from_numpy(features)[None], noise)
+
+    return run
+
+
+def random_whisper() -> WhisperWeights:
+    """As many layers of Whisper-base's encoder as ship, with random weights."""
+    random = np.random.default_rng(0)
+
+    def pair(*shape: int) -> tuple[FloatArray, FloatArray]:
+        return (random.normal(size=shape) * 0.02).astype(np.float32), np.zeros(shape[0], np.float32)
+
+    def norm() -> tuple[FloatArray, FloatArray]:
+        return np.ones(WHISPER_WIDTH, np.float32), np.zeros(WHISPER_WIDTH, np.float32)
+
+    def layer() -> Layer:
+        query, key, value, out = (pair(WHISPER_WIDTH, WHISPER_WIDTH) for _ in range(4))
+        up, down = pair(4 * WHISPER_WIDTH, WHISPER_WIDTH), pair(WHISPER_WIDTH, 4 * WHISPER_WIDTH)
+        return Layer(norm(), query, key, value, out, norm(), up, down)
+
+    return WhisperWeights(
+        WHISPER_HEADS,
+        pair(WHISPER_WIDTH, MEL_BINS, 3),
+        pair(WHISPER_WIDTH, WHISPER_WIDTH, 3),
+        pair(WINDOW_ROWS, WHISPER_WIDTH)[0],
+        tuple(layer() for _ in range(WHISPER_LAYERS)),
+        norm(),
+    )

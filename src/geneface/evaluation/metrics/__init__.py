@@ -1,0 +1,1 @@
+"""The metrics: each file measures one thing."""

@@ -1,0 +1,1 @@
+"""Tables, pictures, films and pages: metrics.json and report.html."""

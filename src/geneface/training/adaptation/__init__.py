@@ -1,0 +1,1 @@
+"""Adaptation of the generic motion model to one person, in numpy."""

@@ -1,0 +1,1 @@
+"""Training of the generic motion model, its sync expert and the lip-sync classifier, on a corpus (torch)."""

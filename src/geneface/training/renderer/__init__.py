@@ -1,0 +1,1 @@
+"""What the training of every renderer shares: settings, targets, checkpoints, the run from first step to last."""

@@ -1,0 +1,1 @@
+"""The speech encoder: export of Whisper's first layers, and their distillation to a limited future (torch)."""
