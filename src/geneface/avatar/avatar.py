@@ -90,7 +90,22 @@ class Avatar:
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
             model = _of_this_version(files.folder, loading.result)
-        if model.config.encoder != files.config.encoder:
+        return cls.of(files, encoder, model, encoder_path)
+
+    @classmethod
+    def of(
+        cls, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, encoder_path: Path | str | None = None
+    ) -> Avatar:
+        """An avatar whose networks are loaded already.
+
+        Args:
+            model: its own generic motion model; `encoder` is the one that it hears.
+            encoder_path: where the encoder's weights are, if it has some of its own.
+
+        Raises:
+            InputError: parts that do not belong together, or a file that is missing or damaged.
+        """
+        if not model.config.encoder == files.config.encoder == encoder.name:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",

@@ -17,9 +17,8 @@ from geneface.render.renderer import Renderer
 from geneface.types import Camera, FloatArray
 
 
-def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
+def bench_render(avatar: Avatar, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
     """The renderer of an avatar alone, bytes included, beside its twin on one frame."""
-    avatar = Avatar.load(avatar_name)
     resting, renderer = avatar.files.person.at_rest(), avatar.renderer
     track = resting[np.arange(frames) % len(resting)]
 
