@@ -18,8 +18,8 @@ from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
-from geneface.evaluation.speech import predict_spans
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.audio import read_audio
@@ -27,8 +27,8 @@ from geneface.io.store import TensorFile, asset_path
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
-from geneface.training.gaussian.train import train_renderer
-from geneface.training.renderer.config import RendererTrainConfig
+from geneface.training.gaussian.config import GaussianTrainConfig
+from geneface.training.gaussian.train import train_gaussian
 from geneface.training.renderer.run import CHECKPOINT_NAME
 from geneface.types import ByteArray, FloatArray, MotionTrack, ProgressFn, no_progress
 
@@ -78,12 +78,12 @@ def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, F
 
 
 def renderer_figures(
-    name: str, portrait: Portrait, config: RendererTrainConfig, folder: Path, progress: ProgressFn
+    name: str, portrait: Portrait, config: GaussianTrainConfig, folder: Path, progress: ProgressFn
 ) -> dict[str, Figure]:
     """Train (or take what was trained in `folder`) and score the head of held-out frames, from tracked landmarks."""
     if name.startswith(FREE_PRIOR):
         config = config.model_copy(update={"affine_prior": 0.0})
-    model = train_renderer(portrait, folder, config, resume=True, progress=progress)
+    model = train_gaussian(portrait, folder, config, resume=True, progress=progress)
     return head_figures(portrait, model, chosen_code(name, TensorFile(folder / CHECKPOINT_NAME)))
 
 

@@ -122,7 +122,7 @@ def train(
     from geneface.analysis.speech import load_encoder
     from geneface.avatar.avatar import Avatar
     from geneface.avatar.folder import is_unmeasured, read_avatar, store_metrics
-    from geneface.evaluation.report.summary import summarise_training
+    from geneface.evaluation.summary import summarise_training
     from geneface.motion.runtime import MotionModel
     from geneface.portrait.portrait import Portrait
     from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_training

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.evaluation import carried, videos
-from geneface.evaluation.adaptation import ADAPTATION_KEYS, ADAPTED, GENERIC
-from geneface.evaluation.controls import CONTROL_NAMES
-from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation import carried
 from geneface.evaluation.evaluate import evaluate_avatar
+from geneface.evaluation.metrics.registry import DEFINITIONS
+from geneface.evaluation.protocol import videos
+from geneface.evaluation.protocol.adaptation import ADAPTATION_KEYS, ADAPTED, GENERIC
+from geneface.evaluation.protocol.controls import CONTROL_NAMES
+from geneface.evaluation.protocol.speech import motion_table, predict_spans
 from geneface.evaluation.schema import EvaluationReport, Figure, MetricRow, MetricTable, metrics_schema
-from geneface.evaluation.speech import motion_table, predict_spans
 from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
 from geneface.evaluation.tools import open_tools
 from geneface.io.audio import read_audio, write_wav

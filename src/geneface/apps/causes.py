@@ -19,7 +19,6 @@ EXIT_FAULT, EXIT_INPUT = 1, 2
 _EXTRAS = {
     "torch": "train",
     "onnx": "train",
-    "mediapipe": "prepare",
     "scipy": "prepare",
     "cv2": "prepare",
     "transformers": "hubert",

@@ -19,9 +19,8 @@ from geneface.io.store import asset_path
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
 _EXTRAS = {
     "train": ("torch", "onnx"),
-    "prepare": ("mediapipe", "scipy"),
     "hubert": ("transformers", "torch"),
-    "metrics": ("skimage", "mediapipe"),
+    "metrics": ("skimage",),
 }
 """Modules that each extra brings."""
 _CODECS = ("libx264", "aac", "libvpx-vp9", "libopus", "png")
@@ -86,7 +85,11 @@ def _version(name: str) -> str:
 
 def _bundled(problems: dict[str, str]) -> dict[str, str]:
     found = {"avatars": ", ".join(bundled_avatars()) or "none"}
-    for name, parts in {"motion": ("motion", "motion.onnx"), "speech": ("speech", "whisper_base_2.onnx")}.items():
+    for name, parts in {
+        "motion": ("motion", "motion.onnx"),
+        "speech": ("speech", "whisper_base_2.onnx"),
+        "tracker": ("tracker", "mesh.onnx"),
+    }.items():
         try:
             found[name] = f"{asset_path(*parts).stat().st_size / 1e6:.1f} MB"
         except InputError as error:

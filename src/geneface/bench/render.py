@@ -1,4 +1,4 @@
-"""An avatar's renderer alone beside its PyTorch twin."""
+"""An avatar's renderer alone, compared with its PyTorch twin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from geneface.bench.train_gaussian import TWIN_TILE_PX
 from geneface.bench.twin import compiled_step, torch_extra
 from geneface.render.gaussian import GaussianRenderer
 from geneface.render.nerf import NerfRenderer
-from geneface.render.renderer import Renderer
 from geneface.types import Camera, FloatArray
 
 
@@ -43,22 +42,16 @@ def bench_render(avatar: Avatar, size: int, repeats: int, frames: int, twin: boo
         result["network"] = network(renderer.model.head.field, repeats)
     if twin:
         first = track.points[0], track.pose.rotation[0], track.pose.translation[0]
-        result |= _twins(renderer, first, Camera(avatar.camera.focal, size, size), per_frame, repeats)
+        with torch_extra():
+            draw_twin = _TWINS[avatar.files.config.renderer](renderer, first, Camera(avatar.camera.focal, size, size))
+        result |= _time_twin(*draw_twin, ours=per_frame, repeats=repeats)
     return result
 
 
-def _twins(
-    renderer: Renderer, given: tuple[FloatArray, FloatArray, FloatArray], camera: Camera, ours: Timing, repeats: int
-) -> dict[str, dict[str, Any]]:
+def _time_twin(draw: Callable[..., object], *arguments: Any, ours: Timing, repeats: int) -> dict[str, dict[str, Any]]:
     """The first frame drawn by the renderer's PyTorch twin, eager and compiled."""
-    with torch_extra():
-        import torch
-    if isinstance(renderer, NerfRenderer):
-        draw, *arguments = _field_twin(renderer, given, camera)
-    elif isinstance(renderer, GaussianRenderer):
-        draw, *arguments = _gaussian_twin(renderer, given, camera)
-    else:
-        return {}
+    import torch
+
     few = max(repeats // 2, 1)
 
     def drawing(function: Callable[..., object]) -> Callable[[], None]:
@@ -90,7 +83,7 @@ def _field_twin(
 def _gaussian_twin(
     renderer: GaussianRenderer, given: tuple[FloatArray, FloatArray, FloatArray], camera: Camera
 ) -> tuple[Any, ...]:
-    """The same, from the conditions of the layers on."""
+    """The same for Gaussians, from the conditions of the layers on."""
     import torch
 
     from geneface.bench import torch_gaussian as twin
@@ -120,3 +113,7 @@ def _gaussian_twin(
         return twin.rasterize(splats, camera.width, camera.height, plate, tile_px=TWIN_TILE_PX)
 
     return draw, torch.zeros(camera.height, camera.width, 3)
+
+
+_TWINS: dict[str, Callable[..., tuple[Any, ...]]] = {"gaussian": _gaussian_twin, "nerf": _field_twin}
+"""By the names of `render.registry`: (renderer, (landmarks, rotation, translation), camera) -> function, arguments."""

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.controls import DELAY_FRAMES, verdicts
-from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
-from geneface.evaluation.driven import demo_sentence
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.registry import JITTER_KEYS, image_keys
 from geneface.evaluation.metrics.stability import stability_figures
+from geneface.evaluation.protocol.controls import DELAY_FRAMES, verdicts
+from geneface.evaluation.protocol.driven import demo_sentence
+from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
 from geneface.evaluation.report.film import FILM_FRAMES, write_film
 from geneface.evaluation.report.write import Film, LipCurve, ReportMedia
 from geneface.evaluation.schema import Control, MetricRow, MetricTable, figure, missing
-from geneface.evaluation.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import lip_opening

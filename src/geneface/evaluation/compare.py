@@ -1,7 +1,6 @@
 """Compares two videos of the same size: pictures, lips tracked anew in both, sync, stability.
 
-No portrait is needed. Head and torso come from the tracker's segmentation of the reference; without the tracker
-([prepare] or [metrics] extra) those regions and the lips are n/a with that reason.
+No portrait is needed. Head and torso come from the tracker's segmentation of the reference.
 """
 
 from __future__ import annotations
@@ -15,16 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from geneface.analysis.segmentation import PersonSegmenter, split_head
+from geneface.analysis.segmentation import split_head
+from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.errors import InputError
-from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
-from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
-from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.metrics.image import SSIM_RADIUS
 from geneface.evaluation.metrics.lips import face_width
-from geneface.evaluation.pictures import ReferenceFrame
+from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
+from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
+from geneface.evaluation.protocol.pictures import ReferenceFrame
+from geneface.evaluation.protocol.tables import Person, VideoTables
+from geneface.evaluation.protocol.videos import Chunk, Track, VideoScores, track_video
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.report.tables import Person, VideoTables
 from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
@@ -35,7 +36,6 @@ from geneface.evaluation.report.write import (
 )
 from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
-from geneface.evaluation.videos import Chunk, Track, VideoScores, track_video
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
@@ -159,7 +159,7 @@ class _Chunks:
         if self._blind:
             return [ReferenceFrame(image) for image in images], None
         track = track_video(images)
-        with PersonSegmenter() as segmenter:
+        with open_segmenter() as segmenter:
             frames = [
                 _reference(image, mesh, segmenter) if found else ReferenceFrame(image)
                 for image, mesh, found in zip(images, track.mesh_px, track.found, strict=True)

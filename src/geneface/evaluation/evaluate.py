@@ -16,20 +16,22 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.evaluation.adaptation import adaptation_table
 from geneface.evaluation.carried import measure_carried
-from geneface.evaluation.chunks import PortraitChunks, choose_pieces
-from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, TRUTH
-from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.drawing import speed_table
-from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
 from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.lips import face_width
-from geneface.evaluation.rare import rare_table
+from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.protocol.adaptation import adaptation_table
+from geneface.evaluation.protocol.chunks import PortraitChunks, choose_pieces
+from geneface.evaluation.protocol.controls import CONTROL_NAMES, ENCODED, TRUTH
+from geneface.evaluation.protocol.driven import demo_sentence, driven_table, measure_driven
+from geneface.evaluation.protocol.rare import rare_table
+from geneface.evaluation.protocol.speech import SpokenSpan, motion_table, predict_spans
+from geneface.evaluation.protocol.tables import Person, VideoTables
+from geneface.evaluation.protocol.videos import VideoScores
 from geneface.evaluation.report.driven_sheet import driven_pictures
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
 from geneface.evaluation.report.page import Picture
-from geneface.evaluation.report.tables import Person, VideoTables
 from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
@@ -39,10 +41,8 @@ from geneface.evaluation.report.write import (
     write_report,
 )
 from geneface.evaluation.schema import EvaluationReport, MetricTable
-from geneface.evaluation.speech import SpokenSpan, motion_table, predict_spans
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
 from geneface.evaluation.tools import MetricWeights, Tools, open_tools, weights_facts
-from geneface.evaluation.videos import VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.types import FloatArray, MotionTrack, ProgressFn, no_progress
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from geneface.analysis.tracker import mediapipe_solutions
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.fid import InceptionFeatures
 from geneface.evaluation.metrics.image import require_colour
@@ -19,7 +18,7 @@ from geneface.evaluation.metrics.lip_sync import SyncJudge
 from geneface.evaluation.metrics.lpips import Lpips
 from geneface.evaluation.metrics.lse import SyncNetScorer
 from geneface.evaluation.metrics.niqe import NiqeModel
-from geneface.evaluation.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
+from geneface.evaluation.networks.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
 from geneface.io.store import TensorFile, sha256
 
 Instrument = TypeVar("Instrument")
@@ -61,7 +60,7 @@ def open_tools(weights: MetricWeights | None = None) -> Tools:
         inception=_given(weights.inception, FID_NEEDS_WEIGHTS, InceptionFeatures.load),
         syncnet=_given(weights.syncnet, LSE_NEEDS_WEIGHTS, SyncNetScorer.load),
         judge=_or_reason(SyncJudge.load),
-        tracker=_or_reason(_tracker),
+        tracker=True,
     )
 
 
@@ -78,11 +77,6 @@ def _or_reason(load: Callable[[], Instrument]) -> Instrument | str:
 
 def _colour() -> Literal[True]:
     require_colour()
-    return True
-
-
-def _tracker() -> Literal[True]:
-    mediapipe_solutions()
     return True
 
 

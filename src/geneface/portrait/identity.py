@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_vector, umeyama
 from geneface.geometry.topology import mean_face
+from geneface.imaging.filters import gaussian_blur
 from geneface.portrait.unwrap import face_texels
 from geneface.types import ByteArray, FloatArray
 
@@ -119,14 +119,14 @@ def _without_pose(mesh_px: FloatArray) -> tuple[Array, Array]:
 
 def _pattern(faces: ByteArray) -> Array:
     """Skin, brows and features [n] of the mean of flat faces, without the light."""
-    cv2, on = opencv(), face_texels()
+    on = face_texels()
     weight = on.astype(np.float64)
     # The logarithm makes light a sum, which the coarse mean takes out.
     level = np.log1p(np.einsum("fyxc,c->fyx", faces.astype(np.float64), [0.3, 0.59, 0.11])).mean(0)
 
     def smooth(values: Array, deviation: float) -> Array:
-        covered = np.maximum(cv2.GaussianBlur(weight, (0, 0), deviation), 1e-3)
-        return cv2.GaussianBlur(values * weight, (0, 0), deviation) / covered
+        covered = np.maximum(gaussian_blur(weight, deviation), 1e-3)
+        return gaussian_blur(values * weight, deviation) / covered
 
     pattern = smooth(level - smooth(level, _COARSE), _FINE)[on]
     pattern -= pattern.mean()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation.definitions import BLINK_KEYS
 from geneface.evaluation.metrics.image import Mask
+from geneface.evaluation.metrics.registry import BLINK_KEYS
 from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.geometry.camera import project

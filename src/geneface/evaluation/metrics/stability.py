@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.definitions import JITTER_KEYS, JITTER_RATIO_KEYS
 from geneface.evaluation.metrics.image import luminance
+from geneface.evaluation.metrics.registry import JITTER_KEYS, JITTER_RATIO_KEYS
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import BROWS
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray, MotionTrack

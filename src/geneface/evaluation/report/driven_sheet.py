@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.drive import BEYOND, EXPRESSIONS, PERCENTILES, POSES, Drive
-from geneface.evaluation.driven import DrivenScores, draw_regions
+from geneface.evaluation.protocol.drive import BEYOND, EXPRESSIONS, PERCENTILES, POSES, Drive
+from geneface.evaluation.protocol.driven import DrivenScores, draw_regions
 from geneface.evaluation.report.page import Picture
 from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.subjects import EvaluatedAvatar
