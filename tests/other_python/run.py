@@ -27,7 +27,7 @@ PASSED = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA", "CURL_CA")
 """Beginnings of the names of environment variables that say how the machine reaches its registries."""
 
 
-class Impossible(Exception):
+class MachineError(Exception):
     """This machine can't make another release; the message says why and what helps."""
 
 
@@ -40,7 +40,7 @@ def machine_mirror() -> str:
     ).stdout.splitlines()
     mirrors = [line.split()[2] for line in lines if line.startswith("Debian Debian ")]
     if not mirrors:
-        raise Impossible("apt knows no mirror of Debian: run `apt-get update`, or name one with --mirror")
+        raise MachineError("apt knows no mirror of Debian: run `apt-get update`, or name one with --mirror")
     return mirrors[0]
 
 
@@ -116,7 +116,7 @@ class Release:
             # A mirror may stand still for weeks; its signatures are checked all the same.
             update = "apt-get update -qq -o Acquire::Check-Valid-Until=false"
             if self.run("sh", "-c", f"{update} && {' '.join(install)} >/dev/null"):
-                raise Impossible(f"apt could not install {', '.join(PACKAGES)} in {self.folder}")
+                raise MachineError(f"apt could not install {', '.join(PACKAGES)} in {self.folder}")
             done.touch()
         sections = sorted({section for section, _ in self.settings})
         lines = []
@@ -185,10 +185,10 @@ def steps(video: Path | None, wheel: Path | None) -> list[tuple[str, list[str]]]
 def check_machine() -> None:
     """Refuse a machine where a release can't be made."""
     if os.geteuid() != 0:
-        raise Impossible("making another Debian release needs root: run this as root, in a container for example")
+        raise MachineError("making another Debian release needs root: run this as root, in a container for example")
     missing = [name for name in ("debootstrap", "unshare", "apt-get", "git") if shutil.which(name) is None]
     if missing:
-        raise Impossible(f"no {missing[0]} on this machine: `apt-get install debootstrap util-linux git`")
+        raise MachineError(f"no {missing[0]} on this machine: `apt-get install debootstrap util-linux git`")
 
 
 def main() -> int:
@@ -205,7 +205,7 @@ def main() -> int:
         begin = time.monotonic()
         release.make()
         release.copy(options.video, options.wheel)
-    except (Impossible, subprocess.CalledProcessError) as error:
+    except (MachineError, subprocess.CalledProcessError) as error:
         print(f"other-python: {error}", file=sys.stderr)
         return 2
     table = [("the release", time.monotonic() - begin, 0)]

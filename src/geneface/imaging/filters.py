@@ -54,7 +54,8 @@ def correlate(values: Floats, taps: NDArray[np.floating[Any]], axis: int) -> Flo
     total, part = np.zeros_like(values), np.empty_like(values)
     for offset, weight in enumerate(taps.astype(values.dtype)):
         if weight != 0:
-            total += np.multiply(_slice(padded, offset, length, axis), weight, out=part)
+            near = _slice(padded, offset, length, axis)
+            total += near if weight == 1 else np.multiply(near, weight, out=part)
     return total
 
 
@@ -93,11 +94,11 @@ def erode(values: Image, element: Element) -> Image:
 
 
 def _least(kind: np.dtype[Any]) -> Any:
-    return False if kind == bool else -np.inf if kind.kind == "f" else np.iinfo(kind).min
+    return False if kind.kind == "b" else -np.inf if kind.kind == "f" else np.iinfo(kind).min
 
 
 def _largest(kind: np.dtype[Any]) -> Any:
-    return True if kind == bool else np.inf if kind.kind == "f" else np.iinfo(kind).max
+    return True if kind.kind == "b" else np.inf if kind.kind == "f" else np.iinfo(kind).max
 
 
 def _extreme(values: Image, element: Element, better: np.ufunc, beyond: Any) -> Image:

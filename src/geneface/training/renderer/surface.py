@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_OVAL, MESH_RIGHT_EYE
 from geneface.geometry.topology import mesh_triangles
+from geneface.imaging.shapes import inside_polygon
 from geneface.portrait.portrait import Portrait
 from geneface.training.renderer.statistics import PortraitStatistics
 
@@ -110,16 +111,6 @@ def sample_mouth(neutral: Array, count: int, rng: np.random.Generator) -> Cloud:
     offsets = np.stack([across * half_width, along * half_width, depth], 1)
     spacing = np.full(count, half_width * np.sqrt(1.7 * 1.1 / max(count, 1)))
     return Cloud(centre + offsets, spacing)
-
-
-def inside_polygon(points: Array, polygon: Array) -> np.ndarray:
-    """Which of the points [P, 2] lie in a polygon [V, 2] (crossing number)."""
-    x, y = points[:, :1], points[:, 1:]
-    start, stop = polygon, np.roll(polygon, -1, axis=0)
-    straddles = (start[:, 1] > y) != (stop[:, 1] > y)
-    rise = np.where(stop[:, 1] == start[:, 1], 1e-12, stop[:, 1] - start[:, 1])
-    crossing = start[:, 0] + (y - start[:, 1]) / rise * (stop[:, 0] - start[:, 0])
-    return (straddles & (x < crossing)).sum(1) % 2 == 1
 
 
 def shell_depth(plane: Array, oval: Array, half_width: float, top: float) -> Array:
