@@ -20,12 +20,11 @@ from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_samples
+from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile
 from geneface.io.image import write_png_sequence
 from geneface.io.records import OTHER_VERSION
 from geneface.io.store import TensorWriter
@@ -316,8 +315,9 @@ class Avatar:
             raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
         source = None if isinstance(audio, Waveform) else path_of(audio, *NO_SPEECH)
         self._refuse_overwriting(out, source)
-        samples, performance = speech_samples(audio), performance_or_default(performance)
-        sound = Waveform(samples) if source is None else SoundFile(source)
+        performance = performance_or_default(performance)
+        has_sound = format in ("mp4", "webm-alpha")
+        samples, sound = speech_and_sound(audio) if has_sound else (speech_samples(audio), None)
         total = -(-len(samples) // _SAMPLES_PER_FRAME)
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
