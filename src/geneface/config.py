@@ -29,4 +29,4 @@ def checked_settings(kind: type[ConfigT], **values: Any) -> ConfigT:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
-        raise InputError(f"the value {first['input']!r} of {name} is refused", first["msg"]) from error
+        raise InputError(f"the value {first['input']!r} of --{name} is refused", first["msg"]) from error

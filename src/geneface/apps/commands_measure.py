@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geneface.apps.causes import EXIT_INPUT
 from geneface.apps.options import AvatarArgument, EncoderPathOption, JsonOption, existing, print_json
 from geneface.apps.progress import progress_bars
 
@@ -35,7 +36,8 @@ def doctor(json: JsonOption = False) -> None:
             for name, value in values.items():
                 print(f"  {name}: {value}")
     if facts["problems"]:
-        raise typer.Exit(1)
+        # What the machine or the installation lacks: 1 is a fault of ours.
+        raise typer.Exit(EXIT_INPUT)
 
 
 LpipsOption = Annotated[
