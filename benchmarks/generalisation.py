@@ -211,7 +211,7 @@ def portrait_figures(
     for limit in (*(value for value in seconds if value < training_seconds), training_seconds):
         # What lies beyond the limit is neither adapted to nor tested on.
         portrait.heldout = held | (np.cumsum(~held) > limit * VIDEO_RATE_HZ)
-        adapt_to_person(portrait, motion, work / f"{limit:g}")
+        adapt_to_person(portrait, MotionModel.load(motion), work / f"{limit:g}")
         label = "adapted" if limit == training_seconds else f"adapted on {limit:g} s"
         people[label] = load_person(work / f"{limit:g}")
     result = {name: tested(portrait, held, model, person) for name, person in people.items()}

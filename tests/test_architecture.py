@@ -20,7 +20,7 @@ TIERS = {
     "analysis": 3, "motion": 3, "render": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
-    "bench": 6,
+    "api": 6, "bench": 6,
     "apps": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -37,7 +37,7 @@ CORE_PACKAGES = {
     "geneface",
 }
 CORE_MODULES = (
-    "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
+    "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
     "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
     "training.gaussian.train", "training.avatar", "portrait.portrait", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip

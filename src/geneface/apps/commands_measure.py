@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from geneface.apps.options import AvatarArgument, JsonOption, existing, print_json
+from geneface.apps.causes import EXIT_INPUT
+from geneface.apps.options import AvatarArgument, EncoderPathOption, JsonOption, existing, print_json
 from geneface.apps.progress import progress_bars
 
 _EXAMPLE_DOCTOR = "Example: geneface doctor --json"
@@ -35,7 +36,8 @@ def doctor(json: JsonOption = False) -> None:
             for name, value in values.items():
                 print(f"  {name}: {value}")
     if facts["problems"]:
-        raise typer.Exit(1)
+        # What the machine or the installation lacks: 1 is a fault of ours.
+        raise typer.Exit(EXIT_INPUT)
 
 
 LpipsOption = Annotated[
@@ -69,27 +71,29 @@ def evaluate(
     lpips: LpipsOption = None,
     inception: InceptionOption = None,
     syncnet: SyncNetOption = None,
+    encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, beside controls.
 
     The report shows the worst seconds in pictures.
     """
-    from geneface.avatar.avatar import Avatar
-    from geneface.avatar.folder import store_metrics
-    from geneface.evaluation.evaluate import evaluate_avatar
-    from geneface.evaluation.tools import MetricWeights
-    from geneface.portrait.portrait import Portrait
+    from geneface import api
 
     with progress_bars(not json) as progress:
-        loaded = Avatar.load(avatar)
-        truth = None if portrait is None else Portrait.load(existing(portrait, "the portrait"))
-        weights = MetricWeights(lpips, inception, syncnet)
-        metrics = evaluate_avatar(
-            loaded, truth, out, max_frames=max_frames, driven=driven, weights=weights, progress=progress
+        metrics = api.evaluate(
+            avatar,
+            portrait,
+            out,
+            store=store,
+            max_frames=max_frames,
+            driven=driven,
+            lpips=lpips,
+            inception=inception,
+            syncnet=syncnet,
+            encoder_path=encoder_path,
+            progress=progress,
         )
-        if store:
-            store_metrics(avatar, metrics)
     _print_metrics(metrics, out / "report.html", json)
 
 
