@@ -54,7 +54,7 @@ WHERE_ALLOWED = {
         "evaluation/metrics/fid",
         "evaluation/metrics/lse",
     ),
-    "skimage": ("evaluation/metrics/image",),
+    "skimage": ("evaluation/metrics/colour",),
     "PIL": ("evaluation/metrics/fid", "evaluation/metrics/niqe", "evaluation/metrics/lse"),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),

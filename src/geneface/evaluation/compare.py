@@ -1,4 +1,4 @@
-"""Compares two videos of the same size: pictures, lips tracked anew in both, sync, stability.
+"""Compares two videos of the same size: pictures, lips tracked in both, sync, stability.
 
 No portrait is needed. Head and torso come from the tracker's segmentation of the reference; without the tracker
 ([prepare] or [metrics] extra) those regions and the lips are n/a with that reason.
@@ -17,12 +17,12 @@ import numpy as np
 
 from geneface.analysis.segmentation import PersonSegmenter, split_head
 from geneface.errors import InputError
-from geneface.evaluation.metrics.image import SSIM_RADIUS
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.metrics.ssim import SSIM_RADIUS
 from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
-from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import Chunk, Track, VideoScores, track_video
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
@@ -34,7 +34,7 @@ from geneface.evaluation.report.write import (
     software_versions,
     write_report,
 )
-from geneface.evaluation.schema import EvaluationReport
+from geneface.evaluation.schema import EvaluationReport, Missing
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
@@ -93,7 +93,7 @@ def compare_videos(
         pairs = _Pairs(reference, other, max_frames)
         names = ("REFERENCE", "OTHER")
         gallery = Gallery(films, out_dir or films, film_row=other.name, sheet_row=other.name, names=names)
-        source = _Chunks(pairs, reference, other, pixels, isinstance(scores.tools.tracker, str))
+        source = _Chunks(pairs, reference, other, pixels, isinstance(scores.tools.tracker, Missing))
         for chunk in source:
             if out_dir is not None:
                 gallery.add(chunk)
@@ -269,7 +269,7 @@ def _report(
     weights: MetricWeights | None,
 ) -> tuple[EvaluationReport, ReportMedia]:
     tracker = scores.tools.tracker
-    unseen = tracker if isinstance(tracker, str) else "no face was found"
+    unseen = tracker.reason if isinstance(tracker, Missing) else "no face was found"
     info = probe(reference).video
     assert info is not None
     if pairs.is_cut:
@@ -278,12 +278,12 @@ def _report(
         a, b = pairs.counts
         note = f"{scores.frames} frames compared; {reference.name} has {a}, {other.name} {b}."
     if any(chunk.sound is not None and other.name not in chunk.other_sound for chunk in scores.chunks):
-        note += f" {other.name} has no sound: its lips are judged, and filmed, with the sound of {reference.name}."
+        note += f" {other.name} has no sound: its lips are scored, and filmed, with the sound of {reference.name}."
     why = {"head": unseen, "mouth": unseen}
     built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
     tables = built.tables()
     rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
-    plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
+    plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     report = EvaluationReport(
         subject=other.name,
         reference=reference.name,

@@ -137,7 +137,7 @@ def _measure(
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
     rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
-    plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
+    plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
 
 

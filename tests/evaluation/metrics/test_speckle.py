@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.evaluation.metrics.image import luminance
+from geneface.evaluation.metrics.pixels import luminance
 from geneface.evaluation.metrics.speckle import (
     FaceRegions,
     dots,

@@ -12,14 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.avatar import Performance
-from geneface.evaluation.metrics.image import Mask
-from geneface.evaluation.metrics.registry import BLINK_KEYS
-from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
+from geneface.evaluation.metrics.pixels import Mask
+from geneface.evaluation.schema import MetricDefinition, MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import JAW, eye_openness
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, LandmarkTrack, MotionTrack, Waveform
 
+DEFINITIONS = {
+    "blink_lower_face_psnr": MetricDefinition(
+        title="Lower face under a blink",
+        unit="dB",
+        direction="higher",
+        description="The same sentence, seed and pose with and without blinks: PSNR of the pixels inside the jaw line, "
+        "over all frames in which the lids have gone 60 % and more of the way of the deepest blink. A blink must not "
+        "touch them: 50 dB can't be seen, identical pixels count as 99 dB. Our definition.",
+    ),
+    "blink_lower_face_psnr_worst": MetricDefinition(
+        title="Lower face under a blink, worst frame",
+        unit="dB",
+        direction="higher",
+        description="The same of the frame in which the face moves most.",
+    ),
+}
+BLINK_KEYS = tuple(DEFINITIONS)
 IDENTICAL_DB = 99.0
 """What identical pixels count as."""
 CLOSED_SHARE = 0.6

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
 from geneface.evaluation.protocol.speech import cut, predict_span
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans
@@ -129,7 +129,7 @@ def _figures(portrait: ReferencePortrait, spans: Sequence[Span], predicted: Sequ
     tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
     width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
     clips = [
-        (cut(tracked, span.start, span.stop).landmarks.points / width, motion.landmarks.points / width)
+        LipClip(cut(tracked, span.start, span.stop).landmarks.points / width, motion.landmarks.points / width)
         for span, motion in zip(spans, predicted, strict=True)
     ]
     figures = lip_figures(clips)

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from geneface.evaluation.drawing import RenderClock
+from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.protocol.controls import DELAY_FRAMES
-from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
 from geneface.portrait.manifest import Words

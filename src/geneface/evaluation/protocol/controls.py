@@ -46,7 +46,7 @@ _PREFERENCE = 0.05
 _MARGIN = 0.02
 MIN_FRAMES = 25
 _MOTIONLESS = (CONSTANT, NO_LAG)
-_OFFSET_KEYS = ("offset_frames", "fast_offset_frames", "judge_offset_frames")
+_OFFSET_KEYS = ("offset_frames", "fast_offset_frames", "lip_sync_offset_frames")
 
 
 def encoded(frames: Sequence[ByteArray]) -> list[ByteArray]:
@@ -120,8 +120,8 @@ def verdicts(
     if best not in by_name or not present or frames < MIN_FRAMES:
         return {}
     keys = dict.fromkeys(key for row in rows for key in row.figures)
-    judged = {key: _verdict(key, by_name, best, present) for key in keys}
-    return {key: verdict for key, verdict in judged.items() if verdict is not None}
+    found = {key: _verdict(key, by_name, best, present) for key in keys}
+    return {key: verdict for key, verdict in found.items() if verdict is not None}
 
 
 def _verdict(

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from geneface.avatar.avatar import Performance
 from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr, inside_polygon
-from geneface.evaluation.metrics.registry import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
 from geneface.evaluation.metrics.speckle import (
+    DRIVEN_RATIO_KEYS,
+    DRIVEN_RISE_KEYS,
+    SPECKLE_MEASURES,
     FaceRegions,
     as_series,
     frame_speckle,

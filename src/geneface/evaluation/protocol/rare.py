@@ -1,6 +1,6 @@
 """Held-out frames that an average hides: closed eyes, and faces and poses far from the usual. F frames at 25 Hz.
 
-The avatar draws them from the landmarks that were measured in them, so that the renderer alone is judged.
+The avatar draws them from the landmarks that were measured in them, so that the renderer alone is measured.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.metrics.blinks import CLOSED_SHARE
-from geneface.evaluation.metrics.image import Mask, clip_box, psnr
-from geneface.evaluation.metrics.registry import RARE_KEYS
+from geneface.evaluation.metrics.pixels import Mask, clip_box
+from geneface.evaluation.metrics.psnr import RARE_KEYS, psnr
 from geneface.evaluation.protocol.chunks import scene_plates
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced

@@ -2,7 +2,7 @@
 
 A *chunk* is a run of consecutive frames at 25 Hz with its sound; a *row* is one video of it (an avatar's, or a
 control). All rows of a chunk are measured side by side in threads, so that memory holds one chunk only; landmarks are
-tracked anew in every row, with the same tracker as in the ground truth. F frames, H x W pixels.
+tracked in every row, with the same tracker as in the ground truth. F frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import FaceTracker, fill_missing
+from geneface.evaluation.metrics.face_found import MIN_FOUND_SHARE
+from geneface.evaluation.metrics.flicker import temporal_difference_error, torso_flicker
 from geneface.evaluation.metrics.lse import LseScore
-from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
+from geneface.evaluation.metrics.picture import ReferenceFrame
+from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES
 from geneface.evaluation.protocol.controls import (
     CONTROL_NAMES,
     DELAY_FRAMES,
@@ -28,7 +31,8 @@ from geneface.evaluation.protocol.controls import (
     late,
     repeats,
 )
-from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, compare_frame
+from geneface.evaluation.schema import Missing
 from geneface.evaluation.tools import Tools
 from geneface.portrait.manifest import Words
 from geneface.types import ByteArray, FloatArray, Waveform
@@ -36,7 +40,6 @@ from geneface.types import ByteArray, FloatArray, Waveform
 _WORKERS = 2
 _NOISE_FRAMES = 4
 """Frames a chunk that the tracker's noise is measured on."""
-_MIN_FOUND_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Track:
 
     @property
     def usable(self) -> bool:
-        return bool(self.found.mean() >= _MIN_FOUND_SHARE)
+        return bool(self.found.mean() >= MIN_FOUND_SHARE)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class VideoScores:
         torso = _steady_torso(chunk.references)
         with ThreadPoolExecutor(_WORKERS) as pool:
             jobs = [pool.submit(self._measure_row, name, chunk, frames, torso) for name, frames in videos.items()]
-            if not isinstance(self.tools.tracker, str):
+            if not isinstance(self.tools.tracker, Missing):
                 jobs.append(pool.submit(self._measure_noise, images))
             moments = pool.map(partial(self._measure_moment, chunk, videos), range(len(images)))
             for moment in moments:
@@ -161,14 +164,14 @@ class VideoScores:
         row.temporal_errors.append((temporal_difference_error(chunk.images, frames), len(frames)))
         if torso is not None and len(frames) >= MIN_BAND_FRAMES:
             row.flicker.append((torso_flicker(frames, torso), len(frames)))
-        if isinstance(self.tools.tracker, str):
+        if isinstance(self.tools.tracker, Missing):
             row.tracks.append(None)
             return
         known = chunk.truth_track if name == TRUTH else None
         track = track_video(frames) if known is None else known
         row.tracks.append(track)
         sound = chunk.sound_of(name)
-        if not isinstance(self.tools.syncnet, str) and sound is not None and track.usable:
+        if not isinstance(self.tools.syncnet, Missing) and sound is not None and track.usable:
             row.lse.append(self.tools.syncnet.score(frames, track.mesh_px, sound))
 
     def _measure_noise(self, frames: Sequence[ByteArray]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.metrics.lip_sync import JudgeScore
+from geneface.evaluation.metrics.lip_sync import LipSyncScore
 from geneface.evaluation.protocol.videos import Chunk, VideoScores
 from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
@@ -110,14 +110,14 @@ def psnr_plot(scores: VideoScores, rows: Sequence[str]) -> list[Plot]:
     return []
 
 
-def lag_plot(judged: Mapping[str, JudgeScore], rows: Sequence[str]) -> list[Plot]:
-    """The judge's distance at each lag: a dip at 0 is what synchrony looks like."""
+def lag_plot(scores: Mapping[str, LipSyncScore], rows: Sequence[str]) -> list[Plot]:
+    """The lip-sync classifier's distance at each lag: a dip at 0 is what synchrony looks like."""
     series = []
     for name in rows:
-        if name in judged:
-            curve = np.asarray(judged[name].curve)
+        if name in scores:
+            curve = np.asarray(scores[name].curve)
             series.append(Series(name, np.arange(len(curve)) - float(len(curve) // 2), curve))
     if not series:
         return []
     note = "A deep dip at 0 is synchrony; a dip to the right means late lips; a flat line, lips that follow no sound."
-    return [Plot("Distance of lips and sound by lag", "lag, frames of 40 ms", "judge distance", tuple(series), note)]
+    return [Plot("Distance of lips and sound by lag", "lag, frames of 40 ms", "lip-sync distance", tuple(series), note)]
