@@ -18,6 +18,7 @@ import numpy as np
 from geneface.errors import InputError
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.drawing import speed_table
+from geneface.evaluation.formats import upgraded
 from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.metrics.registry import used_definitions
@@ -166,7 +167,10 @@ def _curves(spoken: Sequence[SpokenSpan], neutral: FloatArray) -> list[LipCurve]
 
 def _as_trained(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """The stored figures; those inside, if what is stored was itself measured without a portrait."""
-    return stored if stored is None else stored.get("as_trained") or stored
+    if stored is None:
+        return None
+    content = upgraded(stored)
+    return content.get("as_trained") or content
 
 
 def _check_same_person(avatar: EvaluatedAvatar, portrait: ReferencePortrait) -> None:

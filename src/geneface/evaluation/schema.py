@@ -113,7 +113,7 @@ class EvaluationReport(_Record):
     definitions: dict[str, MetricDefinition]
     """Of every key that appears in the tables."""
     as_trained: dict[str, Any] | None = None
-    """The figures stored with the avatar when it was trained, unchanged; null when it carries none."""
+    """The figures stored with the avatar when it was trained, under today's keys; null when it carries none."""
     versions: dict[str, str]
     machine: dict[str, str | float | int]
 
