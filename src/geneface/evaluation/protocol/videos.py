@@ -53,6 +53,7 @@ class Track:
 
     @property
     def usable(self) -> bool:
+        """Whether the face was found often enough to measure it."""
         return bool(self.found.mean() >= MIN_FOUND_SHARE)
 
 
@@ -79,9 +80,11 @@ class Chunk:
 
     @property
     def images(self) -> list[ByteArray]:
+        """The ground truth's pictures."""
         return [reference.image for reference in self.references]
 
     def sound_of(self, row: str) -> Waveform | None:
+        """The sound that a row comes with: its own, or else the ground truth's."""
         return self.other_sound.get(row, self.sound)
 
 
@@ -114,10 +117,12 @@ class VideoScores:
 
     @property
     def truth(self) -> RowScores:
+        """The row of the ground truth."""
         return self.rows[TRUTH]
 
     @property
     def frames(self) -> int:
+        """How many frames of ground truth were measured."""
         return self.truth.images.frames
 
     def add(self, chunk: Chunk) -> None:
