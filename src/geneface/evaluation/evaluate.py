@@ -1,8 +1,8 @@
 """Evaluates an avatar into metrics.json and report.html.
 
 With a portrait the avatar is measured on the frames that were held out when it was trained: the pictures it draws, from
-speech and from tracked landmarks, and the motion it makes of speech. Without one it is measured on what it carries:
-the bundled sentence, for what needs no ground truth, and the figures stored with it, marked so.
+speech and from tracked landmarks, and the motion it makes of speech. Without one it is measured on the bundled
+sentence, as far as that needs no ground truth, and the figures stored with it are shown as such.
 """
 
 from __future__ import annotations

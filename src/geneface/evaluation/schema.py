@@ -29,7 +29,7 @@ Control = Literal["late", "still", "degraded", "beads"]
 """Spoilt ground truth: shown late, held still, at half resolution and brighter, or strewn with beads. See
 `evaluation.protocol.controls`."""
 Instrument = Literal["colour", "niqe", "lpips", "inception", "syncnet", "lip_sync"]
-"""What a metric may be measured with, and may not be at hand: a field of `evaluation.tools.Tools`."""
+"""What a metric may be measured with, and may not be available: a field of `evaluation.tools.Tools`."""
 
 
 class _Record(BaseModel):
@@ -51,7 +51,7 @@ class MetricDefinition(_Record):
 
 @dataclass(frozen=True)
 class Missing:
-    """Stands in the place of something that can't be had, and says why."""
+    """Takes the place of something that is not available, and says why."""
 
     reason: str
     """One sentence, which a report prints where a figure would stand."""
@@ -84,7 +84,7 @@ class Verdict(_Record):
     """What the controls of a table say of one metric."""
 
     informative: bool
-    """False where the metric did not put a control that it must see behind the ground truth."""
+    """False where the metric did not score a control that it must see worse than the ground truth."""
     reason: str
     """One sentence, with the numbers."""
     blind_to: list[str]
@@ -108,7 +108,7 @@ class EvaluationReport(_Record):
     subject: str
     """Name of the avatar or file name of the video that is evaluated."""
     reference: str | None
-    """What it is compared with; null when nothing is at hand."""
+    """What it is compared with; null when there is nothing."""
     tables: dict[str, MetricTable]
     definitions: dict[str, MetricDefinition]
     """Of every key that appears in the tables."""

@@ -1,4 +1,4 @@
-"""The instruments of an evaluation: what is at hand, and for the rest the reason why not.
+"""The instruments of an evaluation: those that are available, and why the others are not.
 
 Some metrics need third-party weights that no package registry carries; they are given by path. Others need an optional
 package. Each field of `Tools` is the instrument, or `Missing` with the sentence that stands in place of its figures.
@@ -28,7 +28,7 @@ Opened = TypeVar("Opened")
 
 @dataclass(frozen=True)
 class MetricWeights:
-    """Files of third-party weights, as `geneface convert-weights` writes them; None: not at hand."""
+    """Files of third-party weights, as `geneface convert-weights` writes them; None: not given."""
 
     lpips: Path | None = None
     inception: Path | None = None
@@ -53,7 +53,7 @@ class Tools:
 
 
 def open_tools(weights: MetricWeights | None = None) -> Tools:
-    """Open every instrument that can be had.
+    """Open every instrument that is available.
 
     Raises:
         InputError: weights were given and are damaged: that must not pass for "n/a".

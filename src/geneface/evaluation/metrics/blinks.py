@@ -25,8 +25,8 @@ DEFINITIONS = {
         unit="dB",
         direction="higher",
         description="The same sentence, seed and pose with and without blinks: PSNR of the pixels inside the jaw line, "
-        "over all frames in which the lids have gone 60 % and more of the way of the deepest blink. A blink must not "
-        "touch them: 50 dB can't be seen, identical pixels count as 99 dB. Our definition.",
+        "over all frames in which the lids have fallen at least 60 % as far as in the deepest blink. A blink must not "
+        "touch them: from 50 dB on nothing can be seen, identical pixels count as 99 dB. Our definition.",
     ),
     "blink_lower_face_psnr_worst": MetricDefinition(
         title="Lower face under a blink, worst frame",
@@ -39,7 +39,7 @@ BLINK_KEYS = tuple(DEFINITIONS)
 IDENTICAL_DB = 99.0
 """What identical pixels count as."""
 CLOSED_SHARE = 0.6
-"""Eyes are closed where the lids have gone this part of the way of the deepest blink."""
+"""Eyes are closed where the lids have fallen at least this far, as a share of the deepest blink."""
 NO_BLINK = "the avatar does not blink"
 _SHALLOWEST = 0.1
 """Lids that fall by less than this part of the opening do not blink."""
@@ -59,7 +59,7 @@ class BlinkPair:
 
 
 def blink_pair(avatar: EvaluatedAvatar, audio: Waveform) -> BlinkPair:
-    """Closed-eye frames of the sound, with seeds one after the other until there are a dozen; none without blinks."""
+    """Closed-eye frames of the sound, trying one seed after the other until there are a dozen; none without blinks."""
     closed: list[MotionTrack] = []
     opened: list[MotionTrack] = []
     plain = avatar.motion(audio, Performance(blink=False, seed=0))
@@ -119,7 +119,7 @@ def blink_table(avatar: EvaluatedAvatar, audio: Waveform) -> MetricTable:
         }
     note = (
         f"The bundled sentence with and without blinks, otherwise the same: {len(errors)} frames with closed eyes. "
-        f"{IDENTICAL_DB:.0f} dB is identical to the last bit."
+        f"{IDENTICAL_DB:.0f} dB means identical to the last bit."
     )
     return MetricTable(
         title="What a blink does to the mouth",

@@ -1,4 +1,4 @@
-"""Lip sync by our own classifier: how well lips and speech keep time, by a network that no training loss has used.
+"""Lip sync by our own classifier: how well lips and speech keep time, for a network that no training used as a loss.
 
 The definitions are SyncNet's (Chung and Zisserman 2016, "Out of time: automated lip sync in the wild", section 3),
 on landmarks instead of pixels: lips and speech are embedded at each window of 9 frames (0.36 s), and the mean

@@ -84,7 +84,7 @@ class SyncNetScorer:
         Args:
             frames: F images [H, W, 3] at 25 Hz.
             mesh_px: [F, 478, 3] FaceMesh landmarks in pixels; a frame without a face repeats its neighbour.
-            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is not looked at.
+            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is ignored.
 
         Returns:
             the score, nan for clips of fewer than `MIN_FRAMES` frames that have sound.

@@ -55,5 +55,5 @@ DEFINITIONS = {
         description="PSNR over a box around both eyes with a margin of half an eye; identical pixels count as 100 dB.",
     ),
 }
-"""Of the table of rare frames, beside the PSNR of head and mouth."""
+"""Of the table of rare frames, which also has the PSNR of head and mouth."""
 RARE_KEYS = ("rare_frames", "head_psnr", "mouth_psnr", "eyes_psnr")

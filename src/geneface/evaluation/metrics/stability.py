@@ -1,7 +1,7 @@
 """Jitter: how much of the face trembles that should move smoothly. F frames at 25 Hz; `flicker` does pixels.
 
 A second difference x[t + 1] - 2 x[t] + x[t - 1] is blind to position and steady motion; of it only the band
-`JITTER_BAND_HZ` counts. Measured on faces tracked anew in every frame (a president's speech, a reader of GRID): the
+`JITTER_BAND_HZ` counts. Measured on faces tracked frame by frame (a president's speech, a reader of GRID): the
 spectrum of brows, head rotation and head position falls by a factor of 10 from 1 Hz to 5-6 Hz and is flat beyond, and
 what the same frames give after re-encoding differs by 10 % of the power below 4 Hz and by 20-50 % above 6 Hz. Speech,
 nods and raised brows therefore lie below 4 Hz, and a person who moves more is not called unstable.

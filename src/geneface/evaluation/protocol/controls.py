@@ -1,14 +1,14 @@
-"""Controls: the ground truth itself, spoilt in known ways, and what a metric makes of it.
+"""Controls: the ground truth itself, spoilt in known ways, and how a metric scores it.
 
     encoded    re-encoded as our MP4: the best that any video we write can score
-    late       shown `DELAY_FRAMES` late: what a metric costs lips that miss their sound
+    late       shown `DELAY_FRAMES` late: what it costs lips to miss their sound
     still      one frame, held: a picture that does not talk
     degraded   at half resolution and `BRIGHTER_LEVELS` brighter: poor detail, shifted colour
     beads      strewn with bright and dark beads: a face that breaks (`speckle.with_beads`)
     noise      the same frame, encoded ten times: what the tracker sees where nothing moves
 
-A metric is believed where it puts the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`) behind
-the encoded one, by more than a trifle. F frames, uint8 [H, W, 3].
+A metric is believed where it scores the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`)
+clearly worse than the encoded one. F frames, uint8 [H, W, 3].
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ def _verdict(
     failed: list[Control] = [control for control in meant if control in unseen]
     if failed:
         figures = ", ".join(f"{present[control]}: {_show(items[control])}" for control in failed)
-        reason = f"it does not put behind the {best} ({_show(base)}) what it is meant to see: {figures}"
+        reason = f"it does not score worse than the {best} ({_show(base)}) what it is meant to see: {figures}"
         return Verdict(informative=False, reason=reason, blind_to=blind)
     seen = ", ".join(present[control] for control in meant)
-    return Verdict(informative=True, reason=f"puts behind the {best}: {seen}", blind_to=blind)
+    return Verdict(informative=True, reason=f"scores worse than the {best}: {seen}", blind_to=blind)
 
 
 def _margin(direction: Direction, items: Mapping[Control, Figure | None], best: float) -> float:

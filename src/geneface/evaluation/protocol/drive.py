@@ -1,4 +1,4 @@
-"""Motions that a renderer was not taught: each measure of face and head to the border of what was seen and past it.
+"""Motions that a renderer was not trained on: each measure of face and head, to the edge of what was seen and beyond.
 
 A measure is one number of a frame: how far the mouth is open, how far the head is turned. What one unit of it moves is
 learnt from the recording, so that a driven mouth is the person's own. F frames at 25 Hz, K named landmarks in the
@@ -43,7 +43,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SeenMotion:
-    """What a renderer was taught with."""
+    """What a renderer was trained on."""
 
     landmarks: FloatArray
     """[F, K, 3]."""
@@ -61,13 +61,13 @@ class DrivenMotion:
 
 def seen_motion(portrait: ReferencePortrait) -> SeenMotion:
     """The training frames of a portrait."""
-    taught = ~np.asarray(portrait.heldout)
-    pose = HeadPose(portrait.pose.rotation[taught], portrait.pose.translation[taught])
-    return SeenMotion(portrait.landmarks[taught], pose)
+    trained = ~np.asarray(portrait.heldout)
+    pose = HeadPose(portrait.pose.rotation[trained], portrait.pose.translation[trained])
+    return SeenMotion(portrait.landmarks[trained], pose)
 
 
 def own_motion(avatar: EvaluatedAvatar, audio: Waveform) -> SeenMotion:
-    """For want of a portrait: what the avatar does by itself when it speaks, a few times over."""
+    """Without a portrait: what the avatar does by itself when it says the same sentence three times."""
     takes = [avatar.motion(audio, Performance(seed=seed)) for seed in range(3)]
     return SeenMotion(
         np.concatenate([one.landmarks.points for one in takes]),
@@ -155,7 +155,7 @@ def driven_motions(
 
     Args:
         speech: motion of a sentence that is not the recording's.
-        closed_eyes: those of its frames in which a blink has closed the eyes, a blink shows five at a time.
+        closed_eyes: those of its frames in which a blink has closed the eyes; one blink shows about five.
         frames: length of a sweep.
         seed: of the combinations.
     """

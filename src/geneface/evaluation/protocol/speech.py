@@ -1,6 +1,6 @@
 """Motion from speech: predicted from held-out sound, against the motion that was tracked there, before any rendering.
 
-The prediction goes the whole way an avatar's video does (encoder, motion model, person's adaptation, smoothing). The
+The prediction passes through everything that an avatar's video does (encoder, motion model, adaptation, smoothing). The
 landmarks are compared in the canonical head frame, so that head motion, which speech does not determine, plays no part.
 All held-out spans are used, however few of them are drawn.
 """

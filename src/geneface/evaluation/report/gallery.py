@@ -1,4 +1,4 @@
-"""What a report shows beside its tables: contact sheet, films, error maps, plots. Images are uint8 [H, W, 3] RGB."""
+"""What a report shows besides its tables: contact sheet, films, error maps, plots. Images are uint8 [H, W, 3] RGB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contact sheet: ground truth beside rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
+"""Contact sheet: ground truth next to rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
 
 One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. The labels
 are drawn with a built-in alphabet of 3 x 5 dots, so that a sheet needs no font and no drawing library. Errors are mean

@@ -67,7 +67,7 @@ def _processor() -> str:
 def report_folder(out_dir: Path) -> AbstractContextManager[None]:
     """Make the folder before anything is measured: a path that can't be written should fail at once.
 
-    If nothing comes to lie in it, it goes again at the end of the block.
+    If it is still empty at the end of the block, it is removed.
 
     Raises:
         InputError: it can't be made or written to, or another run is at work in it.
