@@ -7,7 +7,7 @@ import pytest
 
 from geneface.corpus.held_vowels import Hold, draw_hold, held_frames, hold_sound, vowel_moments
 
-from .test_disguise import RATE, fundamental_hz, resonances_hz, rng, vowel
+from .test_augmentation import RATE, fundamental_hz, resonances_hz, rng, vowel
 
 
 def syllables() -> np.ndarray:

@@ -27,7 +27,7 @@ from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
 from geneface.evaluation.tools import open_tools
 from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import read_png
-from geneface.types import LandmarkTrack, MotionTrack, Waveform, no_progress
+from geneface.types import MotionTrack, Waveform, no_progress
 
 from .doubles import FakeAvatar, FakePortrait, FakeTracker
 
@@ -38,7 +38,7 @@ REGIONS = ("frame", "head", "mouth")
 @pytest.fixture(scope="module", autouse=True)
 def tracker() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(videos, "FaceTracker", FakeTracker)
+        patch.setattr(videos, "open_tracker", FakeTracker)
         yield
 
 
@@ -131,7 +131,7 @@ def test_a_true_ear_scores_perfectly(tmp_path: Path) -> None:
 def test_figures_of_little_speech_are_said_to_say_little(repeats: int, is_little: bool) -> None:
     portrait = FakePortrait()
     avatar = FakeAvatar(portrait)
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     span = heldout_spans(portrait.segment, portrait.heldout)[0]
     spoken = predict_spans(avatar, portrait, tracked, [span] * repeats, no_progress)
     assert (repeats * (span.stop - span.start) < 75) is is_little

@@ -1,84 +1,92 @@
-"""Faces in pictures: MediaPipe FaceMesh (Kartynnik et al. 2019) with refined lips and irises. [prepare] extra.
+"""Faces and persons in pictures, whatever tracker finds them: what a tracker is, where one is opened, frames in a row.
 
-Mesh pixels are (x, y, z): x right, y down, the first pixel's centre at (0.5, 0.5); z is FaceMesh's relative depth
-in the same unit, smaller nearer to the camera.
+Mesh pixels are (x, y, z): x right, y down, the first pixel's centre at (0.5, 0.5); z is the mesh's relative depth in
+the same unit, smaller nearer to the camera. Points are those of MediaPipe FaceMesh (Kartynnik et al. 2019) with refined
+lips and irises. Another tracker is a class for each protocol below, named in `open_tracker` and its siblings.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.analysis.face.detection import BlazeFaceDetector
+from geneface.analysis.face.mesh import AttentionMeshTracker
+from geneface.analysis.face.person import SelfieSegmenter
 from geneface.errors import MissingExtraError
 from geneface.geometry.landmarks import MESH_SIZE
 from geneface.types import ByteArray, FloatArray
 
-_BLANK = np.zeros((64, 64, 3), np.uint8)
-"""MediaPipe's threads log on their first picture: give them this one while nobody listens."""
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class _Silence:
-    """The standard error of the process, put aside while anybody wants quiet; threads share it."""
+class FaceTracker(Protocol):
+    """Tracks one face through consecutive pictures; a context manager. Start a new one after a cut."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users, self._saved = 0, -1
+    def __enter__(self) -> Self: ...
 
-    def begin(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-                os.dup2(sink, 2)
-                os.close(sink)
-            self._users += 1
+    def __exit__(self, *_: object) -> None: ...
 
-    def end(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                os.dup2(self._saved, 2)
-                os.close(self._saved)
+    def track(self, image: ByteArray) -> FloatArray | None:
+        """The face's mesh [478, 3] in pixels of the RGB image [H, W, 3], or None."""
+        ...
 
 
-_SILENCE = _Silence()
+class FaceDetector(Protocol):
+    """Finds all faces in a picture; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def boxes(self, image: ByteArray) -> FloatArray:
+        """[N, 4] boxes (x0, y0, x1, y1) in pixels of the RGB image, the largest first."""
+        ...
+
+    def score(self, image: ByteArray) -> float:
+        """How sure it is of the face it is surest of, 0 to 1; 0 if there is none."""
+        ...
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what MediaPipe's C++ side writes to the standard error while it starts."""
-    _SILENCE.begin()
-    try:
-        yield
-    finally:
-        _SILENCE.end()
+class PersonSegmenter(Protocol):
+    """Tells persons from what is behind them, each picture by itself; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def matte(self, image: ByteArray) -> FloatArray:
+        """Person matte [H, W] in [0, 1] of an RGB picture [H, W, 3]."""
+        ...
 
 
-def mediapipe_solutions() -> ModuleType:
-    """MediaPipe's `solutions`, imported quietly.
+def open_tracker() -> FaceTracker:
+    """A tracker that has seen nothing yet.
 
     Raises:
-        MissingExtraError: it is not installed, or lacks a library of the system.
+        InputError: a file of the package is missing or damaged; raised by what it opens at the first picture, too.
     """
-    os.environ.setdefault("GLOG_minloglevel", "3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with quiet():
-            import mediapipe
-    except ImportError as error:
-        raise MissingExtraError("mediapipe", "prepare", error) from error
-    return mediapipe.solutions
+    return AttentionMeshTracker()
+
+
+def open_detector(min_confidence: float = 0.6) -> FaceDetector:
+    """A detector of faces of which it is at least so sure, 0 to 1."""
+    return BlazeFaceDetector(min_confidence)
+
+
+def open_segmenter() -> PersonSegmenter:
+    """A segmenter."""
+    return SelfieSegmenter()
 
 
 def opencv() -> Any:
-    """OpenCV, which MediaPipe brings; on one thread, since frames are shared out among processes.
+    """OpenCV, on one thread, since frames are shared out among processes.
 
     Raises:
         MissingExtraError: it is not installed, or lacks a library of the system.
@@ -89,102 +97,6 @@ def opencv() -> Any:
         raise MissingExtraError("opencv-contrib-python", "prepare", error) from error
     cv2.setNumThreads(1)
     return cv2
-
-
-class FaceTracker:
-    """Tracks one face through consecutive pictures; a context manager. Start a new one after a cut."""
-
-    def __init__(self) -> None:
-        solutions: Any = mediapipe_solutions()
-        with quiet():
-            self._mesh = solutions.face_mesh.FaceMesh(
-                static_image_mode=False,
-                max_num_faces=1,
-                refine_landmarks=True,
-                min_detection_confidence=0.5,
-                min_tracking_confidence=0.5,
-            )
-            self._mesh.process(_BLANK)
-        self._seen = False
-
-    def __enter__(self) -> FaceTracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._mesh.close()
-
-    def track(self, image: ByteArray) -> FloatArray | None:
-        """The face's mesh [478, 3] in pixels of the RGB image [H, W, 3], or None."""
-        side = max(image.shape[:2])
-        # MediaPipe logs once more when it sees its first face.
-        with nullcontext() if self._seen else quiet():
-            result = self._mesh.process(_square(image, side))
-        if not result.multi_face_landmarks:
-            return None
-        self._seen = True
-        return side * np.array([(p.x, p.y, p.z) for p in result.multi_face_landmarks[0].landmark], np.float32)
-
-
-def _square(image: ByteArray, side: int) -> ByteArray:
-    """The image with black below or beside it: FaceMesh measures turned faces right in square pictures only."""
-    height, width = image.shape[:2]
-    if height == width:
-        return np.ascontiguousarray(image)
-    padded = np.zeros((side, side, 3), np.uint8)
-    padded[:height, :width] = image
-    return padded
-
-
-class FaceDetector:
-    """Boxes of all faces in a picture (BlazeFace); a context manager."""
-
-    def __init__(self, min_confidence: float = 0.6) -> None:
-        solutions: Any = mediapipe_solutions()
-        with quiet():
-            # Model 0 finds faces within some 2 m (large ones), model 1 smaller ones: together they see both.
-            self._models = [
-                solutions.face_detection.FaceDetection(model_selection=model, min_detection_confidence=min_confidence)
-                for model in (0, 1)
-            ]
-            for model in self._models:
-                model.process(_BLANK)
-
-    def __enter__(self) -> FaceDetector:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for model in self._models:
-            model.close()
-
-    def boxes(self, image: ByteArray) -> FloatArray:
-        """[N, 4] boxes (x0, y0, x1, y1) in pixels of the RGB image, the largest first."""
-        image = np.ascontiguousarray(image)
-        height, width = image.shape[:2]
-        found: list[tuple[float, float, float, float]] = []
-        for detection in (d for model in self._models for d in model.process(image).detections or ()):
-            box = detection.location_data.relative_bounding_box
-            found.append((box.xmin, box.ymin, box.xmin + box.width, box.ymin + box.height))
-        boxes = np.array(found, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
-        return _merge_boxes(boxes)
-
-    def score(self, image: ByteArray) -> float:
-        """How sure it is of the face it is surest of, 0 to 1; 0 if there is none."""
-        image = np.ascontiguousarray(image)
-        found = [d.score[0] for model in self._models for d in model.process(image).detections or ()]
-        return float(max(found, default=0.0))
-
-
-def _merge_boxes(boxes: FloatArray) -> FloatArray:
-    """Drop boxes that overlap a larger one by half of their own area; the largest first."""
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    for index in np.argsort(-area, kind="stable"):
-        low = np.maximum(boxes[kept, :2], boxes[index, :2])
-        high = np.minimum(boxes[kept, 2:], boxes[index, 2:])
-        overlap = np.prod(np.clip(high - low, 0, None), axis=-1)
-        if not (overlap > 0.5 * area[index]).any():
-            kept.append(int(index))
-    return boxes[kept]
 
 
 @dataclass(frozen=True)
@@ -211,7 +123,7 @@ def track_frames(frames: Iterable[ByteArray], *, face_check_frames: int = 25) ->
     """
     meshes: list[FloatArray | None] = []
     counts: list[int] = []
-    with FaceTracker() as tracker, FaceDetector() if face_check_frames else nullcontext() as detector:
+    with open_tracker() as tracker, open_detector() if face_check_frames else nullcontext() as detector:
         for index, frame in enumerate(frames):
             meshes.append(tracker.track(frame))
             if detector is not None and index % face_check_frames == 0:

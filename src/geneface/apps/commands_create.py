@@ -137,12 +137,12 @@ def train(
     from geneface.evaluation.summary import summarise_training
     from geneface.portrait.portrait import Portrait
     from geneface.training.avatar import AvatarTrainConfig, build_avatar
-    from geneface.training.renderer.config import renderer_config
+    from geneface.training.trainers import training_of
 
     if not consent.strip():
         raise InputError("--consent is empty", "say who agreed to this avatar, and how")
     existing(portrait, "the portrait")
-    renderer_config(preset)
+    training_of(renderer).config(preset)
     config = settings(
         AvatarTrainConfig,
         consent=consent.strip(),

@@ -9,6 +9,8 @@ import time
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from geneface import __version__, ops
 from geneface.avatar.folder import bundled_avatars
 from geneface.errors import InputError
@@ -17,9 +19,8 @@ from geneface.io.store import asset_path
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
 _EXTRAS = {
     "train": ("torch", "onnx"),
-    "prepare": ("mediapipe", "scipy"),
     "hubert": ("transformers", "torch"),
-    "metrics": ("skimage", "mediapipe"),
+    "metrics": ("skimage",),
 }
 """Modules that each extra brings."""
 _CODECS = ("libx264", "aac", "libvpx-vp9", "libopus", "png")
@@ -84,7 +85,11 @@ def _version(name: str) -> str:
 
 def _bundled(problems: dict[str, str]) -> dict[str, str]:
     found = {"avatars": ", ".join(bundled_avatars()) or "none"}
-    for name, parts in {"motion": ("motion", "motion.onnx"), "speech": ("speech", "whisper_base_2.onnx")}.items():
+    for name, parts in {
+        "motion": ("motion", "motion.onnx"),
+        "speech": ("speech", "whisper_base_2.onnx"),
+        "tracker": ("tracker", "mesh.onnx"),
+    }.items():
         try:
             found[name] = f"{asset_path(*parts).stat().st_size / 1e6:.1f} MB"
         except InputError as error:
@@ -95,21 +100,16 @@ def _bundled(problems: dict[str, str]) -> dict[str, str]:
 def _speed() -> dict[str, Any]:
     """Frames a second of the renderer alone with a bundled avatar, on this machine as loaded as it is."""
     from geneface.avatar.avatar import Avatar
-    from geneface.types import Camera
 
     names = bundled_avatars()
     if not names:
         return {"none": "there is no bundled avatar to try"}
-    avatar = Avatar.load(names[0])
-    person, speeds = avatar.files.person, {}
+    avatar, speeds = Avatar.load(names[0]), {}
+    track = avatar.files.person.at_rest()
+    rows = np.arange(_WARM_FRAMES + _TRIAL_FRAMES) % len(track)
     for size in (256, 512):
-        camera = Camera(avatar.camera.focal, size, size)
-        for frame in range(_WARM_FRAMES + _TRIAL_FRAMES):
-            if frame == _WARM_FRAMES:
+        for number, _ in enumerate(avatar.draw(track[rows], size=size), start=1):
+            if number == _WARM_FRAMES:
                 started = time.perf_counter()
-            row = frame % len(person.path)
-            avatar.renderer.render(
-                person.rest, person.path.rotation[row], person.path.translation[row], camera
-            ).to_uint8()
         speeds[f"{size}_px"] = round(_TRIAL_FRAMES / (time.perf_counter() - started), 1)
     return speeds

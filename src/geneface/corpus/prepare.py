@@ -25,7 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, load_encoder
-from geneface.analysis.tracker import FaceTrack, mediapipe_solutions, track_frames
+from geneface.analysis.tracker import FaceTrack, track_frames
 from geneface.corpus.corpus import MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, is_heldout
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
@@ -115,8 +115,6 @@ def prepare_corpus(
     out = Path(out)
     # A wrong name or missing weights should be told before the clips are tracked, not after.
     load_encoder(encoder, encoder_path)
-    if not all(_raw_path(out, source).is_file() for source in sources):
-        mediapipe_solutions()
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
         _claim(out, settings, resume)

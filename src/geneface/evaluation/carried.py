@@ -39,16 +39,15 @@ def measure_carried(
     """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
     sound = demo_sentence()
     motion = avatar.motion(sound)
-    clock = RenderClock(avatar, avatar.camera)
+    clock = RenderClock(avatar, avatar.camera.width)
     frames = min(len(motion), FILM_FRAMES)
     naturalness: list[float] = []
 
     def drawn() -> Iterator[tuple[ByteArray]]:
-        for index in range(frames):
-            image = clock.draw(motion, index)
+        for done, image in enumerate(clock.draw(motion[:frames]), start=1):
             if not isinstance(tools.niqe, Missing):
                 naturalness.append(tools.niqe.score(image))
-            progress("drawing the bundled sentence", index + 1, frames)
+            progress("drawing the bundled sentence", done, frames)
             yield (image,)
 
     path = films / "sentence.mp4"
@@ -59,7 +58,7 @@ def measure_carried(
         "motion": _motion(avatar, note, motion, sound, tools),
         "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
     }
-    points = motion.landmarks.points
+    points = motion.points
     opening = np.asarray(lip_opening(points)) / float(np.mean(face_width(points)))
     return tables, ReportMedia(
         curves=[LipCurve("the bundled sentence", None, opening, sound.samples)],

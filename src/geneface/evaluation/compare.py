@@ -1,7 +1,6 @@
 """Compares two videos of the same size: pictures, lips tracked in both, sync, stability.
 
-No portrait is needed. Head and torso come from the tracker's segmentation of the reference; without the tracker
-([prepare] or [metrics] extra) those regions and the lips are n/a with that reason.
+No portrait is needed. Head and torso come from the tracker's segmentation of the reference.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from geneface.analysis.segmentation import PersonSegmenter, split_head
+from geneface.analysis.segmentation import split_head
+from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.errors import InputError
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.metrics.picture import ReferenceFrame
@@ -34,7 +34,7 @@ from geneface.evaluation.report.write import (
     software_versions,
     write_report,
 )
-from geneface.evaluation.schema import EvaluationReport, Missing
+from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
@@ -93,7 +93,7 @@ def compare_videos(
         pairs = _Pairs(reference, other, max_frames)
         names = ("REFERENCE", "OTHER")
         gallery = Gallery(films, out_dir or films, film_row=other.name, sheet_row=other.name, names=names)
-        source = _Chunks(pairs, reference, other, pixels, isinstance(scores.tools.tracker, Missing))
+        source = _Chunks(pairs, reference, other, pixels)
         for chunk in source:
             if out_dir is not None:
                 gallery.add(chunk)
@@ -130,9 +130,9 @@ class _Pairs:
 class _Chunks:
     """The two videos, some frames at a time, with what the tracker sees in the reference."""
 
-    def __init__(self, pairs: _Pairs, reference: Path, other: Path, pixels: int, blind: bool) -> None:
+    def __init__(self, pairs: _Pairs, reference: Path, other: Path, pixels: int) -> None:
         """`pixels`: of a frame; large ones come in shorter chunks, which bounds memory."""
-        self._pairs, self._name, self._blind = pairs, other.name, blind
+        self._pairs, self._name = pairs, other.name
         self._size = int(np.clip(_CHUNK_PIXELS // pixels, _MIN_CHUNK_FRAMES, CHUNK_FRAMES))
         self._sounds = [_sound(path) for path in (reference, other)]
 
@@ -155,11 +155,9 @@ class _Chunks:
             )
             start, before = start + len(images), images[-DELAY_FRAMES:]
 
-    def _references(self, images: Sequence[ByteArray]) -> tuple[list[ReferenceFrame], Track | None]:
-        if self._blind:
-            return [ReferenceFrame(image) for image in images], None
+    def _references(self, images: Sequence[ByteArray]) -> tuple[list[ReferenceFrame], Track]:
         track = track_video(images)
-        with PersonSegmenter() as segmenter:
+        with open_segmenter() as segmenter:
             frames = [
                 _reference(image, mesh, segmenter) if found else ReferenceFrame(image)
                 for image, mesh, found in zip(images, track.mesh_px, track.found, strict=True)
@@ -236,7 +234,7 @@ def _extent(reference: Path, other: Path) -> tuple[int, int]:
 
 def _person(scores: VideoScores, size: tuple[int, int]) -> Person | None:
     """Neutral face and focal length, fitted to the reference."""
-    meshes = [track.mesh_px for track in scores.truth.tracks if track is not None and track.usable]
+    meshes = [track.mesh_px for track in scores.truth.tracks if track.usable]
     if not meshes:
         return None
     fitted = solve_head_poses(np.concatenate(meshes), *size)
@@ -247,7 +245,7 @@ def _curve(scores: VideoScores, other: Path) -> list[LipCurve]:
     """Lip opening of both in the picture plane, the first half minute, in face widths; nan where no face was found."""
     curves = []
     for name in (TRUTH, other.name):
-        tracks = [track for track in scores.rows[name].tracks if track is not None]
+        tracks = scores.rows[name].tracks
         found = np.concatenate([track.found for track in tracks])[:_MAX_CURVE_FRAMES] if tracks else np.zeros(0, bool)
         if not found.any():
             return []
@@ -268,8 +266,6 @@ def _report(
     other: Path,
     weights: MetricWeights | None,
 ) -> tuple[EvaluationReport, ReportMedia]:
-    tracker = scores.tools.tracker
-    unseen = tracker.reason if isinstance(tracker, Missing) else "no face was found"
     info = probe(reference).video
     assert info is not None
     if pairs.is_cut:
@@ -279,7 +275,7 @@ def _report(
         note = f"{scores.frames} frames compared; {reference.name} has {a}, {other.name} {b}."
     if any(chunk.sound is not None and other.name not in chunk.other_sound for chunk in scores.chunks):
         note += f" {other.name} has no sound: its lips are scored, and filmed, with the sound of {reference.name}."
-    why = {"head": unseen, "mouth": unseen}
+    why = dict.fromkeys(("head", "mouth"), "no face was found")
     built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
     tables = built.tables()
     rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from geneface.analysis.tracker import mediapipe_solutions
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.colour import require_colour
 from geneface.evaluation.metrics.fid import InceptionFeatures
@@ -45,7 +44,6 @@ class Tools:
     inception: InceptionFeatures | Missing
     syncnet: SyncNetScorer | Missing
     lip_sync: LipSyncClassifier | Missing
-    tracker: Literal[True] | Missing
 
     def needed_by(self, metric: MetricDefinition) -> Any:
         """The instrument that a metric is measured with, or `Missing`; None for a metric that needs none."""
@@ -66,7 +64,6 @@ def open_tools(weights: MetricWeights | None = None) -> Tools:
         inception=_given(weights.inception, "inception", InceptionFeatures.load),
         syncnet=_given(weights.syncnet, "syncnet", SyncNetScorer.load),
         lip_sync=_or_missing(LipSyncClassifier.load),
-        tracker=_or_missing(_tracker),
     )
 
 
@@ -83,11 +80,6 @@ def _or_missing(load: Callable[[], Opened]) -> Opened | Missing:
 
 def _colour() -> Literal[True]:
     require_colour()
-    return True
-
-
-def _tracker() -> Literal[True]:
-    mediapipe_solutions()
     return True
 
 

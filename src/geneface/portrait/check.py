@@ -64,7 +64,6 @@ def check_videos(
         workers: processes at work; the findings do not depend on it.
 
     Raises:
-        MissingExtraError: the [prepare] extra is not installed.
         InputError: the preview can't be written. What is wrong with a video is a finding.
     """
     videos = sorted((Path(path) for path in paths), key=lambda path: (path.name, str(path)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.segmentation import PersonSegmenter
+from geneface.analysis.tracker import open_segmenter
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.camera_motion import CameraPath, camera_path
 from geneface.portrait.follow import VIEW_FRAMES, load_followed, load_views
@@ -54,7 +54,7 @@ def gather_clues(task: ClueTask) -> None:
     scale = views.shape[2] / (x1 - x0)
     meshes = (followed.mesh_px[::VIEW_FRAMES] - np.array([x0, y0, 0], np.float32)) * np.float32(scale)
     found = followed.found[::VIEW_FRAMES]
-    with PersonSegmenter() as segmenter:
+    with open_segmenter() as segmenter:
         mattes = np.stack([np.round(segmenter.matte(view) * 255).astype(np.uint8) for view in views])
     camera = camera_path(views, mattes)
     save_tensors(

@@ -17,7 +17,6 @@ import numpy as np
 from pydantic import Field
 
 from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
-from geneface.analysis.tracker import mediapipe_solutions
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
@@ -86,12 +85,10 @@ def prepare_portrait(
 
     Raises:
         InputError: the videos or the words can't be used (the message says why and where), or `out` can't be written.
-        MissingExtraError: the [prepare] extra is not installed.
     """
     if not videos:
         raise InputError("no video is given", "name at least one video file")
     config = config or PrepareConfig()
-    mediapipe_solutions()
     videos = sorted((Path(video) for video in videos), key=lambda path: (path.name, str(path)))
     out = Path(out)
     work = Workspace(out)
@@ -181,7 +178,7 @@ def _measured(track: HeadTrack, segments: Sequence[Segment]) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in ("geneface", "mediapipe", "numpy", "av"):
+    for package in ("geneface", "onnxruntime", "numpy", "av"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geneface.analysis.tracker import FaceDetector, comparable_faces
+from geneface.analysis.tracker import FaceDetector, comparable_faces, open_detector
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.media import probe
@@ -159,7 +159,7 @@ def scan_source(path: Path) -> SourceScan:
     last: ByteArray | None = None
     frames = repeats = 0
     size = (info.video.width, info.video.height)
-    with FaceDetector() as detector:
+    with open_detector() as detector:
         turns = _find_turns(detector, path)
         for index, frame in enumerate(read_pictures(path, turns)):
             small = _thumbnail(frame.image)

@@ -43,7 +43,7 @@ def test_keys_are_of_one_file_each() -> None:
 
 def test_what_a_metric_needs_is_an_instrument() -> None:
     needed = {item.needs for item in DEFINITIONS.values()} - {None}
-    assert needed == set(Tools.__annotations__) - {"tracker"}
+    assert needed == set(Tools.__annotations__)
 
 
 def test_the_page_explains_each_key() -> None:

@@ -16,7 +16,7 @@ from geneface.evaluation.metrics.stability import (
     stability_ratio_figures,
 )
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT
-from geneface.types import HeadPose, LandmarkTrack, MotionTrack
+from geneface.types import HeadPose, MotionTrack
 
 BAND = JITTER_BAND_HZ
 
@@ -39,7 +39,7 @@ def trembling(scale: float, frames: int = 400, seed: int = 0) -> MotionTrack:
     drift = np.linspace(0, 1, frames)[:, None] * np.ones(3)
     rotation, translation = (k * drift + scale * rng.normal(size=(frames, 3)) for k in (1, 2))
     pose = HeadPose(rotation.astype(np.float32), translation.astype(np.float32))
-    return MotionTrack(LandmarkTrack(points.astype(np.float32)), pose)
+    return MotionTrack(points.astype(np.float32), pose)
 
 
 @pytest.mark.parametrize(

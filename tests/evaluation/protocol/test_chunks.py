@@ -11,7 +11,7 @@ from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, Piece, PortraitChu
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import Span, heldout_spans
 from geneface.render.renderer import RenderedFrame
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Camera, LandmarkTrack, MotionTrack
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Camera, MotionTrack
 
 from ..doubles import FakeAvatar, FakePortrait
 
@@ -54,7 +54,7 @@ def test_words_move_with_the_piece() -> None:
 
 
 def chunk_of(portrait: FakePortrait, avatar: FakeAvatar, piece: Piece) -> tuple[PortraitChunks, Chunk]:
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     found = heldout_spans(portrait.segment, portrait.heldout)
     predictions = [avatar.motion(portrait.audio(span.segment)) for span in found]
     chunks = PortraitChunks(avatar, portrait, tracked, found, predictions)

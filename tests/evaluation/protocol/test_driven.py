@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from geneface.avatar.avatar import Performance
+from geneface.avatar.performance import Performance
 from geneface.evaluation import summary
 from geneface.evaluation.metrics.blinks import (
     IDENTICAL_DB,
@@ -17,7 +17,6 @@ from geneface.evaluation.metrics.blinks import (
     blink_psnr,
     blink_table,
     closed_frames,
-    inside_polygon,
     lower_face,
 )
 from geneface.evaluation.metrics.speckle import with_beads
@@ -30,8 +29,11 @@ from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.geometry.topology import mean_face
-from geneface.render.renderer import RenderedFrame, Renderer
-from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, LandmarkTrack, MotionTrack, Waveform
+from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.render.renderer import RenderedFrame
+from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
+
+from ..doubles import drawn_by
 
 SIZE = 128
 CAMERA = Camera(4.0, SIZE, SIZE)
@@ -72,7 +74,7 @@ class PlantedRenderer:
         self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
     ) -> RenderedFrame:
         pixels = project(landmarks, rotation, translation, camera)
-        head = inside_polygon(pixels[OVAL], camera.height, camera.width)
+        head = pixels_inside_polygon(pixels[OVAL], camera.height, camera.width)
         closed = 1 - float(np.asarray(eye_openness(landmarks)).mean()) / OPENNESS
         image = self._texture.copy()
         image[head] += self._answer * max(closed, 0)
@@ -93,9 +95,8 @@ class PlantedAvatar:
         self._planted, self._closing = PlantedRenderer(answer, beads_above), closing
         self.neutral = mean_face()
 
-    @cached_property
-    def renderer(self) -> Renderer:
-        return self._planted
+    def drawn(self, motion: MotionTrack, *, size: int | None = None) -> Iterator[RenderedFrame]:
+        return drawn_by(self._planted, motion, CAMERA, size)
 
     def unadapted(self) -> None:
         return None
@@ -107,7 +108,7 @@ class PlantedAvatar:
         if performance.blink and performance.seed % 2:
             closure[30:35] = self._closing * np.array([0.3, 0.9, 1.0, 0.7, 0.4])
         opening = 0.01 + 0.01 * np.sin(np.arange(frames) / 5)
-        return MotionTrack(LandmarkTrack(faces(opening, closure)), poses(frames))
+        return MotionTrack(faces(opening, closure), poses(frames))
 
 
 class PlantedPortrait:
@@ -151,25 +152,10 @@ def figures(table: MetricTable, name: str) -> dict[str, float | None]:
     return {key: item.value for key, item in row.figures.items()}
 
 
-def test_the_polygon_is_the_set_of_points_inside() -> None:
-    corners = np.array([[2.0, 1.0], [9.0, 3.0], [5.0, 8.0]])
-    inside = inside_polygon(corners, 10, 12)
-
-    def left_of(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> float:
-        return float((b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0]))
-
-    for y in range(10):
-        for x in range(12):
-            point = np.array([x + 0.5, y + 0.5])
-            sides = [left_of(corners[i], corners[(i + 1) % 3], point) for i in range(3)]
-            if 0 not in sides:
-                assert inside[y, x] == (min(sides) > 0 or max(sides) < 0), (x, y)
-
-
 def test_the_lower_face_holds_the_lips_and_not_the_eyes() -> None:
-    track = MotionTrack(LandmarkTrack(faces(np.zeros(1), np.zeros(1))), poses(1))
+    track = MotionTrack(faces(np.zeros(1), np.zeros(1)), poses(1))
     mask = lower_face(track, 0, CAMERA)
-    pixels = project(track.landmarks.points[0], track.pose.rotation[0], track.pose.translation[0], CAMERA)
+    pixels = project(track.points[0], track.pose.rotation[0], track.pose.translation[0], CAMERA)
     columns, rows = np.floor(pixels).astype(int).T
     assert mask[rows[LIPS], columns[LIPS]].all()
     eyes = np.concatenate([LEFT_EYE, RIGHT_EYE])
@@ -191,9 +177,7 @@ def test_a_face_that_answers_to_its_lids_has_a_known_psnr(answer: float) -> None
     avatar = PlantedAvatar(answer)
     pair = blink_pair(avatar, SOUND)
     assert len(pair) == 4 * 3, "seeds without a blink are passed over until there are a dozen frames"
-    assert (
-        np.asarray(eye_openness(pair.closed.landmarks.points)) < np.asarray(eye_openness(pair.open.landmarks.points))
-    ).all()
+    assert (np.asarray(eye_openness(pair.closed.points)) < np.asarray(eye_openness(pair.open.points))).all()
     mean_square = np.mean(np.square(answer * np.array([0.9, 1.0, 0.7])))
     assert blink_psnr(avatar, SOUND) == pytest.approx(10 * np.log10(255**2 / mean_square), abs=0.3)
     assert figures(blink_table(avatar, SOUND), "planted")["blink_lower_face_psnr_worst"] == pytest.approx(

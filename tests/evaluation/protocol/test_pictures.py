@@ -39,7 +39,7 @@ class FakeLpips:
 
 
 def tools(**instruments: object) -> Tools:
-    absent = ("niqe", "lpips", "inception", "syncnet", "lip_sync", "tracker")
+    absent = ("niqe", "lpips", "inception", "syncnet", "lip_sync")
     none: dict[str, object] = dict.fromkeys(absent, Missing("not here"))
     return Tools(**{"colour": True, **none, **instruments})  # type: ignore[arg-type]
 

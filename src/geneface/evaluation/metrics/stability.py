@@ -87,7 +87,7 @@ def _components(clips: Sequence[MotionTrack]) -> tuple[float, float, float]:
     Rotation vectors are subtracted as vectors: heads in front of a camera stay far from the half turn where they wrap.
     """
     return (
-        band_jitter([clip.landmarks.points[:, BROWS] for clip in clips]),
+        band_jitter([clip.points[:, BROWS] for clip in clips]),
         float(np.degrees(band_jitter([clip.pose.rotation for clip in clips]))),
         band_jitter([clip.pose.translation for clip in clips]),
     )

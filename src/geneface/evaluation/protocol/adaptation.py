@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 
 from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
-from geneface.evaluation.protocol.speech import cut, predict_span
+from geneface.evaluation.protocol.speech import predict_span
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
-from geneface.types import VIDEO_RATE_HZ, LandmarkTrack, MotionTrack, ProgressFn, no_progress
+from geneface.types import VIDEO_RATE_HZ, MotionTrack, ProgressFn, no_progress
 
 ADAPTATION_KEYS = (
     "opening_correlation",
@@ -126,10 +126,10 @@ def _predict(
 
 
 def _figures(portrait: ReferencePortrait, spans: Sequence[Span], predicted: Sequence[MotionTrack]) -> dict[str, Figure]:
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
     clips = [
-        LipClip(cut(tracked, span.start, span.stop).landmarks.points / width, motion.landmarks.points / width)
+        LipClip(tracked.points[span.start : span.stop] / width, motion.points / width)
         for span, motion in zip(spans, predicted, strict=True)
     ]
     figures = lip_figures(clips)

@@ -23,7 +23,6 @@ from geneface.types import (
     SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
-    LandmarkTrack,
     MotionTrack,
     Waveform,
 )
@@ -82,7 +81,7 @@ class PortraitChunks:
         """`tracked`: the portrait's own motion, [F]; `predictions`: from speech, one a span."""
         self._portrait, self._tracked = portrait, tracked
         self._spans, self._predictions = spans, predictions
-        self.clock = RenderClock(avatar, portrait.camera)
+        self.clock = RenderClock(avatar, portrait.camera.width)
         self.from_speech = f"{avatar.name}, from speech"
         self.from_landmarks = f"{avatar.name}, from tracked landmarks"
         self._plate = scene_plates(portrait)
@@ -96,8 +95,8 @@ class PortraitChunks:
         plate = self._plate(span.segment)
         frames = range(piece.start, piece.stop)
         drawn = {
-            self.from_speech: [self.clock.draw(spoken, index - piece.start, plate) for index in frames],
-            self.from_landmarks: [self.clock.draw(self._tracked, index, plate) for index in frames],
+            self.from_speech: list(self.clock.draw(spoken, plate)),
+            self.from_landmarks: list(self.clock.draw(self._tracked[piece.start : piece.stop], plate)),
         }
         lead = range(max(span.segment_start, piece.start - DELAY_FRAMES), piece.start)
         return Chunk(
@@ -113,8 +112,8 @@ class PortraitChunks:
     def _spoken(self, piece: Piece) -> MotionTrack:
         """Landmarks from speech, head pose from the portrait."""
         first = piece.start - self._spans[piece.span].start
-        points = self._predictions[piece.span].landmarks.points[first : first + len(piece)]
-        return MotionTrack(LandmarkTrack(points), self._tracked.pose[piece.start : piece.stop])
+        points = self._predictions[piece.span].points[first : first + len(piece)]
+        return MotionTrack(points, self._tracked.pose[piece.start : piece.stop])
 
     def _reference(self, index: int) -> ReferenceFrame:
         image, masks = self._portrait.frame(index)

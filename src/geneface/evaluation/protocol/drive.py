@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.avatar import Performance
 from geneface.avatar.idle import MOUTH
+from geneface.avatar.performance import Performance
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait
 from geneface.geometry.landmarks import BROWS, LEFT_EYE, RIGHT_EYE, eye_openness, lip_opening, lip_width
-from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, Waveform
+from geneface.types import VIDEO_RATE_HZ, HeadPose, MotionTrack, Waveform
 
 BEYOND = 0.2
 """How far past the 1st and the 99th percentile the face is driven, as a part of the range between them."""
@@ -42,16 +42,6 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SeenMotion:
-    """What a renderer was trained on."""
-
-    landmarks: FloatArray
-    """[F, K, 3]."""
-    pose: HeadPose
-    """[F]."""
-
-
-@dataclass(frozen=True)
 class DrivenMotion:
     """A motion that is not the recording's."""
 
@@ -59,30 +49,21 @@ class DrivenMotion:
     track: MotionTrack
 
 
-def seen_motion(portrait: ReferencePortrait) -> SeenMotion:
-    """The training frames of a portrait."""
-    trained = ~np.asarray(portrait.heldout)
-    pose = HeadPose(portrait.pose.rotation[trained], portrait.pose.translation[trained])
-    return SeenMotion(portrait.landmarks[trained], pose)
+def seen_motion(portrait: ReferencePortrait) -> MotionTrack:
+    """The training frames of a portrait: what a renderer was trained on."""
+    return MotionTrack(portrait.landmarks, portrait.pose)[~np.asarray(portrait.heldout)]
 
 
-def own_motion(avatar: EvaluatedAvatar, audio: Waveform) -> SeenMotion:
+def own_motion(avatar: EvaluatedAvatar, audio: Waveform) -> MotionTrack:
     """Without a portrait: what the avatar does by itself when it says the same sentence three times."""
-    takes = [avatar.motion(audio, Performance(seed=seed)) for seed in range(3)]
-    return SeenMotion(
-        np.concatenate([one.landmarks.points for one in takes]),
-        HeadPose(
-            np.concatenate([one.pose.rotation for one in takes]),
-            np.concatenate([one.pose.translation for one in takes]),
-        ),
-    )
+    return MotionTrack.concatenate(avatar.motion(audio, Performance(seed=seed)) for seed in range(3))
 
 
 class Drive:
     """Moves the median face and pose along one measure or several."""
 
-    def __init__(self, seen: SeenMotion) -> None:
-        points = seen.landmarks.astype(np.float64)
+    def __init__(self, seen: MotionTrack) -> None:
+        points = seen.points.astype(np.float64)
         poses = np.concatenate([seen.pose.rotation, seen.pose.translation], axis=1).astype(np.float64)
         self._face, self._pose = np.median(points, axis=0), np.median(poses, axis=0)
         values: dict[str, Array] = {
@@ -119,7 +100,7 @@ class Drive:
             else:
                 points += (value - self.middle[name])[:, None, None] * self._slopes[name]
         rotation, translation = (np.ascontiguousarray(part, np.float32) for part in (poses[:, :3], poses[:, 3:]))
-        return MotionTrack(LandmarkTrack(points.astype(np.float32)), HeadPose(rotation, translation))
+        return MotionTrack(points.astype(np.float32), HeadPose(rotation, translation))
 
     def sweep(self, name: str, frames: int = SWEEP_FRAMES) -> MotionTrack:
         """A measure to its upper end and back, then to its lower one."""
@@ -143,7 +124,7 @@ class Drive:
 
 
 def driven_motions(
-    seen: SeenMotion,
+    seen: MotionTrack,
     speech: MotionTrack | None = None,
     closed_eyes: MotionTrack | None = None,
     *,
@@ -169,7 +150,7 @@ def driven_motions(
     if speech is not None:
         other = drive.motion(drive.wander(POSES, len(speech), 10 * seed + 9, beyond=0.0)).pose
         motions.append(DrivenMotion("speech", speech))
-        motions.append(DrivenMotion("speech, other poses", MotionTrack(speech.landmarks, other)))
+        motions.append(DrivenMotion("speech, other poses", MotionTrack(speech.points, other)))
     if closed_eyes is not None and len(closed_eyes):
         motions.append(DrivenMotion("speech, closed eyes", closed_eyes))
     return motions

@@ -8,14 +8,14 @@ the avatar's own speech with open eyes. F frames at 25 Hz.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.avatar import Performance
-from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr, inside_polygon
+from geneface.avatar.performance import Performance
+from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr
 from geneface.evaluation.metrics.speckle import (
     DRIVEN_RATIO_KEYS,
     DRIVEN_RISE_KEYS,
@@ -28,11 +28,12 @@ from geneface.evaluation.metrics.speckle import (
     worst_window,
 )
 from geneface.evaluation.protocol.controls import BEADS, TRUTH, verdicts
-from geneface.evaluation.protocol.drive import Drive, DrivenMotion, SeenMotion, driven_motions, own_motion, seen_motion
+from geneface.evaluation.protocol.drive import Drive, DrivenMotion, driven_motions, own_motion, seen_motion
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
@@ -121,14 +122,12 @@ def measure_driven(
         step: draw only every `step`-th frame.
     """
     speech = avatar.motion(audio, Performance())
-    seen: SeenMotion = own_motion(avatar, audio) if portrait is None else seen_motion(portrait)
+    seen = own_motion(avatar, audio) if portrait is None else seen_motion(portrait)
     motions = driven_motions(seen, speech, blink_pair(avatar, audio).closed)
     if portrait is None:
         calm = avatar.motion(audio, Performance(blink=False))
-        own = [
-            frame_speckle(*draw_regions(avatar, calm, index))
-            for index in evenly_spaced(np.arange(len(calm)), _OWN_FRAMES // step + 1).tolist()
-        ]
+        chosen = evenly_spaced(np.arange(len(calm)), _OWN_FRAMES // step + 1)
+        own = [frame_speckle(*shown) for shown in draw_regions(avatar, calm[chosen])]
         base, truth, beads = _medians(as_series(own)), None, None
     else:
         truth, beads = _truth_series(portrait, step)
@@ -138,8 +137,8 @@ def measure_driven(
     done, ratios = 0, []
     for motion in motions:
         frames = []
-        for index in range(0, len(motion.track), step):
-            frames.append(frame_speckle(*draw_regions(avatar, motion.track, index)))
+        for shown in draw_regions(avatar, motion.track[::step]):
+            frames.append(frame_speckle(*shown))
             done += 1
             progress("driven beyond the recording", done, total)
         ratios.append(_divided(as_series(frames), base))
@@ -170,22 +169,20 @@ def driven_table(name: str, scores: DrivenScores) -> MetricTable:
     )
 
 
-def draw_regions(avatar: EvaluatedAvatar, motion: MotionTrack, index: int) -> tuple[ByteArray, FaceRegions]:
-    """Frame `index` of a motion over the avatar's plate, and where it shows what."""
-    points, pose = motion.landmarks.points[index], motion.pose
-    rotation, translation = pose.rotation[index], pose.translation[index]
-    frame = avatar.renderer.render(points, rotation, translation, avatar.camera)
-    regions = FaceRegions(
-        frame.head_opacity > _OPAQUE,
-        _outline(points, rotation, translation, avatar.camera),
-        frame.opacity - frame.head_opacity > _OPAQUE,
-    )
-    return frame.to_uint8(), regions
+def draw_regions(avatar: EvaluatedAvatar, motion: MotionTrack) -> Iterator[tuple[ByteArray, FaceRegions]]:
+    """The frames of a motion over the avatar's plate, and where each shows what."""
+    for index, frame in enumerate(avatar.drawn(motion)):
+        regions = FaceRegions(
+            frame.head_opacity > _OPAQUE,
+            _outline(motion.points[index], motion.pose.rotation[index], motion.pose.translation[index], avatar.camera),
+            frame.opacity - frame.head_opacity > _OPAQUE,
+        )
+        yield frame.to_uint8(), regions
 
 
 def _outline(points: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> NDArray[np.bool_]:
     """Pixels inside the outline of the face."""
-    return inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
+    return pixels_inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
 
 
 def _truth_series(portrait: ReferencePortrait, step: int) -> tuple[Series, Series]:

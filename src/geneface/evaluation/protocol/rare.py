@@ -19,7 +19,7 @@ from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure, m
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import LEFT_EYE, RIGHT_EYE, eye_openness
-from geneface.types import FloatArray, HeadPose, LandmarkTrack, MotionTrack
+from geneface.types import FloatArray, HeadPose, MotionTrack
 
 EXTREME_SHARE = 0.05
 MAX_RARE_FRAMES = 60
@@ -81,12 +81,12 @@ def _figures(avatar: EvaluatedAvatar, portrait: ReferencePortrait, chosen: NDArr
     frames = evenly_spaced(np.flatnonzero(chosen), MAX_RARE_FRAMES).tolist()
     if not frames:
         return {**missing(RARE_KEYS, _NONE), "rare_frames": Figure(value=0.0)}
-    clock, plates = RenderClock(avatar, portrait.camera), scene_plates(portrait)
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    clock, plates = RenderClock(avatar, portrait.camera.width), scene_plates(portrait)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     values: dict[str, list[float]] = {key: [] for key in RARE_KEYS[1:]}
     for index in frames:
         picture, masks = portrait.frame(index)
-        drawn = clock.draw(tracked, index, plates(int(portrait.segment[index])))
+        drawn = next(clock.draw(tracked[index : index + 1], plates(int(portrait.segment[index]))))
         regions = _regions(portrait, index, masks[..., 0] > _ALPHA)
         for key, mask in regions.items():
             values[key].append(psnr(np.array(picture), drawn, mask))

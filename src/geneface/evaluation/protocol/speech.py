@@ -23,7 +23,7 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Spa
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words
-from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn, Waveform
+from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50
 """Sound around a span is given to the encoder too, as it would be in a longer speech."""
@@ -42,17 +42,12 @@ class SpokenSpan:
     words: Words | None
 
 
-def cut(motion: MotionTrack, start: int, stop: int) -> MotionTrack:
-    """Frames start .. stop - 1."""
-    return MotionTrack(LandmarkTrack(motion.landmarks.points[start:stop]), motion.pose[start:stop])
-
-
 def predict_span(avatar: EvaluatedAvatar, portrait: ReferencePortrait, span: Span) -> MotionTrack:
     """Motion of the span from the portrait's sound, as long as the span."""
     first = max(span.segment_start, span.start - CONTEXT_FRAMES)
     last = min(span.segment_stop, span.stop + CONTEXT_FRAMES)
     sound = _samples(portrait, span, first, last)
-    return cut(avatar.motion(Waveform(sound)), span.start - first, span.stop - first)
+    return avatar.motion(Waveform(sound))[span.start - first : span.stop - first]
 
 
 def _samples(portrait: ReferencePortrait, span: Span, first: int, last: int) -> FloatArray:
@@ -76,7 +71,7 @@ def predict_spans(
         spoken.append(
             SpokenSpan(
                 str(segment.name),
-                cut(tracked, span.start, span.stop),
+                tracked[span.start : span.stop],
                 predict_span(avatar, portrait, span),
                 _samples(portrait, span, span.start, span.stop),
                 words if segment.words else None,
@@ -123,7 +118,7 @@ def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, to
 
 def _lips(spans: Sequence[SpokenSpan], motions: Sequence[MotionTrack], width: float) -> dict[str, Figure]:
     clips = [
-        LipClip(span.reference.landmarks.points / width, motion.landmarks.points / width, span.samples, span.words)
+        LipClip(span.reference.points / width, motion.points / width, span.samples, span.words)
         for span, motion in zip(spans, motions, strict=True)
     ]
     figures = lip_metrics(clips)
@@ -151,19 +146,17 @@ def lip_sync_rows(
     if not sounds:
         return {row: missing(LIP_SYNC_KEYS, "no held-out frames") for row in videos}
     features = [classifier.encode(samples, len(truth)) for samples, truth in zip(sounds, truths, strict=True)]
-    gain = classifier.gain_of([truth.landmarks.points for truth in truths])
+    gain = classifier.gain_of([truth.points for truth in truths])
     figures = {}
     for row, motions in videos.items():
-        clips = [(motion.landmarks.points, f) for motion, f in zip(motions, features, strict=True)]
+        clips = [(motion.points, f) for motion, f in zip(motions, features, strict=True)]
         figures[row] = lip_sync_figures(classifier.score(clips, neutral[list(KEYPOINTS)], gain=gain))
     return figures
 
 
 def held_late(track: MotionTrack) -> MotionTrack:
     """`DELAY_FRAMES` late; the first frame is held until then."""
-    frames = np.maximum(np.arange(len(track)) - DELAY_FRAMES, 0)
-    pose = HeadPose(track.pose.rotation[frames], track.pose.translation[frames])
-    return MotionTrack(LandmarkTrack(track.landmarks.points[frames]), pose)
+    return track[np.maximum(np.arange(len(track)) - DELAY_FRAMES, 0)]
 
 
 def held_still(track: MotionTrack) -> MotionTrack:
@@ -172,6 +165,4 @@ def held_still(track: MotionTrack) -> MotionTrack:
     def hold(values: FloatArray) -> FloatArray:
         return np.broadcast_to(values.mean(0, keepdims=True), values.shape)
 
-    return MotionTrack(
-        LandmarkTrack(hold(track.landmarks.points)), HeadPose(hold(track.pose.rotation), hold(track.pose.translation))
-    )
+    return MotionTrack(hold(track.points), HeadPose(hold(track.pose.rotation), hold(track.pose.translation)))

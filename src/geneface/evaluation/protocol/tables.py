@@ -23,7 +23,7 @@ from geneface.evaluation.protocol.videos import RowScores, Track, VideoScores
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Missing, Role, figure, missing
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
-from geneface.types import Camera, FloatArray, LandmarkTrack, MotionTrack
+from geneface.types import Camera, FloatArray, MotionTrack
 
 _KEYPOINTS = list(KEYPOINTS)
 _NO_FACE = "no face was found in at least half of the frames of any clip"
@@ -47,9 +47,7 @@ class VideoTables:
 
     def __init__(self, scores: VideoScores, person: Person | None, note: str, why: Mapping[str, str]) -> None:
         self._scores, self._person, self._note, self._why = scores, person, note, dict(why)
-        tracker = scores.tools.tracker
-        self._no_tracks = tracker.reason if isinstance(tracker, Missing) else _NO_FACE if person is None else None
-        self.motions = {} if self._no_tracks else {name: self._motions(row) for name, row in scores.rows.items()}
+        self.motions = {} if person is None else {name: self._motions(row) for name, row in scores.rows.items()}
         """Row -> motion in the head frame of each chunk in which truth and row show a face, else None."""
         self.lip_sync = self._score_lip_sync()
         """Row -> score, of the rows that could be scored."""
@@ -84,11 +82,11 @@ class VideoTables:
         note = "Landmarks tracked in every video, ground truth included, in the picture plane."
         rows: dict[str, dict[str, Figure]] = {}
         for name, row in self._scores.rows.items():
-            if self._no_tracks:
-                rows[name] = missing((FOUND_KEY, *LIP_KEYS), self._no_tracks)
+            if self._person is None:
+                rows[name] = missing((FOUND_KEY, *LIP_KEYS), _NO_FACE)
             else:
                 rows[name] = {
-                    FOUND_KEY: figure(found_share([track.found for track in row.tracks if track]), "no frames"),
+                    FOUND_KEY: figure(found_share([track.found for track in row.tracks]), "no frames"),
                     **self._lip_figures(row),
                 }
         if self._scores.noise:
@@ -98,7 +96,7 @@ class VideoTables:
     def _pairs(self, row: RowScores) -> list[tuple[int, Track, Track]]:
         """Chunks in which both show a face: number, truth, row."""
         both = zip(self._scores.truth.tracks, row.tracks, strict=True)
-        return [(i, a, b) for i, (a, b) in enumerate(both) if a and b and a.usable and b.usable]
+        return [(i, a, b) for i, (a, b) in enumerate(both) if a.usable and b.usable]
 
     def _lip_figures(self, row: RowScores) -> dict[str, Figure]:
         pairs = self._pairs(row)
@@ -128,7 +126,7 @@ class VideoTables:
         distance = [lip_landmark_distance(_in_face_widths(a), _in_face_widths(b)) for a, b in pairs]
         pixels = [lip_landmark_distance(_points(a), _points(b)) for a, b in pairs]
         trembling = float(np.mean([_opening(b).std() for _, b in pairs]))
-        truths = [track for track in self._scores.truth.tracks if track and track.usable]
+        truths = [track for track in self._scores.truth.tracks if track.usable]
         moving = float(np.mean([_opening(track).std() for track in truths])) if truths else 0.0
         figures["lip_landmark_distance"] = figure(float(np.mean(distance)), _NO_FACE)
         figures["lip_landmark_distance_px"] = figure(float(np.mean(pixels)), _NO_FACE)
@@ -153,17 +151,17 @@ class VideoTables:
 
     def _why_silent(self, name: str) -> str:
         """Why lips and sound of a row could not be compared."""
-        if self._no_tracks:
-            return self._no_tracks
+        if self._person is None:
+            return _NO_FACE
         heard = any(chunk.sound_of(name) is not None for chunk in self._scores.chunks)
         return _NO_FACE if heard else _NO_SOUND
 
     def _score_lip_sync(self) -> dict[str, LipSyncScore]:
         classifier = self._scores.tools.lip_sync
-        if isinstance(classifier, Missing) or self._no_tracks or self._person is None:
+        if isinstance(classifier, Missing) or self._person is None:
             return {}
         neutral = self._person.neutral[_KEYPOINTS]
-        truths = [motion.landmarks.points for motion in self.motions[TRUTH] if motion is not None]
+        truths = [motion.points for motion in self.motions[TRUTH] if motion is not None]
         gain = classifier.gain_of(truths)
         scores = {}
         for name, motions in self.motions.items():
@@ -172,7 +170,7 @@ class VideoTables:
                 sound = chunk.sound_of(name)
                 if motion is not None and sound is not None:
                     features = classifier.encode(sound.samples, len(motion))
-                    clips.append((motion.landmarks.points, features))
+                    clips.append((motion.points, features))
             if clips:
                 scores[name] = classifier.score(clips, neutral, gain=gain)
         return scores
@@ -212,20 +210,20 @@ class VideoTables:
         )
         ends = np.cumsum([len(mesh) for mesh in meshes]).tolist()
         spans = [slice(stop - len(mesh), stop) for stop, mesh in zip(ends, meshes, strict=True)]
-        return [MotionTrack(LandmarkTrack(track.mesh[s][:, _KEYPOINTS]), track.pose[s]) for s in spans]
+        return [MotionTrack(track.mesh[s][:, _KEYPOINTS], track.pose[s]) for s in spans]
 
     def _stability(self) -> MetricTable:
         note = "Poses fitted to each frame alone, so that the tracker's own noise is part of every row."
         rows: dict[str, dict[str, Figure]] = {}
         for name, row in self._scores.rows.items():
             rows[name] = self._jitter(name) | self._flicker(row)
-        if self._scores.noise and not self._no_tracks:
+        if self._scores.noise and self._person is not None:
             rows[NOISE] = self._noise_jitter()
         return self._table("Stability", note, rows)
 
     def _jitter(self, name: str) -> dict[str, Figure]:
-        if self._no_tracks:
-            return missing(JITTER_RATIO_KEYS, self._no_tracks)
+        if self._person is None:
+            return missing(JITTER_RATIO_KEYS, _NO_FACE)
         both = [(a, b) for a, b in zip(self.motions[TRUTH], self.motions[name], strict=True) if a and b]
         if not both:
             return missing(JITTER_RATIO_KEYS, _NO_FACE)

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import FaceTracker, fill_missing
+from geneface.analysis.tracker import fill_missing, open_tracker
 from geneface.evaluation.metrics.face_found import MIN_FOUND_SHARE
 from geneface.evaluation.metrics.flicker import temporal_difference_error, torso_flicker
 from geneface.evaluation.metrics.lse import LseScore
@@ -93,8 +93,8 @@ class RowScores:
 
     def __init__(self, tools: Tools) -> None:
         self.images = ImageScores(tools)
-        self.tracks: list[Track | None] = []
-        """One a chunk; None without a tracker."""
+        self.tracks: list[Track] = []
+        """One a chunk."""
         self.flicker: list[tuple[float, int]] = []
         """RMS of the torso's flicker in each chunk that shows one, and its number of frames."""
         self.temporal_errors: list[tuple[float, int]] = []
@@ -139,8 +139,7 @@ class VideoScores:
         torso = _steady_torso(chunk.references)
         with ThreadPoolExecutor(_WORKERS) as pool:
             jobs = [pool.submit(self._measure_row, name, chunk, frames, torso) for name, frames in videos.items()]
-            if not isinstance(self.tools.tracker, Missing):
-                jobs.append(pool.submit(self._measure_noise, images))
+            jobs.append(pool.submit(self._measure_noise, images))
             moments = pool.map(partial(self._measure_moment, chunk, videos), range(len(images)))
             for moment in moments:
                 for name, row in self.rows.items():
@@ -169,9 +168,6 @@ class VideoScores:
         row.temporal_errors.append((temporal_difference_error(chunk.images, frames), len(frames)))
         if torso is not None and len(frames) >= MIN_BAND_FRAMES:
             row.flicker.append((torso_flicker(frames, torso), len(frames)))
-        if isinstance(self.tools.tracker, Missing):
-            row.tracks.append(None)
-            return
         known = chunk.truth_track if name == TRUTH else None
         track = track_video(frames) if known is None else known
         row.tracks.append(track)
@@ -190,7 +186,7 @@ class VideoScores:
 
 def track_video(frames: Sequence[ByteArray]) -> Track:
     """Track the face through consecutive frames."""
-    with FaceTracker() as tracker:
+    with open_tracker() as tracker:
         meshes = [tracker.track(frame) for frame in frames]
     return Track(fill_missing(meshes), np.array([mesh is not None for mesh in meshes], bool))
 

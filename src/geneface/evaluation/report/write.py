@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 METRICS_FILE, REPORT_FILE, SHEET_FILE = "metrics.json", "report.html", "contact_sheet.png"
-_PACKAGES = ("numpy", "onnxruntime", "av", "pydantic", "safetensors", "scipy", "scikit-image", "mediapipe", "torch")
+_PACKAGES = ("numpy", "onnxruntime", "av", "pydantic", "safetensors", "scipy", "scikit-image", "torch")
 
 
 def software_versions() -> dict[str, str]:

@@ -8,19 +8,20 @@ from geneface.geometry.rotation import compose
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
 from geneface.training.gaussian import train as training
-from geneface.training.gaussian.state import FrameValues, refined_poses
-from geneface.training.gaussian.train import initial_model, train_renderer
+from geneface.training.gaussian.config import GaussianTrainConfig, gaussian_config
+from geneface.training.gaussian.targets import frame_order, frame_target
+from geneface.training.gaussian.train import initial_model, train_gaussian
 from geneface.training.renderer import run
-from geneface.training.renderer.config import RendererTrainConfig, renderer_config
+from geneface.training.renderer.frame_values import FrameValues, refined_poses
 from geneface.training.renderer.run import CHECKPOINT_NAME
-from geneface.training.renderer.targets import frame_order, frame_target, prefetched, sharpened
+from geneface.training.renderer.targets import prefetched, sharpened
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 
 
-def small(steps: int, **changes) -> RendererTrainConfig:
+def small(steps: int, **changes) -> GaussianTrainConfig:
     counts = {"face_count": 900, "mouth_count": 120, "shell_count": 500, "torso_count": 400}
-    return renderer_config("tiny", **{"steps": steps, "visits": 100, "components": 6, **counts, **changes})
+    return gaussian_config("tiny", **{"steps": steps, "visits": 100, "components": 6, **counts, **changes})
 
 
 def heldout_error(model: GaussianModel, portrait: PaintedPortrait) -> np.ndarray:
@@ -34,7 +35,7 @@ def portrait() -> PaintedPortrait:
 
 @pytest.fixture(scope="module")
 def trained(portrait: PaintedPortrait, tmp_path_factory: pytest.TempPathFactory) -> GaussianModel:
-    return train_renderer(as_portrait(portrait), tmp_path_factory.mktemp("work"), small(200))
+    return train_gaussian(as_portrait(portrait), tmp_path_factory.mktemp("work"), small(200))
 
 
 def test_training_learns_head_and_torso(portrait, trained):
@@ -78,11 +79,11 @@ def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
             raise KilledError
 
     config = small(40, checkpoint_seconds=1e-6)
-    whole = train_renderer(as_portrait(portrait), tmp_path / "whole", config)
+    whole = train_gaussian(as_portrait(portrait), tmp_path / "whole", config)
     with pytest.raises(KilledError):
-        train_renderer(as_portrait(portrait), tmp_path / "parts", config, progress=kill)
+        train_gaussian(as_portrait(portrait), tmp_path / "parts", config, progress=kill)
     steps = []
-    resumed = train_renderer(
+    resumed = train_gaussian(
         as_portrait(portrait),
         tmp_path / "parts",
         config,
@@ -98,9 +99,9 @@ def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
 
 def test_finished_training_resumes_to_itself(portrait, tmp_path):
     config = small(5)
-    first = train_renderer(as_portrait(portrait), tmp_path, config)
+    first = train_gaussian(as_portrait(portrait), tmp_path, config)
     steps = []
-    again = train_renderer(
+    again = train_gaussian(
         as_portrait(portrait), tmp_path, config, resume=True, progress=lambda *args: steps.append(args)
     )
     assert steps == []
@@ -108,9 +109,9 @@ def test_finished_training_resumes_to_itself(portrait, tmp_path):
 
 
 def test_checkpoint_of_other_settings_is_refused(portrait, tmp_path):
-    train_renderer(as_portrait(portrait), tmp_path, small(2))
+    train_gaussian(as_portrait(portrait), tmp_path, small(2))
     with pytest.raises(InputError, match="other settings"):
-        train_renderer(as_portrait(portrait), tmp_path, small(2, seed=1), resume=True)
+        train_gaussian(as_portrait(portrait), tmp_path, small(2, seed=1), resume=True)
 
 
 def test_heldout_frames_are_never_read(portrait, tmp_path):
@@ -120,13 +121,13 @@ def test_heldout_frames_are_never_read(portrait, tmp_path):
             return super().frame(index)
 
     guarded = Guarded(**vars(portrait))
-    train_renderer(as_portrait(guarded), tmp_path, small(30))
+    train_gaussian(as_portrait(guarded), tmp_path, small(30))
 
 
 def test_a_short_portrait_is_not_shown_too_often(portrait, tmp_path):
     done = []
     config = small(999, visits=2)
-    train_renderer(
+    train_gaussian(
         as_portrait(portrait), tmp_path, config, progress=lambda stage, step, total: done.append((step, total))
     )
     limit = 2 * int((~portrait.heldout).sum())
@@ -137,30 +138,18 @@ def test_a_budget_becomes_steps_once(portrait, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "steps_within", lambda *_: 7)
     seen = []
     config = small(999, budget_seconds=1.0)
-    train_renderer(
+    train_gaussian(
         as_portrait(portrait), tmp_path, config, progress=lambda stage, done, total: seen.append((done, total))
     )
     assert seen[-1] == (7, 7)
     monkeypatch.setattr(run, "steps_within", lambda *_: pytest.fail("measured again"))
-    train_renderer(as_portrait(portrait), tmp_path, config, resume=True)
-
-
-def test_another_image_loss_can_feed_the_backward_pass(portrait, tmp_path):
-    def towards_green(prediction, target):
-        difference = prediction - np.array([0, 1, 0], np.float32)
-        return float((difference**2).sum()), 2 * difference
-
-    config = small(30)
-    plain = train_renderer(as_portrait(portrait), tmp_path / "plain", config)
-    green = train_renderer(as_portrait(portrait), tmp_path / "green", config, extra_loss=towards_green)
-    colours = [model.layers[0].base[11:14].mean(1) for model in (plain, green)]
-    assert colours[1][1] > colours[0][1] + 0.02 and colours[1][0] < colours[0][0] - 0.02
+    train_gaussian(as_portrait(portrait), tmp_path, config, resume=True)
 
 
 def test_poses_are_refined_towards_the_true_ones(tmp_path):
     truth, noisy = painted_portrait(), painted_portrait(pose_noise=0.006)
     config = small(500, pose_prior=0.0, pose_rate=1e-3)
-    trainer = training.GaussianTrainer(as_portrait(noisy), config, None)
+    trainer = training.GaussianTrainer(as_portrait(noisy), config)
     for index in frame_order(trainer.frames, 0, 0, 500):
         trainer.step(frame_target(as_portrait(noisy), index, config))
     frames = trainer.frames
@@ -234,13 +223,8 @@ def test_prefetching_keeps_order_and_passes_faults_on():
         list(prefetched(broken, [1]))
 
 
-def test_unknown_preset_is_refused():
-    with pytest.raises(InputError, match="tiny, fast, good"):
-        renderer_config("huge")
-
-
 def test_turned_pose_composes_with_the_tracked_one(portrait):
-    trainer = training.GaussianTrainer(as_portrait(portrait), small(1), None)
+    trainer = training.GaussianTrainer(as_portrait(portrait), small(1))
     trainer.state.poses.values[4] = [0.1, 0, 0, 0, 0.2, 0]
     rotation, translation = refined_poses(trainer._portrait.pose, trainer.state.poses, 4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)
