@@ -55,7 +55,7 @@ WHERE_ALLOWED = {
         "evaluation/metrics/lse",
     ),
     "skimage": ("evaluation/metrics/colour",),
-    "PIL": ("evaluation/metrics/fid", "evaluation/metrics/niqe", "evaluation/metrics/lse"),
+    "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),
     "mediapipe": ("analysis/", "portrait/"),

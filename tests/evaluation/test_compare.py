@@ -15,7 +15,7 @@ from geneface.evaluation import tools
 from geneface.evaluation.compare import compare_videos
 from geneface.evaluation.metrics.lip_sync import LipSyncScore
 from geneface.evaluation.protocol import videos
-from geneface.evaluation.report.write import LipCurve
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.schema import EvaluationReport
 from geneface.io.video import write_video
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform

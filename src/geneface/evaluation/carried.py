@@ -18,8 +18,9 @@ from geneface.evaluation.metrics.stability import JITTER_KEYS, stability_figures
 from geneface.evaluation.protocol.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.protocol.driven import demo_sentence
 from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, lip_sync_rows
-from geneface.evaluation.report.film import FILM_FRAMES, write_film
-from geneface.evaluation.report.write import Film, LipCurve, ReportMedia
+from geneface.evaluation.report.film import FILM_FRAMES, Film, write_film
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.schema import Control, MetricRow, MetricTable, Missing, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools

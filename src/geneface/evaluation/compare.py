@@ -26,9 +26,9 @@ from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, E
 from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import Chunk, Track, VideoScores, track_video
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.report.write import (
-    LipCurve,
-    ReportMedia,
     machine_facts,
     report_folder,
     software_versions,
@@ -275,7 +275,7 @@ def _report(
         note = f"{scores.frames} frames compared; {reference.name} has {a}, {other.name} {b}."
     if any(chunk.sound is not None and other.name not in chunk.other_sound for chunk in scores.chunks):
         note += f" {other.name} has no sound: its lips are scored, and filmed, with the sound of {reference.name}."
-    why = dict.fromkeys(("head", "mouth"), "no face was found")
+    why = {region: "no face was found" for region in ("head", "mouth")}
     built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
     tables = built.tables()
     rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])

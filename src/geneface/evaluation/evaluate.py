@@ -32,10 +32,9 @@ from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import VideoScores
 from geneface.evaluation.report.driven_sheet import driven_pictures
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.report.page import Picture
+from geneface.evaluation.report.page import Picture, ReportMedia
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.report.write import (
-    LipCurve,
-    ReportMedia,
     machine_facts,
     report_folder,
     software_versions,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from geneface.evaluation.report.film import Film, write_film
-from geneface.evaluation.report.page import format_figure, render_page
+from geneface.evaluation.report.page import ReportMedia, format_figure, render_page
 from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import mean_error_map
-from geneface.evaluation.report.write import METRICS_FILE, REPORT_FILE, ReportMedia, software_versions, write_report
+from geneface.evaluation.report.write import METRICS_FILE, REPORT_FILE, software_versions, write_report
 from geneface.evaluation.schema import EvaluationReport, Figure, MetricDefinition, MetricRow, MetricTable, Verdict
 from geneface.io.image import read_png, write_png
 

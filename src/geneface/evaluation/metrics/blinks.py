@@ -97,17 +97,8 @@ def blink_errors(avatar: EvaluatedAvatar, pair: BlinkPair) -> FloatArray:
     return np.asarray(errors, np.float32)
 
 
-def blink_psnr(avatar: EvaluatedAvatar, audio: Waveform) -> float:
-    """PSNR of the lower face in dB, blinks on against off, over all closed-eye frames together.
-
-    Returns:
-        at most `IDENTICAL_DB`; nan if the avatar does not blink.
-    """
-    return _decibels(blink_errors(avatar, blink_pair(avatar, audio)))
-
-
 def blink_table(avatar: EvaluatedAvatar, audio: Waveform) -> MetricTable:
-    """The figures of `blink_psnr` and of the worst frame."""
+    """PSNR of the lower face, blinks on against off, over all closed-eye frames together, and of the worst frame."""
     errors = blink_errors(avatar, blink_pair(avatar, audio))
     figures = missing(BLINK_KEYS, NO_BLINK)
     if len(errors):

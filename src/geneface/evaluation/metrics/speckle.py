@@ -101,19 +101,6 @@ def frame_speckle(image: ByteArray, regions: FaceRegions) -> dict[str, float]:
     }
 
 
-def speckle(images: Sequence[ByteArray], masks: Sequence[Mask] | Mask) -> NDArray[np.float64]:
-    """Mean distance from the 3 x 3 median over the mask, [F]; nan where the mask is hardly there.
-
-    Args:
-        masks: one [H, W] for each image, or one for all.
-    """
-    if isinstance(masks, np.ndarray) and masks.ndim == 2:
-        masks = [masks] * len(images)
-    return np.array(
-        [_mean(median_residual(luminance(image)), mask) for image, mask in zip(images, masks, strict=True)], np.float64
-    )
-
-
 def median_residual(luma: FloatArray) -> FloatArray:
     """[H, W] |luma - its 3 x 3 median|; 0 in the outermost line of pixels."""
     residual = np.zeros_like(luma)

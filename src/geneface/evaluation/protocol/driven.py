@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr
+from geneface.evaluation.metrics.blinks import blink_pair
 from geneface.evaluation.metrics.speckle import (
     DRIVEN_RATIO_KEYS,
     DRIVEN_RISE_KEYS,
@@ -23,7 +23,6 @@ from geneface.evaluation.metrics.speckle import (
     FaceRegions,
     as_series,
     frame_speckle,
-    speckle,
     with_beads,
     worst_window,
 )
@@ -37,8 +36,6 @@ from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
-
-__all__ = ["DrivenScores", "blink_psnr", "demo_sentence", "driven_motions", "driven_table", "measure_driven", "speckle"]
 
 _TRUTH_RUNS = 4
 _OWN_FRAMES = 50

@@ -9,9 +9,11 @@ import numpy as np
 
 from geneface.evaluation.metrics.lip_sync import LipSyncScore
 from geneface.evaluation.protocol.videos import Chunk, VideoScores
-from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
+from geneface.evaluation.report.film import FILM_FRAMES, Film, with_error, write_film
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
-from geneface.evaluation.report.write import SHEET_FILE, Film, LipCurve, Plot, ReportMedia, Series
+from geneface.evaluation.report.write import SHEET_FILE
 from geneface.io.video import write_png
 from geneface.types import ByteArray
 
