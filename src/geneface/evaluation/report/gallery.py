@@ -15,6 +15,7 @@ from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
 from geneface.evaluation.report.write import SHEET_FILE
 from geneface.io.video import write_png
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray
 
 SHEET_FRAMES = 6
@@ -84,8 +85,7 @@ class Gallery:
 
 def _spread(entries: Sequence[SheetEntry]) -> list[SheetEntry]:
     """At most `SHEET_FRAMES` of them, evenly."""
-    chosen = np.linspace(0, len(entries) - 1, min(SHEET_FRAMES, len(entries))).round().astype(int)
-    return [entries[index] for index in chosen]
+    return [entries[index] for index in spread_indices(len(entries), SHEET_FRAMES)]
 
 
 def error_maps(scores: VideoScores, rows: Sequence[str]) -> list[tuple[str, ByteArray]]:
