@@ -16,7 +16,7 @@ from geneface.analysis.face.detection import NEAR, detect
 from geneface.types import ByteArray, FloatArray
 
 _NETWORK = "mesh"
-_MIN_SCORE, _MIN_PRESENCE = 0.5, 0.5
+_MIN_PRESENCE = 0.5
 _LEFT_CORNER, _RIGHT_CORNER = 33, 263
 """Outer corners of the eyes in the picture."""
 _FACE_GROWTH = 1.5
@@ -53,7 +53,7 @@ def _find(image: ByteArray) -> Region | None:
     longer = max(image.shape[:2])
     # MediaPipe looks at the square that `track` measures in: the picture in its upper left corner.
     square = Region(longer / 2, longer / 2, longer, longer)
-    faces = detect(NEAR, image, _MIN_SCORE, square)
+    faces = detect(NEAR, image, square)
     return faces[0].region() if faces else None
 
 
