@@ -7,11 +7,13 @@ BIN = $(VENV)/bin
 CONSTRAINTS = constraints.txt
 # What `make sanitize` runs: files or folders of tests that call kernels.
 KERNEL_TESTS = tests/ops
+# Debian 13: Python 3.13.
+SUITE ?= trixie
 FUZZ ?= --seconds 60
 FUZZ_MEDIA ?= --files 2000
 SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo test check sanitize fuzz fuzz-media clean
+.PHONY: help demo test quick check other-python sanitize fuzz fuzz-media clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,10 +24,18 @@ demo: $(DEMO_VENV)/.installed ## build and install the core, write demo.mp4 from
 test: check ## install the development extras; ruff, pyright, pytest
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.installed ## ruff and pyright only
+quick: $(VENV)/.installed ## ruff, and the tests that are not marked slow, in less than 90 s
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.installed ## ruff, pyright and clang-format only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror csrc/*
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+other-python: ## core, demo and suite on the Python of another Debian: SUITE=sid VIDEO=my.mp4; as root, needs debootstrap
+	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO)) $(if $(WHEEL),--wheel $(WHEEL))
 
 sanitize: $(VENV)/.installed ## the kernels' tests with checks of memory, undefined behaviour, and races between threads
 	$(BIN)/python tests/sanitize/run.py address,undefined -m pytest --capture=sys $(KERNEL_TESTS)

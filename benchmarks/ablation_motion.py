@@ -28,7 +28,7 @@ from geneface.motion.sync import SyncExpert
 from geneface.motion.vae import AudioToMotion
 from geneface.training.loop import train
 from geneface.training.motion.train import MOTION_PRESETS, MotionTask, MotionTrainConfig, build_model, predict_clip
-from geneface.types import FloatArray, HeadPose, LandmarkTrack, MotionTrack, ProgressFn
+from geneface.types import FloatArray, HeadPose, MotionTrack, ProgressFn
 
 OURS = "ours"
 PRESETS: dict[str, MotionTrainConfig] = {
@@ -266,4 +266,4 @@ def motion_figures(
 
 def _still_head(points: Points) -> MotionTrack:
     zeros = np.zeros((len(points), 3), np.float32)
-    return MotionTrack(LandmarkTrack(points), HeadPose(zeros, zeros))
+    return MotionTrack(points, HeadPose(zeros, zeros))

@@ -18,8 +18,8 @@ from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
-from geneface.evaluation.speech import predict_spans
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.audio import read_audio
@@ -27,10 +27,10 @@ from geneface.io.store import TensorFile, asset_path
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
-from geneface.training.gaussian.train import train_renderer
-from geneface.training.renderer.config import RendererTrainConfig
+from geneface.training.gaussian.config import GaussianTrainConfig
+from geneface.training.gaussian.train import train_gaussian
 from geneface.training.renderer.run import CHECKPOINT_NAME
-from geneface.types import ByteArray, FloatArray, LandmarkTrack, MotionTrack, ProgressFn, no_progress
+from geneface.types import ByteArray, FloatArray, MotionTrack, ProgressFn, no_progress
 
 PERSON_VARIANTS: dict[str, str] = {
     OURS: "as shipped, from speech, with the adaptation to the person",
@@ -61,14 +61,14 @@ def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, F
     if name == "no-adaptation":
         avatar = avatar.unadapted() or avatar
     spans = heldout_spans(portrait.segment, portrait.heldout)
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     smoothing = windowed(FINISHES[name]) if name in FINISHES else avatar_module.smooth_landmark_windows
     with patch.object(avatar_module, "smooth_landmark_windows", smoothing):
         spoken = predict_spans(avatar, portrait, tracked, spans, no_progress)
     width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
     return motion_figures(
-        [span.reference.landmarks.points for span in spoken],
-        [span.predicted.landmarks.points for span in spoken],
+        [span.reference.points for span in spoken],
+        [span.predicted.points for span in spoken],
         [width] * len(spoken),
         [span.samples for span in spoken],
     )
@@ -78,12 +78,12 @@ def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, F
 
 
 def renderer_figures(
-    name: str, portrait: Portrait, config: RendererTrainConfig, folder: Path, progress: ProgressFn
+    name: str, portrait: Portrait, config: GaussianTrainConfig, folder: Path, progress: ProgressFn
 ) -> dict[str, Figure]:
     """Train (or take what was trained in `folder`) and score the head of held-out frames, from tracked landmarks."""
     if name.startswith(FREE_PRIOR):
         config = config.model_copy(update={"affine_prior": 0.0})
-    model = train_renderer(portrait, folder, config, resume=True, progress=progress)
+    model = train_gaussian(portrait, folder, config, resume=True, progress=progress)
     return head_figures(portrait, model, chosen_code(name, TensorFile(folder / CHECKPOINT_NAME)))
 
 
@@ -140,11 +140,9 @@ def speed_figures(avatar: Avatar) -> dict[str, Figure]:
     begin = time.perf_counter()
     motion = avatar.motion(sound)
     motion_rate = len(motion) / (time.perf_counter() - begin)
-    points, pose = motion.landmarks.points, motion.pose
-    for index in range(len(motion)):
+    for index, _ in enumerate(avatar.draw(motion), start=1):
         if index == _WARM_UP_FRAMES:
             begin = time.perf_counter()
-        avatar.renderer.render(points[index], pose.rotation[index], pose.translation[index], avatar.camera).to_uint8()
     render_rate = (len(motion) - _WARM_UP_FRAMES) / (time.perf_counter() - begin)
     begin = time.perf_counter()
     frames = sum(1 for _ in avatar.stream(sound))

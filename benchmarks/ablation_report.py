@@ -15,8 +15,8 @@ import numpy as np
 from ablation_motion import MOTION_VARIANTS, OURS, SAMPLED
 from ablation_person import PERSON_VARIANTS, RENDERER_VARIANTS
 
-from geneface.evaluation.controls import cost
-from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation.metrics.registry import DEFINITIONS
+from geneface.evaluation.protocol.controls import cost
 from geneface.evaluation.schema import Figure
 
 CERTAIN = 3.0

@@ -48,16 +48,16 @@ from ablation_report import CHANGES, Row, report
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import CorpusData, load_corpus_data
-from geneface.evaluation import speech
 from geneface.evaluation.metrics import articulation, image, lips, stability
+from geneface.evaluation.protocol import speech
 from geneface.evaluation.schema import Figure
 from geneface.io.store import read_json, sha256, write_json
 from geneface.motion.basis import MotionBasis
 from geneface.motion.sync import SyncExpert
 from geneface.portrait import manifest as portrait_manifest
 from geneface.portrait.portrait import Portrait
+from geneface.training.gaussian.config import gaussian_config
 from geneface.training.motion.sync import load_expert
-from geneface.training.renderer.config import renderer_config
 from geneface.types import ProgressFn
 
 BUNDLED = "grid-s1"
@@ -171,7 +171,7 @@ class Bench:
         settings = self.settings
         if settings.portrait is None:
             return Job("renderer", name, seed, {}, 0, None, NEEDS_PERSON)
-        config = renderer_config("tiny" if settings.preset == "tiny" else "fast", seed=seed)
+        config = gaussian_config("tiny" if settings.preset == "tiny" else "fast", seed=seed)
         inputs = {"config": config.model_dump(mode="json"), "portrait": _portrait_digest(settings.portrait)}
 
         def run(progress: ProgressFn) -> dict[str, Figure]:

@@ -32,7 +32,7 @@ from geneface.avatar.avatar import Avatar
 from geneface.io.audio import read_audio
 from geneface.io.encode import write_video
 from geneface.io.store import asset_path
-from geneface.types import SPEECH_RATE_HZ, Camera, Waveform
+from geneface.types import SPEECH_RATE_HZ, Waveform
 
 STREAM_SECONDS = (1, 10, 80)
 LENGTH_SECONDS = (10, 40, 160)
@@ -145,14 +145,11 @@ def measure_stages(avatar: Avatar, sound: Path, size: int, repeats: int, out: Pa
     """Core-ms a frame of each stage; "colour" is what an MP4 needs, "to_uint8" what `Avatar.stream` does instead."""
     waveform = read_audio(sound)
     motion = avatar.motion(waveform)
-    points, pose = motion.landmarks.points, motion.pose
-    camera = Camera(avatar.camera.focal, size, size)
     count = min(STAGE_FRAMES, len(motion))
     part = Waveform(waveform.samples[: count * SPEECH_RATE_HZ // 25])
 
     def draw() -> list[Any]:
-        render = avatar.renderer.render
-        return [render(points[i], pose.rotation[i], pose.translation[i], camera) for i in range(count)]
+        return list(avatar.drawn(motion[:count], size=size))
 
     ops.set_threads(1)
     frames = draw()

@@ -72,10 +72,10 @@ def synthetic_sounds(seconds: float) -> dict[str, FloatArray]:
 
 def curves(avatar: Avatar, samples: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Opening and width [F] of the recording, opening [F] of live speech, head units."""
-    points = avatar.motion(Waveform(samples)).landmarks.points
+    points = avatar.motion(Waveform(samples)).points
     live = avatar.live()
     pieces = [live.push(samples[start : start + 1600]) for start in range(0, len(samples), 1600)] + [live.finish()]
-    heard = np.concatenate([piece.landmarks.points for piece in pieces])
+    heard = np.concatenate([piece.points for piece in pieces])
     return lip_opening(points), lip_width(points), lip_opening(heard)
 
 

@@ -35,12 +35,12 @@ from scaling_report import Curve, Panel, Spread, draw, panel_numbers, panel_text
 from geneface import ops
 from geneface.bench.render import bench_render
 from geneface.bench.timing import load_average, machine
+from geneface.training.trainers import TRAININGS
 
 SIZES = (128, 192, 256, 384, 512, 768)
 SOUND_SECONDS = (5, 10, 20, 40, 80, 160)
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 GAUSSIANS = (5_000, 10_000, 20_000, 30_000, 50_000, 100_000)
-RENDERERS = ("gaussian", "nerf")
 LEAST_REPEATS = 5
 SIZE = 256
 """Pixels of a side where they are not what changes."""
@@ -101,7 +101,7 @@ def measure_portrait(arguments: argparse.Namespace) -> list[Panel]:
             # In another process: a child's peak memory is never below what this one has used.
             cut = [sys.executable, str(TRAIN_SCRIPT), "cut", str(arguments.portrait), str(share), parts[-1]]
             frames.append(float(json.loads(chain.run_process(cut)[0])["frames"]))
-        for renderer in RENDERERS:
+        for renderer in TRAININGS:
 
             def run(part: str, renderer: str = renderer) -> dict[str, float]:
                 command = [sys.executable, str(TRAIN_SCRIPT), "train", part, renderer, str(steps)]

@@ -22,10 +22,7 @@ import numpy as np
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import TRACKS_NAME, Portrait
-from geneface.training.gaussian.train import train_renderer
-from geneface.training.nerf.config import nerf_config
-from geneface.training.nerf.train import train_nerf
-from geneface.training.renderer.config import renderer_config
+from geneface.training.trainers import TRAININGS, training_of
 
 PRESET = "fast"
 WARM_SHARE = 1 / 3
@@ -69,10 +66,8 @@ def train(folder: Path, renderer: str, steps: int) -> dict[str, float]:
     started = time.perf_counter()
     portrait = Portrait.load(folder)
     with tempfile.TemporaryDirectory() as work:
-        if renderer == "nerf":
-            train_nerf(portrait, Path(work), nerf_config(PRESET, steps=steps), progress=progress)
-        else:
-            train_renderer(portrait, Path(work), renderer_config(PRESET, steps=steps), progress=progress)
+        training = training_of(renderer)
+        training.train(portrait, Path(work), training.config(PRESET, steps=steps), progress=progress)
     warm = int(WARM_SHARE * len(ends))
     return {
         "steps": len(ends),
@@ -91,7 +86,7 @@ def main() -> None:
     cutting.add_argument("folder", type=Path)
     training = commands.add_parser("train")
     training.add_argument("portrait", type=Path)
-    training.add_argument("renderer", choices=("gaussian", "nerf"))
+    training.add_argument("renderer", choices=TRAININGS)
     training.add_argument("steps", type=int)
     arguments = parser.parse_args()
     if arguments.command == "cut":

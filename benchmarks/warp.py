@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import Delaunay
 
-from geneface.evaluation.definitions import REGIONS
-from geneface.evaluation.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.metrics.registry import REGIONS
+from geneface.evaluation.protocol.pictures import ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project
@@ -31,6 +31,7 @@ from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.io.image import write_png
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import fit_conditions, pose_inputs
+from geneface.types import MotionTrack
 
 RIDGE = 3.0
 RINGS = ((1.35, -0.1), (1.8, -0.15))
@@ -167,11 +168,10 @@ def avatar_render(portrait: Portrait, folder: Path) -> Callable[[int], np.ndarra
     """The trained renderer of an avatar, driven by the portrait's tracked landmarks."""
     from geneface.avatar.avatar import Avatar
 
-    renderer = Avatar.load(folder).renderer
+    avatar, track = Avatar.load(folder), MotionTrack(portrait.landmarks, portrait.pose)
 
     def render(frame: int) -> np.ndarray:
-        pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
-        return renderer.render(portrait.landmarks[frame], *pose, portrait.camera).to_uint8()
+        return next(avatar.draw(track[frame : frame + 1], size=portrait.size))
 
     return render
 

@@ -10,8 +10,8 @@ namespace {
 constexpr int kColumnsPerTask = 512;
 
 // One step for sixteen values, where they have a gradient; `shrink` is the decay's factor.
-GENEFACE_INLINE void adam_step(const AdamRule& rule, const Floats& grad, float lr, float shrink, Floats& param, Floats& first,
-                               Floats& second) {
+GENEFACE_INLINE void adam_step(const AdamRule& rule, const Floats& grad, float lr, float shrink, Floats& param,
+                               Floats& first, Floats& second) {
   const Ints touched = grad != 0.f;
   const Floats mean = first + (1 - rule.beta1) * (grad - first);
   const Floats square = second + (1 - rule.beta2) * (grad * grad - second);

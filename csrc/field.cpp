@@ -1,6 +1,5 @@
 // A field at given points, and its gradients. The fused renderer and trainer are in nerf_*.cpp.
 #include "network.hpp"
-
 #include "tasks.hpp"
 
 namespace geneface {
@@ -44,9 +43,11 @@ GENEFACE_INLINE void evaluate_block(const FieldArgs& a, int block, const Load& l
     load(i, lanes, x);
     if (a.gates) {
       const float* bias = a.bias + static_cast<ptrdiff_t>(block) * 3 * width;
-      network_forward<inputs, width>(a.field, GatedBias{bias, width, Gates(load_some(a.gates + i, lanes))}, x, hidden1, hidden2, raw);
+      network_forward<inputs, width>(a.field, GatedBias{bias, width, Gates(load_some(a.gates + i, lanes))}, x, hidden1,
+                                     hidden2, raw);
     } else {
-      network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2, raw);
+      network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2,
+                                     raw);
     }
     for (int o = 0; o < kOutputs; o++) store_some(load16(raw + o * kLanes), a.raw[o] + i, lanes);
   }
@@ -55,7 +56,8 @@ GENEFACE_INLINE void evaluate_block(const FieldArgs& a, int block, const Load& l
 template <int dims, int inputs, int width>
 void forward_block(const FieldArgs& a, int block) {
   Corners<dims> corners;
-  evaluate_block<inputs, width>(a, block, [&](int start, int lanes, float* x) { encode<dims, inputs>(a, start, lanes, corners, x); });
+  evaluate_block<inputs, width>(
+      a, block, [&](int start, int lanes, float* x) { encode<dims, inputs>(a, start, lanes, corners, x); });
 }
 
 template <int inputs, int width>
@@ -76,7 +78,8 @@ void backward_block(const FieldBackwardArgs& b, int block) {
   for (int i = block * kFieldBlock; i < end; i += kLanes) {
     const int lanes = smaller(kLanes, end - i);
     encode<dims, inputs>(a, i, lanes, corners, x);
-    network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2, raw);
+    network_forward<inputs, width>(a.field, Bias{a.bias + static_cast<ptrdiff_t>(block) * width}, x, hidden1, hidden2,
+                                   raw);
     for (int o = 0; o < kOutputs; o++) store(load_some(b.grad_raw[o] + i, lanes), raw + o * kLanes);
     network_backward<inputs, width>(a.field, raw, hidden1, hidden2, grad1, grad2, grad_x);
     add_weight_gradient<kOutputs, width>(raw, hidden2, 1, b.grad.w2);
@@ -107,9 +110,8 @@ void field_forward(const FieldArgs& args) {
 
 void field_network(const FieldArgs& args) {
   with_shape(args.dims, args.field, [&](auto, auto inputs, auto width) {
-    for_each_task(blocks(args), [&](int block) {
-      network_block<decltype(inputs)::kValue, decltype(width)::kValue>(args, block);
-    });
+    for_each_task(blocks(args),
+                  [&](int block) { network_block<decltype(inputs)::kValue, decltype(width)::kValue>(args, block); });
   });
 }
 

@@ -1,4 +1,5 @@
-// A radiance field's multiresolution hash grid (Müller et al. 2022) at sixteen points at a time; the network is in network.hpp.
+// A radiance field's multiresolution hash grid (Müller et al. 2022) at sixteen points at a time.
+// The network is in network.hpp.
 //
 // The sixteen lanes of a vector are sixteen points. A row of the grid's table is eight bfloat16 in sixteen
 // bytes: one fetch costs as much as that of a single float.
@@ -93,7 +94,8 @@ GENEFACE_INLINE void find_corners(const FieldView& field, const float* const pos
       const Floats whole = minimum(to_float(truncate(scaled)), static_cast<float>(resolution - 1));
       share[axis][1] = scaled - whole;
       share[axis][0] = 1.f - share[axis][1];
-      const int32_t stride = dense ? (axis == 0 ? 1 : axis == 1 ? side : side * side) : static_cast<int32_t>(kPrimes[axis]);
+      const int32_t dense_stride = axis == 0 ? 1 : axis == 1 ? side : side * side;
+      const int32_t stride = dense ? dense_stride : static_cast<int32_t>(kPrimes[axis]);
       part[axis][0] = truncate(whole) * stride;
       part[axis][1] = part[axis][0] + stride;
     }
@@ -130,7 +132,8 @@ GENEFACE_INLINE void fetch(const FieldView& field, const Corners<kDims>& corners
       for (int corner = 0; corner < Corners<kDims>::kCount; corner += 2) {
         const int32_t *rows = &corners.row[level][corner][lane], *next = rows + kLanes;
         even += load_row(field.table + static_cast<ptrdiff_t>(*rows) * kFeatures) * corners.weight[level][corner][lane];
-        odd += load_row(field.table + static_cast<ptrdiff_t>(*next) * kFeatures) * corners.weight[level][corner + 1][lane];
+        odd +=
+            load_row(field.table + static_cast<ptrdiff_t>(*next) * kFeatures) * corners.weight[level][corner + 1][lane];
       }
       write_row(even + odd, points + lane * kEncoded + level * kFeatures);
     }
@@ -168,8 +171,9 @@ GENEFACE_INLINE void position_gradient(const FieldView& field, const Corners<kDi
       for (int half = 0; half < kLanes; half += 8) {
         Row products[8];
         for (int i = 0; i < 8; i++)
-          products[i] = load_row(field.table + static_cast<ptrdiff_t>(corners.row[level][corner][half + i]) * kFeatures) *
-                        read_row(grad_points + (half + i) * kEncoded + level * kFeatures);
+          products[i] =
+              load_row(field.table + static_cast<ptrdiff_t>(corners.row[level][corner][half + i]) * kFeatures) *
+              read_row(grad_points + (half + i) * kEncoded + level * kFeatures);
         transpose(products);
         const Row total = ((products[0] + products[1]) + (products[2] + products[3])) +
                           ((products[4] + products[5]) + (products[6] + products[7]));

@@ -27,8 +27,8 @@ struct FieldArrays {
   Array<const float> w0, w1, b1, w2, b2;
   std::vector<uint16_t> halves;
 
-  FieldArrays(Array<const uint16_t> table, Array<const int32_t> resolution, Array<const float> w0, Array<const float> w1,
-              Array<const float> b1, Array<const float> w2, Array<const float> b2)
+  FieldArrays(Array<const uint16_t> table, Array<const int32_t> resolution, Array<const float> w0,
+              Array<const float> w1, Array<const float> b1, Array<const float> w2, Array<const float> b2)
       : table(table), resolution(resolution), w0(w0), w1(w1), b1(b1), w2(w2), b2(b2) {
     if (!active_kernels().half_network) return;
     const HalfWeights at(w0.shape(1), w0.shape(0));
@@ -46,8 +46,8 @@ struct FieldArrays {
   }
 
   FieldView view() const {
-    return {table.data(), length(table.shape(1)), resolution.data(), w0.data(), w1.data(), b1.data(), w2.data(), b2.data(),
-            length(w0.shape(1)), length(w0.shape(0)), halves.data()};
+    return {table.data(), length(table.shape(1)), resolution.data(),   w0.data(),    w1.data(), b1.data(), w2.data(),
+            b2.data(),    length(w0.shape(1)),    length(w0.shape(0)), halves.data()};
   }
 };
 
@@ -55,9 +55,7 @@ struct FieldArrays {
 struct GradientArrays {
   Array<float> table, w0, w1, b1, w2, b2;
 
-  FieldGradient first() const {
-    return {table.data(), w0.data(), w1.data(), b1.data(), w2.data(), b2.data()};
-  }
+  FieldGradient first() const { return {table.data(), w0.data(), w1.data(), b1.data(), w2.data(), b2.data()}; }
 };
 
 struct SceneArrays {
@@ -69,8 +67,9 @@ struct SceneArrays {
   float step;
 
   SceneView view() const {
-    SceneView scene = {head.view(), torso.view(), occupancy.data(), coarse.data(), torso_occupancy.data(),
-                       warp_rows,   warp_columns, {},               step};
+    SceneView scene = {
+        head.view(), torso.view(), occupancy.data(), coarse.data(), torso_occupancy.data(), warp_rows, warp_columns,
+        {},          step};
     for (int k = 0; k < 4; k++) scene.warp_box[k] = warp_box[k];
     return scene;
   }
@@ -133,7 +132,8 @@ int64_t render_field(const SceneArrays& scene, Array<const float> pose, float fo
   RenderFieldArgs args = {};
   const int height = length(image.shape(0)), width = length(image.shape(1));
   args.scene = scene.view();
-  args.frame = frame_view(pose.data(), focal_px, width, height, head_bias.data(), torso_bias.data(), warp.data(), motion.data());
+  args.frame =
+      frame_view(pose.data(), focal_px, width, height, head_bias.data(), torso_bias.data(), warp.data(), motion.data());
   args.plate = plate.data();
   args.image = image.data();
   args.opacity = opacity.data();
@@ -170,8 +170,8 @@ struct BatchGradients {
 };
 
 void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsilon, float silhouette,
-                 float silhouette_epsilon, float edge, float opaque, bool move, const GradientArrays& head, const GradientArrays& torso,
-                 const BatchGradients& out) {
+                 float silhouette_epsilon, float edge, float opaque, bool move, const GradientArrays& head,
+                 const GradientArrays& torso, const BatchGradients& out) {
   TrainFieldArgs args = {};
   args.scene = scene.view();
   args.chunks = length(batch.corners.shape(0));
@@ -181,8 +181,9 @@ void train_field(const SceneArrays& scene, const BatchArrays& batch, float epsil
   const size_t nodes = static_cast<size_t>(scene.warp_rows) * scene.warp_columns * 4;
   for (size_t i = 0; i < frames.size(); i++)
     frames[i] = frame_view(batch.poses.data() + 12 * i, batch.focal_px, batch.width, batch.height,
-                           batch.head_bias.data() + i * 3 * args.scene.head.width, batch.torso_bias.data() + i * args.scene.torso.width,
-                           batch.warp.data() + i * nodes, batch.motion.data() + 6 * i);
+                           batch.head_bias.data() + i * 3 * args.scene.head.width,
+                           batch.torso_bias.data() + i * args.scene.torso.width, batch.warp.data() + i * nodes,
+                           batch.motion.data() + 6 * i);
   args.frames = frames.data();
   args.corners = batch.corners.data();
   args.jitter = batch.jitter.data();
@@ -235,8 +236,8 @@ void register_fields(nb::module_& m) {
   bind<GradientArrays, Floats, Floats, Floats, Floats, Floats, Floats>(m, "GradientArrays");
   bind<SceneArrays, const FieldArrays&, const FieldArrays&, Array<const uint32_t>, Array<const uint32_t>, Bytes,
        std::vector<float>, int, int, float>(m, "SceneArrays");
-  bind<BatchArrays, ConstFloats, ConstFloats, ConstFloats, ConstFloats, ConstFloats, Array<const int32_t>, ConstFloats, Bytes,
-       Bytes, Bytes, ConstFloats, float, int, int>(m, "BatchArrays");
+  bind<BatchArrays, ConstFloats, ConstFloats, ConstFloats, ConstFloats, ConstFloats, Array<const int32_t>, ConstFloats,
+       Bytes, Bytes, Bytes, ConstFloats, float, int, int>(m, "BatchArrays");
   bind<BatchGradients, Floats, Floats, Floats, Floats, Floats, Array<double>, Array<int64_t>>(m, "BatchGradients");
   m.def("field_forward", &field_forward);
   m.def("field_network", &field_network);

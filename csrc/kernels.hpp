@@ -129,9 +129,9 @@ struct ImageLossArgs {
 // ---- radiance fields. Layouts: src/geneface/ops/field.py and nerf.py.
 
 constexpr int kLevels = 4, kFeatures = 8, kEncoded = kLevels * kFeatures;
-constexpr int kOutputs = 4;                   // logarithm of the density (or logit of the opacity), logits of the colour
-constexpr int kTorsoInputs = kEncoded + 4;    // and the head's colour and opacity at the pixel
-constexpr float kMaxLogDensity = 9;           // beyond this a step is opaque anyway
+constexpr int kOutputs = 4;                 // logarithm of the density (or logit of the opacity), logits of the colour
+constexpr int kTorsoInputs = kEncoded + 4;  // and the head's colour and opacity at the pixel
+constexpr float kMaxLogDensity = 9;         // beyond this a step is opaque anyway
 constexpr int kCells = 128, kCoarseCells = 32;  // occupancy: cells along an axis of the head's unit cube
 constexpr int kTorsoCells = 64;
 constexpr int kRayTile = 8, kTileRays = kRayTile * kRayTile;
@@ -153,8 +153,13 @@ struct FieldView {
 struct HalfWeights {
   size_t w0, turned0, w1, turned1, w2, turned2, size;
   constexpr HalfWeights(size_t inputs, size_t width)
-      : w0(0), turned0(width * inputs), w1(2 * width * inputs), turned1(w1 + width * width), w2(w1 + 2 * width * width),
-        turned2(w2 + kOutputs * width), size(w2 + 2 * kOutputs * width) {}
+      : w0(0),
+        turned0(width * inputs),
+        w1(2 * width * inputs),
+        turned1(w1 + width * width),
+        w2(w1 + 2 * width * width),
+        turned2(w2 + kOutputs * width),
+        size(w2 + 2 * kOutputs * width) {}
 };
 struct FieldGradient {
   float *table, *w0, *w1, *b1, *w2, *b2;
@@ -175,35 +180,35 @@ struct FieldBackwardArgs {
   FieldArgs forward;
   Rows<const float> grad_raw;  // [kOutputs, count]
   FieldGradient grad;
-  float* grad_bias;           // [blocks, width]
+  float* grad_bias;            // [blocks, width]
   Rows<float> grad_positions;  // [dims, count]
 };
 
 // What all frames of a head and torso share.
 struct SceneView {
   FieldView head, torso;
-  const uint32_t* occupancy;         // [kCells, kCells, kCells / 32] bits, x fastest
-  const uint32_t* coarse;            // [kCoarseCells, kCoarseCells] bits, each grown by one cell
-  const uint8_t* torso_occupancy;    // [kTorsoCells, kTorsoCells]
+  const uint32_t* occupancy;       // [kCells, kCells, kCells / 32] bits, x fastest
+  const uint32_t* coarse;          // [kCoarseCells, kCoarseCells] bits, each grown by one cell
+  const uint8_t* torso_occupancy;  // [kTorsoCells, kTorsoCells]
   int warp_rows, warp_columns;
-  float warp_box[4];                 // x and y of the first node, x and y of the last, head units
-  float step;                        // head units of depth between two samples
+  float warp_box[4];  // x and y of the first node, x and y of the last, head units
+  float step;         // head units of depth between two samples
 };
 // What changes from frame to frame.
 struct FrameView {
   View view;
-  const float* head_bias;     // [3, head.width] everywhere, and what is added in the upper and in the lower face
-  const float* torso_bias;    // [torso.width]
-  const float* warp;          // [warp_rows, warp_columns, 4] to the canonical head; the fourth is the bias's gate: see Gates
+  const float* head_bias;   // [3, head.width] everywhere, and what is added in the upper and in the lower face
+  const float* torso_bias;  // [torso.width]
+  const float* warp;  // [warp_rows, warp_columns, 4] to the canonical head; the fourth is the bias's gate: see Gates
   const float* torso_motion;  // [6] affine map of the picture's plane, less the identity
 };
 
 struct RenderFieldArgs {
   SceneView scene;
   FrameView frame;
-  const float* plate;  // [height, width, 3]
-  float* image;        // [height, width, 4]
-  float* opacity;      // [height, width]
+  const float* plate;     // [height, width, 3]
+  float* image;           // [height, width, 4]
+  float* opacity;         // [height, width]
   int64_t* tile_samples;  // [tiles] evaluated samples
   float* reach;           // [tiles, 2] is filled with the depths between which each tile looks for the head
 };
@@ -220,8 +225,8 @@ struct TrainFieldArgs {
   const uint8_t* plate;     // [chunks, patches, kTileRays, 3]
   const float* weight;      // [chunks, patches, kTileRays] of the colour loss
   float epsilon, silhouette, silhouette_epsilon, edge, opaque;
-  bool move;  // whether gradients of warp and pose are wanted
-  FieldGradient head_grad, torso_grad;  // of slot 0; the others follow
+  bool move;                                // whether gradients of warp and pose are wanted
+  FieldGradient head_grad, torso_grad;      // of slot 0; the others follow
   float *grad_head_bias, *grad_torso_bias;  // [chunks, 3, width], [chunks, width]
   float* grad_warp;                         // [chunks, warp_rows, warp_columns, 4]
   float* grad_pose;                         // [chunks, 6] turn and shift, as in project_backward
@@ -253,7 +258,7 @@ struct CutOutArgs {
 struct PeakArgs {
   int tasks;
   int64_t rounds;
-  bool halves;     // bfloat16 dot products instead of float multiply-adds, where the networks use them
+  bool halves;  // bfloat16 dot products instead of float multiply-adds, where the networks use them
   float factor;
   float* results;  // [tasks]
 };
@@ -285,11 +290,11 @@ constexpr int project_tasks(int count) { return (count + kProjectTask - 1) / kPr
 
 // The image loss works on bands of rows, each with the last rows of its blurred pictures at hand: see image.cpp.
 constexpr int kLossBand = 128, kLossFields = 9, kLossRows = 16;
-__attribute__((always_inline)) constexpr int image_loss_bands(int height) { return (height + kLossBand - 1) / kLossBand; }
-// Floats from row to row: whole vectors, and an odd number of them, lest all rows share a few sets of the cache.
-__attribute__((always_inline)) constexpr ptrdiff_t image_loss_stride(int width) {
-  return ((width + 15) / 16 | 1) * 16;
+__attribute__((always_inline)) constexpr int image_loss_bands(int height) {
+  return (height + kLossBand - 1) / kLossBand;
 }
+// Floats from row to row: whole vectors, and an odd number of them, lest all rows share a few sets of the cache.
+__attribute__((always_inline)) constexpr ptrdiff_t image_loss_stride(int width) { return ((width + 15) / 16 | 1) * 16; }
 constexpr size_t image_loss_scratch(int width, int height) {
   return static_cast<size_t>(image_loss_bands(height)) * kLossFields * kLossRows * image_loss_stride(width);
 }

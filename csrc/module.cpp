@@ -1,6 +1,8 @@
 // The Python module geneface._native: picks the kernels for this processor and hands numpy arrays to them.
 // Shapes and types have been checked by geneface.ops; this file only unpacks. Kernels run without the interpreter's
 // lock.
+#include "module.hpp"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -19,7 +21,6 @@
 
 #include "binning.hpp"
 #include "kernels.hpp"
-#include "module.hpp"
 #include "pool.hpp"
 
 namespace nb = nanobind;

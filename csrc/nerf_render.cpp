@@ -7,7 +7,7 @@ namespace {
 
 constexpr int kRoundSamples = kTileRays * kRound;
 
-// The colour and transmittance through the head of the tile's first `across` x `down` rays; returns the number of samples.
+// The colour and transmittance through the head of the tile's first `across` x `down` rays; returns how many samples.
 template <int width>
 int64_t render_head(const SceneView& scene, const FrameView& frame, int across, int down, RayTile& tile) {
   float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], depth[kRoundSamples], gate[kRoundSamples];
@@ -107,7 +107,8 @@ void splat_blocks(const View& view, const float* const centre[3], int count, int
   const float *r = view.rotation, *t = view.translation;
   Floats at[3];
   for (int axis = 0; axis < 3; axis++)
-    at[axis] = load16(centre[0]) * r[3 * axis] + load16(centre[1]) * r[3 * axis + 1] + load16(centre[2]) * r[3 * axis + 2] + t[axis];
+    at[axis] = load16(centre[0]) * r[3 * axis] + load16(centre[1]) * r[3 * axis + 1] +
+               load16(centre[2]) * r[3 * axis + 2] + t[axis];
   const Floats depth = -at[2], nearest = depth - kRadius;
   // How far a point of the ball can lie from its centre's pixel: (dx - dz x / z) / (z + dz), at most.
   const Floats across = at[0] / depth, up = at[1] / depth, scale = kRadius * view.focal_px / nearest;
@@ -124,7 +125,9 @@ void splat_blocks(const View& view, const float* const centre[3], int count, int
     // A block around the camera may be seen anywhere.
     const bool around = !(depths[0][i] > 0.01f);
     if (around && depths[1][i] < 0) continue;
-    const auto first = [&](float edge, int tiles) { return around || edge < 0 ? 0 : static_cast<int>(smaller(edge, static_cast<float>(tiles))); };
+    const auto first = [&](float edge, int tiles) {
+      return around || edge < 0 ? 0 : static_cast<int>(smaller(edge, static_cast<float>(tiles)));
+    };
     const auto last = [&](float edge, int tiles) {
       return around ? tiles - 1 : edge < 0 ? -1 : static_cast<int>(smaller(edge, tiles - 1.f));
     };

@@ -17,7 +17,8 @@ struct PatchMemory {
   Corners<3>* corners;           // [groups]
 
   static_assert(train_field_scratch(width) == static_cast<size_t>(kPatchSamples) *
-                (13 + kEncoded + 2 * width + sizeof(Corners<3>) / (4 * kLanes)), "the memory that was asked for");
+                                                  (13 + kEncoded + 2 * width + sizeof(Corners<3>) / (4 * kLanes)),
+                "the memory that was asked for");
 
   explicit PatchMemory(float* memory) {
     const auto take = [&](int values) {
@@ -54,7 +55,8 @@ void shade_group(const SceneView& scene, const FrameView& frame, const PatchMemo
 
 // All samples of the patch, front to back; returns their number, groups filled up.
 template <int width>
-int forward_head(const SceneView& scene, const FrameView& frame, RayTile& tile, const PatchMemory<width>& m, int64_t& evaluated) {
+int forward_head(const SceneView& scene, const FrameView& frame, RayTile& tile, const PatchMemory<width>& m,
+                 int64_t& evaluated) {
   int alive[kTileRays], rays = kTileRays, count = 0;
   for (int i = 0; i < kTileRays; i++) alive[i] = i;
   while (rays) {
@@ -104,7 +106,9 @@ struct PatchData {
   const uint8_t *target, *masks, *plate;
   const float *weight, *jitter;
   PatchData(const TrainFieldArgs& a, int number)
-      : x(a.corners[2 * number]), y(a.corners[2 * number + 1]), target(a.target + static_cast<ptrdiff_t>(number) * kTileRays * 3),
+      : x(a.corners[2 * number]),
+        y(a.corners[2 * number + 1]),
+        target(a.target + static_cast<ptrdiff_t>(number) * kTileRays * 3),
         masks(a.masks + static_cast<ptrdiff_t>(number) * kTileRays * 2),
         plate(a.plate + static_cast<ptrdiff_t>(number) * kTileRays * 3),
         weight(a.weight + static_cast<ptrdiff_t>(number) * kTileRays),
@@ -112,7 +116,8 @@ struct PatchData {
 };
 
 template <int width>
-void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, const TorsoPatch& torso, const FieldGradient& grad) {
+void backward_torso(const TrainFieldArgs& a, int chunk, const RayTile& tile, const TorsoPatch& torso,
+                    const FieldGradient& grad) {
   const SceneView& scene = a.scene;
   const FrameView& frame = a.frames[chunk];
   float inputs[kTorsoInputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
@@ -176,7 +181,8 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
   float slope;
   for (int i = 0; i < kTileRays; i++)
     for (int c = 0; c < 3; c++) {
-      const float behind = torso.opacity[i] * torso.color[c][i] + (1 - torso.opacity[i]) * patch.plate[3 * i + c] * (1 / 255.f);
+      const float behind =
+          torso.opacity[i] * torso.color[c][i] + (1 - torso.opacity[i]) * patch.plate[3 * i + c] * (1 / 255.f);
       difference[c][i] = tile.color[c][i] + tile.transmittance[i] * behind - patch.target[3 * i + c] * (1 / 255.f);
       const float weight = patch.weight[i] / (3 * pixels);
       colour_loss += weight * (rounded(difference[c][i], a.epsilon, slope) - a.epsilon);
@@ -204,7 +210,8 @@ void patch_losses(const TrainFieldArgs& a, int chunk, const PatchData& patch, co
       torso.grad_color[c][i] = grad.color[c][i] * through * solid;
     }
     const float weight = a.silhouette / pixels;
-    const float head = patch.masks[2 * i] * (1 / 255.f), both = smaller(head + patch.masks[2 * i + 1] * (1 / 255.f), 1.f);
+    const float head = patch.masks[2 * i] * (1 / 255.f),
+                both = smaller(head + patch.masks[2 * i + 1] * (1 / 255.f), 1.f);
     outline_loss += weight * rounded(1 - through - head, a.silhouette_epsilon, slope);
     by_through -= weight * slope;
     outline_loss += weight * rounded(1 - through * (1 - solid) - both, a.silhouette_epsilon, slope);
@@ -244,8 +251,8 @@ GENEFACE_INLINE void sample_gradient(const RayTile& tile, int r, float density, 
 }
 
 // From the gradient of a sample's canonical position: of the frame's warp, and of its pose.
-GENEFACE_INLINE void move_gradient(const SceneView& scene, const View& view, const RayTile& tile, int r, float s, const float g[3],
-                                   float* grad_warp, float pose[6]) {
+GENEFACE_INLINE void move_gradient(const SceneView& scene, const View& view, const RayTile& tile, int r, float s,
+                                   const float g[3], float* grad_warp, float pose[6]) {
   float point[2];
   for (int axis = 0; axis < 2; axis++) point[axis] = tile.origin[axis] + s * tile.direction[axis][r];
   const WarpCell cell = warp_cell(scene, point[0], point[1]);
@@ -257,7 +264,8 @@ GENEFACE_INLINE void move_gradient(const SceneView& scene, const View& view, con
   const float *rotation = view.rotation, *t = view.translation;
   const float arm[3] = {s * tile.camera[0][r] - t[0], s * tile.camera[1][r] - t[1], -s - t[2]};
   float turned[3];
-  for (int i = 0; i < 3; i++) turned[i] = rotation[3 * i] * g[0] + rotation[3 * i + 1] * g[1] + rotation[3 * i + 2] * g[2];
+  for (int i = 0; i < 3; i++)
+    turned[i] = rotation[3 * i] * g[0] + rotation[3 * i + 1] * g[1] + rotation[3 * i + 2] * g[2];
   for (int i = 0; i < 3; i++) {
     const int j = (i + 1) % 3, k = (i + 2) % 3;
     pose[i] -= arm[j] * turned[k] - arm[k] * turned[j];
@@ -277,19 +285,20 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
   const int groups = count / kLanes;
   for (int first = 0; first < groups; first += kBatch) {
     const int batch = smaller(kBatch, groups - first);
-    const float *x = m.x + first * kInputGroup, *hidden1 = m.hidden1 + first * kHiddenGroup, *hidden2 = m.hidden2 + first * kHiddenGroup;
+    const float *x = m.x + first * kInputGroup, *hidden1 = m.hidden1 + first * kHiddenGroup,
+                *hidden2 = m.hidden2 + first * kHiddenGroup;
     for (int b = 0; b < batch; b++) {
       for (int lane = 0; lane < kLanes; lane++) {
         const int i = (first + b) * kLanes + lane, r = m.samples.ray[i];
         float out[kOutputs] = {};
         const float color[3] = {m.color[0][i], m.color[1][i], m.color[2][i]};
-        if (r >= 0)
-          sample_gradient(tile, r, m.density[i], m.after[i], m.share[i], scene.step, color, by_ray, out);
+        if (r >= 0) sample_gradient(tile, r, m.density[i], m.after[i], m.share[i], scene.step, color, by_ray, out);
         for (int o = 0; o < kOutputs; o++) raw[b * kRawGroup + o * kLanes + lane] = out[o];
       }
       prefetch_gradient<3>(m.corners[first + b], grad.table);
-      network_backward<kEncoded, width>(scene.head, raw + b * kRawGroup, hidden1 + b * kHiddenGroup, hidden2 + b * kHiddenGroup,
-                                        grad1 + b * kHiddenGroup, grad2 + b * kHiddenGroup, grad_x);
+      network_backward<kEncoded, width>(scene.head, raw + b * kRawGroup, hidden1 + b * kHiddenGroup,
+                                        hidden2 + b * kHiddenGroup, grad1 + b * kHiddenGroup, grad2 + b * kHiddenGroup,
+                                        grad_x);
       lanes_to_points(grad_x, points[b]);
     }
     add_weight_gradient<kOutputs, width>(raw, hidden2, batch, grad.w2);
@@ -312,20 +321,23 @@ void backward_head(const TrainFieldArgs& a, int chunk, const RayTile& tile, cons
           const float at = m.samples.canonical[axis][i];
           g[axis] = at > 0 && at < 1 ? by_position[axis * kLanes + lane] : 0.f;
         }
-        move_gradient(scene, frame.view, tile, m.samples.ray[i], m.samples.depth[i], g, grad_warp, a.grad_pose + 6 * chunk);
+        move_gradient(scene, frame.view, tile, m.samples.ray[i], m.samples.depth[i], g, grad_warp,
+                      a.grad_pose + 6 * chunk);
       }
     }
   }
 }
 
 template <int width, int torso_width>
-void train_chunk(const TrainFieldArgs& a, int chunk, const FieldGradient& head, const FieldGradient& torso_gradient, float* scratch) {
+void train_chunk(const TrainFieldArgs& a, int chunk, const FieldGradient& head, const FieldGradient& torso_gradient,
+                 float* scratch) {
   const FrameView& frame = a.frames[chunk];
   const PatchMemory<width> memory(scratch);
   for (int patch_number = 0; patch_number < a.patches; patch_number++) {
     const PatchData patch(a, chunk * a.patches + patch_number);
     RayTile tile;
-    start_rays(a.scene, frame.view, patch.x, patch.y, patch.jitter, look_through(a.scene, frame.view, patch.x, patch.y), tile);
+    start_rays(a.scene, frame.view, patch.x, patch.y, patch.jitter, look_through(a.scene, frame.view, patch.x, patch.y),
+               tile);
     const int count = forward_head<width>(a.scene, frame, tile, memory, a.samples[chunk]);
     TorsoPatch torso;
     forward_torso<torso_width>(a.scene, frame, patch.x, patch.y, tile, torso);

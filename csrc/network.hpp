@@ -1,6 +1,6 @@
-// A radiance field's network at sixteen points at a time: two hidden layers of `width` rectified values, kOutputs raw outputs.
+// A radiance field's network at sixteen points at a time: two hidden layers of `width` rectified values, then kOutputs.
 //
-// Activations of one group of points are [values][16] floats, so that a layer is broadcasts of weights times vectors of points.
+// Activations of one group of points are [values][16] floats, so that a layer is broadcasts of weights times vectors.
 #pragma once
 
 #include "field.hpp"
@@ -26,7 +26,7 @@ struct Gates {
   GENEFACE_INLINE explicit Gates(const Floats& gate)
       : upper(maximum(gate, broadcast(0.f))), lower(maximum(-gate, broadcast(0.f))) {}
 };
-// A bias that differs from point to point. values: [3, width], everywhere, and what is added in the upper and the lower face.
+// A bias that differs from point to point. values: [3, width], everywhere, and what the upper and the lower face add.
 struct GatedBias {
   const float* values;
   int width;
@@ -96,7 +96,8 @@ GENEFACE_INLINE void multiply_halves(const uint16_t* w, const float* x, const St
 
 // One layer forth, w [out, in], and back, where the same weights are read by columns.
 template <int out, int in, class Start, class Finish>
-GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const Start& start, const float* x, const Finish& finish) {
+GENEFACE_INLINE void layer(const float* w, const uint16_t* halves, const Start& start, const float* x,
+                           const Finish& finish) {
   if constexpr (kHalfNetwork)
     multiply_halves<out, in>(halves, x, start, finish);
   else
@@ -112,8 +113,8 @@ GENEFACE_INLINE void layer_back(const float* w, const uint16_t* turned, const fl
 
 // One group: x [in][16] -> hidden [2][width][16], raw outputs [kOutputs][16]. The bias is that of the first layer.
 template <int in, int width, class Start>
-GENEFACE_INLINE void network_forward(const FieldView& f, const Start& bias, const float* x, float* hidden1, float* hidden2,
-                                     float* raw) {
+GENEFACE_INLINE void network_forward(const FieldView& f, const Start& bias, const float* x, float* hidden1,
+                                     float* hidden2, float* raw) {
   constexpr HalfWeights at(in, width);
   const Floats zero = broadcast(0.f);
   layer<width, in>(f.w0, f.halves + at.w0, bias, x,
@@ -126,8 +127,8 @@ GENEFACE_INLINE void network_forward(const FieldView& f, const Start& bias, cons
 
 // Gradients of the values before both rectifiers, and of the inputs: the way back of network_forward.
 template <int in, int width>
-GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw, const float* hidden1, const float* hidden2,
-                                      float* grad1, float* grad2, float* grad_x) {
+GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw, const float* hidden1,
+                                      const float* hidden2, float* grad1, float* grad2, float* grad_x) {
   constexpr HalfWeights at(in, width);
   const Floats zero = broadcast(0.f);
   layer_back<width, kOutputs>(f.w2, f.halves + at.turned2, grad_raw, [&](int o, const Floats& sum) {
@@ -136,11 +137,12 @@ GENEFACE_INLINE void network_backward(const FieldView& f, const float* grad_raw,
   layer_back<width, width>(f.w1, f.halves + at.turned1, grad2, [&](int o, const Floats& sum) {
     store(select(load16(hidden1 + o * kLanes) > zero, sum, zero), grad1 + o * kLanes);
   });
-  layer_back<in, width>(f.w0, f.halves + at.turned0, grad1, [&](int o, const Floats& sum) { store(sum, grad_x + o * kLanes); });
+  layer_back<in, width>(f.w0, f.halves + at.turned0, grad1,
+                        [&](int o, const Floats& sum) { store(sum, grad_x + o * kLanes); });
 }
 
-// Weight gradients are sums of outer products: a row of sixteen inputs of one point times one of its gradients, so that no
-// lane is ever added to another. With bfloat16 networks a unit is two neighbouring points, multiplied in one go.
+// Weight gradients are sums of outer products: a row of sixteen inputs of one point times one of its gradients, so that
+// no lane is ever added to another. With bfloat16 networks a unit is two neighbouring points, multiplied in one go.
 constexpr int kUnits = kHalfNetwork ? kLanes / 2 : kLanes;  // of a group
 constexpr int kBatch = 8;                                   // groups at a time: what is turned stays in the cache
 
@@ -193,7 +195,8 @@ GENEFACE_INLINE void add_weight_gradient(const float* g, const float* x, int gro
   alignas(64) float turned[blocks * block_stride];
   float packed[kHalfNetwork ? kBatch * out * kUnits : 1];
   for (int group = 0; group < groups; group++) {
-    inputs_to_lanes<in>(x + static_cast<ptrdiff_t>(group) * in * kLanes, turned + group * kUnits * kLanes, block_stride);
+    inputs_to_lanes<in>(x + static_cast<ptrdiff_t>(group) * in * kLanes, turned + group * kUnits * kLanes,
+                        block_stride);
     for (int o = 0; kHalfNetwork && o < out; o++)
       to_units(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes, packed + (group * out + o) * kUnits);
   }
@@ -229,7 +232,8 @@ template <int out>
 GENEFACE_INLINE void add_bias_gradient(const float* g, int groups, float* grad_b) {
   for (int o = 0; o < out; o++) {
     Floats total = broadcast(0.f);
-    for (int group = 0; group < groups; group++) total += load16(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes);
+    for (int group = 0; group < groups; group++)
+      total += load16(g + (static_cast<ptrdiff_t>(group) * out + o) * kLanes);
     grad_b[o] += sum(total);
   }
 }

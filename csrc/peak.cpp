@@ -23,7 +23,8 @@ float chains(int64_t rounds, const Step& step) {
 
 }  // namespace
 
-// Every task runs `rounds` rounds of kSums multiply-adds of sixteen lanes, or of bfloat16 pairs; returns the operations.
+// Every task runs `rounds` rounds of kSums multiply-adds of sixteen lanes, or of bfloat16 pairs.
+// Returns the number of operations.
 int64_t peak(const PeakArgs& args) {
   const Floats factor = broadcast(args.factor);
   const Ints pair = pack_halves(factor, factor);

@@ -115,8 +115,7 @@ GENEFACE_INLINE void blend_block(const Chunk& chunk, const BlockPlace& place, in
   for (int k = 0; k < chunk.lengths[block]; k++) {
     const int number = chunk.lists[block][k];
     const PackedSplat& s = *chunk.splats[number];
-    const Floats alpha =
-        minimum(masked_alpha(log2_alpha(s, place.x - s.u, place.y - s.v), transmittance), kMaxAlpha);
+    const Floats alpha = minimum(masked_alpha(log2_alpha(s, place.x - s.u, place.y - s.v), transmittance), kMaxAlpha);
     touched[number] = static_cast<uint16_t>(touched[number] | any(alpha > 0.f) << block);
     const Floats share = alpha * transmittance;
     transmittance -= share;

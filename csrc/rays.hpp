@@ -14,18 +14,18 @@ namespace GENEFACE_TARGET {
 constexpr float kCubeRadius = 0.867f;
 
 struct RayTile {
-  float origin[3];                         // camera in the head's frame
-  float direction[3][kTileRays];           // head frame, of camera depth 1
-  float camera[2][kTileRays];              // the same in the camera's frame, x and y
+  float origin[3];                // camera in the head's frame
+  float direction[3][kTileRays];  // head frame, of camera depth 1
+  float camera[2][kTileRays];     // the same in the camera's frame, x and y
   float jitter[kTileRays];
-  int next[kTileRays];                     // number of the next sample on the lattice
-  int end;                                 // behind the last
-  int used[kTileRays];                     // samples so far
+  int next[kTileRays];  // number of the next sample on the lattice
+  int end;              // behind the last
+  int used[kTileRays];  // samples so far
   float transmittance[kTileRays];
   float color[3][kTileRays];
 };
 
-// Whether a cell near the point is marked. Marks are grown by a coarse cell, so a point as far outside of the cube counts.
+// Whether a cell near the point is marked. Marks are grown by a coarse cell, so a point as far outside the cube counts.
 GENEFACE_INLINE bool coarse_bit(const SceneView& scene, const float point[3]) {
   int cell[3];
   for (int k = 0; k < 3; k++) {
@@ -42,7 +42,9 @@ struct Reach {
 };
 
 // The lattice's sample at or before a depth.
-GENEFACE_INLINE int lattice(float depth, float step) { return static_cast<int>(smaller(larger(depth, 0.f) / step, 1e9f)); }
+GENEFACE_INLINE int lattice(float depth, float step) {
+  return static_cast<int>(smaller(larger(depth, 0.f) / step, 1e9f));
+}
 
 // The camera in the head's frame.
 GENEFACE_INLINE void find_origin(const View& view, float origin[3]) {
@@ -75,8 +77,9 @@ inline void start_rays(const SceneView& scene, const View& view, int x, int y, c
 inline Reach look_through(const SceneView& scene, const View& view, int x, int y) {
   const float *r = view.rotation, *t = view.translation;
   const Reach everything = {-t[2] - kCubeRadius, -t[2] + kCubeRadius};
-  // The coarse cells are grown by one cell: looks along the middles of the tile's quarters see all that any ray can meet,
-  // as long as no sample is farther from a look than a cell. That is 1.5 pixels each way and half a look along the ray.
+  // The coarse cells are grown by one cell: looks along the middles of the tile's quarters see all that any ray can
+  // meet, as long as no sample is farther from a look than a cell. That is 1.5 pixels each way and half a look along
+  // the ray.
   constexpr float kCell = 1.f / kCoarseCells, kLook = 0.5f * kCell;
   const float middle[2] = {(x + 0.5f * kRayTile - 0.5f * view.width) / view.focal_px,
                            (0.5f * view.height - y - 0.5f * kRayTile) / view.focal_px};
@@ -130,7 +133,8 @@ GENEFACE_INLINE WarpCell warp_cell(const SceneView& scene, float x, float y) {
 }
 
 // Adds the ray's next occupied samples, at most kRound, from number `count` on; returns the new count.
-GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& tile, int ray, const Samples& out, int count) {
+GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& tile, int ray, const Samples& out,
+                          int count) {
   const int first = count, stop = count + smaller(kRound, kMaxRaySamples - tile.used[ray]);
   int k = tile.next[ray];
   for (; k < tile.end && count < stop; k++) {
@@ -138,7 +142,8 @@ GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& ti
     float p[3];
     for (int axis = 0; axis < 3; axis++) p[axis] = tile.origin[axis] + s * tile.direction[axis][ray] + 0.5f;
     if (!(p[0] >= 0 && p[1] >= 0 && p[2] >= 0 && p[0] < 1 && p[1] < 1 && p[2] < 1)) continue;
-    const int x = static_cast<int>(p[0] * kCells), y = static_cast<int>(p[1] * kCells), z = static_cast<int>(p[2] * kCells);
+    const int x = static_cast<int>(p[0] * kCells), y = static_cast<int>(p[1] * kCells),
+              z = static_cast<int>(p[2] * kCells);
     if (!(scene.occupancy[(z * kCells + y) * (kCells / 32) + x / 32] >> (x & 31) & 1)) continue;
     const WarpCell cell = warp_cell(scene, p[0] - 0.5f, p[1] - 0.5f);
     const float* node = warp + 4 * cell.node;
@@ -147,8 +152,7 @@ GENEFACE_INLINE int march(const SceneView& scene, const float* warp, RayTile& ti
     std::memcpy(&corners[2], node + 4 * scene.warp_columns, 2 * sizeof(Quad));
     const Quad moved = corners[0] * cell.shares[0] + corners[1] * cell.shares[1] + corners[2] * cell.shares[2] +
                        corners[3] * cell.shares[3];
-    for (int axis = 0; axis < 3; axis++)
-      out.canonical[axis][count] = smaller(larger(p[axis] + moved[axis], 0.f), 1.f);
+    for (int axis = 0; axis < 3; axis++) out.canonical[axis][count] = smaller(larger(p[axis] + moved[axis], 0.f), 1.f);
     out.depth[count] = s;
     out.gate[count] = moved[3];
     out.ray[count] = ray;

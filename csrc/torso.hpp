@@ -20,7 +20,8 @@ GENEFACE_INLINE bool any_inside(const TorsoTile& torso, int start) {
 }
 
 // Where a pixel lies in the torso's plane, [0, 1] on both axes; false if no torso can be there.
-GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& frame, int x, int y, float out[2], float q[2]) {
+GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& frame, int x, int y, float out[2],
+                                    float q[2]) {
   const float width = static_cast<float>(frame.view.width);
   q[0] = (x + 0.5f) / width - 0.5f;
   q[1] = (y + 0.5f - 0.5f * frame.view.height) / width;
@@ -28,7 +29,8 @@ GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& fra
   out[0] = ((1 + m[0]) * q[0] + m[1] * q[1] + m[2]) * kTorsoScale + 0.5f;
   out[1] = (m[3] * q[0] + (1 + m[4]) * q[1] + m[5]) * kTorsoScale + 0.5f;
   if (!(out[0] >= 0 && out[1] >= 0 && out[0] < 1 && out[1] < 1)) return false;
-  return scene.torso_occupancy[static_cast<int>(out[1] * kTorsoCells) * kTorsoCells + static_cast<int>(out[0] * kTorsoCells)];
+  return scene
+      .torso_occupancy[static_cast<int>(out[1] * kTorsoCells) * kTorsoCells + static_cast<int>(out[0] * kTorsoCells)];
 }
 
 // What the network sees of sixteen pixels: features of the plane, colour and opacity of the head.
@@ -43,7 +45,8 @@ GENEFACE_INLINE void torso_inputs(const SceneView& scene, const RayTile& tile, c
 
 // Colour and opacity behind the head of the tile whose first pixel is (x, y).
 template <int width>
-void forward_torso(const SceneView& scene, const FrameView& frame, int x, int y, const RayTile& tile, TorsoTile& torso) {
+void forward_torso(const SceneView& scene, const FrameView& frame, int x, int y, const RayTile& tile,
+                   TorsoTile& torso) {
   float inputs[kTorsoInputs * kLanes], hidden1[width * kLanes], hidden2[width * kLanes], raw[kOutputs * kLanes];
   Corners<2> corners;
   for (int i = 0; i < kTileRays; i++) {

@@ -200,9 +200,11 @@ GENEFACE_INLINE Ints pack_halves(const Floats& first, const Floats& second) {
 #if defined(__AVX512BF16__)
   // Lanes of the second lie behind those of the first; they are to stand beside each other.
   typedef uint16_t Halves __attribute__((vector_size(64)));
-  const Halves both = reinterpret_cast<Halves>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
-  return reinterpret_cast<Ints>(__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9,
-                                                        25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+  const Halves both =
+      reinterpret_cast<Halves>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
+  return reinterpret_cast<Ints>(__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                                        23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                                        31));
 #else
   return to_half(first) | (to_half(second) << 16);
 #endif
@@ -224,7 +226,8 @@ GENEFACE_INLINE void pack_neighbours(const Floats& x, float words[kLanes / 2]) {
 // sum + x.first w.first + x.second w.second in each lane, for packed pairs.
 GENEFACE_INLINE Floats add_pairs(const Floats& sum, const Ints& x, const Ints& w) {
 #if defined(__AVX512BF16__)
-  return reinterpret_cast<Floats>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w)));
+  return reinterpret_cast<Floats>(
+      _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w)));
 #else
   const int32_t upper = static_cast<int32_t>(0xffff0000u);
   return sum + from_bits(x << 16) * from_bits(w << 16) + from_bits(x & upper) * from_bits(w & upper);

@@ -7,7 +7,7 @@ z out of the face; one head unit is twice the height of the face (hairline to ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Real
 
@@ -18,6 +18,8 @@ from geneface.errors import InputError
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
+Frames = slice | NDArray[np.integer] | NDArray[np.bool_]
+"""Which frames of a track: a range, indices [N], or [F] that is true for those."""
 
 VIDEO_RATE_HZ = 25
 """Frames per second of every landmark track and every rendered video."""
@@ -118,8 +120,8 @@ class HeadPose:
     def __len__(self) -> int:
         return len(self.rotation)
 
-    def __getitem__(self, frames: slice) -> HeadPose:
-        return HeadPose(self.rotation[frames], self.translation[frames])
+    def __getitem__(self, frames: Frames) -> HeadPose:
+        return HeadPose(self.rotation[_several(frames)], self.translation[frames])
 
 
 @dataclass(frozen=True)
@@ -135,22 +137,39 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class LandmarkTrack:
-    """The K named landmarks of `geometry.landmarks` in the canonical head frame."""
+class MotionTrack:
+    """All that moves, one row a frame at 25 Hz: what a renderer needs.
+
+    `track[10:20]` is frames 10 to 19, `track[rows]` those that an array of indices or of [F] booleans names.
+    """
 
     points: FloatArray
-    """[F, K, 3] head units."""
+    """[F, K, 3] the named landmarks of `geometry.landmarks` in the canonical head frame, head units."""
+    pose: HeadPose
+    """[F]."""
 
     def __len__(self) -> int:
         return len(self.points)
 
+    def __getitem__(self, frames: Frames) -> MotionTrack:
+        return MotionTrack(self.points[_several(frames)], self.pose[frames])
 
-@dataclass(frozen=True)
-class MotionTrack:
-    """All that moves: what a renderer needs, one row a frame."""
+    @staticmethod
+    def concatenate(tracks: Iterable[MotionTrack]) -> MotionTrack:
+        """Tracks one after the other.
 
-    landmarks: LandmarkTrack
-    pose: HeadPose
+        Raises:
+            ValueError: there is none.
+        """
+        parts = list(tracks)
+        pose = HeadPose(
+            np.concatenate([part.pose.rotation for part in parts]),
+            np.concatenate([part.pose.translation for part in parts]),
+        )
+        return MotionTrack(np.concatenate([part.points for part in parts]), pose)
 
-    def __len__(self) -> int:
-        return len(self.landmarks)
+
+def _several(frames: Frames) -> Frames:
+    if isinstance(frames, slice) or np.ndim(frames) == 1:
+        return frames
+    raise TypeError("a single frame is no track: take track[i : i + 1]")

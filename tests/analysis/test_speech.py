@@ -133,7 +133,7 @@ def test_stereo_is_refused(shipped: SpeechEncoder) -> None:
 def test_unknown_names_and_missing_weights_are_named() -> None:
     with pytest.raises(InputError, match=f"choose one of {', '.join(ENCODERS)}"):
         load_encoder("whisper-9000")
-    with pytest.raises(InputError, match="give the path of a local Whisper model"):
+    with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geneface.evaluation import weights
+from geneface.evaluation.networks import weights
 
 from .conftest import Run
 

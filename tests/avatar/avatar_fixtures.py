@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from geneface.avatar.folder import AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import BlinkStatistics
@@ -54,6 +55,7 @@ def motion_model(folder: Path, encoder: str = "mel", width: int = 80) -> Path:
 
     One convolution over the two rows of a frame; the noise moves the second component a little.
     """
+    pytest.importorskip("onnx", reason="onnx writes the motion model of the tests")
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from geneface.avatar.avatar import Avatar, Format, Performance
+from geneface.avatar.avatar import Avatar, Format
+from geneface.avatar.performance import Performance
 from geneface.errors import InputError
 from geneface.geometry.landmarks import LIPS, eye_openness, lip_opening
 from geneface.io.image import read_image, write_png
@@ -27,7 +28,7 @@ def test_one_frame_for_every_40_ms_begun(avatar: Avatar) -> None:
 
 def test_stream_shows_the_motion(avatar: Avatar) -> None:
     motion = avatar.motion(SPEECH)
-    points, pose = motion.landmarks.points, motion.pose
+    points, pose = motion.points, motion.pose
     frames = list(avatar.stream(SPEECH))
     assert len(frames) == len(motion) == 75
     for index in (0, 30, 74):
@@ -44,14 +45,14 @@ def test_motion_does_not_depend_on_windows(avatar: Avatar) -> None:
     windows = list(avatar.motion_windows(sound))
     assert len(windows) > 2
     whole = avatar.motion(sound)
-    np.testing.assert_array_equal(np.concatenate([w.landmarks.points for w in windows]), whole.landmarks.points)
+    np.testing.assert_array_equal(np.concatenate([w.points for w in windows]), whole.points)
     # Against the parts done in one piece, by hand.
     person = avatar.files.person
     features = avatar._encoder.encode(sound.samples)
     in_one = person.neutral_landmarks + avatar._model.predict(features)
     speaking = lip_opening(in_one)[250:375] > np.percentile(lip_opening(in_one), 50)
     np.testing.assert_allclose(
-        lip_opening(whole.landmarks.points)[250:375][speaking], lip_opening(in_one)[250:375][speaking], atol=2e-5
+        lip_opening(whole.points)[250:375][speaking], lip_opening(in_one)[250:375][speaking], atol=2e-5
     )
 
 
@@ -68,12 +69,12 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(avatar: Avatar) -> None:
 
 def test_the_mouth_is_closed_in_silence_and_moves_in_speech(avatar: Avatar) -> None:
     sound = Waveform(np.concatenate([np.zeros(16_000, np.float32), SPEECH.samples, np.zeros(8_000, np.float32)]))
-    opening = lip_opening(avatar.motion(sound, Performance(blink=False)).landmarks.points)
+    opening = lip_opening(avatar.motion(sound, Performance(blink=False)).points)
     rest = lip_opening(avatar.files.person.rest)
     assert opening[:12] == pytest.approx(rest, abs=1e-6)
     assert opening[-12:] == pytest.approx(rest, abs=1e-6)
     assert opening[41:85].max() > rest + 0.004
-    silence = avatar.motion(Waveform(np.zeros(32000, np.float32)), Performance(blink=False)).landmarks.points
+    silence = avatar.motion(Waveform(np.zeros(32000, np.float32)), Performance(blink=False)).points
     np.testing.assert_allclose(
         silence[:, LIPS], np.broadcast_to(avatar.files.person.rest[LIPS], (50, len(LIPS), 3)), atol=1e-6
     )
@@ -81,7 +82,7 @@ def test_the_mouth_is_closed_in_silence_and_moves_in_speech(avatar: Avatar) -> N
 
 def test_mouth_gain_scales_the_opening(avatar: Avatar) -> None:
     def opening(gain: float) -> np.ndarray:
-        return lip_opening(avatar.motion(SPEECH, Performance(mouth_gain=gain)).landmarks.points)
+        return lip_opening(avatar.motion(SPEECH, Performance(mouth_gain=gain)).points)
 
     rest = lip_opening(avatar.files.person.rest)
     moving = opening(1.0) - rest > 0.003
@@ -91,8 +92,8 @@ def test_mouth_gain_scales_the_opening(avatar: Avatar) -> None:
 
 def test_blinks_can_be_switched_off(avatar: Avatar) -> None:
     sound = Waveform(speech(20.0))
-    normal = eye_openness(avatar.motion(sound).landmarks.points).mean(-1)
-    off = eye_openness(avatar.motion(sound, Performance(blink=False)).landmarks.points).mean(-1)
+    normal = eye_openness(avatar.motion(sound).points).mean(-1)
+    off = eye_openness(avatar.motion(sound, Performance(blink=False)).points).mean(-1)
     assert off.min() > 0.9 * off.max()
     assert normal.min() < 0.4 * normal.max()
 
@@ -131,7 +132,7 @@ def test_mp4_has_picture_and_sound_of_equal_length(avatar: Avatar, tmp_path: Pat
 
 def test_speech_from_a_file_is_the_speech_itself(avatar: Avatar, tmp_path: Path, make_wav) -> None:
     path = make_wav("speech.wav", SPEECH.samples)
-    np.testing.assert_allclose(avatar.motion(path).landmarks.points, avatar.motion(SPEECH).landmarks.points, atol=1e-4)
+    np.testing.assert_allclose(avatar.motion(path).points, avatar.motion(SPEECH).points, atol=1e-4)
     avatar.render(path, tmp_path / "talk.mp4")
     with av.open(str(tmp_path / "talk.mp4")) as container:
         assert len(container.streams.audio) == 1
@@ -145,7 +146,7 @@ def test_png_and_landmarks(avatar: Avatar, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(pictures[3]), list(avatar.stream(sound, size=96))[3])
     assert avatar.render(sound, tmp_path / "motion.safetensors", format="landmarks") == 10
     stored, motion = load_tensors(tmp_path / "motion.safetensors"), avatar.motion(sound)
-    np.testing.assert_array_equal(stored["landmarks"], motion.landmarks.points)
+    np.testing.assert_array_equal(stored["landmarks"], motion.points)
     np.testing.assert_array_equal(stored["translation"], motion.pose.translation)
 
 

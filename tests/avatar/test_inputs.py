@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.avatar import Avatar
+from geneface.avatar.performance import Performance
 from geneface.errors import InputError
 from geneface.types import Waveform
 
@@ -57,12 +58,12 @@ def test_sound_that_is_right_already_is_not_copied() -> None:
 
 @pytest.mark.parametrize("kind", ["int16", "uint8", "float64", "list", "column", "every second sample"])
 def test_motion_and_live_motion_of_other_types(hearing: Avatar, kind: str) -> None:
-    expected = hearing.motion(Waveform(SPEECH)).landmarks.points
-    np.testing.assert_array_equal(hearing.motion(Waveform(EQUALS[kind])).landmarks.points, expected)
+    expected = hearing.motion(Waveform(SPEECH)).points
+    np.testing.assert_array_equal(hearing.motion(Waveform(EQUALS[kind])).points, expected)
     live, other = hearing.live(), hearing.live()
     np.testing.assert_array_equal(
-        live.push(EQUALS[kind]).landmarks.points,  # type: ignore[arg-type]
-        other.push(SPEECH).landmarks.points,
+        live.push(EQUALS[kind]).points,  # type: ignore[arg-type]
+        other.push(SPEECH).points,
     )
 
 
@@ -104,7 +105,7 @@ def test_what_is_no_sound_is_refused(hearing: Avatar, samples: Any, message: str
     live, untouched = hearing.live(), hearing.live()
     with pytest.raises(InputError, match=message):
         live.push(samples)
-    np.testing.assert_array_equal(live.push(SPEECH).landmarks.points, untouched.push(SPEECH).landmarks.points)
+    np.testing.assert_array_equal(live.push(SPEECH).points, untouched.push(SPEECH).points)
 
 
 def test_a_piece_without_samples_is_heard_as_nothing_but_a_speech_is_refused(hearing: Avatar) -> None:

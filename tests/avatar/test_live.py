@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.avatar import Avatar
 from geneface.avatar.idle import MOUTH
 from geneface.avatar.live import EASE_FRAMES, LivePerformance
+from geneface.avatar.performance import Performance
 from geneface.avatar.smoothing import LiveSmoother
 from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, LIPS, lip_opening
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
-from geneface.types import HeadPose, LandmarkTrack, MotionTrack
+from geneface.types import HeadPose, MotionTrack
 
 from .avatar_fixtures import make_avatar
 
@@ -27,10 +28,10 @@ def sound():
 
 
 def joined(tracks: list[MotionTrack]) -> MotionTrack:
-    points = np.concatenate([track.landmarks.points for track in tracks])
+    points = np.concatenate([track.points for track in tracks])
     rotation = np.concatenate([track.pose.rotation for track in tracks])
     translation = np.concatenate([track.pose.translation for track in tracks])
-    return MotionTrack(LandmarkTrack(points), HeadPose(rotation, translation))
+    return MotionTrack(points, HeadPose(rotation, translation))
 
 
 def perform(live: LivePerformance, sound, size: int) -> MotionTrack:
@@ -44,7 +45,7 @@ def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
     whole = perform(avatar.live(performance), sound, len(sound))
     assert len(whole) == -(-len(sound) // 640)
     pieces = perform(avatar.live(performance), sound, 16 * milliseconds)
-    assert np.abs(pieces.landmarks.points - whole.landmarks.points).max() < 1e-4
+    assert np.abs(pieces.points - whole.points).max() < 1e-4
     assert np.abs(pieces.pose.rotation - whole.pose.rotation).max() < 1e-5
 
 
@@ -53,15 +54,15 @@ def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avat
     runs = []
     for _ in range(2):
         live = avatar.live(performance)
-        runs.append([perform(live, sound, 16_000).landmarks.points[20:, BROWS] for _ in range(2)])
+        runs.append([perform(live, sound, 16_000).points[20:, BROWS] for _ in range(2)])
     first, second = runs[0]
     assert np.abs(first - second).max() > 1e-4
     assert np.array_equal(runs[0][0], runs[1][0]) and np.array_equal(runs[0][1], runs[1][1])
 
 
 def test_live_lips_are_nearly_those_of_the_recording(avatar, sound):
-    recorded = lip_opening(avatar.motion(read_audio(asset_path("speech", "demo.flac"))).landmarks.points)
-    live = lip_opening(perform(avatar.live(), sound, 1600).landmarks.points)
+    recorded = lip_opening(avatar.motion(read_audio(asset_path("speech", "demo.flac"))).points)
+    live = lip_opening(perform(avatar.live(), sound, 1600).points)
     count = len(live) - 10
     assert np.corrcoef(live[10:count], recorded[10:count])[0, 1] > 0.9
 
@@ -85,9 +86,9 @@ def test_an_interruption_closes_the_mouth_in_time_without_a_jump(avatar, sound):
     after = live.push(sound[60_000:90_000])
     assert len(stop) == EASE_FRAMES <= 5
     rest = avatar.files.person.rest
-    assert np.abs(stop.landmarks.points[-1][MOUTH] - rest[MOUTH])[np.isin(MOUTH, LIPS)].max() < 1e-5
+    assert np.abs(stop.points[-1][MOUTH] - rest[MOUTH])[np.isin(MOUTH, LIPS)].max() < 1e-5
     whole = joined([before, stop, after])
-    opening = lip_opening(whole.landmarks.points)
+    opening = lip_opening(whole.points)
     seams = np.abs(np.diff(opening))[len(before) - 1 : len(before) + EASE_FRAMES + 1]
     assert seams.max() <= np.abs(np.diff(opening)).max() + 1e-9 and seams.max() < 0.5 * np.ptp(opening)
     # Head and lids go on as if nothing had happened.
@@ -99,8 +100,8 @@ def test_the_next_utterance_begins_where_the_mouth_is(avatar, sound):
     live = avatar.live()
     first = perform(live, sound[:50_000], 3200)
     second = live.push(sound[20_000:60_000])
-    step = np.abs(second.landmarks.points[0] - first.landmarks.points[-1])[MOUTH]
-    usual = np.abs(np.diff(first.landmarks.points[:, MOUTH], axis=0)).max()
+    step = np.abs(second.points[0] - first.points[-1])[MOUTH]
+    usual = np.abs(np.diff(first.points[:, MOUTH], axis=0)).max()
     assert step.max() <= usual
 
 

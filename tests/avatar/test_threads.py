@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from geneface.avatar.ahead import ahead
-from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.avatar import Avatar
+from geneface.avatar.performance import Performance
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import Waveform
@@ -83,8 +84,8 @@ def test_live_sound_from_many_threads_is_heard_once(avatar: Avatar, sounds: list
     live = avatar.live()
     with ThreadPoolExecutor(4) as pool:
         tracks = [*pool.map(lambda _: live.push(piece), range(count)), live.finish()]
-    by_time = sorted(point.tobytes() for track in tracks for point in track.landmarks.points)
-    assert by_time == sorted(point.tobytes() for track in expected for point in track.landmarks.points)
+    by_time = sorted(point.tobytes() for track in tracks for point in track.points)
+    assert by_time == sorted(point.tobytes() for track in expected for point in track.points)
 
 
 def test_a_copy_and_an_avatar_from_another_process_are_the_same(
@@ -94,18 +95,16 @@ def test_a_copy_and_an_avatar_from_another_process_are_the_same(
         assert is_same(list(again.stream(sounds[0], size=SIZES[0])), alone[0])
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         motion = pool.apply(Avatar.motion, (avatar, sounds[1], Performance(seed=3)))
-    np.testing.assert_array_equal(
-        motion.landmarks.points, avatar.motion(sounds[1], Performance(seed=3)).landmarks.points
-    )
+    np.testing.assert_array_equal(motion.points, avatar.motion(sounds[1], Performance(seed=3)).points)
 
 
 def test_without_its_adaptation_it_speaks_alike_wherever_it_arrives(avatar: Avatar, sounds: list[Waveform]) -> None:
     generic = avatar.unadapted()
     assert generic is not None and generic.unadapted() is None
-    expected = generic.motion(sounds[0]).landmarks.points
-    assert np.abs(expected - avatar.motion(sounds[0]).landmarks.points).max() > 1e-3, "the adaptation says something"
+    expected = generic.motion(sounds[0]).points
+    assert np.abs(expected - avatar.motion(sounds[0]).points).max() > 1e-3, "the adaptation says something"
     again = pickle.loads(pickle.dumps(generic))
-    np.testing.assert_array_equal(again.motion(sounds[0]).landmarks.points, expected)
+    np.testing.assert_array_equal(again.motion(sounds[0]).points, expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -179,7 +179,7 @@ def test_no_adaptation_leaves_the_adaptation_out(tiny_avatar):
 
 def test_a_colour_code_shifts_all_frames_and_costs_colour():
     portrait = painted_portrait()
-    config = person.RendererTrainConfig(steps=1, face_count=300, mouth_count=30, shell_count=200, torso_count=100)
+    config = person.GaussianTrainConfig(steps=1, face_count=300, mouth_count=30, shell_count=200, torso_count=100)
     from geneface.training.gaussian.train import initial_model
 
     model = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), config)
@@ -198,7 +198,7 @@ def test_a_colour_code_shifts_all_frames_and_costs_colour():
 def test_colour_codes_are_those_of_the_checkpoint(tmp_path):
     portrait = as_portrait(painted_portrait())
     counts = {"face_count": 300, "mouth_count": 30, "shell_count": 200, "torso_count": 100}
-    config = person.RendererTrainConfig(steps=40, affine_rate=0.01, components=6, **counts)
+    config = person.GaussianTrainConfig(steps=40, affine_rate=0.01, components=6, **counts)
     person.renderer_figures("ours", portrait, config, tmp_path, lambda *_: None)
     checkpoint = person.TensorFile(tmp_path / person.CHECKPOINT_NAME)
     codes = np.asarray(checkpoint.get("affines.values"))[~portrait.heldout]

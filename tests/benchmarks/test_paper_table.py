@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation.metrics.registry import DEFINITIONS
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from geneface.avatar.avatar import Performance
+from geneface.avatar.performance import Performance
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, LIPS, MESH_SIZE, positions
 from geneface.render.renderer import RenderedFrame, Renderer
 from geneface.types import (
@@ -19,7 +19,6 @@ from geneface.types import (
     Camera,
     FloatArray,
     HeadPose,
-    LandmarkTrack,
     MotionTrack,
     Waveform,
 )
@@ -151,6 +150,13 @@ class FakeRenderer:
         return RenderedFrame(np.dstack([rgb, opacity]), opacity, np.zeros_like(rgb))
 
 
+def drawn_by(renderer: Renderer, motion: MotionTrack, camera: Camera, size: int | None) -> Iterator[RenderedFrame]:
+    """The frames of a motion, as `Avatar.drawn` yields them."""
+    seen = camera if size is None else Camera(camera.focal, size, size)
+    for row in zip(motion.points, motion.pose.rotation, motion.pose.translation, strict=True):
+        yield renderer.render(*row, seen)
+
+
 @dataclass
 class FakeAvatar:
     """Hears the opening in the sound and moves the lips by it: delayed, scaled, trembling as asked."""
@@ -172,9 +178,8 @@ class FakeAvatar:
         self.fake_renderer = FakeRenderer(self.portrait, self.error)
         self.heard_seconds: list[float] = []
 
-    @cached_property
-    def renderer(self) -> Renderer:
-        return self.other_renderer or self.fake_renderer
+    def drawn(self, motion: MotionTrack, *, size: int | None = None) -> Iterator[RenderedFrame]:
+        return drawn_by(self.other_renderer or self.fake_renderer, motion, self.camera, size)
 
     def unadapted(self) -> FakeAvatar | None:
         return self.generic
@@ -188,4 +193,4 @@ class FakeAvatar:
         frames = len(points)
         points[:, BROWS] += self.brow_noise * rng.normal(size=(frames, len(BROWS), 3)).astype(np.float32)
         still = np.tile(np.array([0, 0, -3], np.float32), (frames, 1))
-        return MotionTrack(LandmarkTrack(points), HeadPose(np.zeros_like(still), still))
+        return MotionTrack(points, HeadPose(np.zeros_like(still), still))

@@ -11,10 +11,11 @@ import pytest
 
 from geneface.errors import InputError, MissingExtraError
 from geneface.evaluation import compare as compare_module
-from geneface.evaluation import tools, videos
+from geneface.evaluation import tools
 from geneface.evaluation.compare import compare_videos
-from geneface.evaluation.definitions import LIP_KEYS
 from geneface.evaluation.metrics.lip_sync import JudgeScore
+from geneface.evaluation.metrics.registry import LIP_KEYS
+from geneface.evaluation.protocol import videos
 from geneface.evaluation.report.write import LipCurve
 from geneface.evaluation.schema import EvaluationReport
 from geneface.io.video import write_video

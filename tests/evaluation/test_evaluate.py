@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.evaluation import carried, videos
-from geneface.evaluation.adaptation import ADAPTATION_KEYS, ADAPTED, GENERIC
-from geneface.evaluation.controls import CONTROL_NAMES
-from geneface.evaluation.definitions import DEFINITIONS
+from geneface.evaluation import carried
 from geneface.evaluation.evaluate import evaluate_avatar
+from geneface.evaluation.metrics.registry import DEFINITIONS
+from geneface.evaluation.protocol import videos
+from geneface.evaluation.protocol.adaptation import ADAPTATION_KEYS, ADAPTED, GENERIC
+from geneface.evaluation.protocol.controls import CONTROL_NAMES
+from geneface.evaluation.protocol.speech import motion_table, predict_spans
 from geneface.evaluation.schema import EvaluationReport, Figure, MetricRow, MetricTable, metrics_schema
-from geneface.evaluation.speech import motion_table, predict_spans
 from geneface.evaluation.subjects import Span, evenly_spaced, heldout_spans
 from geneface.evaluation.tools import open_tools
 from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import read_png
-from geneface.types import LandmarkTrack, MotionTrack, Waveform, no_progress
+from geneface.types import MotionTrack, Waveform, no_progress
 
 from .doubles import FakeAvatar, FakePortrait, FakeTracker
 
@@ -130,7 +131,7 @@ def test_a_true_ear_scores_perfectly(tmp_path: Path) -> None:
 def test_figures_of_little_speech_are_said_to_say_little(repeats: int, is_little: bool) -> None:
     portrait = FakePortrait()
     avatar = FakeAvatar(portrait)
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     span = heldout_spans(portrait.segment, portrait.heldout)[0]
     spoken = predict_spans(avatar, portrait, tracked, [span] * repeats, no_progress)
     assert (repeats * (span.stop - span.start) < 75) is is_little

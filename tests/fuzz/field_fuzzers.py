@@ -132,20 +132,20 @@ def train_field(draw: Draw) -> Arguments:
     rays = chunks, patches, ops.PATCH_RAYS
     corners = draw.random.integers(0, [width - PATCH + 1, height - PATCH + 1], (chunks, patches, 2))
     batch = ops.RayBatch(
-        np.stack([_pose(draw) for _ in range(chunks)]) if chunks else np.zeros((0, 12), np.float32),
-        draw.floats(chunks, 3, scene.head.width),
-        draw.floats(chunks, scene.torso.width),
-        draw.floats(chunks, draw.integer(2, 5), draw.integer(2, 5), 4, scale=0.01),
-        draw.floats(chunks, 6, scale=0.01),
-        corners.astype(np.int32),
-        draw.random.random(rays, np.float32) - np.float32(0.5),
-        draw.random.integers(0, 256, (*rays, 3), np.uint8),
-        draw.random.integers(0, 256, (*rays, 2), np.uint8),
-        draw.random.integers(0, 256, (*rays, 3), np.uint8),
-        draw.floats(*rays),
-        draw.choice((1.0, 80.0)),
-        width,
-        height,
+        poses=np.stack([_pose(draw) for _ in range(chunks)]) if chunks else np.zeros((0, 12), np.float32),
+        head_bias=draw.floats(chunks, 3, scene.head.width),
+        torso_bias=draw.floats(chunks, scene.torso.width),
+        warp=draw.floats(chunks, draw.integer(2, 5), draw.integer(2, 5), 4, scale=0.01),
+        torso_motion=draw.floats(chunks, 6, scale=0.01),
+        corners=corners.astype(np.int32),
+        jitter=draw.random.random(rays, np.float32) - np.float32(0.5),
+        target=draw.random.integers(0, 256, (*rays, 3), np.uint8),
+        masks=draw.random.integers(0, 256, (*rays, 2), np.uint8),
+        plate=draw.random.integers(0, 256, (*rays, 3), np.uint8),
+        weight=draw.floats(*rays),
+        focal_px=draw.choice((1.0, 80.0)),
+        width=width,
+        height=height,
     )
     slots = draw.integer(1, 3)
     return {

@@ -12,8 +12,8 @@ from geneface.render import gaussian
 from geneface.render.composite import from_uint8, over, resize
 from geneface.render.gaussian import GaussianModel, GaussianRenderer, draw
 from geneface.render.registry import RENDERERS, create_renderer
+from geneface.training.gaussian.config import gaussian_config
 from geneface.training.gaussian.train import initial_model
-from geneface.training.renderer.config import renderer_config
 from geneface.types import Camera
 
 from .drawn_at_once import assert_pictures_are_those_drawn_alone
@@ -28,7 +28,7 @@ def portrait() -> PaintedPortrait:
 @pytest.fixture(scope="module")
 def model(portrait: PaintedPortrait) -> GaussianModel:
     """Not trained, but with bases that move everything."""
-    config = renderer_config("tiny", face_count=1000, mouth_count=100, shell_count=500, torso_count=400)
+    config = gaussian_config("tiny", face_count=1000, mouth_count=100, shell_count=500, torso_count=400)
     made = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), config)
     rng = np.random.default_rng(0)
     for layer in made.layers:
@@ -89,7 +89,7 @@ def test_a_blink_moves_the_upper_face_only(model, portrait):
 
 def test_the_border_of_the_face_does_not_move(model, portrait):
     """Motion of both parts begins at the border between them, or the face would tear there."""
-    config = renderer_config("tiny", face_count=3000)
+    config = gaussian_config("tiny", face_count=3000)
     made = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), config)
     upper, lower = made.layers[:2]
     edge = upper.base[1].min()

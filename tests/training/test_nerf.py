@@ -27,15 +27,15 @@ from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
-from geneface.training.gaussian import initialise
-from geneface.training.nerf import initialise as nerf_initialise
+from geneface.training.gaussian.config import gaussian_config
+from geneface.training.gaussian.targets import frame_target
+from geneface.training.nerf import initialise
 from geneface.training.nerf.batches import PatchSampler
 from geneface.training.nerf.config import NerfTrainConfig, nerf_config
 from geneface.training.nerf.occupancy import warp_at
 from geneface.training.nerf.train import NerfTrainer, initial_state, train_nerf
-from geneface.training.renderer.config import renderer_config
 from geneface.training.renderer.run import CHECKPOINT_NAME
-from geneface.training.renderer.targets import frame_target
+from geneface.training.renderer.statistics import portrait_statistics
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 
@@ -50,7 +50,7 @@ def heldout_error(model: NerfModel, portrait: PaintedPortrait) -> np.ndarray:
 
 def untrained(portrait: PaintedPortrait, config: NerfTrainConfig) -> NerfModel:
     frames = np.flatnonzero(~portrait.heldout)
-    statistics = initialise.portrait_statistics(as_portrait(portrait), frames)
+    statistics = portrait_statistics(as_portrait(portrait), frames)
     return initial_state(as_portrait(portrait), frames, statistics, config).model
 
 
@@ -83,8 +83,8 @@ def test_open_and_closed_mouths_differ_as_painted(portrait, trained):
     for frame in np.flatnonzero(portrait.heldout):
         pose = portrait.pose.rotation[frame], portrait.pose.translation[frame]
         picture = renderer.render(portrait.landmarks[frame], *pose, portrait.camera)
-        target = frame_target(as_portrait(portrait), int(frame), renderer_config("fast"))
-        lips = target.weight == renderer_config("fast").lips_weight
+        target = frame_target(as_portrait(portrait), int(frame), gaussian_config("fast"))
+        lips = target.weight == gaussian_config("fast").lips_weight
         drawn.append(picture.rgb[lips].mean())
         painted.append(target.image[lips].mean())
     assert np.corrcoef(drawn, painted)[0, 1] > 0.9
@@ -209,8 +209,8 @@ def test_the_warp_inverts_the_motion_of_a_jaw():
     opening = np.linspace(-0.02, 0.02, 41)
     mesh = np.repeat(still[None], len(opening), 0)
     mesh[..., 1] -= opening[:, None] * follow
-    box = nerf_initialise.warp_box(mesh)
-    basis = nerf_initialise.fit_warp(mesh, [(opening[:, None] / 0.02, np.ones((56, 48)))], box)
+    box = initialise.warp_box(mesh)
+    basis = initialise.fit_warp(mesh, [(opening[:, None] / 0.02, np.ones((56, 48)))], box)
     lower = np.flatnonzero((still[:, 1] < lip_height - 0.05) & (np.abs(still[:, 0]) < 0.1))
     for index in (0, 10, 40):
         warp = basis[0] * (opening[index] / 0.02)
@@ -223,8 +223,8 @@ def test_gates_tell_the_parts_of_a_face_apart():
     """Lids and brows are in the upper face, lips and chin in the lower, at every opening; ears and neck in neither."""
     mesh = np.repeat(mean_face()[None], 9, 0)
     mesh[:, list(MESH_JAW), 1] -= np.linspace(0, 0.06, 9)[:, None]
-    box = nerf_initialise.warp_box(mesh)
-    gates = nerf_initialise.face_gates(mesh, box, (56, 48))
+    box = initialise.warp_box(mesh)
+    gates = initialise.face_gates(mesh, box, (56, 48))
     assert np.abs(gates).max() == 1 and not gates[[0, -1]].any() and not gates[:, [0, -1]].any()
     # No step from node to node: the picture must not tear.
     assert max(np.abs(np.diff(gates, axis=axis)).max() for axis in (0, 1)) < 0.65

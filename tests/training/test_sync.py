@@ -12,7 +12,6 @@ from geneface.io.store import write_json
 from geneface.training.motion.sync import (
     SYNC_PRESETS,
     build_expert,
-    choose_preset,
     load_expert,
     pretrain_sync,
     score_expert,
@@ -58,11 +57,6 @@ def test_a_single_clip_is_not_compared_with_itself(small_corpus, folder):
     expert = load_expert(folder[0], "numbers")
     # Against itself as "another clip" no window could win, and the score would stay below one half.
     assert score_expert(expert, data.heldout[:1])["pair_accuracy"] > 0.6
-
-
-def test_unknown_preset_is_an_input_error():
-    with pytest.raises(InputError, match="tiny"):
-        choose_preset(SYNC_PRESETS, "huge")
 
 
 def test_a_model_is_not_trained_over(folder, small_corpus, tmp_path):

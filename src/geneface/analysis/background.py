@@ -1,4 +1,4 @@
-"""The clean plate: what is behind a person in front of a camera that keeps still. [prepare] extra (OpenCV).
+"""The clean plate: what is behind a person in front of a camera that keeps still.
 
 Symbols: N sampled pictures, S their size. The plate is the temporal median of the pixels that show background;
 pixels that never do are filled smoothly from around.
@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
+from geneface.imaging.filters import box_blur, dilate, disc
+from geneface.imaging.resize import resize_area, resize_linear
 from geneface.types import ByteArray, FloatArray
 
 _ROWS = 32
@@ -36,27 +37,25 @@ class Plate:
     @cached_property
     def trust(self) -> FloatArray:
         """[S, S] in [0, 1]: 1 where the background was seen, or is so even that filling it is safe."""
-        cv2 = opencv()
         span = max(3, round(0.06 * len(self.known))) | 1
-        share = cv2.blur(self.known, (span, span))
+        share = box_blur(self.known, span)
         weight = 1 / np.maximum(share, 1e-6)[..., None]
-        mean = cv2.blur(self.image * self.known[..., None], (span, span)) * weight
-        square = cv2.blur(self.image**2 * self.known[..., None], (span, span)) * weight
+        mean = box_blur(self.image * self.known[..., None], span) * weight
+        square = box_blur(self.image**2 * self.known[..., None], span) * weight
         # Filled places look even by themselves: they are as rough as what is seen around them.
         roughness = np.sqrt(np.maximum(square - mean**2, 0)).max(-1, keepdims=True)
         roughness = fill_smoothly(roughness.astype(np.float32), (share > 0.2).astype(np.float32))[..., 0]
         even = np.clip((_ROUGH_LEVELS - roughness) / (_ROUGH_LEVELS - _EVEN_LEVELS), 0, 1)
-        return np.maximum(cv2.blur(self.known, (3, 3)), even).astype(np.float32)
+        return np.maximum(box_blur(self.known, 3), even).astype(np.float32)
 
 
 def clean_plate(images: ByteArray, mattes: ByteArray) -> Plate:
     """Plate of pictures [N, S, S, 3] whose persons have the mattes [N, S, S] (255: person)."""
-    cv2 = opencv()
     count, height, width = mattes.shape
     margin = max(2, round(0.03 * width))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    around = disc(margin)
     # Keep away from the edge: strands of hair that the matte misses would stay in the median as smudges.
-    seen = np.stack([cv2.dilate(matte, kernel) < 26 for matte in mattes])
+    seen = np.stack([dilate(matte, around) < 26 for matte in mattes])
     needed = max(2, round(0.02 * count))
     image = np.zeros((height, width, 3), np.float32)
     noise = np.ones((height, width), np.float32)
@@ -88,19 +87,19 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     """Keep pixels [H, W, C] of weight 1 and fill those of weight 0 from around, by push-pull over a pyramid
     (Gortler et al. 1996). If all weights are 0 the result is 0.
     """
-    cv2 = opencv()
     if min(weight.shape) <= 1 or weight.min() >= 1:
         total = weight.sum()
         mean = (image * weight[..., None]).sum((0, 1)) / total if total > 0 else np.zeros(image.shape[-1])
         return np.where(weight[..., None] > 0, image, mean).astype(np.float32)
     height, width = weight.shape
-    half = (max(1, width // 2), max(1, height // 2))
-    total = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
-    mean = cv2.resize(image * weight[..., None], half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
-    mean = mean / np.maximum(total, 1e-6)[..., None]
+    half = (max(1, height // 2), max(1, width // 2))
+    # As large as the image: numpy is slow where it spreads a number over three channels.
+    share = np.repeat(weight, image.shape[-1]).reshape(image.shape)
+    total = resize_area(weight, *half)
+    mean = resize_area(image * share, *half) / np.maximum(total, 1e-6)[..., None]
     coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
-    fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
-    return (weight[..., None] * image + (1 - weight[..., None]) * fine).astype(np.float32)
+    fine = resize_linear(coarse, height, width)
+    return (share * image + (1 - share) * fine).astype(np.float32, copy=False)
 
 
 def sample_indices(count: int, samples: int) -> NDArray[np.intp]:

@@ -1,8 +1,8 @@
-"""Speech features of live sound: the shipped encoder, fed piece by piece.
+"""Speech features of live sound: an encoder that streams, fed piece by piece.
 
 T samples at 16 kHz, R feature rows at 50 Hz, D feature width. What comes out is a function of the sound alone: pieces
 of any lengths give the rows of the whole sound in one piece (to rounding, 1e-5). They differ from those of a recording
-(`ShippedEncoder.encode`) in one thing: the level. A recording is brought to the reference level as a whole;
+(its `encode`) in one thing: the level. A recording is brought to the reference level as a whole;
 live sound by what was heard until then (`LevelFollower`).
 """
 
@@ -13,7 +13,7 @@ from collections import deque
 import numpy as np
 
 from geneface.analysis.mel import HOP, WINDOW, cut, gain_of, log_mel
-from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.speech import StreamingEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
 from geneface.types import FloatArray
 
@@ -78,7 +78,7 @@ class LevelFollower:
 class LiveSpeech:
     """Feature rows of sound that comes in pieces."""
 
-    def __init__(self, encoder: ShippedEncoder, level: LevelFollower | None = None) -> None:
+    def __init__(self, encoder: StreamingEncoder, level: LevelFollower | None = None) -> None:
         """`level`: what was heard of the speaker's level before."""
         self._encoder = encoder
         self._level = level or LevelFollower()
@@ -128,7 +128,7 @@ class LiveSpeech:
         begin = (2 * first - margin) * HOP - self._sound_start
         # Of the last row only its place is needed: what has not been heard of it may be anything.
         piece = cut(self._sound, begin, 2 * (last - first + margin) * HOP)
-        values = encoder.run(log_mel(piece, margin, 2 * (last - first)), first - window_start)
+        values = encoder.run(log_mel(piece, margin, 2 * (last - first), encoder.bins), first - window_start)
         return values[self._row - first : stop - first]
 
     def _forget(self) -> None:

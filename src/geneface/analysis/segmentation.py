@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.background import Plate, fill_smoothly
-from geneface.analysis.tracker import opencv
 from geneface.geometry.landmarks import MESH_JAW, MESH_OVAL
 from geneface.geometry.rotation import umeyama
+from geneface.imaging.filters import dilate, disc, erode, square
+from geneface.imaging.resize import resize_area, resize_linear
+from geneface.imaging.shapes import connected_parts, polygon_coverage
+from geneface.imaging.warp import warp_affine
 from geneface.types import ByteArray, FloatArray
 
 _SMOOTH_PX = 256
 """Size at which smooth fields are computed: nothing finer is in them."""
-_FINE_PX = 1024
-"""Outlines are filled at this size and averaged down, for edges soft to parts of a pixel."""
+_PART, _PART_EDGE_PX = 0.3, 2
+"""What is more opaque hangs together; so far around it lies its soft edge."""
 _CONFIDENT_LEVELS = (30.0, 70.0)
 """Difference of person and plate at which the plate's matte begins to count, and counts alone."""
 
@@ -49,21 +52,20 @@ def _surroundings(picture: FloatArray, matte: FloatArray, plate: Plate) -> tuple
     """What surely is person and background, [S, S]; the person's colours continued from inside and the plate's
     difference to the picture continued from outside, [S, S, 3]. All smooth, so computed at `_SMOOTH_PX` at most.
     """
-    cv2 = opencv()
     size = len(matte)
     small = min(size, _SMOOTH_PX)
 
     def shrink(values: FloatArray) -> FloatArray:
-        return values if small == size else cv2.resize(values, (small, small), interpolation=cv2.INTER_AREA)
+        return values if small == size else resize_area(values, small, small)
 
     def grow(values: FloatArray) -> FloatArray:
-        return values if small == size else cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
+        return values if small == size else resize_linear(values, size, size)
 
     reach = max(3, round(0.025 * small))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    around = disc(reach)
     rough, view = shrink(matte), shrink(picture)
-    inside = (cv2.erode(rough, kernel) > 0.95).astype(np.float32)
-    outside = (cv2.dilate(rough, kernel) < 0.05).astype(np.float32)
+    inside = (erode(rough, around) > 0.95).astype(np.float32)
+    outside = (dilate(rough, around) < 0.05).astype(np.float32)
     known = (shrink(plate.known) > 0.99).astype(np.float32)
     person = fill_smoothly(view, inside)
     drift = fill_smoothly(view - shrink(plate.image), outside * known)
@@ -77,8 +79,9 @@ def split_head(person: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[Float
         head [S, S], torso [S, S]; their sum is the person, in which the face is always whole.
     """
     points = np.asarray(mesh_px, np.float64)[:, :2]
-    above = _polygon(_above_jaw(points, person.shape[0]), person.shape[0])
-    face = _polygon(points[list(MESH_OVAL)], person.shape[0])
+    size = person.shape[0]
+    above = polygon_coverage(_above_jaw(points, size), size, size)
+    face = polygon_coverage(points[list(MESH_OVAL)], size, size)
     person = np.maximum(person, face * above)
     head = _connected(person * above, points)
     # What is left above the jaw's level are ear lobes cut off by the line, or a raised hand: the former are dropped
@@ -103,36 +106,22 @@ def _above_jaw(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     )
 
 
-def _polygon(outline: NDArray[np.float64], size: int) -> FloatArray:
-    """Coverage [S, S] of a filled outline [N, 2] in pixels."""
-    cv2 = opencv()
-    times = max(2, _FINE_PX // size)
-    fine = np.zeros((size * times, size * times), np.uint8)
-    # fillPoly counts from the centre of the first pixel, in 1/256ths.
-    corners = np.round((np.clip(outline, -8 * size, 8 * size) * times - 0.5) * 256).astype(np.int32)
-    cv2.fillPoly(fine, [corners], 255, shift=8)
-    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-
-
 def _connected(head: FloatArray, points: NDArray[np.float64]) -> FloatArray:
     """Drop islands that do not hang together with the face (raised hands, shoulders above the jaw's level)."""
-    cv2 = opencv()
-    count, labels, areas, _ = cv2.connectedComponentsWithStats((head > 0.3).astype(np.uint8))
-    if count <= 2:
+    labels, areas = connected_parts(head > _PART)
+    if len(areas) <= 2:
         return head
     center = np.clip(points[list(MESH_OVAL)].mean(0), 0, head.shape[0] - 1).astype(int)
-    label = labels[center[1], center[0]] or 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
-    return head * cv2.dilate((labels == label).astype(np.uint8), np.ones((5, 5), np.uint8))
+    label = labels[center[1], center[0]] or 1 + int(np.argmax(areas[1:]))
+    return head * dilate(labels == label, square(_PART_EDGE_PX))
 
 
 def _largest(torso: FloatArray) -> FloatArray:
     """The largest connected part of a matte, with its soft edge."""
-    cv2 = opencv()
-    count, labels, areas, _ = cv2.connectedComponentsWithStats((torso > 0.3).astype(np.uint8))
-    if count <= 2:
+    labels, areas = connected_parts(torso > _PART)
+    if len(areas) <= 2:
         return torso
-    largest = labels == 1 + int(np.argmax(areas[1:, cv2.CC_STAT_AREA]))
-    return torso * cv2.dilate(largest.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return torso * dilate(labels == 1 + int(np.argmax(areas[1:])), square(_PART_EDGE_PX))
 
 
 def steady_mattes(mattes: list[FloatArray], meshes_px: NDArray[np.floating]) -> FloatArray:
@@ -142,14 +131,11 @@ def steady_mattes(mattes: list[FloatArray], meshes_px: NDArray[np.floating]) -> 
         mattes: three mattes [S, S] of consecutive frames.
         meshes_px: [3, 478, 2 or 3] their meshes.
     """
-    cv2 = opencv()
     size = mattes[1].shape[0]
     oval = np.asarray(meshes_px, np.float32)[:, list(MESH_OVAL), :2]
     total = 2 * mattes[1]
     for neighbour in (0, 2):
-        scale, turn, shift = umeyama(oval[neighbour] - 0.5, oval[1] - 0.5)
+        scale, turn, shift = umeyama(oval[neighbour], oval[1])
         move = np.concatenate([scale * turn, shift[:, None]], axis=1)
-        total = total + cv2.warpAffine(
-            mattes[neighbour], move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        total = total + warp_affine(mattes[neighbour], move, size, size)
     return total / 4

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFe
 
 DEFAULT_ENCODER = "whisper-2-streaming"
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
+WEIGHTS_REMEDY = "give the path of its weights with --encoder-path (in Python: encoder_path=)"
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
 _MARGIN_ROWS = 2  # a spectrogram row hears 25 ms, which reach beyond its own 10 ms
@@ -69,6 +70,34 @@ class SpeechEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingEncoder(SpeechEncoder, Protocol):
+    """An encoder whose rows hear a bounded stretch of sound, so that live speech can have them (`analysis.live`).
+
+    What it sees is a levelled spectrogram of `bins` mel bands, two rows of 10 ms to a feature row.
+    """
+
+    @property
+    def bins(self) -> int: ...
+    @property
+    def past_rows(self) -> int:
+        """Rows before a row that its features may depend on, as far as they are in its window."""
+        ...
+
+    @property
+    def future_rows(self) -> int:
+        """Rows after it."""
+        ...
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """The rows of `encode` in consecutive pieces, made as they are asked for."""
+        ...
+
+    def run(self, mel: FloatArray, place: int) -> FloatArray:
+        """Features [R, D] of a stretch of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
+        ...
+
+
 def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) -> SpeechEncoder:
     """The encoder called `name`.
 
@@ -90,7 +119,7 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
         return MelEncoder()
     if name == "whisper":
         if path is None:
-            raise InputError("the encoder whisper has no weights", "give the path of a local Whisper model")
+            raise InputError("the encoder whisper is not part of this package", WEIGHTS_REMEDY)
         from geneface.analysis.whisper import WhisperEncoder
 
         return WhisperEncoder(Path(path))
@@ -105,7 +134,7 @@ def _recorded_encoder(name: str, kind: str, path: Path | str | None) -> SpeechEn
     from geneface.analysis.hubert import DEFAULT_MODEL
 
     if path is None and name != f"hubert:{Path(DEFAULT_MODEL).name}":
-        raise InputError(f"the speech encoder {name} is not part of this package", "give the path of its weights")
+        raise InputError(f"the speech encoder {name} is not part of this package", WEIGHTS_REMEDY)
     encoder = load_encoder(kind, path)
     if encoder.name != name:
         raise InputError(f"the weights {path} are of the speech encoder {encoder.name}, not of {name}", "give its own")
@@ -113,8 +142,8 @@ def _recorded_encoder(name: str, kind: str, path: Path | str | None) -> SpeechEn
 
 
 def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[SpeechFeatures]:
-    """The rows of `encoder.encode(samples)` in consecutive pieces; the shipped encoder makes them one at a time."""
-    if isinstance(encoder, ShippedEncoder):
+    """The rows of `encoder.encode(samples)` in consecutive pieces; one that streams makes them one at a time."""
+    if isinstance(encoder, StreamingEncoder):
         yield from encoder.blocks(samples)
     else:
         yield encoder.encode(samples)
@@ -140,7 +169,7 @@ class ShippedEncoder:
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))
         self.width = int(card["width"])
-        self._bins = int(card["bins"])
+        self.bins = int(card["bins"])
         self.past_rows = int(card["past_rows"]) * int(card["layers"])
         """Rows before a row that its features may depend on, as far as they are in its window."""
         self.future_rows = sum(card["future_rows"])
@@ -177,7 +206,7 @@ class ShippedEncoder:
         first, rows = _MEL_ROWS * first_row, _MEL_ROWS * needed
         # Only this piece is brought to the reference level: a second copy of an hour of sound would not stay small.
         piece = cut(samples, (first - _MARGIN_ROWS) * HOP, (rows + 2 * _MARGIN_ROWS) * HOP) * np.float32(gain)
-        return self.run(log_mel(piece, _MARGIN_ROWS, rows, self._bins), 0)
+        return self.run(log_mel(piece, _MARGIN_ROWS, rows, self.bins), 0)
 
     def run(self, mel: FloatArray, place: int) -> FloatArray:
         """Features [R, D] of a stretch of levelled spectrogram [2R, B] whose first row is at `place` of a window."""

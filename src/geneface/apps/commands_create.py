@@ -134,15 +134,15 @@ def train(
     """Train a portrait into an avatar: motion adapted to the person, renderer, card."""
     from geneface.avatar.avatar import Avatar
     from geneface.avatar.folder import is_unmeasured, read_avatar, store_metrics
-    from geneface.evaluation.report.summary import summarise_training
+    from geneface.evaluation.summary import summarise_training
     from geneface.portrait.portrait import Portrait
     from geneface.training.avatar import AvatarTrainConfig, build_avatar
-    from geneface.training.renderer.config import renderer_config
+    from geneface.training.trainers import training_of
 
     if not consent.strip():
         raise InputError("--consent is empty", "say who agreed to this avatar, and how")
     existing(portrait, "the portrait")
-    renderer_config(preset)
+    training_of(renderer).config(preset)
     config = settings(
         AvatarTrainConfig,
         consent=consent.strip(),

@@ -82,7 +82,8 @@ def render(
     json: JsonOption = False,
 ) -> None:
     """Make an avatar speak a sound file, or text."""
-    from geneface.avatar.avatar import Avatar, Performance
+    from geneface.avatar.avatar import Avatar
+    from geneface.avatar.performance import Performance
 
     if (audio is None) == (text is None):
         raise InputError("render needs either --audio or --text", "give one of them")

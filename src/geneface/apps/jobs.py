@@ -17,7 +17,7 @@ from typing import Any
 from geneface.apps.causes import EXIT_FAULT, explain
 from geneface.apps.process import Interrupted
 from geneface.apps.table import Job, Row, placed, read_table
-from geneface.avatar.avatar import Avatar, Performance
+from geneface.avatar.avatar import Avatar
 from geneface.avatar.folder import (
     BACKGROUND_FILE,
     CONFIG_FILE,
@@ -28,6 +28,7 @@ from geneface.avatar.folder import (
     bundled_avatars,
     find_avatar,
 )
+from geneface.avatar.performance import Performance
 from geneface.errors import InputError
 from geneface.io.lock import exclusive_folder
 from geneface.io.media import check_regular_file

@@ -6,24 +6,23 @@ ahead of the pictures, so that memory does not grow with the speech, and streami
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-import numpy as np
-
-from geneface.analysis.speech import DEFAULT_ENCODER, ShippedEncoder, SpeechEncoder, encode_blocks, load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
 from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
+from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
-from geneface.avatar.idle import blink, blink_closure, close_mouth, closing_weight, scale_mouth, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, Performance, path_of, performance_or_default, picture_size, speech_samples
+from geneface.avatar.idle import closing_weight, voice_activity
+from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_samples
 from geneface.avatar.live import LivePerformance
-from geneface.avatar.poses import replay
+from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
 from geneface.io.audio import SoundFile
@@ -42,8 +41,6 @@ from geneface.types import (
     ByteArray,
     Camera,
     FloatArray,
-    HeadPose,
-    LandmarkTrack,
     MotionTrack,
     ProgressFn,
     Waveform,
@@ -65,9 +62,9 @@ _Part = TypeVar("_Part")
 class Avatar:
     """See the module. `Avatar.load` makes one.
 
-    Any number of threads may use one avatar: each stream, of any size, gives the frames that it gives alone. A single
-    generator belongs to one thread at a time. A pickled avatar is loaded again from its folder where it arrives; after
-    a fork the child may use the avatar, but not the streams that its parent began.
+    Any number of threads may use one avatar at once, and each gets what it would get alone; a single generator of
+    frames or motion belongs to one thread at a time. A pickled avatar is loaded again from its folder where it
+    arrives; after a fork the child may use the avatar, but not the streams that its parent began.
     """
 
     def __init__(
@@ -152,11 +149,7 @@ class Avatar:
 
     def motion(self, audio: Waveform | Path | str, performance: Performance | None = None) -> MotionTrack:
         """All of the motion at once: ceil(25 T / 16000) frames."""
-        windows = list(self.motion_windows(audio, performance))
-        points = np.concatenate([window.landmarks.points for window in windows])
-        rotation = np.concatenate([window.pose.rotation for window in windows])
-        translation = np.concatenate([window.pose.translation for window in windows])
-        return MotionTrack(LandmarkTrack(points), HeadPose(rotation, translation))
+        return MotionTrack.concatenate(self.motion_windows(audio, performance))
 
     def motion_windows(
         self, audio: Waveform | Path | str, performance: Performance | None = None
@@ -165,13 +158,8 @@ class Avatar:
         return self._motion_windows(speech_samples(audio), performance_or_default(performance))
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
-        person = self.files.person
-        frames = -(-len(samples) // _SAMPLES_PER_FRAME)
-        closed = closing_weight(voice_activity(samples))
-        lids = (
-            blink_closure(frames, person.blink, performance.seed) if performance.blink else np.zeros(frames, np.float32)
-        )
-        first_pose = int(np.random.default_rng([performance.seed, 0x905E]).integers(len(person.path)))
+        person, finish = self.files.person, Finish(self.files.person, performance)
+        closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
             encode_blocks(self._encoder, samples),
             temperature=performance.temperature,
@@ -184,11 +172,7 @@ class Avatar:
         start = 0
         for points in smooth_landmark_windows((neutral + window for window in displacement), _FACE_SIGMA_FRAMES):
             stop = start + len(points)
-            if performance.mouth_gain != 1.0:
-                points = scale_mouth(points, person.rest, performance.mouth_gain)
-            points = close_mouth(points, person.rest, closed[start:stop])
-            points = blink(points, person.blink.closing, lids[start:stop])
-            yield MotionTrack(LandmarkTrack(points), replay(person.path, first_pose + start, first_pose + stop))
+            yield finish.finished(finish.amplified(points), closing[start:stop])
             start = stop
 
     def live(self, performance: Performance | None = None) -> LivePerformance:
@@ -198,7 +182,7 @@ class Avatar:
             InputError: the avatar's speech encoder needs the whole recording.
         """
         performance = performance_or_default(performance)
-        if not isinstance(self._encoder, ShippedEncoder):
+        if not isinstance(self._encoder, StreamingEncoder):
             raise InputError(
                 f"the speech encoder {self._encoder.name} needs the whole recording",
                 f"train the avatar with {DEFAULT_ENCODER} for live speech",
@@ -208,10 +192,7 @@ class Avatar:
             self._model,
             self._person_motion,
             self.files.person,
-            temperature=performance.temperature,
-            seed=performance.seed,
-            mouth_gain=performance.mouth_gain,
-            blinks=performance.blink,
+            performance,
             sigma_frames=_FACE_SIGMA_FRAMES,
         )
 
@@ -233,14 +214,67 @@ class Avatar:
         Raises:
             InputError: at once, before a frame is asked for: any of these that cannot be used.
         """
-        drawn = self._drawn(speech_samples(audio), performance, size, background)
+        windows = self._motion_windows(speech_samples(audio), performance_or_default(performance))
+        return self._pictures(self._drawn_ahead(windows, size, background))
 
-        def pictures() -> Generator[ByteArray, None, None]:
-            with closing(drawn):
-                for frame in drawn:
-                    yield frame.to_uint8()
+    def draw(
+        self,
+        motion: MotionTrack | Iterable[MotionTrack],
+        *,
+        size: int | None = None,
+        background: str | Path = KEEP,
+    ) -> Generator[ByteArray, None, None]:
+        """Pictures of a motion, uint8 [size, size, 3] RGB, one at a time; whose motion it is does not matter.
 
-        return pictures()
+        Args:
+            motion: a track, of this avatar or any other, or consecutive pieces of one, which are asked for as they are
+                needed: what `LivePerformance.push` returned, say.
+            size, background: as for `stream`.
+
+        Raises:
+            InputError: at once, a size or background that cannot be used; at its turn, a track of other shapes than
+                `MotionTrack` states, or with values that are not finite.
+        """
+        return self._pictures(self.drawn(motion, size=size, background=background))
+
+    def drawn(
+        self,
+        motion: MotionTrack | Iterable[MotionTrack],
+        *,
+        size: int | None = None,
+        background: str | Path = KEEP,
+    ) -> Generator[RenderedFrame, None, None]:
+        """As `draw`, before pictures become bytes: with opacity and plate, and ways to RGB, RGBA and video planes."""
+        camera = self._camera(size)
+        plate = background_plate(background, self.files.plate)
+        renderer = self.renderer if plate is self.files.plate else self._renderer_over(plate)
+
+        def frames() -> Generator[RenderedFrame, None, None]:
+            for piece in [motion] if isinstance(motion, MotionTrack) else motion:
+                track = motion_values(piece)
+                for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
+                    yield renderer.render(*row, camera)
+
+        return frames()
+
+    def _drawn_ahead(
+        self, windows: Generator[MotionTrack, None, None], size: int | None, background: str | Path
+    ) -> Generator[RenderedFrame, None, None]:
+        """The frames of windows that a thread makes ahead of the pictures."""
+        pieces = ahead(windows, _MOTION_WINDOWS_AHEAD)
+        drawn = self.drawn(pieces, size=size, background=background)
+
+        def frames() -> Generator[RenderedFrame, None, None]:
+            with closing(pieces), closing(drawn):
+                yield from drawn
+
+        return frames()
+
+    @staticmethod
+    def _pictures(drawn: Generator[RenderedFrame, None, None]) -> Generator[ByteArray, None, None]:
+        with closing(drawn):
+            for frame in drawn:
+                yield frame.to_uint8()
 
     def render(
         self,
@@ -279,30 +313,13 @@ class Avatar:
         if format == "landmarks":
             return self._write_motion(self._motion_windows(samples, performance), out, progress, total)
         # Checks size and background now, before an output file is begun.
-        with closing(self._drawn(samples, performance, size, background)) as drawn:
+        with closing(self._drawn_ahead(self._motion_windows(samples, performance), size, background)) as drawn:
             if format == "webm-alpha":
                 return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
             if format == "png":
                 return write_png_sequence(out, counted(drawn, RenderedFrame.to_uint8))
             planes = counted(drawn, RenderedFrame.to_yuv420)
             return write_video(out, planes, sound, metadata={"title": f"geneface avatar {self.name}"})
-
-    def _drawn(
-        self, samples: FloatArray, performance: Performance | None, size: int | None, background: str | Path
-    ) -> Generator[RenderedFrame, None, None]:
-        camera = self._camera(size)
-        motion = self._motion_windows(samples, performance_or_default(performance))
-        plate = background_plate(background, self.files.plate)
-        renderer = self.renderer if plate is self.files.plate else self._renderer_over(plate)
-
-        def draw() -> Generator[RenderedFrame, None, None]:
-            with closing(ahead(motion, _MOTION_WINDOWS_AHEAD)) as windows:
-                for window in windows:
-                    points, pose = window.landmarks.points, window.pose
-                    for index in range(len(window)):
-                        yield renderer.render(points[index], pose.rotation[index], pose.translation[index], camera)
-
-        return draw()
 
     def _refuse_overwriting(self, out: Path, audio: Path | None) -> None:
         """An output may replace an older one, but not the speech, nor a file of the avatar."""
@@ -332,7 +349,7 @@ class Avatar:
         metadata = {"avatar": self.name, "rate_hz": str(VIDEO_RATE_HZ), "focal": repr(self.files.config.focal)}
         with TensorWriter(out, metadata) as file:
             for window in windows:
-                file.append("landmarks", window.landmarks.points)
+                file.append("landmarks", window.points)
                 file.append("rotation", window.pose.rotation)
                 file.append("translation", window.pose.translation)
                 done += len(window)

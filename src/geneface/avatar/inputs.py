@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from numbers import Integral, Real
 from operator import index
 from pathlib import Path
 
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_COUNT
 from geneface.io.audio import LOUDEST, read_audio
-from geneface.types import FloatArray, Waveform, mono_samples
+from geneface.types import FloatArray, HeadPose, MotionTrack, Waveform, mono_samples
 
 MIN_SIZE, MAX_SIZE = 64, 1024
 NO_SPEECH = "the speech", "give a Waveform (samples at 16 kHz) or the path of a media file"
 """What is wrong with a speech of another type, for `path_of`."""
-_RANGES = {"temperature": (0.0, 3.0), "mouth_gain": (0.0, 3.0), "seed": (0, 2**63 - 1)}
-
-
-@dataclass(frozen=True)
-class Performance:
-    """How a sentence is acted.
-
-    Raises:
-        InputError: a value of another kind or out of its range. Numbers of numpy are as good as Python's.
-    """
-
-    temperature: float = 0.0
-    """Of the motion model's prior: 0 is the mean path, 1 as varied as in training."""
-    seed: int = 0
-    """Of blinks, the start of the head's path, and the prior's noise: equal seeds give equal frames."""
-    mouth_gain: float = 1.0
-    """Amplitude of the mouth."""
-    blink: bool = True
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value, whole = getattr(self, name), name == "seed"
-            option = name.replace("_", "-")
-            if not _is_number(value, whole):
-                kind = "whole number" if whole else "number"
-                raise InputError(f"{option} is {value!r}", f"give a {kind} from {low} to {high}")
-            if not low <= value <= high:
-                raise InputError(f"{option} is {value}", f"give a value from {low} to {high}")
-            object.__setattr__(self, name, int(value) if whole else float(value))
-        if not isinstance(self.blink, bool | np.bool_):
-            raise InputError(f"blink is {self.blink!r}", "give True or False")
-        object.__setattr__(self, "blink", bool(self.blink))
-
-
-def _is_number(value: object, whole: bool) -> bool:
-    return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-
-
-def performance_or_default(performance: Performance | None) -> Performance:
-    """`performance`, or the default for None."""
-    if performance is None:
-        return Performance()
-    if not isinstance(performance, Performance):
-        raise InputError(f"the performance is of the type {type(performance).__name__}", "give a Performance")
-    return performance
 
 
 def speech_samples(audio: Waveform | Path | str) -> FloatArray:
@@ -105,3 +59,26 @@ def _checked(samples: FloatArray, what: str) -> FloatArray:
     if len(samples) and max(-float(samples.min()), float(samples.max())) > LOUDEST:
         raise InputError(f"the samples of {what} are far beyond -1..1", "scale them to -1..1")
     return samples
+
+
+def motion_values(track: object) -> MotionTrack:
+    """A track with the shapes that it states, in float32.
+
+    Raises:
+        InputError: it is none, or its values are of other shapes or not finite.
+    """
+    if not isinstance(track, MotionTrack):
+        raise InputError(f"the motion is of the type {type(track).__name__}", "give a MotionTrack")
+    frames, values = len(track), []
+    parts = (("points", track.points), ("rotation", track.pose.rotation), ("translation", track.pose.translation))
+    for name, part in parts:
+        shape = (frames, KEYPOINT_COUNT, 3) if name == "points" else (frames, 3)
+        if np.shape(part) != shape:
+            raise InputError(
+                f"the array {name!r} of the motion has the shape {list(np.shape(part))}", f"give {list(shape)}"
+            )
+        array = np.ascontiguousarray(part, np.float32)
+        if not np.isfinite(array).all():
+            raise InputError(f"the array {name!r} of the motion holds NaN or infinity", "make the motion again")
+        values.append(array)
+    return MotionTrack(values[0], HeadPose(values[1], values[2]))

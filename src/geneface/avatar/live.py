@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
-from geneface.analysis.speech import ShippedEncoder
-from geneface.avatar.idle import MOUTH, blink, blink_closure, scale_mouth
+from geneface.analysis.speech import StreamingEncoder
+from geneface.avatar.finish import Finish
+from geneface.avatar.idle import MOUTH
 from geneface.avatar.inputs import live_samples
+from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
-from geneface.avatar.poses import replay
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, LiveSmoother
 from geneface.geometry.landmarks import JAW
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel, PersonMotion
-from geneface.types import VIDEO_RATE_HZ, FloatArray, LandmarkTrack, MotionTrack
+from geneface.types import VIDEO_RATE_HZ, FloatArray, MotionTrack
 
 EASE_FRAMES = 5
 """Frames in which the mouth goes to rest after an interruption, and from rest into speech: 0.2 s."""
 _SMOOTHED = np.setdiff1d(UPPER_AND_OUTER_FACE, JAW)
-_LIDS_BLOCK = 1500
 _UTTERANCE_SEEDS = 1_000_003
 """Distance of the seeds of utterances."""
 
@@ -39,25 +39,21 @@ class LivePerformance:
 
     def __init__(
         self,
-        encoder: ShippedEncoder,
+        encoder: StreamingEncoder,
         model: MotionModel,
         adaptation: PersonMotion | None,
         person: PersonStatistics,
+        performance: Performance,
         *,
-        temperature: float = 0.0,
-        seed: int = 0,
-        mouth_gain: float = 1.0,
-        blinks: bool = True,
         sigma_frames: float,
     ) -> None:
+        """`sigma_frames`: smoothing of brows and cheeks."""
         self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
-        self._temperature, self._seed, self._mouth_gain, self._blinks = temperature, seed, mouth_gain, blinks
+        self._performance = performance
         self._turn = threading.Lock()
         self._level = LevelFollower()
         self._smoother = LiveSmoother(sigma_frames, _SMOOTHED)
-        self._lids = np.zeros(0, np.float32)
-        self._first_pose = int(np.random.default_rng([seed, 0x905E]).integers(len(person.path)))
-        self._frame = 0
+        self._finishing = Finish(person, performance)
         self._utterances = 0
         self._shown = person.rest
         """The mouth of the last frame, before lids and head."""
@@ -66,8 +62,8 @@ class LivePerformance:
     def _begin(self) -> None:
         self._speech = LiveSpeech(self._encoder, self._level)
         # Another utterance, another way to say it.
-        seed = self._seed + _UTTERANCE_SEEDS * self._utterances
-        self._motion = LiveMotion(self._model, self._adaptation, self._temperature, seed)
+        seed = self._performance.seed + _UTTERANCE_SEEDS * self._utterances
+        self._motion = LiveMotion(self._model, self._adaptation, self._performance.temperature, seed)
         self._utterances += 1
         self._uttered = 0
         self._from = self._shown
@@ -109,9 +105,7 @@ class LivePerformance:
 
     def _show(self, displacement: FloatArray) -> MotionTrack:
         """Displacement [F, K, 3] of the utterance's next frames -> what is seen of them."""
-        points = self._person.neutral_landmarks + displacement
-        if self._mouth_gain != 1.0:
-            points = scale_mouth(points, self._person.rest, self._mouth_gain)
+        points = self._finishing.amplified(self._person.neutral_landmarks + displacement)
         # The mouth may have been anywhere before.
         count = max(min(EASE_FRAMES - self._uttered, len(points)), 0)
         if count:
@@ -122,18 +116,10 @@ class LivePerformance:
 
     def _finished(self, points: FloatArray) -> MotionTrack:
         """[F, K, 3] -> with smoothed brows and cheeks, blinks and the head's movement."""
-        start, stop = self._frame, self._frame + len(points)
-        self._frame = stop
         points = self._smoother.push(np.asarray(points, np.float32))
         if len(points):
             self._shown = points[-1]
-        if self._blinks:
-            if stop > len(self._lids):
-                self._lids = blink_closure(2 * stop + _LIDS_BLOCK, self._person.blink, self._seed)
-            points = blink(points, self._person.blink.closing, self._lids[start:stop])
-        return MotionTrack(
-            LandmarkTrack(points), replay(self._person.path, self._first_pose + start, self._first_pose + stop)
-        )
+        return self._finishing.finished(points)
 
 
 def _ease(step: np.ndarray) -> FloatArray:

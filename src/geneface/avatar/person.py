@@ -16,7 +16,7 @@ from geneface.avatar.idle import BlinkStatistics, measure_blinks
 from geneface.avatar.poses import build_pose_path, training_runs
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS, MESH_SIZE, lip_opening
-from geneface.types import FloatArray, HeadPose
+from geneface.types import FloatArray, HeadPose, MotionTrack
 
 _REST_PERCENTILES = (5, 20)
 """Lip openings of a mouth at rest: the very smallest are pressed lips (m, b, p) and tracking errors."""
@@ -43,6 +43,10 @@ class PersonStatistics:
     def neutral_landmarks(self) -> FloatArray:
         """[K, 3]."""
         return self.neutral[list(KEYPOINTS)]
+
+    def at_rest(self) -> MotionTrack:
+        """The closed mouth carried along the path, [P]: what renderers are tried on."""
+        return MotionTrack(np.repeat(self.rest[None], len(self.path), axis=0), self.path)
 
     def tensors(self) -> dict[str, FloatArray]:
         return {

@@ -21,6 +21,8 @@ TURN_FRAMES = 24
 PATH_LIMIT_FRAMES = 1500
 MIN_RUN_FRAMES = 10
 _MIN_BRIDGE_FRAMES = 8
+_START_STREAM = 0x905E
+"""Keeps the random start apart from what else is drawn from the same seed."""
 _SLOWEST_BRIDGE = 0.002
 """Least speed of a bridge, per frame: a path of a head that hardly moves is not joined for minutes."""
 
@@ -58,6 +60,11 @@ def build_pose_path(pose: HeadPose, runs: list[slice], limit_frames: int = PATH_
         piece = chosen.pop(nearest)
         path = np.concatenate([path, _bridge(path, piece, speed), piece])
     return _as_pose(path)
+
+
+def first_frame(path: HeadPose, seed: int) -> int:
+    """Where on the path the replay of a performance begins: a function of its seed."""
+    return int(np.random.default_rng([seed, _START_STREAM]).integers(len(path)))
 
 
 def replay(path: HeadPose, start: int, stop: int) -> HeadPose:

@@ -16,7 +16,10 @@ from geneface.bench.timing import load_average, machine
 from geneface.bench.train_gaussian import bench_train_gaussian
 from geneface.bench.train_nerf import bench_train_nerf
 from geneface.errors import InputError
-from geneface.render.registry import check_renderer
+from geneface.training.trainers import training_of
+
+TRAIN_BENCHMARKS = {"gaussian": bench_train_gaussian, "nerf": bench_train_nerf}
+"""A training step beside its twin, by the names of `render.registry`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     """
     if what not in ("render", "train", "motion"):
         raise InputError(f"there is no benchmark {what!r}", "choose render, train or motion")
-    check_renderer(settings.renderer)
+    training_of(settings.renderer).config(settings.preset)
     repeats, quick, preset = settings.repeats, settings.quick, settings.preset
     before = machine(repeats)
     if what == "render":
@@ -55,8 +58,6 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
         result = bench_motion(settings.avatar, repeats, twin=not quick)
     elif settings.portrait is not None:
         result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
-    elif settings.renderer == "nerf":
-        result = bench_train_nerf(preset, repeats, settings.size or 256, quick)
     else:
-        result = bench_train_gaussian(repeats, settings.size or 512, quick)
+        result = TRAIN_BENCHMARKS[settings.renderer](preset, repeats, settings.size, quick)
     return {"benchmark": what, "machine": before, **result, "load_average_after": load_average()}

@@ -8,28 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from geneface.ops import PATCH_RAYS
 from geneface.portrait.portrait import Portrait
-from geneface.training.gaussian.train import GaussianTrainer
-from geneface.training.nerf.config import nerf_config
-from geneface.training.nerf.train import NerfTrainer
-from geneface.training.renderer.config import renderer_config
 from geneface.training.renderer.run import Trainer
+from geneface.training.trainers import training_of
 
 
 def bench_portrait(folder: Path, renderer: str, preset: str, steps: int) -> dict[str, Any]:
     """The first steps of `geneface train`; the last quarter of them is timed.
 
-    By then a radiance field has found its surfaces; later on, its rays have a few samples less.
+    By then a radiance field has found its surfaces; later on, its rays have a few samples fewer.
     """
     portrait = Portrait.load(folder)
-    if renderer == "nerf":
-        nerf = nerf_config(preset)
-        wall, core = _steps(NerfTrainer(portrait, nerf), steps)
-        rays = nerf.frames_per_step * nerf.patches_per_frame * PATCH_RAYS
-    else:
-        wall, core = _steps(GaussianTrainer(portrait, renderer_config(preset), None), steps)
-        rays = portrait.size**2
+    training = training_of(renderer)
+    trainer = training.trainer(portrait, training.config(preset))
+    wall, core = _steps(trainer, steps)
     late = slice(steps * 3 // 4, None)
     median = float(np.median(wall[late]))
     return {
@@ -44,7 +36,7 @@ def bench_portrait(folder: Path, renderer: str, preset: str, steps: int) -> dict
             "fastest_ms": 1e3 * min(wall[late]),
             "slowest_ms": 1e3 * max(wall[late]),
             "core_ms": 1e3 * float(np.mean(core[late])),
-            "rays_per_second" if renderer == "nerf" else "pixels_per_second": rays / float(np.mean(wall[late])),
+            f"{trainer.unit}_per_second": trainer.units_per_step / float(np.mean(wall[late])),
         },
     }
 

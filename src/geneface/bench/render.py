@@ -1,4 +1,4 @@
-"""An avatar's renderer alone beside its PyTorch twin."""
+"""An avatar's renderer alone, compared with its PyTorch twin."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from geneface.bench.train_gaussian import TWIN_TILE_PX
 from geneface.bench.twin import compiled_step, torch_extra
 from geneface.render.gaussian import GaussianRenderer
 from geneface.render.nerf import NerfRenderer
-from geneface.render.renderer import Renderer
 from geneface.types import Camera, FloatArray
 
 
 def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
     """The renderer of an avatar alone, bytes included, beside its twin on one frame."""
     avatar = Avatar.load(avatar_name)
-    camera = Camera(avatar.camera.focal, size, size)
-    person, renderer = avatar.files.person, avatar.renderer
-    poses = person.path
+    resting, renderer = avatar.files.person.at_rest(), avatar.renderer
+    track = resting[np.arange(frames) % len(resting)]
 
     def draw() -> None:
-        for frame in range(frames):
-            row = frame % len(poses)
-            renderer.render(person.rest, poses.rotation[row], poses.translation[row], camera).to_uint8()
+        for _ in avatar.draw(track, size=size):
+            pass
 
     per_frame = timed(draw, repeats).of(frames)
     result: dict[str, Any] = {
@@ -37,7 +34,7 @@ def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: b
         "ours": per_frame.as_ms()
         | {"frames_per_second": 1 / per_frame.median, "megapixels_per_second": 1e-6 * size**2 / per_frame.median},
     }
-    picture = renderer.render(person.rest, poses.rotation[0], poses.translation[0], camera)
+    picture = next(avatar.drawn(track[:1], size=size))
     if isinstance(renderer, NerfRenderer):
         head = int((picture.head_opacity > 0.5).sum())
         samples = renderer.samples
@@ -45,22 +42,17 @@ def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: b
         result["ours"]["ns_per_sample"] = 1e9 * per_frame.median / max(samples, 1)
         result["network"] = network(renderer.model.head.field, repeats)
     if twin:
-        result |= _twins(renderer, (person.rest, poses.rotation[0], poses.translation[0]), camera, per_frame, repeats)
+        first = track.points[0], track.pose.rotation[0], track.pose.translation[0]
+        with torch_extra():
+            draw_twin = _TWINS[avatar.files.config.renderer](renderer, first, Camera(avatar.camera.focal, size, size))
+        result |= _time_twin(*draw_twin, ours=per_frame, repeats=repeats)
     return result
 
 
-def _twins(
-    renderer: Renderer, given: tuple[FloatArray, FloatArray, FloatArray], camera: Camera, ours: Timing, repeats: int
-) -> dict[str, dict[str, Any]]:
+def _time_twin(draw: Callable[..., object], *arguments: Any, ours: Timing, repeats: int) -> dict[str, dict[str, Any]]:
     """The first frame drawn by the renderer's PyTorch twin, eager and compiled."""
-    with torch_extra():
-        import torch
-    if isinstance(renderer, NerfRenderer):
-        draw, *arguments = _field_twin(renderer, given, camera)
-    elif isinstance(renderer, GaussianRenderer):
-        draw, *arguments = _gaussian_twin(renderer, given, camera)
-    else:
-        return {}
+    import torch
+
     few = max(repeats // 2, 1)
 
     def drawing(function: Callable[..., object]) -> Callable[[], None]:
@@ -92,7 +84,7 @@ def _field_twin(
 def _gaussian_twin(
     renderer: GaussianRenderer, given: tuple[FloatArray, FloatArray, FloatArray], camera: Camera
 ) -> tuple[Any, ...]:
-    """The same, from the conditions of the layers on."""
+    """The same for Gaussians, from the conditions of the layers on."""
     import torch
 
     from geneface.bench import torch_gaussian as twin
@@ -122,3 +114,7 @@ def _gaussian_twin(
         return twin.rasterize(splats, camera.width, camera.height, plate, tile_px=TWIN_TILE_PX)
 
     return draw, torch.zeros(camera.height, camera.width, 3)
+
+
+_TWINS: dict[str, Callable[..., tuple[Any, ...]]] = {"gaussian": _gaussian_twin, "nerf": _field_twin}
+"""By the names of `render.registry`: (renderer, (landmarks, rotation, translation), camera) -> function, arguments."""

@@ -86,9 +86,9 @@ def noisy_target(scene: Scene) -> FloatArray:
     return np.clip(picture + noise, 0, 1).astype(np.float32)
 
 
-def bench_train_gaussian(repeats: int, size: int, quick: bool) -> dict[str, Any]:
-    """One training step, beside PyTorch's eager and compiled."""
-    gaussians = 500 if quick else 30_000
+def bench_train_gaussian(preset: str, repeats: int, size: int | None, quick: bool) -> dict[str, Any]:
+    """One training step, beside PyTorch's eager and compiled; it is the same for every preset. By default of 512 px."""
+    gaussians, size = 500 if quick else 30_000, size or 512
     scene = make_scene(gaussians, size)
     target = noisy_target(scene)
     ours = timed(training_step(scene, target), repeats)

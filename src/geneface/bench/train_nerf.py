@@ -54,26 +54,26 @@ def random_batch(scene: FieldScene, chunks: int, patches: int, size: int) -> Ray
     warp[:, :28, :, 3], warp[:, 28:, :, 3] = -1, 1
     corners = np.clip(random.normal(size / 2, size / 7, (chunks, patches, 2)), 0, size - 8)
     return RayBatch(
-        np.repeat(pose[None], chunks, 0).astype(np.float32),
-        random.normal(size=(chunks, 3, scene.head.width)).astype(np.float32) * np.float32(0.3),
-        random.normal(size=(chunks, scene.torso.width)).astype(np.float32) * np.float32(0.3),
-        warp,
-        np.zeros((chunks, 6), np.float32),
-        corners.astype(np.int32),
-        random.random(rays, np.float32) - np.float32(0.5),
-        random.integers(0, 256, (*rays, 3), np.uint8),
-        random.integers(0, 128, (*rays, 2), np.uint8),
-        random.integers(0, 256, (*rays, 3), np.uint8),
-        np.ones(rays, np.float32),
-        4.5 * size,
-        size,
-        size,
+        poses=np.repeat(pose[None], chunks, 0).astype(np.float32),
+        head_bias=random.normal(size=(chunks, 3, scene.head.width)).astype(np.float32) * np.float32(0.3),
+        torso_bias=random.normal(size=(chunks, scene.torso.width)).astype(np.float32) * np.float32(0.3),
+        warp=warp,
+        torso_motion=np.zeros((chunks, 6), np.float32),
+        corners=corners.astype(np.int32),
+        jitter=random.random(rays, np.float32) - np.float32(0.5),
+        target=random.integers(0, 256, (*rays, 3), np.uint8),
+        masks=random.integers(0, 128, (*rays, 2), np.uint8),
+        plate=random.integers(0, 256, (*rays, 3), np.uint8),
+        weight=np.ones(rays, np.float32),
+        focal_px=4.5 * size,
+        width=size,
+        height=size,
     )
 
 
-def bench_train_nerf(preset: str, repeats: int, size: int, quick: bool) -> dict[str, Any]:
-    """Gradients of one step and Adam of the table, beside PyTorch's eager and compiled."""
-    config = nerf_config(preset)
+def bench_train_nerf(preset: str, repeats: int, size: int | None, quick: bool) -> dict[str, Any]:
+    """Gradients of one step and Adam of the table, beside PyTorch's eager and compiled; by default of 256 px."""
+    config, size = nerf_config(preset), size or 256
     chunks = 4 if quick else config.frames_per_step
     scene = random_scene(config.head_width, config.head_rows_log2)
     batch, loss = random_batch(scene, chunks, config.patches_per_frame, size), FieldLoss(edge=0.5)

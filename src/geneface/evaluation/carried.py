@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.controls import DELAY_FRAMES, verdicts
-from geneface.evaluation.definitions import JITTER_KEYS, image_keys
 from geneface.evaluation.drawing import RenderClock, speed_table
-from geneface.evaluation.driven import demo_sentence
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.registry import JITTER_KEYS, image_keys
 from geneface.evaluation.metrics.stability import stability_figures
+from geneface.evaluation.protocol.controls import DELAY_FRAMES, verdicts
+from geneface.evaluation.protocol.driven import demo_sentence
+from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
 from geneface.evaluation.report.film import FILM_FRAMES, write_film
 from geneface.evaluation.report.write import Film, LipCurve, ReportMedia
 from geneface.evaluation.schema import Control, MetricRow, MetricTable, figure, missing
-from geneface.evaluation.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import lip_opening
@@ -39,16 +39,15 @@ def measure_carried(
     """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
     sound = demo_sentence()
     motion = avatar.motion(sound)
-    clock = RenderClock(avatar, avatar.camera)
+    clock = RenderClock(avatar, avatar.camera.width)
     frames = min(len(motion), FILM_FRAMES)
     naturalness: list[float] = []
 
     def drawn() -> Iterator[tuple[ByteArray]]:
-        for index in range(frames):
-            image = clock.draw(motion, index)
+        for done, image in enumerate(clock.draw(motion[:frames]), start=1):
             if not isinstance(tools.niqe, str):
                 naturalness.append(tools.niqe.score(image))
-            progress("drawing the bundled sentence", index + 1, frames)
+            progress("drawing the bundled sentence", done, frames)
             yield (image,)
 
     path = films / "sentence.mp4"
@@ -59,7 +58,7 @@ def measure_carried(
         "motion": _motion(avatar, note, motion, sound, tools),
         "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
     }
-    points = motion.landmarks.points
+    points = motion.points
     opening = np.asarray(lip_opening(points)) / float(np.mean(face_width(points)))
     return tables, ReportMedia(
         curves=[LipCurve("the bundled sentence", None, opening, sound.samples)],

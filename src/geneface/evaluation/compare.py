@@ -17,14 +17,15 @@ import numpy as np
 from geneface.analysis.segmentation import split_head
 from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.errors import InputError
-from geneface.evaluation.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
-from geneface.evaluation.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
-from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.metrics.image import SSIM_RADIUS
 from geneface.evaluation.metrics.lips import face_width
-from geneface.evaluation.pictures import ReferenceFrame
+from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
+from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
+from geneface.evaluation.protocol.pictures import ReferenceFrame
+from geneface.evaluation.protocol.tables import Person, VideoTables
+from geneface.evaluation.protocol.videos import Chunk, Track, VideoScores, track_video
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.report.tables import Person, VideoTables
 from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
@@ -35,7 +36,6 @@ from geneface.evaluation.report.write import (
 )
 from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.tools import MetricWeights, open_tools, weights_facts
-from geneface.evaluation.videos import Chunk, Track, VideoScores, track_video
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,23 +17,24 @@ _WARM_UP_FRAMES = 3
 
 
 class RenderClock:
-    """Times the renderer alone."""
+    """Times the renderer alone while frames are drawn for other ends."""
 
-    def __init__(self, avatar: EvaluatedAvatar, camera: Camera) -> None:
-        self._renderer, self._camera = avatar.renderer, camera
+    def __init__(self, avatar: EvaluatedAvatar, size: int) -> None:
+        """`size`: pixels along the side of a picture."""
+        self._avatar, self._size = avatar, size
         self._frames, self._seconds = 0, 0.0
 
-    def draw(self, motion: MotionTrack, index: int, plate: FloatArray | None = None) -> ByteArray:
-        """Draw frame `index` of the motion, [H, W, 3], over the avatar's plate or over [H, W, 3] in [0, 1]."""
-        begin = time.perf_counter()
-        frame = self._renderer.render(
-            motion.landmarks.points[index], motion.pose.rotation[index], motion.pose.translation[index], self._camera
-        )
-        image = frame.to_uint8()
-        self._frames += 1
-        if self._frames > _WARM_UP_FRAMES:
-            self._seconds += time.perf_counter() - begin
-        return image if plate is None else _over(frame, plate)
+    def draw(self, motion: MotionTrack, plate: FloatArray | None = None) -> Iterator[ByteArray]:
+        """The motion's frames [H, W, 3], over the avatar's plate or over [H, W, 3] in [0, 1]."""
+        frames = self._avatar.drawn(motion, size=self._size)
+        for _ in range(len(motion)):
+            begin = time.perf_counter()
+            frame = next(frames)
+            image = frame.to_uint8()
+            self._frames += 1
+            if self._frames > _WARM_UP_FRAMES:
+                self._seconds += time.perf_counter() - begin
+            yield image if plate is None else _over(frame, plate)
 
     def rate(self) -> Figure:
         """Frames a second."""

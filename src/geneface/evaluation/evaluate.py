@@ -16,20 +16,22 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.evaluation.adaptation import adaptation_table
 from geneface.evaluation.carried import measure_carried
-from geneface.evaluation.chunks import PortraitChunks, choose_pieces
-from geneface.evaluation.controls import CONTROL_NAMES, ENCODED, TRUTH
-from geneface.evaluation.definitions import used_definitions
 from geneface.evaluation.drawing import speed_table
-from geneface.evaluation.driven import demo_sentence, driven_table, measure_driven
 from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.lips import face_width
-from geneface.evaluation.rare import rare_table
+from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.protocol.adaptation import adaptation_table
+from geneface.evaluation.protocol.chunks import PortraitChunks, choose_pieces
+from geneface.evaluation.protocol.controls import CONTROL_NAMES, ENCODED, TRUTH
+from geneface.evaluation.protocol.driven import demo_sentence, driven_table, measure_driven
+from geneface.evaluation.protocol.rare import rare_table
+from geneface.evaluation.protocol.speech import SpokenSpan, motion_table, predict_spans
+from geneface.evaluation.protocol.tables import Person, VideoTables
+from geneface.evaluation.protocol.videos import VideoScores
 from geneface.evaluation.report.driven_sheet import driven_pictures
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
 from geneface.evaluation.report.page import Picture
-from geneface.evaluation.report.tables import Person, VideoTables
 from geneface.evaluation.report.write import (
     LipCurve,
     ReportMedia,
@@ -39,16 +41,16 @@ from geneface.evaluation.report.write import (
     write_report,
 )
 from geneface.evaluation.schema import EvaluationReport, MetricTable
-from geneface.evaluation.speech import SpokenSpan, motion_table, predict_spans
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
 from geneface.evaluation.tools import MetricWeights, Tools, open_tools, weights_facts
-from geneface.evaluation.videos import VideoScores
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.types import FloatArray, LandmarkTrack, MotionTrack, ProgressFn, no_progress
+from geneface.types import FloatArray, MotionTrack, ProgressFn, no_progress
 
 MAX_FRAMES = 300
 _NEUTRAL_TOLERANCE = 0.005
 """Head units, mean over the mesh. One person prepared twice: .0006, from two videos: .003; two persons: .008-.014."""
+_FOCAL_TOLERANCE = 1e-6
+"""Image widths."""
 _MAX_CURVES = 6
 _WHY = {
     "head": "the head masks are empty",
@@ -113,7 +115,7 @@ def _measure(
     max_frames: int,
     progress: ProgressFn,
 ) -> tuple[dict[str, MetricTable], ReportMedia]:
-    tracked = MotionTrack(LandmarkTrack(portrait.landmarks), portrait.pose)
+    tracked = MotionTrack(portrait.landmarks, portrait.pose)
     spans = heldout_spans(portrait.segment, portrait.heldout)
     spoken = predict_spans(avatar, portrait, tracked, spans, progress)
     chunks = PortraitChunks(avatar, portrait, tracked, spans, [span.predicted for span in spoken])
@@ -156,7 +158,7 @@ def _curves(spoken: Sequence[SpokenSpan], neutral: FloatArray) -> list[LipCurve]
     width = float(face_width(neutral[list(KEYPOINTS)]))
 
     def opening(motion: MotionTrack) -> FloatArray:
-        return np.asarray(lip_opening(motion.landmarks.points)) / width
+        return np.asarray(lip_opening(motion.points)) / width
 
     return [
         LipCurve(span.name, opening(span.reference), opening(span.predicted), span.samples, span.words or ())
@@ -176,5 +178,11 @@ def _check_same_person(avatar: EvaluatedAvatar, portrait: ReferencePortrait) -> 
         raise InputError(
             f"the avatar {avatar.name} was trained on another person's portrait (their faces at rest are "
             f"{distance:.3f} head units apart)",
+            "give the portrait that the avatar was trained on",
+        )
+    if abs(avatar.camera.focal - portrait.camera.focal) > _FOCAL_TOLERANCE:
+        raise InputError(
+            f"the portrait's focal length is {portrait.camera.focal:g}, that of the avatar {avatar.name} "
+            f"{avatar.camera.focal:g}",
             "give the portrait that the avatar was trained on",
         )

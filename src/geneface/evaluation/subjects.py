@@ -5,17 +5,16 @@ F frames of the portrait in all; a *span* is a run of consecutive held-out frame
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.avatar import Performance
-from geneface.render.renderer import Renderer
+from geneface.avatar.performance import Performance
+from geneface.render.renderer import RenderedFrame
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
 
@@ -31,9 +30,6 @@ class EvaluatedAvatar(Protocol):
         """[478, 3] the person's face at rest."""
         ...
 
-    # A cached property, as in `Avatar`: type checkers don't take it for a plain one.
-    @cached_property
-    def renderer(self) -> Renderer: ...
     @property
     def metrics(self) -> dict[str, Any] | None:
         """The figures stored with the avatar, if it carries any."""
@@ -41,6 +37,10 @@ class EvaluatedAvatar(Protocol):
 
     def motion(self, audio: Waveform, performance: Performance | None = None, /) -> MotionTrack:
         """The whole way from speech to motion, on the mean path (temperature 0)."""
+        ...
+
+    def drawn(self, motion: MotionTrack, /, *, size: int | None = None) -> Iterator[RenderedFrame]:
+        """The motion's frames over the avatar's plate, one at a time, `size` pixels wide, by default its own."""
         ...
 
     def unadapted(self) -> EvaluatedAvatar | None:

@@ -18,7 +18,7 @@ from geneface.evaluation.metrics.lip_sync import SyncJudge
 from geneface.evaluation.metrics.lpips import Lpips
 from geneface.evaluation.metrics.lse import SyncNetScorer
 from geneface.evaluation.metrics.niqe import NiqeModel
-from geneface.evaluation.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
+from geneface.evaluation.networks.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
 from geneface.io.store import TensorFile, sha256
 
 Instrument = TypeVar("Instrument")

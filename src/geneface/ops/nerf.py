@@ -72,7 +72,7 @@ class FieldFrame:
     """[6] rows of an affine map of the plane, less the identity."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RayBatch:
     """Patches of training frames."""
 

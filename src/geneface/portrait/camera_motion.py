@@ -7,13 +7,15 @@ behind the person has a pattern (a studio's screen), nothing is said. Symbols: v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
-from geneface.types import ByteArray
+from geneface.analysis.background import sample_indices
+from geneface.imaging.filters import dilate, square
+from geneface.imaging.tracking import Level, agreed_similarity, corner_strength, pick_corners, pyramid, track_points
+from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
 
@@ -27,13 +29,15 @@ _PERSON_MARGIN = 0.03
 """Of the longer side, around the person: hair moves with the head."""
 _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE = 160, 0.02, 6
 _MIN_STRENGTH = 4e-4
-"""Smallest eigenvalue of a corner's gradients (OpenCV's, pictures in [0, 1]): noise and a screen's folds stay below."""
+"""Smallest eigenvalue of a corner's gradients (`corner_strength`): noise and a screen's folds stay below."""
 _MIN_POINTS, _MIN_SHARE, _MIN_SPREAD = 12, 0.6, 0.12
 """So many points, this share of all, spread so widely over the picture, must move as one camera moves them."""
+_MAX_CENTERS = 500
 _MIN_KNOWN = 0.15
 """Of the steps: with fewer seen, those that were are as likely mistaken."""
 _MAX_UNSEEN = 10
 """Steps after which the last motion seen says nothing any more."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _RETURN_PX, _AGREE_PX = 0.5, 0.75
 
 
@@ -49,46 +53,56 @@ class CameraPath:
 
 def camera_path(pictures: ByteArray, mattes: ByteArray) -> CameraPath:
     """Follow the background through pictures [v, h, w, 3], a fifth of a second apart or so; mattes [v, h, w]."""
-    cv2 = opencv()
     side = max(pictures.shape[1:3])
     margin = max(1, round(_PERSON_MARGIN * side))
-    kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    around = square(margin)
     place, known = np.zeros((len(pictures), 3)), np.zeros(len(pictures), bool)
-    before: ByteArray | None = None
+    before: _View | None = None
     for index, picture in enumerate(pictures):
-        gray = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+        view = _View(np.einsum("hwc,c->hw", picture, _LUMA, dtype=np.float32))
         if before is not None:
             person = np.maximum(mattes[index - 1], mattes[index]) > _PERSON_LEVEL
-            free = 255 - 255 * cv2.dilate(person.astype(np.uint8), kernel)
-            step = _step(cv2, before, gray, free)
+            step = _step(before, view, ~dilate(person, around))
             known[index] = step is not None
             place[index] = place[index - 1] + (0 if step is None else step)
-        before = gray
+        before = view
     if len(known) > 1:
         known[0] = known[1]
     return CameraPath(place, known)
 
 
-def _step(cv2: Any, before: ByteArray, after: ByteArray, free: ByteArray) -> Array | None:
-    """Motion of the background between two grey pictures: (right, down, log of size), or None if it can't be seen."""
-    height, width = before.shape
+@dataclass(frozen=True)
+class _View:
+    """One picture."""
+
+    gray: FloatArray
+    """[h, w] levels of 0-255."""
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        """What points are followed by; not needed where there are none."""
+        return pyramid(self.gray)
+
+
+def _step(before: _View, after: _View, free: NDArray[np.bool_]) -> Array | None:
+    """Motion of the background between two pictures: (right, down, log of size), or None if it can't be seen.
+
+    Args:
+        free: [h, w] where the person is in neither.
+    """
+    height, width = before.gray.shape
     side = max(height, width)
-    strength = cv2.cornerMinEigenVal(before.astype(np.float32) / 255, 5)
-    sharp = np.where(strength > _MIN_STRENGTH, free, 0).astype(np.uint8)
-    points = cv2.goodFeaturesToTrack(before, _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE, mask=sharp, blockSize=5)
-    if points is None or len(points) < _MIN_POINTS:
+    strength = corner_strength(before.gray / 255)
+    points = pick_corners(strength, free & (strength > _MIN_STRENGTH), _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE)
+    if len(points) < _MIN_POINTS:
         return None
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None, winSize=(15, 15), maxLevel=3)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, moved, None, winSize=(15, 15), maxLevel=3)
-    returned = np.linalg.norm((back - points)[:, 0], axis=-1) < _RETURN_PX
-    good = returned & (found[:, 0] > 0) & (again[:, 0] > 0)
+    moved, found = track_points(before.levels, after.levels, points)
+    back, again = track_points(after.levels, before.levels, moved)
+    good = found & again & (np.linalg.norm(back - points, axis=-1) < _RETURN_PX)
     if good.sum() < max(_MIN_POINTS, _MIN_SHARE * len(points)):
         return None
-    start, stop = points[good, 0], moved[good, 0]
-    similarity, inliers = cv2.estimateAffinePartial2D(start, stop, ransacReprojThreshold=_AGREE_PX)
-    if similarity is None:
-        return None
-    one = inliers[:, 0] > 0
+    start, stop = points[good], moved[good]
+    similarity, one = agreed_similarity(start, stop, _AGREE_PX)
     # Points on one side only can't tell a zoom from a shift.
     if one.sum() < max(_MIN_POINTS, _MIN_SHARE * len(start)) or start[one].std(0).max() < _MIN_SPREAD * side:
         return None
@@ -119,7 +133,7 @@ def usual_place(values: Array, tolerance: Array, weight: NDArray[np.floating] | 
         return np.zeros(0, bool)
     weight = np.ones(len(values)) if weight is None else np.asarray(weight)
     scaled = values / tolerance
-    centers = scaled[np.unique(np.linspace(0, len(scaled) - 1, 500).round().astype(int))]
+    centers = scaled[sample_indices(len(scaled), _MAX_CENTERS)]
     counts = [float(weight[(np.abs(scaled - center) <= 1).all(1)].sum()) for center in centers]
     best = (np.abs(scaled - centers[int(np.argmax(counts))]) <= 1).all(1)
     # Once more about the middle of what was found: a centre taken from the samples lies at no particular place.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import PersonSegmenter, fill_missing, open_segmenter, open_tracker, opencv
+from geneface.analysis.tracker import PersonSegmenter, fill_missing, open_segmenter, open_tracker
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
+from geneface.imaging.resize import resize_area
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, ChunkTask, chunk_count, chunk_path, missing_chunks
 from geneface.types import ByteArray, FloatArray
@@ -106,9 +107,7 @@ def shrink(image: ByteArray, scale: float) -> ByteArray:
     """A picture [H, W, 3] scaled by at most 1, by area means."""
     if scale >= 1:
         return np.ascontiguousarray(image)
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    cv2 = opencv()
-    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return resize_area(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
 
 
 def hair_reach(matte: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[float, float, float]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
+from geneface.analysis.background import sample_indices
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_vector, umeyama
 from geneface.geometry.topology import mean_face
+from geneface.imaging.filters import gaussian_blur
 from geneface.portrait.unwrap import face_texels
 from geneface.types import ByteArray, FloatArray
 
@@ -84,7 +85,7 @@ def limit(seconds: NDArray[np.floating] | float) -> Array:
 def one_person(signatures: list[Signature]) -> Array:
     """How far each stretch [N] is from the person who is seen longest, in units of the limit: above 1 is another."""
     seconds = np.array([one.seconds for one in signatures])
-    centers = np.unique(np.linspace(0, len(signatures) - 1, _MAX_CENTERS).round().astype(int))
+    centers = sample_indices(len(signatures), _MAX_CENTERS)
     apart = distance([signatures[center] for center in centers], signatures)
     core = apart <= _CORE * limit(np.minimum(seconds[centers][:, None], seconds))
     near = core[int((core * seconds).sum(1).argmax())]
@@ -119,14 +120,14 @@ def _without_pose(mesh_px: FloatArray) -> tuple[Array, Array]:
 
 def _pattern(faces: ByteArray) -> Array:
     """Skin, brows and features [n] of the mean of flat faces, without the light."""
-    cv2, on = opencv(), face_texels()
+    on = face_texels()
     weight = on.astype(np.float64)
     # The logarithm makes light a sum, which the coarse mean takes out.
     level = np.log1p(np.einsum("fyxc,c->fyx", faces.astype(np.float64), [0.3, 0.59, 0.11])).mean(0)
 
     def smooth(values: Array, deviation: float) -> Array:
-        covered = np.maximum(cv2.GaussianBlur(weight, (0, 0), deviation), 1e-3)
-        return cv2.GaussianBlur(values * weight, (0, 0), deviation) / covered
+        covered = np.maximum(gaussian_blur(weight, deviation), 1e-3)
+        return gaussian_blur(values * weight, deviation) / covered
 
     pattern = smooth(level - smooth(level, _COARSE), _FINE)[on]
     pattern -= pattern.mean()

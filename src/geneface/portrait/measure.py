@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.analysis.tracker import open_segmenter, opencv
+from geneface.analysis.tracker import open_segmenter
+from geneface.imaging.resize import shrink_or_grow
 from geneface.io.store import save_tensors
 from geneface.portrait.chunks import ChunkTask, chunk_path, missing_chunks
 from geneface.portrait.crops import Square
-from geneface.types import ByteArray
 
 _MAX_MATTE_PX = 640
 """Mattes of larger crops are made at this size: the network itself sees 256 pixels."""
@@ -36,18 +36,9 @@ def measure(task: MeasureTask) -> int:
                 if is_warm_up:
                     continue
                 crop = picture[square.y : square.y + square.side, square.x : square.x + square.side]
-                matte = np.round(segmenter.matte(resize(crop, matte_px)) * 255).astype(np.uint8)
-                mattes.append(resize(matte, task.size))
-                frames.append(resize(crop, task.size))
+                matte = np.round(segmenter.matte(shrink_or_grow(crop, matte_px, matte_px)) * 255).astype(np.uint8)
+                mattes.append(shrink_or_grow(matte, task.size, task.size))
+                frames.append(shrink_or_grow(crop, task.size, task.size))
             save_tensors(chunk_path(task.folder, chunk), {"frames": np.stack(frames), "matte": np.stack(mattes)})
             done += 1
     return done
-
-
-def resize(image: ByteArray, size: int) -> ByteArray:
-    """Resize a square picture: area mean when it shrinks, cubic when it grows."""
-    cv2 = opencv()
-    image = np.ascontiguousarray(image)
-    if image.shape[0] == size:
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)

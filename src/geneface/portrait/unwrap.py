@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
 from geneface.geometry.topology import mean_face, mesh_triangles
+from geneface.imaging.warp import sample
 from geneface.types import ByteArray, FloatArray
 
 TEXELS = 48
@@ -33,14 +33,11 @@ def unwrap(images: ByteArray, mesh_px: FloatArray) -> ByteArray:
     Returns:
         [f, T, T, 3]; texels off the face are 0 (`face_texels`), and so is what lies beyond the picture.
     """
-    cv2 = opencv()
     triangles, weights, rows = _lattice()
     flat = np.zeros((len(images), (TEXELS * _FINE) ** 2, 3), np.uint8)
     for index, (image, mesh) in enumerate(zip(images, mesh_px, strict=True)):
-        # Mesh pixels count from the corner of the picture, OpenCV's from the first pixel's centre.
-        at = np.einsum("pk,pkd->pd", weights, mesh[triangles][..., :2]).astype(np.float32) - np.float32(0.5)
-        seen = cv2.remap(image, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        flat[index, rows] = seen[0]
+        at = np.einsum("pk,pkd->pd", weights, mesh[triangles][..., :2])
+        flat[index, rows] = np.rint(sample(image, at[:, 0], at[:, 1], beyond=0.0))
     fine = flat.reshape(len(images), TEXELS, _FINE, TEXELS, _FINE, 3)
     return fine.mean((2, 4), dtype=np.float32).astype(np.uint8)
 

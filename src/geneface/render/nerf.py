@@ -71,7 +71,7 @@ class NerfConditions:
     """[..., 6] near what was seen, for what moves as a whole."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NerfModel:
     """Everything that is learnt about one head and torso."""
 
@@ -227,25 +227,25 @@ class NerfModel:
             )
         try:
             return cls(
-                _read_field(tensors, "head"),
-                tensors["upper_weights"],
-                tensors["lower_weights"],
-                _read_field(tensors, "torso"),
-                _read_warp(tensors, "warp_basis"),
-                _read_warp(tensors, "mesh_warp"),
-                tensors["gates"],
-                tensors["torso_map"],
-                tensors["appearance"],
-                tensors["occupancy"],
-                tensors["torso_occupancy"],
-                FaceConditions.from_tensors(tensors),
-                Camera(**config["camera"]),
-                tuple(config["warp_box"]),
-                float(config["step"]),
-                int(config["turn_width"]),
+                head=_read_field(tensors, "head"),
+                upper_weights=tensors["upper_weights"],
+                lower_weights=tensors["lower_weights"],
+                torso=_read_field(tensors, "torso"),
+                warp_basis=_read_warp(tensors, "warp_basis"),
+                mesh_warp=_read_warp(tensors, "mesh_warp"),
+                gates=tensors["gates"],
+                torso_map=tensors["torso_map"],
+                appearance=tensors["appearance"],
+                occupancy=tensors["occupancy"],
+                torso_occupancy=tensors["torso_occupancy"],
+                conditions=FaceConditions.from_tensors(tensors),
+                camera=Camera(**config["camera"]),
+                warp_box=tuple(config["warp_box"]),
+                step=float(config["step"]),
+                turn_width=int(config["turn_width"]),
             )
         except KeyError as missing:
-            raise InputError(f"the radiance field lacks {missing}", "train the avatar again or copy it anew") from None
+            raise InputError(f"the radiance field lacks {missing}", "train it again, or copy it again") from None
 
 
 def _read_field(tensors: Mapping[str, Any], name: str) -> ConditionedField:

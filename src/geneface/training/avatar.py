@@ -32,10 +32,8 @@ from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
 from geneface.render.renderer import RendererModel
 from geneface.training.adaptation.person import adapt_to_person
-from geneface.training.gaussian.train import train_renderer
-from geneface.training.nerf.config import nerf_config
-from geneface.training.nerf.train import train_nerf
-from geneface.training.renderer.config import Preset, renderer_config
+from geneface.training.presets import Preset
+from geneface.training.trainers import training_of
 from geneface.types import ByteArray, ProgressFn, no_progress
 
 _SETTINGS_FILE, _PROGRESS_FILE = "settings.json", "adapted.json"
@@ -119,13 +117,9 @@ def _build(
     """All steps in their order."""
     adapted = _adapt(portrait, motion_folder, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
-    choices = {"seed": config.seed, "budget_seconds": budget}
-    model: RendererModel
-    if config.renderer == "nerf":
-        model = train_nerf(portrait, work, nerf_config(config.preset, **choices), resume=resume, progress=progress)
-    else:
-        settings = renderer_config(config.preset, **choices)
-        model = train_renderer(portrait, work, settings, resume=resume, progress=progress)
+    training = training_of(config.renderer)
+    settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
+    model = training.train(portrait, work, settings, resume=resume, progress=progress)
     person = measure_person(
         portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
     )

@@ -5,20 +5,20 @@ F frames at 25 Hz, K named landmarks in the head frame (head units). Images are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.avatar import Performance
-from geneface.evaluation.definitions import BLINK_KEYS
+from geneface.avatar.performance import Performance
 from geneface.evaluation.metrics.image import Mask
+from geneface.evaluation.metrics.registry import BLINK_KEYS
 from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import JAW, eye_openness
-from geneface.types import ByteArray, Camera, FloatArray, HeadPose, LandmarkTrack, MotionTrack, Waveform
+from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.types import Camera, FloatArray, MotionTrack, Waveform
 
 IDENTICAL_DB = 99.0
 """What identical pixels count as."""
@@ -49,15 +49,14 @@ def blink_pair(avatar: EvaluatedAvatar, audio: Waveform) -> BlinkPair:
     plain = avatar.motion(audio, Performance(blink=False, seed=0))
     for seed in range(_MOST_SEEDS):
         blinking = avatar.motion(audio, Performance(blink=True, seed=seed))
-        rows = closed_frames(plain.landmarks.points, blinking.landmarks.points)
+        rows = closed_frames(plain.points, blinking.points)
         if len(rows):
-            closed.append(take(blinking, rows))
+            closed.append(blinking[rows])
             same_seed = plain if seed == 0 else avatar.motion(audio, Performance(blink=False, seed=seed))
-            opened.append(take(same_seed, rows))
+            opened.append(same_seed[rows])
         if sum(map(len, closed)) >= _ENOUGH_FRAMES:
             break
-    nothing = take(plain, np.zeros(0, np.intp))
-    return BlinkPair(joined([nothing, *closed]), joined([nothing, *opened]))
+    return BlinkPair(MotionTrack.concatenate([plain[:0], *closed]), MotionTrack.concatenate([plain[:0], *opened]))
 
 
 def closed_frames(open_eyes: FloatArray, blinking: FloatArray) -> NDArray[np.intp]:
@@ -73,11 +72,10 @@ def closed_frames(open_eyes: FloatArray, blinking: FloatArray) -> NDArray[np.int
 def blink_errors(avatar: EvaluatedAvatar, pair: BlinkPair) -> FloatArray:
     """Mean squared difference of the lower face, frame by frame, levels of 255 squared. -> [F]."""
     errors = []
-    for index in range(len(pair)):
+    drawn = zip(avatar.drawn(pair.closed), avatar.drawn(pair.open), strict=True)
+    for index, frames in enumerate(drawn):
         mask = lower_face(pair.open, index, avatar.camera)
-        with_blink, without = (
-            draw(avatar, track, index)[mask].astype(np.float32) for track in (pair.closed, pair.open)
-        )
+        with_blink, without = (frame.to_uint8()[mask].astype(np.float32) for frame in frames)
         if mask.any():
             errors.append(np.square(with_blink - without).mean(dtype=np.float64))
     return np.asarray(errors, np.float32)
@@ -115,43 +113,8 @@ def blink_table(avatar: EvaluatedAvatar, audio: Waveform) -> MetricTable:
 def lower_face(motion: MotionTrack, index: int, camera: Camera) -> Mask:
     """[H, W] pixels inside the jaw line, which runs from ear to ear around the chin: nothing near the lids."""
     pose = motion.pose
-    jaw = project(motion.landmarks.points[index][JAW], pose.rotation[index], pose.translation[index], camera)
-    return inside_polygon(jaw, camera.height, camera.width)
-
-
-def inside_polygon(corners: NDArray[np.floating], height: int, width: int) -> Mask:
-    """[height, width] pixels whose centre lies in the polygon [N, 2] of pixel coordinates (even-odd rule)."""
-    x, y = np.arange(width) + 0.5, (np.arange(height) + 0.5)[:, None]
-    inside = np.zeros((height, width), bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y0 != y1:
-            inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-    return inside
-
-
-def draw(avatar: EvaluatedAvatar, motion: MotionTrack, index: int) -> ByteArray:
-    """Frame `index` of a motion, over the avatar's plate."""
-    pose = motion.pose
-    return avatar.renderer.render(
-        motion.landmarks.points[index], pose.rotation[index], pose.translation[index], avatar.camera
-    ).to_uint8()
-
-
-def take(motion: MotionTrack, rows: NDArray[np.integer]) -> MotionTrack:
-    """Some frames of a motion."""
-    pose = HeadPose(motion.pose.rotation[rows], motion.pose.translation[rows])
-    return MotionTrack(LandmarkTrack(motion.landmarks.points[rows]), pose)
-
-
-def joined(motions: Sequence[MotionTrack]) -> MotionTrack:
-    """Motions one after the other."""
-    return MotionTrack(
-        LandmarkTrack(np.concatenate([motion.landmarks.points for motion in motions])),
-        HeadPose(
-            np.concatenate([motion.pose.rotation for motion in motions]),
-            np.concatenate([motion.pose.translation for motion in motions]),
-        ),
-    )
+    jaw = project(motion.points[index][JAW], pose.rotation[index], pose.translation[index], camera)
+    return pixels_inside_polygon(jaw, camera.height, camera.width)
 
 
 def _decibels(errors: FloatArray) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.metrics.inception import FEATURES, IMAGE_PX, Inception
+from geneface.evaluation.networks.inception import FEATURES, IMAGE_PX, Inception
 from geneface.render.composite import from_uint8, resize
 from geneface.types import ByteArray, FloatArray
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.evaluation.weights import load_weights
+from geneface.evaluation.networks.weights import load_weights
 from geneface.types import ByteArray, FloatArray
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
-from geneface.evaluation.metrics.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
+from geneface.evaluation.networks.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 MAX_LAG_FRAMES = 15

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.definitions import SPECKLE_MEASURES
 from geneface.evaluation.metrics.image import Mask, erode, luminance
+from geneface.evaluation.metrics.registry import SPECKLE_MEASURES
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
 
 _REFERENCE_PX = 256

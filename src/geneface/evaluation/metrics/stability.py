@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.definitions import JITTER_KEYS, JITTER_RATIO_KEYS
 from geneface.evaluation.metrics.image import luminance
+from geneface.evaluation.metrics.registry import JITTER_KEYS, JITTER_RATIO_KEYS
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import BROWS
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray, MotionTrack
@@ -86,7 +86,7 @@ def _components(clips: Sequence[MotionTrack]) -> tuple[float, float, float]:
     Rotation vectors are subtracted as vectors: heads in front of a camera stay far from the half turn where they wrap.
     """
     return (
-        band_jitter([clip.landmarks.points[:, BROWS] for clip in clips]),
+        band_jitter([clip.points[:, BROWS] for clip in clips]),
         float(np.degrees(band_jitter([clip.pose.rotation for clip in clips]))),
         band_jitter([clip.pose.translation for clip in clips]),
     )

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.drive import BEYOND, EXPRESSIONS, PERCENTILES, POSES, Drive
-from geneface.evaluation.driven import DrivenScores, draw_regions
-from geneface.evaluation.metrics.blinks import draw
+from geneface.evaluation.protocol.drive import BEYOND, EXPRESSIONS, PERCENTILES, POSES, Drive
+from geneface.evaluation.protocol.driven import DrivenScores, draw_regions
 from geneface.evaluation.report.page import Picture
 from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.subjects import EvaluatedAvatar
@@ -89,8 +88,8 @@ def _row(
 ) -> ByteArray:
     """Up to five labelled panels side by side, filled up with black."""
     panels = [
-        np.concatenate([label_bar(label, PANEL_PX), resize_image(draw(avatar, track, index)[cut], PANEL_PX, PANEL_PX)])
-        for index, label in zip(frames, labels, strict=True)
+        np.concatenate([label_bar(label, PANEL_PX), resize_image(frame.to_uint8()[cut], PANEL_PX, PANEL_PX)])
+        for frame, label in zip(avatar.drawn(track[np.asarray(frames)]), labels, strict=True)
     ]
     panels += [np.zeros_like(panels[0])] * (_ROW_FRAMES - len(panels))
     return np.concatenate(panels, axis=1)
@@ -98,7 +97,7 @@ def _row(
 
 def _cut(avatar: EvaluatedAvatar, drive: Drive) -> Cut:
     """A square around the head of the middle pose."""
-    image, regions = draw_regions(avatar, drive.motion({"opening": np.array([drive.middle["opening"]])}), 0)
+    image, regions = next(draw_regions(avatar, drive.motion({"opening": np.array([drive.middle["opening"]])})))
     height, width = image.shape[:2]
     rows, columns = np.flatnonzero(regions.head.any(1)), np.flatnonzero(regions.head.any(0))
     if not len(rows):

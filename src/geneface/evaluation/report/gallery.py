@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from geneface.evaluation.metrics.lip_sync import JudgeScore
+from geneface.evaluation.protocol.videos import Chunk, VideoScores
 from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
 from geneface.evaluation.report.write import SHEET_FILE, Film, LipCurve, Plot, ReportMedia, Series
-from geneface.evaluation.videos import Chunk, VideoScores
 from geneface.io.video import write_png
 from geneface.types import ByteArray
 

@@ -1,16 +1,15 @@
 """Training of the `gaussian` renderer: head layers, torso layer and the poses of the frames together, without torch.
 
 One step draws one training frame over the clean plate, compares it with the photograph (Charbonnier, D-SSIM and
-silhouettes; any other image loss can join in), and moves every Gaussian, the frame's pose and its colour affine by
-Adam. The order of the frames follows from the seed and the step number, so that a resumed run equals an uninterrupted
-one to the bit.
+silhouettes), and moves every Gaussian, the frame's pose and its colour affine by Adam. The order of the frames follows
+from the seed and the step number, so that a resumed run equals an uninterrupted one to the bit.
 
 Symbols: F frames, H x W pixels, C condition values. Head units, radians.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,27 +23,34 @@ from geneface.render.composite import from_uint8
 from geneface.render.condition import Expression, fit_conditions
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training.gaussian import initialise
+from geneface.training.gaussian.config import GaussianTrainConfig
 from geneface.training.gaussian.neighbours import diffuse, nearest_neighbours
-from geneface.training.gaussian.state import Rates, TrainState, apply_gradients, refined_poses
-from geneface.training.renderer.config import RendererTrainConfig
+from geneface.training.gaussian.state import GaussianState, Rates, apply_gradients
+from geneface.training.gaussian.targets import FrameTarget, frame_order, frame_target
+from geneface.training.renderer.frame_values import refined_poses
 from geneface.training.renderer.run import run_training
-from geneface.training.renderer.targets import FrameTarget, frame_order, frame_target, prefetched
+from geneface.training.renderer.statistics import portrait_statistics
+from geneface.training.renderer.surface import (
+    Cloud,
+    SurfaceSamples,
+    face_triangles,
+    sample_mouth,
+    sample_shell,
+    sample_surface,
+)
+from geneface.training.renderer.targets import prefetched
 from geneface.types import FloatArray, ProgressFn, no_progress
 
 SILHOUETTE_EPSILON = 0.05
 
-ImageLoss = Callable[[FloatArray, FrameTarget], tuple[float, FloatArray]]
-"""(prediction [H, W, 3], target) -> loss, gradient [H, W, 3]; added to the built-in losses."""
 
-
-def train_renderer(
+def train_gaussian(
     portrait: Portrait,
     work: Path,
-    config: RendererTrainConfig,
+    config: GaussianTrainConfig,
     *,
     resume: bool = False,
     progress: ProgressFn = no_progress,
-    extra_loss: ImageLoss | None = None,
 ) -> GaussianModel:
     """Learn a portrait's head and torso.
 
@@ -54,21 +60,20 @@ def train_renderer(
         config: sizes, rates and weights.
         resume: go on from the checkpoint if there is one.
         progress: called with "renderer", steps done, steps in all.
-        extra_loss: one more loss on the image.
 
     Raises:
         InputError: no training frames, or a checkpoint of something else.
     """
     trainer = run_training(
-        lambda: GaussianTrainer(portrait, config, extra_loss), portrait, work, config, resume=resume, progress=progress
+        lambda: GaussianTrainer(portrait, config), portrait, work, config, resume=resume, progress=progress
     )
     return trainer.state.model
 
 
-def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainConfig) -> GaussianModel:
+def initial_model(portrait: Portrait, frames: np.ndarray, config: GaussianTrainConfig) -> GaussianModel:
     """The model before its first step, from the training frames."""
     rng = np.random.default_rng(config.seed)
-    statistics = initialise.portrait_statistics(portrait, frames)
+    statistics = portrait_statistics(portrait, frames)
     pose = portrait.pose.rotation[frames], portrait.pose.translation[frames]
     conditions = fit_conditions(portrait.landmarks[frames], *pose, config.components)
     origin = initialise.torso_origin(portrait, statistics, float(pose[1][:, 2].mean()))
@@ -78,23 +83,23 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
 
     # The mean mesh, not the neutral one: it is where the condition is zero.
     mesh = portrait.mesh[frames]
-    surface = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), config.face_count, rng)
-    mouth = initialise.sample_mouth(mesh.mean(0), config.mouth_count, rng)
-    shell = initialise.sample_shell(portrait, statistics, config.shell_count, rng)
+    surface = sample_surface(mesh.mean(0), face_triangles(), config.face_count, rng)
+    mouth = sample_mouth(mesh.mean(0), config.mouth_count, rng)
+    shell = sample_shell(portrait, statistics, config.shell_count, rng)
     torso, torso_colours = initialise.sample_torso(portrait, statistics, origin, config.torso_count, rng)
     upper, lower = initialise.upper_and_lower(surface, mesh.mean(0))
     expressions = conditions.expression(portrait.landmarks[frames]).values
     split = conditions.parts["mouth"].start
 
-    def base(cloud: initialise.Cloud) -> FloatArray:
+    def base(cloud: Cloud) -> FloatArray:
         return initialise.layer_base(cloud, initialise.head_colours(cloud.points, portrait, statistics))
 
-    def bound(samples: initialise.SurfaceSamples, values: FloatArray, share: FloatArray) -> FloatArray:
+    def bound(samples: SurfaceSamples, values: FloatArray, share: FloatArray) -> FloatArray:
         """The basis that carries surface samples with the mesh, for what was seen and for what lies beyond."""
         rows = initialise.bound_basis(samples, initialise.mesh_basis(mesh, values)) * share
         return np.concatenate([rows, np.zeros((config.turn_width, *rows.shape[1:]), np.float32), rows])
 
-    def still(width: int, cloud: initialise.Cloud) -> FloatArray:
+    def still(width: int, cloud: Cloud) -> FloatArray:
         return np.zeros((width, 7, len(cloud.points)), np.float32)
 
     above, below = (initialise.part_share(part, mesh.mean(0)) for part in (upper, lower))
@@ -110,7 +115,7 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: RendererTrainC
     return replace(model, layers=tuple(layer for layer in layers if len(layer)))
 
 
-def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
+def layer_rates(config: GaussianTrainConfig) -> dict[str, Rates]:
     """Learning rates by row of base and basis, for each kind of input."""
     base = np.empty(14, np.float32)
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
@@ -121,24 +126,25 @@ def layer_rates(config: RendererTrainConfig) -> dict[str, Rates]:
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
-def diffusion_shares(config: RendererTrainConfig) -> dict[str, FloatArray]:
+def diffusion_shares(config: GaussianTrainConfig) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
     face, pose = (np.full(7, share, np.float32) for share in (config.face_diffusion, config.pose_diffusion))
     return {"upper": face, "lower": face, "pose": pose}
 
 
 class GaussianTrainer:
-    """One step after another on a `TrainState`; a `training.renderer.run.Trainer`."""
+    """One step after another on a `GaussianState`; a `training.renderer.run.Trainer`."""
 
     timed_steps = 24
+    unit = "pixels"
 
-    def __init__(self, portrait: Portrait, config: RendererTrainConfig, extra_loss: ImageLoss | None) -> None:
+    def __init__(self, portrait: Portrait, config: GaussianTrainConfig) -> None:
         self.frames = np.flatnonzero(~portrait.heldout)
         if len(self.frames) == 0:
             raise InputError("the portrait has no training frames", "prepare more video")
-        self._portrait, self._config, self._extra_loss = portrait, config, extra_loss
+        self._portrait, self._config = portrait, config
         model = initial_model(portrait, self.frames, config)
-        self.state = TrainState.fresh(model, len(portrait.landmarks), config.steps)
+        self.state = GaussianState.fresh(model, len(portrait.landmarks), config.steps)
         self._rates = layer_rates(config)
         self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
         self._bound = [layer.basis.copy() for layer in model.layers]
@@ -147,6 +153,11 @@ class GaussianTrainer:
         self._splats = Splats.empty(len(model))
         self._look_at_landmarks()
         self.limit_steps(config.steps)
+
+    @property
+    def units_per_step(self) -> int:
+        """Pixels of a frame."""
+        return self._portrait.size**2
 
     def limit_steps(self, steps: int) -> None:
         """Set the number of steps, and no more than frames and their visits allow."""
@@ -230,10 +241,6 @@ class GaussianTrainer:
         coloured: FloatArray = (output.image.reshape(height, -1) * gain + bias).astype(np.float32, copy=False)
         prediction = coloured.reshape(output.image.shape)
         loss, grad = ops.image_loss(prediction, target.image, target.weight, l1=config.l1, dssim=config.dssim)
-        if self._extra_loss is not None:
-            more, grad_more = self._extra_loss(prediction[..., :3], target)
-            loss += more
-            grad[..., :3] += grad_more
         weighted: FloatArray = np.multiply(grad, output.image)
         grad_affine = np.concatenate([_channel_sums(weighted)[:3], _channel_sums(grad)[:3]])
         head_loss, grad_label = _silhouette_loss(output.label, target.head)

@@ -22,7 +22,8 @@ from geneface.io.store import atomic_path, write_json
 from geneface.motion.export import export_onnx
 from geneface.motion.sync import SYNC_LANDMARKS, WINDOW, SyncExpert
 from geneface.training.loop import file_digest, model_folder, train
-from geneface.training.motion.sync import SyncTask, SyncTrainConfig, choose_preset, score_expert
+from geneface.training.motion.sync import SyncTask, SyncTrainConfig, score_expert
+from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
 JUDGE_FORMAT = 1

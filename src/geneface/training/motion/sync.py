@@ -16,6 +16,7 @@ from geneface.errors import InputError
 from geneface.io.store import TensorFile, read_json, save_tensors, write_json
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert, SyncExpertConfig, contrastive_loss, lag_scores
 from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
+from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
 MAX_LAG = 15
@@ -193,14 +194,3 @@ def load_expert(folder: Path, encoder: str) -> SyncExpert:
     stored = TensorFile(Path(folder) / "sync.safetensors")
     expert.load_state_dict({key: torch.from_numpy(stored.get(key).astype(np.float32)) for key in stored.keys()})  # noqa: SIM118
     return expert.eval().requires_grad_(False)
-
-
-def choose_preset(presets: dict[str, Any], name: str) -> Any:
-    """Look up a preset.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    if name not in presets:
-        raise InputError(f"there is no preset {name!r}", f"choose one of: {', '.join(presets)}")
-    return presets[name]

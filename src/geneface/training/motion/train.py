@@ -40,7 +40,8 @@ from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
 from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
-from geneface.training.motion.sync import choose_preset, feature_statistics, load_expert
+from geneface.training.motion.sync import feature_statistics, load_expert
+from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
 _INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))

@@ -35,7 +35,7 @@ class PatchBatch:
     jitter: FloatArray
     """[C, P, 64]."""
     target: NDArray[np.uint8]
-    """Sharpened, see `portrait_targets.sharpened`."""
+    """Sharpened, see `renderer.targets.sharpened`."""
     masks: NDArray[np.uint8]
     plate: NDArray[np.uint8]
     weight: FloatArray

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from geneface.training.renderer.config import SharedTrainConfig, of_preset
+from geneface.training.presets import choose_preset, with_changes
+from geneface.training.renderer.config import SharedTrainConfig
 
 
 class NerfTrainConfig(SharedTrainConfig):
@@ -43,7 +44,7 @@ class NerfTrainConfig(SharedTrainConfig):
     pose_warmup: float = 0.1
     """Share of the steps before poses and the warp are refined."""
     pose_every: int = Field(3, ge=1)
-    """Steps from one refinement of poses and warp to the next: their gradients are dear, and they are few."""
+    """Steps from one refinement of poses and warp to the next: their gradients are costly, and they are few."""
     few_frames: int = Field(250, ge=1)
     """Training frames below which a portrait is learnt more softly, the more so the fewer there are: what a handful of
     frames says of an expression must not break the face in all others."""
@@ -75,7 +76,7 @@ class NerfTrainConfig(SharedTrainConfig):
     occupancy_cells: int = Field(49152, ge=256)
     occupancy_decay: float = Field(0.95, gt=0, lt=1)
     occupancy_opacity: float = Field(0.01, gt=0)
-    """A cell is skipped when one step through it has never, of late, covered more than this."""
+    """A cell is skipped when one step through it has not lately covered more than this."""
     checkpoint_seconds: float = Field(15.0, gt=0)
 
     def scarcity(self, frames: int) -> float:
@@ -88,7 +89,7 @@ class NerfTrainConfig(SharedTrainConfig):
         return self.occupancy_opacity / self.step_length
 
 
-_PRESETS: dict[str, dict[str, object]] = {
+_CHANGES: dict[str, dict[str, object]] = {
     "tiny": {
         "steps": 120,
         "frames_per_step": 8,
@@ -100,8 +101,10 @@ _PRESETS: dict[str, dict[str, object]] = {
     "fast": {"steps": 5000},
     "good": {"steps": 12000, "rays_per_pixel": 150.0},
 }
+NERF_PRESETS = {name: NerfTrainConfig.model_validate(changes) for name, changes in _CHANGES.items()}
+"""tiny: seconds, for trying things; fast: 2 minutes on two cores; good: 5 minutes."""
 
 
 def nerf_config(preset: str, **changes: object) -> NerfTrainConfig:
-    """Settings of a preset: tiny (seconds, for trying things), fast (2 minutes on two cores), good (5 minutes)."""
-    return NerfTrainConfig.model_validate({**of_preset(_PRESETS, preset), **changes})
+    """Settings of a preset, with changes; InputError if there is no preset of that name."""
+    return with_changes(choose_preset(NERF_PRESETS, preset), changes)

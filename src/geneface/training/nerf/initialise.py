@@ -16,7 +16,17 @@ from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat1
 from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
 from geneface.render.nerf import ConditionedField
-from geneface.training.gaussian import initialise
+from geneface.training.renderer.statistics import PortraitStatistics
+from geneface.training.renderer.surface import (
+    INNER_LIPS,
+    border,
+    face_triangles,
+    neck_filled,
+    ramp,
+    sample_mouth,
+    sample_shell,
+    sample_surface,
+)
 from geneface.types import FloatArray
 
 Array = NDArray[np.floating]
@@ -93,7 +103,7 @@ def face_gates(mesh: Array, box: tuple[float, float, float, float], shape: tuple
 
     Nothing is lost at a border: all ramps are smooth, and both parts are 0 where they meet, under the eyes.
     """
-    height, width = initialise.border(mesh.mean(0))
+    height, width = border(mesh.mean(0))
     oval = mesh[:, list(MESH_OVAL), :2]
     middle = oval.mean((0, 1))
     steps = oval - middle
@@ -108,8 +118,8 @@ def face_gates(mesh: Array, box: tuple[float, float, float, float], shape: tuple
     order = np.argsort(outline[0])
     # The face is star-shaped around its middle: how far it reaches in a direction says what is inside.
     reach = np.interp(angle, outline[0][order], outline[1][order], period=2 * np.pi)
-    inside = initialise.ramp((reach - distance) / (2 * GATE_BORDER) + 0.5)
-    gates = np.sign(y - height) * initialise.ramp(np.abs(y - height) / width) * inside
+    inside = ramp((reach - distance) / (2 * GATE_BORDER) + 0.5)
+    gates = np.sign(y - height) * ramp(np.abs(y - height) / width) * inside
     # Outside of the grid its border counts.
     gates[[0, -1]], gates[:, [0, -1]] = 0, 0
     return gates.astype(np.float32)
@@ -136,12 +146,12 @@ def _band(surface: NDArray[np.bool_], front: float, back: float) -> NDArray[np.b
 
 
 def occupancy_prior(
-    portrait: Portrait, frames: np.ndarray, statistics: initialise.PortraitStatistics, rng: np.random.Generator
+    portrait: Portrait, frames: np.ndarray, statistics: PortraitStatistics, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Cells [128, 128, 128] (z, y, x) in which a head may be: a band around the surface, the union over expressions."""
     mesh = portrait.mesh[frames]
-    samples = initialise.sample_surface(mesh.mean(0), initialise.face_triangles(), SURFACE_POINTS, rng)
-    opening = mesh[:, initialise.INNER_LIPS[0], 1] - mesh[:, initialise.INNER_LIPS[1], 1]
+    samples = sample_surface(mesh.mean(0), face_triangles(), SURFACE_POINTS, rng)
+    opening = mesh[:, INNER_LIPS[0], 1] - mesh[:, INNER_LIPS[1], 1]
     spread = np.argsort(opening)[np.linspace(0, len(mesh) - 1, min(SURFACE_FRAMES, len(mesh))).round().astype(int)]
     shapes = mesh[spread]
     # What is driven beyond what was seen must have room, too.
@@ -150,8 +160,8 @@ def occupancy_prior(
     surface = np.zeros((CELLS, CELLS, CELLS), bool)
     for shape in shapes:
         surface |= _cells(np.einsum("nk,nkd->nd", samples.weights, shape[samples.vertices]))
-    mouth = initialise.sample_mouth(mesh.mean(0), SURFACE_POINTS // 10, rng)
-    shell = initialise.sample_shell(portrait, statistics, SURFACE_POINTS, rng)
+    mouth = sample_mouth(mesh.mean(0), SURFACE_POINTS // 10, rng)
+    shell = sample_shell(portrait, statistics, SURFACE_POINTS, rng)
     face, hair = _band(surface, FRONT, BACK), _band(_cells(shell.points), SHELL, SHELL)
     return face | hair | _band(_cells(mouth.points), FRONT, MOUTH_BACK)
 
@@ -159,7 +169,7 @@ def occupancy_prior(
 def torso_prior(torso_share: Array, head_share: Array) -> NDArray[np.uint8]:
     """Where on its plane a torso may be, [64, 64], from the mean masks [S, S]: as seen, and on under the jaw."""
     size = len(torso_share)
-    rows, columns = np.nonzero((torso_share > 0.02) | initialise.neck_filled(torso_share, head_share))
+    rows, columns = np.nonzero((torso_share > 0.02) | neck_filled(torso_share, head_share))
     cells = np.zeros((TORSO_CELLS, TORSO_CELLS), np.uint8)
     place = (((np.stack([rows, columns]) + 0.5) / size - 0.5) * TORSO_SCALE + 0.5) * TORSO_CELLS
     row, column = place.astype(int)

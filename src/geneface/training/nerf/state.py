@@ -13,8 +13,8 @@ import numpy as np
 from geneface import ops
 from geneface.ops.field import FieldGradients, to_bfloat16
 from geneface.render.nerf import ConditionedField, NerfModel
-from geneface.training.gaussian.state import FrameValues
 from geneface.training.renderer.checkpoint import Checkpointed
+from geneface.training.renderer.frame_values import FrameValues
 from geneface.types import FloatArray
 
 NETWORK = ("w0", "w1", "b1", "w2", "b2")

@@ -21,14 +21,14 @@ from geneface.ops.nerf import FieldLoss, FieldScene, RayBatch, pack_cells
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import Expression, fit_conditions
 from geneface.render.nerf import NerfConditions, NerfModel
-from geneface.training.gaussian import initialise
-from geneface.training.gaussian.state import refined_poses
-from geneface.training.nerf import initialise as nerf_initialise
+from geneface.training.nerf import initialise
 from geneface.training.nerf.batches import PatchBatch, PatchSampler
 from geneface.training.nerf.config import NerfTrainConfig
 from geneface.training.nerf.occupancy import look_at_cells, mark_occupied
 from geneface.training.nerf.state import NerfState
+from geneface.training.renderer.frame_values import refined_poses
 from geneface.training.renderer.run import run_training
+from geneface.training.renderer.statistics import PortraitStatistics, portrait_statistics
 from geneface.training.renderer.targets import prefetched
 from geneface.types import FloatArray, ProgressFn, no_progress
 
@@ -60,7 +60,7 @@ def train_nerf(
 
 
 def initial_state(
-    portrait: Portrait, frames: np.ndarray, statistics: initialise.PortraitStatistics, config: NerfTrainConfig
+    portrait: Portrait, frames: np.ndarray, statistics: PortraitStatistics, config: NerfTrainConfig
 ) -> NerfState:
     """The model before its first step, from the training frames."""
     rng = np.random.default_rng(config.seed)
@@ -68,14 +68,14 @@ def initial_state(
     conditions = fit_conditions(portrait.landmarks[frames], *pose, config.components)
     values, mouth = conditions.expression(portrait.landmarks[frames]).values, conditions.parts["mouth"].start
     mesh = portrait.mesh[frames]
-    box = nerf_initialise.warp_box(mesh)
-    gates = nerf_initialise.face_gates(mesh, box, (config.warp_rows, config.warp_columns))
+    box = initialise.warp_box(mesh)
+    gates = initialise.face_gates(mesh, box, (config.warp_rows, config.warp_columns))
     parts = [(values[:, :mouth], np.maximum(gates, 0)), (values[:, mouth:], np.maximum(-gates, 0))]
-    mesh_warp = nerf_initialise.fit_warp(mesh, parts, box)
+    mesh_warp = initialise.fit_warp(mesh, parts, box)
     warp = np.concatenate([mesh_warp, np.zeros((conditions.pose.width, *mesh_warp.shape[1:]), np.float32)])
-    prior = nerf_initialise.occupancy_prior(portrait, frames, statistics, rng)
-    torso_cells = nerf_initialise.torso_prior((statistics.torso > 127).mean(0), (statistics.head > 127).mean(0))
-    head, head_table = nerf_initialise.fresh_field(
+    prior = initialise.occupancy_prior(portrait, frames, statistics, rng)
+    torso_cells = initialise.torso_prior((statistics.torso > 127).mean(0), (statistics.head > 127).mean(0))
+    head, head_table = initialise.fresh_field(
         3,
         config.head_rows_log2,
         config.head_width,
@@ -84,10 +84,10 @@ def initial_state(
         rng,
     )
     upper, lower = (
-        nerf_initialise.uniform(rng, (config.head_width, width), nerf_initialise.CONDITION_WEIGHT)
+        initialise.uniform(rng, (config.head_width, width), initialise.CONDITION_WEIGHT)
         for width in (mouth, conditions.width - mouth)
     )
-    torso, torso_table = nerf_initialise.fresh_field(
+    torso, torso_table = initialise.fresh_field(
         2,
         config.torso_rows_log2,
         config.torso_width,
@@ -96,22 +96,22 @@ def initial_state(
         rng,
     )
     model = NerfModel(
-        head,
-        upper,
-        lower,
-        torso,
-        warp,
-        mesh_warp,
-        gates,
-        np.zeros((6, conditions.pose.width), np.float32),
-        np.zeros(config.appearance_width, np.float32),
-        pack_cells(prior),
-        torso_cells,
-        conditions,
-        portrait.camera,
-        box,
-        config.step_length,
-        config.turn_width,
+        head=head,
+        upper_weights=upper,
+        lower_weights=lower,
+        torso=torso,
+        warp_basis=warp,
+        mesh_warp=mesh_warp,
+        gates=gates,
+        torso_map=np.zeros((6, conditions.pose.width), np.float32),
+        appearance=np.zeros(config.appearance_width, np.float32),
+        occupancy=pack_cells(prior),
+        torso_occupancy=torso_cells,
+        conditions=conditions,
+        camera=portrait.camera,
+        warp_box=box,
+        step=config.step_length,
+        turn_width=config.turn_width,
     )
     tables, count = (head_table, torso_table), len(portrait.landmarks)
     return NerfState.fresh(model, tables, count, config.slots, prior, 2 * config.least_density, config.steps)
@@ -121,6 +121,7 @@ class NerfTrainer:
     """One step after another on a `NerfState`; a `training.renderer.run.Trainer`."""
 
     timed_steps = 45
+    unit = "rays"
 
     def __init__(self, portrait: Portrait, config: NerfTrainConfig) -> None:
         self.frames = np.flatnonzero(~portrait.heldout)
@@ -128,7 +129,7 @@ class NerfTrainer:
             raise InputError("the portrait has no training frames", "prepare more video")
         self._portrait, self._config = portrait, config
         self._scarcity = config.scarcity(len(self.frames))
-        statistics = initialise.portrait_statistics(portrait, self.frames)
+        statistics = portrait_statistics(portrait, self.frames)
         self.state = initial_state(portrait, self.frames, statistics, config)
         masks = statistics.head, statistics.torso
         head_share, torso_share = (mask.mean(0).astype(np.float32) / 255 for mask in masks)
@@ -144,12 +145,16 @@ class NerfTrainer:
         # Nothing is learnt of what lies beyond the border: there the mesh decides.
         self._expressions = Expression(values, np.zeros_like(values))
 
+    @property
+    def units_per_step(self) -> int:
+        """Rays of all patches."""
+        return self._config.frames_per_step * self._config.patches_per_frame * ops.PATCH_RAYS
+
     def limit_steps(self, steps: int) -> None:
         """Set the number of steps, and no more than the frames' pixels allow."""
-        config = self._config
-        rays = config.frames_per_step * config.patches_per_frame * ops.PATCH_RAYS
         pixels = len(self.frames) * self._portrait.size**2
-        self.state.total_steps = max(min(steps, int(config.rays_per_pixel * pixels / rays)), 1)
+        most = int(self._config.rays_per_pixel * pixels / self.units_per_step)
+        self.state.total_steps = max(min(steps, most), 1)
 
     def restore(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint."""
@@ -235,18 +240,18 @@ class NerfTrainer:
         model, camera = self.state.model, self._portrait.camera
         matrices = rotation_matrix(rotation).reshape(-1, 9).astype(np.float32)
         return RayBatch(
-            np.concatenate([matrices, translation], 1),
-            head_bias,
-            torso_bias,
-            model.warps(given),
-            (given.rigid @ model.torso_map.T).astype(np.float32),
-            patches.corners,
-            patches.jitter,
-            patches.target,
-            patches.masks,
-            patches.plate,
-            patches.weight,
-            camera.focal * camera.width,
-            camera.width,
-            camera.height,
+            poses=np.concatenate([matrices, translation], 1),
+            head_bias=head_bias,
+            torso_bias=torso_bias,
+            warp=model.warps(given),
+            torso_motion=(given.rigid @ model.torso_map.T).astype(np.float32),
+            corners=patches.corners,
+            jitter=patches.jitter,
+            target=patches.target,
+            masks=patches.masks,
+            plate=patches.plate,
+            weight=patches.weight,
+            focal_px=camera.focal * camera.width,
+            width=camera.width,
+            height=camera.height,
         )

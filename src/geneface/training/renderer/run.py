@@ -26,6 +26,13 @@ class Trainer(Protocol):
 
     timed_steps: int
     """Steps that are tried to turn a time budget into a number of steps; the first third warms up."""
+    unit: str
+    """What a step is shown: "pixels", "rays"."""
+
+    @property
+    def units_per_step(self) -> int:
+        """How many of them."""
+        ...
 
     @property
     def state(self) -> Checkpointed:

@@ -1,0 +1,56 @@
+"""How a sentence is acted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+
+from geneface.errors import InputError
+
+_RANGES = {"temperature": (0.0, 3.0), "mouth_gain": (0.0, 3.0), "seed": (0, 2**63 - 1)}
+
+
+@dataclass(frozen=True)
+class Performance:
+    """How a sentence is acted.
+
+    Raises:
+        InputError: a value of another kind or out of its range. Numbers of numpy are as good as Python's.
+    """
+
+    temperature: float = 0.0
+    """Of the motion model's prior, 0 to 3: 0 is the mean path, 1 as varied as in training."""
+    seed: int = 0
+    """Of blinks, the start of the head's path, and the prior's noise: equal seeds give equal frames."""
+    mouth_gain: float = 1.0
+    """Amplitude of the mouth, 0 to 3 times."""
+    blink: bool = True
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value, whole = getattr(self, name), name == "seed"
+            option = name.replace("_", "-")
+            if not _is_number(value, whole):
+                kind = "whole number" if whole else "number"
+                raise InputError(f"{option} is {value!r}", f"give a {kind} from {low} to {high}")
+            if not low <= value <= high:
+                raise InputError(f"{option} is {value}", f"give a value from {low} to {high}")
+            object.__setattr__(self, name, int(value) if whole else float(value))
+        if not isinstance(self.blink, bool | np.bool_):
+            raise InputError(f"blink is {self.blink!r}", "give True or False")
+        object.__setattr__(self, "blink", bool(self.blink))
+
+
+def _is_number(value: object, whole: bool) -> bool:
+    return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+
+
+def performance_or_default(performance: Performance | None) -> Performance:
+    """`performance`, or the default for None."""
+    if performance is None:
+        return Performance()
+    if not isinstance(performance, Performance):
+        raise InputError(f"the performance is of the type {type(performance).__name__}", "give a Performance")
+    return performance
