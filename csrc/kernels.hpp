@@ -248,10 +248,10 @@ struct AdamTableArgs {
 struct CutOutArgs {
   const uint8_t* image;  // [height, width, 3]
   int width, height;
-  double move[6];        // two rows of three: takes column and row of the crop to those of the picture
-  int canvas;            // side of the black square in whose corner the picture lies, its edge continued; 0: no end
+  double move[6];  // two rows of three: takes column and row of the crop to those of the picture
+  int canvas;      // side of the black square in whose corner the picture lies, its edge continued; 0: no end
   int side;
-  uint8_t* planes;       // [3, side, side]
+  uint8_t* planes;  // [3, side, side]
 };
 
 // A measurement, see peak.cpp.

@@ -182,3 +182,11 @@ def test_networks_are_opened_when_they_are_needed():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_person_is_found_in_a_picture(picture: np.ndarray):
+    with tracker.open_segmenter() as segmenter:
+        matte = segmenter.matte(picture[:, 70:370])
+    assert matte.shape == (300, 300) and matte.dtype == np.float32
+    assert matte.min() == 0 and matte.max() == 1
+    assert matte[120, 155] > 0.95 and matte[20, 280] < 0.05

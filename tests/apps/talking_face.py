@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
-pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
 SIZE = 256

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geneface.errors import InputError, MissingExtraError
+from geneface.errors import InputError
 from geneface.evaluation import compare as compare_module
 from geneface.evaluation import tools
 from geneface.evaluation.compare import compare_videos
 from geneface.evaluation.metrics.lip_sync import JudgeScore
-from geneface.evaluation.metrics.registry import LIP_KEYS
 from geneface.evaluation.protocol import videos
 from geneface.evaluation.report.write import LipCurve
 from geneface.evaluation.schema import EvaluationReport
@@ -77,8 +76,8 @@ def halves(person: FloatArray, mesh_px: FloatArray) -> tuple[FloatArray, FloatAr
 
 @pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videos, "FaceTracker", FakeTracker)
-    monkeypatch.setattr(compare_module, "PersonSegmenter", FakeSegmenter)
+    monkeypatch.setattr(videos, "open_tracker", FakeTracker)
+    monkeypatch.setattr(compare_module, "open_segmenter", FakeSegmenter)
     monkeypatch.setattr(compare_module, "split_head", halves)
 
 
@@ -143,23 +142,6 @@ def test_long_videos_are_compared_piece_by_piece_without_losing_a_frame(
         assert row(pieces, table)[key]["value"] == pytest.approx(row(whole, table)[key]["value"], rel=1e-3), key
     late = [next(r for r in m["tables"]["image_frame"]["rows"] if "late" in r["name"]) for m in (whole, pieces)]
     assert late[0]["figures"]["frame_psnr"]["value"] == pytest.approx(late[1]["figures"]["frame_psnr"]["value"])
-
-
-def test_without_the_tracker_lips_have_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: list[ByteArray]
-) -> None:
-    monkeypatch.setattr(tools, "mediapipe_solutions", missing_tracker)
-    one = video(tmp_path / "a.mp4", pictures[:8])
-    metrics = compare_videos(one, one)
-    for key in LIP_KEYS:
-        assert "mediapipe" in row(metrics, "lips")[key]["reason"]
-    assert "mediapipe" in row(metrics, "image_mouth")["mouth_psnr"]["reason"]
-    assert "mediapipe" in row(metrics, "image_head")["head_psnr"]["reason"]
-    assert row(metrics, "image_frame")["frame_psnr"]["value"] == 100
-
-
-def missing_tracker() -> None:
-    raise MissingExtraError("mediapipe", "prepare")
 
 
 def test_videos_without_a_face_have_no_lips(tmp_path: Path, tracker: None) -> None:

@@ -8,7 +8,6 @@ import pytest
 from geneface.types import SPEECH_RATE_HZ
 
 cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
-pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
 

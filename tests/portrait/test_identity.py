@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from faces import astronaut, cv2
 
-from geneface.analysis.tracker import FaceTracker
+from geneface.analysis.tracker import open_tracker
 from geneface.geometry.topology import mean_face, mesh_triangles
 from geneface.io.image import read_image
 from geneface.portrait.identity import Signature, distance, limit, one_person, signature
@@ -29,7 +29,7 @@ def views(picture: np.ndarray, count: int = 6, size: int = 256, seed: int = 0) -
     rng = np.random.default_rng(seed)
     images, meshes = [], []
     height, width = picture.shape[:2]
-    with FaceTracker() as tracker:
+    with open_tracker() as tracker:
         for _ in range(count):
             angle, scale = rng.uniform(-6, 6), size / max(height, width) * rng.uniform(0.95, 1.05)
             move = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
