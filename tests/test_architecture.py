@@ -39,7 +39,8 @@ CORE_PACKAGES = {
 CORE_MODULES = (
     "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
     "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
-    "training.gaussian.train", "training.avatar", "portrait.portrait", "evaluation.evaluate", "evaluation.compare",
+    "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
+    "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip
 """What rendering, evaluating and training a renderer run on."""
 WHERE_ALLOWED = {
@@ -58,7 +59,7 @@ WHERE_ALLOWED = {
     "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),
-    "mediapipe": ("analysis/", "portrait/"),
+    "mediapipe": (),
     "scipy": (),
     "cv2": (),
     "transformers": ("analysis/",),

@@ -99,7 +99,7 @@ def _raise(error: BaseException) -> Callable[..., None]:
     [
         (InputError("the cause", "the remedy", "at 3.20 s"), 2, "the cause at 3.20 s: the remedy"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, ".[train]"),
-        (ModuleNotFoundError("No module named 'mediapipe.x'", name="mediapipe.x"), 2, ".[prepare]"),
+        (ModuleNotFoundError("No module named 'skimage.x'", name="skimage.x"), 2, ".[metrics]"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 2, "a.bin, the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "b.bin"), 2, "b.bin"),
         (RuntimeError("two\nlines"), 1, "two lines"),
