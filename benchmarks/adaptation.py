@@ -1,11 +1,11 @@
-"""What a person's own seconds give their lips: generic beside adapted, before rendering, by how many seconds.
+"""What a person's own seconds give their lips: generic and adapted, before rendering, by how many seconds.
 
     python benchmarks/adaptation.py [--portrait PORTRAIT ...] [--corpus CORPUS --speaker s1] [--motion MODEL]
         [--seconds 5 10 20 48 300 600] [--seeds 0 1 2] [-o table.md]
 
 The held-out frames of each portrait, or the held-out clips of one speaker of a corpus, are scored; the adaptation is
 fitted to so many consecutive seconds of the others. Each seed begins elsewhere and draws other networks; the spread is
-over seeds. A corpus needs a model that has never heard the speaker: train one on a corpus of others.
+over seeds. A corpus needs a model that was not trained on the speaker: train one on a corpus of others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def corpus_person(folder: Path, speaker: str, model: MotionModel) -> Person:
 
 
 def consecutive(stretches: Sequence[Stretch], seconds: float, place: float) -> list[Stretch]:
-    """So many seconds from `place` (a share of all) on, beginning anew after the last."""
+    """So many seconds from `place` (a share of all) on, beginning again after the last."""
     wanted, total = round(seconds * VIDEO_RATE_HZ), sum(map(len, stretches))
     start = round(place * total)
     chosen, offset = [], 0

@@ -1,4 +1,4 @@
-"""What `geneface bench` measures: ours beside the plain twin, the same scene and the same pixels, in one run.
+"""What `geneface bench` measures: ours and the plain twin, the same scene and the same pixels, in one run.
 
 Every duration is a median of several, with the fastest and the slowest; ratios are what carries over to other machines.
 """
@@ -19,7 +19,7 @@ from geneface.errors import InputError
 from geneface.training.trainers import training_of
 
 TRAIN_BENCHMARKS = {"gaussian": bench_train_gaussian, "nerf": bench_train_nerf}
-"""A training step beside its twin, by the names of `render.registry`."""
+"""A training step and its twin, by the names of `render.registry`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BenchSettings:
     avatar: str = "grid-s1"
     """Of `render` and `motion`."""
     portrait: Path | None = None
-    """Of `train`: real steps on it, instead of the random scene beside the twin."""
+    """Of `train`: real steps on it, instead of the random scene with its twin."""
     size: int | None = None
     """Pixels; by default what the benchmark is named after."""
     repeats: int = 5

@@ -26,7 +26,7 @@ FUTURE_FRAMES = sum(taps[-1] for taps in TAPS)
 
 @dataclass(frozen=True)
 class ConvNet:
-    """See the module."""
+    """Weights of the network; calling it applies it."""
 
     enter: FloatArray
     """[W, N]."""

@@ -97,7 +97,7 @@ class SpeechFront(nn.Module):
 
 
 class AudioToMotion(nn.Module):
-    """See the file's contract. `condition` once, then `encode`, `decode`, `prior_latent` or `prior`."""
+    """Speech to motion: `forward` samples the prior. Training calls `condition`, then `encode`, `decode`, `prior`."""
 
     def __init__(self, config: AudioToMotionConfig) -> None:
         super().__init__()

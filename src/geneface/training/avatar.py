@@ -1,6 +1,6 @@
 """Portrait to avatar: adapt the motion, train the renderer, measure the person, write the folder.
 
-Everything unfinished lies in the folder OUT.partial beside the avatar, which takes its name only when it is whole.
+Everything unfinished is kept in the folder OUT.partial next to the avatar, which takes its name only when it is whole.
 A run that was interrupted goes on from there and gives the same avatar as an uninterrupted one.
 """
 
@@ -69,7 +69,7 @@ def build_avatar(
 
     Args:
         portrait_folder: what `geneface prepare` wrote.
-        out: new or empty folder; OUT.partial beside it holds the unfinished work.
+        out: new or empty folder; OUT.partial next to it holds the unfinished work.
         motion_folder: generic motion model, by default the one that ships.
         resume: go on from OUT.partial.
         progress: called with "adapt the motion", "renderer" and others.

@@ -106,8 +106,8 @@ def draw_batch(
     for index in rng.choice(len(inputs), config.batch, p=lengths / lengths.sum()):
         frames = min(config.crop_frames, len(inputs[index]))
         start = int(rng.integers(len(inputs[index]) - frames + 1))
-        heard = rng.random(inputs[index].shape[1]) >= config.dropout
-        crop = inputs[index][start : start + frames] * (heard / (1 - config.dropout)).astype(np.float32)
+        kept = rng.random(inputs[index].shape[1]) >= config.dropout
+        crop = inputs[index][start : start + frames] * (kept / (1 - config.dropout)).astype(np.float32)
         crops.append((crop, targets[index][start : start + frames]))
     frames = _GAP + sum(len(crop) + _GAP for crop, _ in crops)
     batch = Batch(

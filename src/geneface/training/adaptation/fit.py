@@ -1,7 +1,7 @@
 """Fit an adaptation (`motion.adaptation`) to a person's own seconds, in numpy. No torch.
 
 F frames, K landmarks, C coefficients of the person's basis, M members. Several regressions from speech to the
-person's coefficients are fitted beside each other, and stacked (Wolpert 1992; Breiman 1996): each predicts the blocks
+person's coefficients are fitted side by side, and stacked (Wolpert 1992; Breiman 1996): each predicts the blocks
 that it was not fitted to, and how much of each is used is what fits those blocks best. The fewer the seconds, the
 nearer the weights are held to the members' mean, which no person measured has been worse off with.
 Nothing is looked at but the frames that are given.
@@ -64,6 +64,29 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class InBasis:
+    """A stretch in the coefficients of the person's basis: taken once for all that is fitted to it."""
+
+    generic: GenericMotion
+    start: Float64
+    """[F, C] of the generic motion."""
+    target: FloatArray
+    """[F, C] of the measured motion."""
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch], basis: MotionBasis) -> list[InBasis]:
+        """All of them."""
+        return [
+            cls(
+                stretch.generic,
+                basis.coefficients(stretch.generic.displacement).astype(np.float64),
+                basis.coefficients(stretch.measured),
+            )
+            for stretch in stretches
+        ]
+
+
+@dataclass(frozen=True)
 class Linear:
     """inputs [F, S] -> inputs @ weights + constant [F, C]."""
 
@@ -90,12 +113,14 @@ class Members:
     nets: tuple[ConvNet, ...]
     """The same from both."""
 
-    def affine(self, generic: GenericMotion) -> Float64:
-        return self.gain * self.basis.coefficients(generic.displacement).astype(np.float64) + self.offset
+    def affine(self, part: InBasis) -> Float64:
+        """[F, C] of gain and offset alone."""
+        return self.gain * part.start + self.offset
 
-    def predict(self, generic: GenericMotion) -> Float64:
+    def predict(self, part: InBasis) -> Float64:
         """[M, F, C] in the order of `MEMBERS`."""
-        inputs, affine = generic.inputs(), self.affine(generic)
+        generic, affine = part.generic, self.affine(part)
+        inputs = generic.inputs()
         windows = speech_windows(generic.frame_features())
         net = np.mean([network(inputs) for network in self.nets], axis=0)
         residuals = (self.residual(windows), self.last(generic.hidden), net)
@@ -125,34 +150,36 @@ def fit_adaptation(
         (`generic`, `adapted`), `amplitude`, and the weight of each member.
     """
     basis = fit_basis(np.concatenate([stretch.measured for stretch in stretches]), width)
+    whole = InBasis.of(stretches, basis)
     lips = _lip_limits(stretches, neutral)
-    gain, offset = _fit_affine(stretches, basis)
+    gain, offset = _fit_affine(whole)
     seconds = sum(map(len, stretches)) / VIDEO_RATE_HZ
-    shapes = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches])
+    shapes = np.concatenate([part.target for part in whole])
     seen = seen_shapes(shapes if seconds >= _SHAPES_SECONDS else shapes[:0])
     if seconds < SHORTEST_SECONDS:
         return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
     folds = split_folds(stretches)
+    # The last step, which makes one adaptation of what was fitted, takes no time.
+    progress("adapt the motion", 0, len(folds))
     config = network_settings(seconds) if nets is None else nets
     fitted: list[Members] = []
     for number, (part, _) in enumerate(folds):
-        progress("adapt the motion", number, len(folds) + 1)
-        fitted.append(_fit_members(part, basis, config, seed * len(folds) + number))
+        fitted.append(_fit_members(InBasis.of(part, basis), basis, config, seed * len(folds) + number))
+        progress("adapt the motion", number + 1, len(folds))
     blocks = [
-        (stretch, members.predict(stretch.generic), basis.coefficients(stretch.measured).astype(np.float64))
+        (stretch, members.predict(part), part.target.astype(np.float64))
         for members, (_, validated) in zip(fitted, folds, strict=True)
-        for stretch in validated
+        for stretch, part in zip(validated, InBasis.of(validated, basis), strict=True)
     ]
     weights = stack([(predicted, target) for _, predicted, target in blocks])
     made = [basis.displacement(np.tensordot(weights, predicted, 1)) for _, predicted, _ in blocks]
     amplitude, adapted = _amplitude(made, [stretch for stretch, *_ in blocks], neutral)
     if adapted < _CHANCE:
         return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
-    final = _fit_linear(stretches, basis)
+    final = _fit_linear(whole, basis, (gain, offset))
     # The networks of the folds are a committee (Krogh and Vedelsby 1995): none is trained on all frames.
     committee = tuple(net for members in fitted for net in members.nets)
     adaptation = _combine(replace(final, nets=committee), weights, amplitude, seen, lips)
-    progress("adapt the motion", len(folds) + 1, len(folds) + 1)
     return adaptation, {
         "generic": _generic_score([stretch for stretch, *_ in blocks], neutral),
         "adapted": adapted,
@@ -198,7 +225,7 @@ def _solve_simplex(products: Float64, matches: Float64) -> Float64:
 def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
     """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks.
 
-    Beside long stretches, those too short to be cut are always fitted and never validated.
+    Stretches too short to be cut are always fitted and never validated, if there are long ones.
     """
     long = [stretch for stretch in stretches if len(stretch) >= folds * _SHORTEST_BLOCK]
     if len(stretches) >= 2 * folds or (len(stretches) > 1 and not long):
@@ -226,34 +253,31 @@ def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple
     return pairs
 
 
-def _fit_members(stretches: Sequence[Stretch], basis: MotionBasis, config: ConvNetTrainConfig, seed: int) -> Members:
+def _fit_members(parts: Sequence[InBasis], basis: MotionBasis, config: ConvNetTrainConfig, seed: int) -> Members:
     """All members; the networks' seeds follow from `seed`."""
-    members = _fit_linear(stretches, basis)
-    inputs = [stretch.generic.inputs() for stretch in stretches]
+    members = _fit_linear(parts, basis, _fit_affine(parts))
+    inputs = [part.generic.inputs() for part in parts]
     together = np.concatenate(inputs)
     mean, scale = together.mean(0), 1 / (together.std(0) + 1e-3)
-    heard = [((rows - mean) * scale).astype(np.float32) for rows in inputs]
-    targets = [
-        (basis.coefficients(stretch.measured) - members.affine(stretch.generic)).astype(np.float32)
-        for stretch in stretches
-    ]
+    scaled = [((rows - mean) * scale).astype(np.float32) for rows in inputs]
+    targets = [(part.target - members.affine(part)).astype(np.float32) for part in parts]
     nets = []
     for number in range(config.committee):
-        net = train_convnet(heard, targets, config, seed=seed * config.committee + number)
+        net = train_convnet(scaled, targets, config, seed=seed * config.committee + number)
         enter = net.enter * scale.astype(np.float32)
         nets.append(replace(net, enter=enter, enter_bias=net.enter_bias - enter @ mean.astype(np.float32)))
     return replace(members, nets=tuple(nets))
 
 
-def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
-    """All members but the networks."""
-    gain, offset = _fit_affine(stretches, basis)
+def _fit_linear(parts: Sequence[InBasis], basis: MotionBasis, affine: tuple[float, Float64]) -> Members:
+    """All members but the networks, given gain and offset."""
+    gain, offset = affine
     nothing = Linear(np.zeros((0, 0)), np.zeros(0))
     members = Members(basis, gain, offset, nothing, nothing, nothing, ())
-    target = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
-    left = target - np.concatenate([members.affine(stretch.generic) for stretch in stretches])
-    windows = np.concatenate([speech_windows(stretch.generic.frame_features()) for stretch in stretches])
-    hidden = np.concatenate([stretch.generic.hidden for stretch in stretches])
+    target = np.concatenate([part.target for part in parts]).astype(np.float64)
+    left = target - np.concatenate([members.affine(part) for part in parts])
+    windows = np.concatenate([speech_windows(part.generic.frame_features()) for part in parts])
+    hidden = np.concatenate([part.generic.hidden for part in parts])
     both = _ridge(windows, np.concatenate([target, left], axis=1), _SPEECH_PENALTY)
     width = target.shape[1]
     return replace(
@@ -264,11 +288,11 @@ def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
     )
 
 
-def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> tuple[float, Float64]:
+def _fit_affine(parts: Sequence[InBasis]) -> tuple[float, Float64]:
     """One gain for all coefficients, and an offset for each, by least squares."""
-    generic = np.concatenate([basis.coefficients(stretch.generic.displacement) for stretch in stretches])
-    measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
-    middle, target = generic.astype(np.float64).mean(0), measured.mean(0)
+    generic = np.concatenate([part.start for part in parts])
+    measured = np.concatenate([part.target for part in parts]).astype(np.float64)
+    middle, target = generic.mean(0), measured.mean(0)
     centred = generic - middle
     gain = float((centred * (measured - target)).sum() / max(float((centred**2).sum()), 1e-12))
     # A sound that does not belong to the lips must not turn them upside down.

@@ -131,7 +131,7 @@ class NerfState(Checkpointed):
     poses: FrameValues
     appearance: FrameValues
     occupancy_density: FloatArray
-    """[128, 128, 128] largest density seen of late, -1 where nothing can be."""
+    """[128, 128, 128] largest density seen recently, -1 where nothing can be."""
     late: RunningMean = field(init=False)
     """Of `learnt` over the last steps."""
 

@@ -65,7 +65,7 @@ def export_speech_encoder(
     Args:
         weights: Whisper as CTranslate2 `model.bin`, its parts in order, or a transformers folder.
         speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
-            that were taught) on them, and the features are normalised by their statistics.
+            after their distillation) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
         distillation: recordings of any speech on which the layers learn to work with their band of attention, in
             `steps` updates; none: they are narrowed without. Checkpoints are kept in a folder next to `out` until it is
@@ -293,7 +293,7 @@ def _compare(
     windows: Sequence[FloatArray],
     progress: ProgressFn,
 ) -> tuple[FloatArray, dict[str, float]]:
-    """Run the graph beside the exact layers with the same band of attention.
+    """Run the graph and the exact layers with the same band of attention.
 
     Args:
         reference: weights, layers, past and future rows.
