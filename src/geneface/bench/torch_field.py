@@ -65,6 +65,7 @@ class TorchField:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
+        """What autograd differentiates, by the names of `ops.Field`."""
         return {entry.name: getattr(self, entry.name) for entry in fields(FieldGradients)}
 
 

@@ -57,6 +57,7 @@ class Source:
 
     @property
     def name(self) -> str:
+        """Name of the clip in the corpus: speaker__stem."""
         return f"{self.speaker}__{self.path.stem}"
 
 

@@ -67,6 +67,7 @@ class Posterior:
     """[B, Z, F/s]."""
 
     def sample(self, noise: Tensor) -> Tensor:
+        """[B, Z, F/s] from standard normal noise of that shape."""
         return self.mean + torch.exp(self.log_std) * noise
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -91,6 +92,7 @@ class SpeechFront(nn.Module):
     reach = 1
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features [B, 2F, D] -> condition [B, S, F]."""
         stacked = stack_pairs((features - self.mean) * self.scale)
         hidden = functional.gelu(self.project(self.dropout(stacked)))
         return hidden + functional.gelu(self.mix(hidden))

@@ -69,6 +69,7 @@ class Condition:
 
     @property
     def width(self) -> int:
+        """Number of values."""
         return self.projection.shape[1]
 
     def raw(self, inputs: FloatArray) -> FloatArray:

@@ -57,6 +57,7 @@ class GaussianLayer:
 
     @property
     def label(self) -> float:
+        """Value of the label channel: 1 for the head, 0 for the torso."""
         return HEAD_LABEL if self.frame == "head" else TORSO_LABEL
 
 

@@ -63,6 +63,7 @@ class SyncTask:
         self.notes: dict[str, Any] = {}
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update: the loss, and the share of lips that are nearest to their own speech."""
         config, model = self.config, self.modules["model"]
         assert isinstance(model, SyncExpert)
         model.train()

@@ -130,6 +130,7 @@ class MotionTask:
             self.measured_speed = float(torch.stack(speeds).mean())
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update; the losses before it."""
         model = self.modules["model"]
         assert isinstance(model, AudioToMotion)
         model.train()

@@ -76,10 +76,7 @@ def export_speech_encoder(
         InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or the
             graph differs from the exact layers by more than `MAX_RELATIVE_ERROR`.
     """
-    full = read_whisper(weights)
-    if not 1 <= layers <= len(full.layers):
-        raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
-    recordings = list(speech)
+    full, recordings = _read_weights(weights, layers), list(speech)
     windows = list(_speech_windows(recordings, full.bins, progress))
     if not windows:
         raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
@@ -104,38 +101,51 @@ def export_speech_encoder(
     future_rows = (FUTURE_ROWS,) * layers
     model = build_graph(full, layers, PAST_ROWS, future_rows)
     hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
-    if errors["relative_rms"] > MAX_RELATIVE_ERROR:
-        raise InputError(
-            f"the exported layers differ from the exact ones by {errors['relative_rms']:.3f} of their deviation",
-            "these weights do not survive 8 bits: export fewer layers or other weights",
-        )
-    # The residual stream carries a pattern of the row's place in the window, of the size of speech itself.
-    # Its mean over speech is taken away, so that a sound gives the same features wherever it is cut.
-    mean = hidden.mean(axis=0)
-    deviation = (hidden - mean)[:, CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS].std(axis=(0, 1))
     with atomic_path(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
-    save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
-    card: dict[str, Any] = {
-        "name": f"whisper-{layers}-{'streaming' if distillation else 'band'}",
-        "graph": out.name,
-        "sha256": sha256(out),
-        "layers": layers,
-        "width": full.width,
-        "bins": full.bins,
-        "rate_hz": FEATURE_RATE_HZ,
-        "window_rows": WINDOW_ROWS,
-        "past_rows": PAST_ROWS,
-        "future_rows": list(future_rows),
-        "source_sha256": source,
-        "distillation": distilled,
-        "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
-        "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
-    }
+    save_tensors(out.with_suffix(".safetensors"), _statistics(hidden))
+    check = {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]}
+    card = _card(out, full, future_rows) | {"source_sha256": source, "distillation": distilled, "check": check}
+    card["name"] = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
     write_json(out.with_suffix(".json"), card)
     if distillation:
         shutil.rmtree(_work(out), ignore_errors=True)
     return card
+
+
+def _read_weights(weights: Path | Sequence[Path], layers: int) -> WhisperWeights:
+    """Whisper's encoder, if it has so many layers."""
+    full = read_whisper(weights)
+    if not 1 <= layers <= len(full.layers):
+        raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
+    return full
+
+
+def _statistics(hidden: FloatArray) -> dict[str, np.ndarray]:
+    """Mean [R, D] over windows of speech [windows, R, D], and deviation [D] around it.
+
+    The residual stream carries a pattern of the row's place in the window, of the size of speech itself. Its mean over
+    speech is taken away, so that a sound gives the same features wherever it is cut.
+    """
+    mean = hidden.mean(axis=0)
+    deviation = (hidden - mean)[:, CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS].std(axis=(0, 1))
+    return {"mean": mean.astype(np.float16), "deviation": deviation}
+
+
+def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int]) -> dict[str, Any]:
+    """What the run time must know of the graph that was written to `out`."""
+    return {
+        "graph": out.name,
+        "sha256": sha256(out),
+        "layers": len(future_rows),
+        "width": weights.width,
+        "bins": weights.bins,
+        "rate_hz": FEATURE_RATE_HZ,
+        "window_rows": WINDOW_ROWS,
+        "past_rows": PAST_ROWS,
+        "future_rows": list(future_rows),
+        "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
+    }
 
 
 def _work(out: Path) -> Path:
@@ -300,6 +310,9 @@ def _compare(
 
     Returns:
         the graph's rows [windows, R, D]; errors relative to the deviation of the exact rows.
+
+    Raises:
+        InputError: the errors are larger than `MAX_RELATIVE_ERROR`.
     """
     session = open_session(model.SerializeToString(), threads=0)
     full, layers, past_rows, future_rows = reference
@@ -314,7 +327,13 @@ def _compare(
         squares += float(np.square(difference).sum())
         deviation_squares += float(np.square(expected - expected.mean(axis=0)).sum())
         progress("check against the exact layers", index + 1, len(windows))
-    return hidden, {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
+    errors = {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
+    if errors["relative_rms"] > MAX_RELATIVE_ERROR:
+        raise InputError(
+            f"the exported layers differ from the exact ones by {errors['relative_rms']:.3f} of their deviation",
+            "these weights do not survive 8 bits: export fewer layers or other weights",
+        )
+    return hidden, errors
 
 
 def _parts(weights: Path | Sequence[Path]) -> list[Path]:
