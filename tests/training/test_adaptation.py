@@ -214,7 +214,7 @@ def fitted() -> tuple[Adaptation, PersonClip]:
 
 
 def test_lips_of_another_sound_teach_nothing():
-    """Twelve seconds of noise beside lips that move otherwise: gain and offset, and nothing that was learnt."""
+    """Twelve seconds of noise with lips that move otherwise: gain and offset, and nothing that was learnt."""
     clip = make_clip(300, 1, 1.0, 0.0, 0.0)
     other = replace(clip, generic=make_clip(300, 2, 1.0, 0.0, 0.0).generic)
     adaptation, figures = fit_adaptation([other], NEUTRAL)

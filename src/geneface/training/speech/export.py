@@ -12,7 +12,7 @@ everything is computed in 32: the runtime expands the constants once, when it lo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,20 +67,17 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
             after their distillation) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
-        distillation: recordings of any speech on which the layers learn to work with their band of attention, in
-            `steps` updates; none: they are narrowed without. Checkpoints are kept in a folder next to `out` until it is
-            written.
+        distillation: any speech, on which the layers learn to work with their band of attention in `steps` updates;
+            none: they are narrowed without. Checkpoints are kept next to `out` until it is written.
         resume: go on with an interrupted distillation.
 
     Raises:
-        InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or the
-            graph differs from the exact layers by more than `MAX_RELATIVE_ERROR`.
+        InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or a
+            graph that differs too much from the exact layers.
     """
-    full, recordings = _read_weights(weights, layers), list(speech)
-    windows = list(_speech_windows(recordings, full.bins, progress))
-    if not windows:
-        raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
-    source = [sha256(part) for part in _parts(weights)]
+    full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
+    recordings = list(speech)
+    windows = _speech_windows(recordings, full.bins, progress)
     distilled: dict[str, Any] | None = None
     if distillation:
         from geneface.training.speech.distillation import distil
@@ -105,8 +102,9 @@ def export_speech_encoder(
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), _statistics(hidden))
     check = {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]}
-    card = _card(out, full, future_rows) | {"source_sha256": source, "distillation": distilled, "check": check}
-    card["name"] = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
+    name = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
+    card = {"name": name, **_card(out, full, future_rows)}
+    card |= {"source_sha256": source, "distillation": distilled, "check": check}
     write_json(out.with_suffix(".json"), card)
     if distillation:
         shutil.rmtree(_work(out), ignore_errors=True)
@@ -287,14 +285,22 @@ def quantise(weight: FloatArray) -> tuple[np.ndarray, FloatArray]:
     return np.clip(codes, -127, 127).astype(np.int8), scales
 
 
-def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> Iterator[FloatArray]:
-    """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
+def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> list[FloatArray]:
+    """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings.
+
+    Raises:
+        InputError: there are none.
+    """
+    windows: list[FloatArray] = []
     for done, path in enumerate(recordings):
         sound = levelled(read_audio(path).samples)
         rows = whole_rows(len(sound))
         for first in range(-CONTEXT_ROWS, rows - CONTEXT_ROWS - CORE_ROWS + 1, STATISTICS_STEP_ROWS):
-            yield log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins)
+            windows.append(log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins))
         progress("read speech", done + 1, len(recordings))
+    if not windows:
+        raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
+    return windows
 
 
 def _compare(
