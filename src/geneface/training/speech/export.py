@@ -72,8 +72,7 @@ def export_speech_encoder(
         resume: go on with an interrupted distillation.
 
     Raises:
-        InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or a
-            graph that differs too much from the exact layers.
+        InputError: too few or many layers, too little speech, a distillation to resume, or too inexact a graph.
     """
     full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
     recordings = list(speech)
