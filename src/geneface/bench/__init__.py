@@ -42,7 +42,7 @@ class BenchSettings:
 
 
 def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
-    """Run one benchmark: render, train or motion. The machine's load is told before and after.
+    """Run one benchmark: render, train or motion. The machine's load before and after is part of the result.
 
     Raises:
         InputError: nothing of that name, or an extra that is missing.

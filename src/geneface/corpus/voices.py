@@ -3,7 +3,7 @@ that belongs to it; and sounds without speech, with the clip's closed lips.
 
 F' frames at 25 Hz of the new sound, D feature width. Adds to a corpus folder (see `corpus.corpus`):
 
-    voices.json               what is made: its `files` are empty until all are
+    voices.json               what is made: its `files` stay empty until all are
     voices/<clip>__<n>.safetensors  features [2F', D] f16; times [F'] f32: the frame of the clip, fractional, that each
                               frame of the new sound shows
 
@@ -187,7 +187,7 @@ def add_voices(
 
 
 def _try_speakers(speakers: Sequence[str], words: Mapping[str, Words] | None, folder: Path | None) -> None:
-    """What synthetic voices lack is told before the work and not after it."""
+    """Report what synthetic voices lack before the work, not after it."""
     if words is None or folder is None:
         raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-folder")
     for speaker in speakers:

@@ -47,7 +47,7 @@ class AudioToMotionConfig(Config):
     flow_dilations: tuple[int, ...] = (1, 2)
     """Short, because the reaches of the steps add up and delay live speech."""
     flow_steps: int = Field(default=4, ge=0)
-    """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
+    """Coupling layers of the prior; 0: the prior is N(0, I), whatever the speech."""
     flow_affine: bool = True
     future_frames: int | None = None
     """Video frames of speech after a frame that its motion may depend on, for live speech: at least `latent_stride`,
@@ -103,7 +103,7 @@ class AudioToMotion(nn.Module):
 
     def __init__(self, config: AudioToMotionConfig) -> None:
         super().__init__()
-        # A frame hears all frames of its latent step, if the prior hears any.
+        # A frame depends on all frames of its latent step, if the prior depends on any.
         within_step = config.latent_stride - 1 if config.flow_steps else 0
         least = SpeechFront.reach + within_step
         if config.future_frames is not None and config.future_frames < least:
@@ -189,7 +189,7 @@ class AudioToMotion(nn.Module):
 
 
 class MotionGraph(nn.Module):
-    """What is exported: motion, and the hidden layer that it is linear in, which adaptation hears."""
+    """What is exported: motion, and the hidden layer that it is linear in, which is an input of the adaptation."""
 
     OUTPUTS = ("motion", "hidden")
 

@@ -1,4 +1,4 @@
-"""What a renderer is told about a frame: short vectors, one for each part of the face and one for the head's pose.
+"""What drives a renderer's frame: short vectors, one for each part of the face and one for the head's pose.
 
     eyes    openness of both eyes, where they look
     brows   principal components of the brows' landmarks

@@ -87,7 +87,7 @@ def build_avatar(
     if encoder != portrait.manifest.encoder:
         raise InputError(
             f"the portrait {portrait_folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
-            f"the motion model hears {encoder}",
+            f"the motion model takes features of {encoder}",
             f"prepare it again with --encoder {encoder}, or give another motion model",
         )
     _open_all(portrait)

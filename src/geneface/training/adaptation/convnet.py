@@ -35,7 +35,7 @@ class ConvNetTrainConfig(Config):
     rate: float = 4e-3
     weight_decay: float = 0.3
     dropout: float = 0.6
-    """Share of the inputs that a crop does without, in all its frames (Tompson et al. 2015, section 3.2)."""
+    """Share of the inputs that are dropped from a crop, in all its frames (Tompson et al. 2015, section 3.2)."""
     velocity_weight: float = 1.0
     """Of the squared error of differences between neighbouring frames."""
 

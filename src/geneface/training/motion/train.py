@@ -85,7 +85,7 @@ class MotionTrainConfig(Config):
     future_frames: int | None = 2
     """See `AudioToMotionConfig`."""
     voices_share: float = 0.25
-    """Of the sequences, that have other voices where the corpus has them (`corpus.voices`)."""
+    """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
     """Of the mean speed of all landmarks, the lips' included, over the measured mean speed. As in GeneFace's own code,
     whose mask for the mouth is empty, it makes lips lazy: ours is 0."""
@@ -207,7 +207,7 @@ class MotionTask:
     def _speed(self, motion: Tensor) -> Tensor:
         """Mean speed of the landmarks, head units a frame, of coefficients [B, C, F]."""
         velocity = torch.einsum("bcf,ckd->bfkd", motion[..., 1:] - motion[..., :-1], self.synthesis)
-        # The square root has no slope at standstill.
+        # The square root has no finite slope at standstill.
         return (velocity.square().sum(-1) + _STANDSTILL**2).sqrt().mean()
 
 
@@ -224,7 +224,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         dropout=config.dropout,
         dilations=config.dilations,
         latent_stride=config.latent_stride,
-        # Regression knows one latent, 0, whatever is said.
+        # Regression has one latent, 0, whatever the speech.
         flow_steps=config.flow_steps if config.objective == "vae" else 0,
         future_frames=config.future_frames,
     )

@@ -79,7 +79,7 @@ class FieldState:
             self.table.values, self.grad.table, self.table.first, self.table.second, self.half, step=step, lr=table_rate
         )
         for name in NETWORK:
-            # Slots are added in their order: the sum does not depend on who was first.
+            # Slots are added in their order: the sum does not depend on which thread was first.
             self.parts[name].update(getattr(self.grad, name).sum(0), step, network_rate)
         weights.update(grad_bias.T @ conditions, step, network_rate)
         self.parts["bias"].update(grad_bias.sum(0), step, network_rate)
