@@ -56,11 +56,11 @@ class VoicesRecord(Config):
     """`voices.json`; three of its keys had other names before."""
 
     format: int = VOICES_FORMAT
-    augmentations: int = Field(0, validation_alias=AliasChoices("augmentations", "disguises"))
+    augmentations: int = Field(default=0, validation_alias=AliasChoices("augmentations", "disguises"))
     """Augmented recordings of each training clip."""
-    held_vowels: int = Field(0, validation_alias=AliasChoices("held_vowels", "holds"))
+    held_vowels: int = Field(default=0, validation_alias=AliasChoices("held_vowels", "holds"))
     """Clips with a held vowel, at most, spread over all (`corpus.held_vowels`)."""
-    non_speech: int = Field(0, validation_alias=AliasChoices("non_speech", "quiet"))
+    non_speech: int = Field(default=0, validation_alias=AliasChoices("non_speech", "quiet"))
     """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()
     """Synthetic voices, which take turns."""
