@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import Delaunay
 
-from geneface.evaluation.metrics.registry import REGIONS
-from geneface.evaluation.protocol.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.metrics.picture import REGIONS, ReferenceFrame
+from geneface.evaluation.protocol.pictures import ImageScores, compare_frame
 from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project
@@ -31,6 +31,7 @@ from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.io.image import write_png
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import fit_conditions, pose_inputs
+from geneface.signal.spans import spread_indices
 from geneface.types import MotionTrack
 
 RIDGE = 3.0
@@ -193,7 +194,7 @@ def sheet(portrait: Portrait, frames: np.ndarray, renders: dict[str, Callable[[i
 
 def spread(frames: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the frames, evenly spread."""
-    return frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    return frames[spread_indices(len(frames), count)]
 
 
 def main() -> None:

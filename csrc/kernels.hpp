@@ -58,13 +58,6 @@ struct ProjectBackwardArgs {
   double* pose_sums;  // [project_backward_tasks(count), 6]: gradients of turn and shift, one row a task
 };
 
-struct ConditionGradientArgs {
-  int condition_count, size;
-  const float* basis;  // [condition_count, size]
-  const float* grad;   // [size]
-  float* grad_condition;
-};
-
 // A splat prepared for blending: log2 alpha = quadratic form of (pixel - centre) + log_opacity.
 // One line of the cache each: tiles read them in no order that a processor could foresee.
 struct alignas(64) PackedSplat {
@@ -245,6 +238,15 @@ struct AdamTableArgs {
   AdamRule rule;
 };
 
+struct CutOutArgs {
+  const uint8_t* image;  // [height, width, 3]
+  int width, height;
+  double move[6];  // two rows of three: takes column and row of the crop to those of the picture
+  int canvas;      // side of the black square in whose corner the picture lies, its edge continued; 0: no end
+  int side;
+  uint8_t* planes;  // [3, side, side]
+};
+
 // A measurement, see peak.cpp.
 struct PeakArgs {
   int tasks;
@@ -257,7 +259,6 @@ struct PeakArgs {
 struct Kernels {
   void (*project)(const ProjectArgs&);
   void (*project_backward)(const ProjectBackwardArgs&);
-  void (*condition_gradient)(const ConditionGradientArgs&);
   void (*rasterize)(const RasterArgs&);
   void (*rasterize_backward)(const RasterBackwardArgs&);
   void (*adam)(const AdamArgs&);
@@ -265,6 +266,7 @@ struct Kernels {
   void (*image_loss)(const ImageLossArgs&);
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
   void (*to_yuv420)(const float* image, int width, int height, int channels, uint8_t* planes);
+  void (*cut_out)(const CutOutArgs&);
   void (*field_forward)(const FieldArgs&);
   void (*field_network)(const FieldArgs&);
   void (*field_backward)(const FieldBackwardArgs&);

@@ -10,6 +10,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -186,13 +187,6 @@ void project_backward(Array<const float> base, Matrix<const float> values, Matri
   for (int k = 0; k < 6; k++) grad_pose.data()[k] = static_cast<float>(total[k]);
 }
 
-void condition_gradient(Array<const float> basis, Array<const float> grad, Array<float> grad_condition) {
-  const ConditionGradientArgs args = {length(basis.shape(0)), length(grad.size()), basis.data(), grad.data(),
-                                      grad_condition.data()};
-  nb::gil_scoped_release release;
-  current->kernels->condition_gradient(args);
-}
-
 AdamRule adam_rule(double correction1, double correction2, double beta1, double beta2, double eps) {
   return {static_cast<float>(correction1), static_cast<float>(correction2), static_cast<float>(beta1),
           static_cast<float>(beta2), static_cast<float>(eps)};
@@ -287,6 +281,19 @@ void to_yuv420(Array<const float> image, Array<uint8_t> planes) {
   current->kernels->to_yuv420(image.data(), width, height, channels, planes.data());
 }
 
+void cut_out(Array<const uint8_t> image, Array<const double> move, int canvas, Array<uint8_t> planes) {
+  CutOutArgs args{};
+  args.image = image.data();
+  args.height = length(image.shape(0));
+  args.width = length(image.shape(1));
+  std::copy_n(move.data(), 6, args.move);
+  args.canvas = canvas;
+  args.side = length(planes.shape(1));
+  args.planes = planes.data();
+  nb::gil_scoped_release release;
+  current->kernels->cut_out(args);
+}
+
 }  // namespace
 
 const Kernels& active_kernels() { return *current->kernels; }
@@ -321,12 +328,12 @@ NB_MODULE(_native, m) {
   m.def("rasterize_backward", &rasterize_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg());
   m.def("project_backward", &project_backward);
-  m.def("condition_gradient", &condition_gradient);
   m.def("adam", &adam);
   m.def("adam_basis", &adam_basis);
   m.def("adam_table", &adam_table);
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
   m.def("to_yuv420", &to_yuv420);
+  m.def("cut_out", &cut_out);
   register_fields(m);
 }

@@ -6,7 +6,6 @@ namespace GENEFACE_TARGET {
 
 void project(const ProjectArgs&);
 void project_backward(const ProjectBackwardArgs&);
-void condition_gradient(const ConditionGradientArgs&);
 void rasterize(const RasterArgs&);
 void rasterize_backward(const RasterBackwardArgs&);
 void adam(const AdamArgs&);
@@ -14,6 +13,7 @@ void adam_basis(const AdamBasisArgs&);
 void image_loss(const ImageLossArgs&);
 void to_uint8(const float*, int, int, uint8_t*);
 void to_yuv420(const float*, int, int, int, uint8_t*);
+void cut_out(const CutOutArgs&);
 void field_forward(const FieldArgs&);
 void field_network(const FieldArgs&);
 void field_backward(const FieldBackwardArgs&);
@@ -24,7 +24,6 @@ int64_t peak(const PeakArgs&);
 
 const Kernels kernels = {project,
                          project_backward,
-                         condition_gradient,
                          rasterize,
                          rasterize_backward,
                          adam,
@@ -32,6 +31,7 @@ const Kernels kernels = {project,
                          image_loss,
                          to_uint8,
                          to_yuv420,
+                         cut_out,
                          field_forward,
                          field_network,
                          field_backward,

@@ -42,7 +42,7 @@ class MissingExtraError(InputError):
             missing = getattr(error, "name", None) or package
             super().__init__(
                 f"this needs the package {missing.split('.')[0]}, which is not installed",
-                f"install it with: pip install 'geneface[{extra}]'",
+                f"install it, in the project's folder, with: pip install '.[{extra}]'",
             )
 
     @staticmethod
@@ -62,11 +62,6 @@ _LIBRARY = re.compile(
 )
 """What the dynamic loader of Linux says, and what cffi says."""
 _DEBIAN = {
-    "libGLES": "libgles2",
-    "libGL": "libgl1",
-    "libEGL": "libegl1",
-    "libgthread": "libglib2.0-0",
-    "libglib": "libglib2.0-0",
     "libgomp": "libgomp1",
     "libsndfile": "libsndfile1",
     "libstdc++": "libstdc++6",

@@ -160,12 +160,6 @@ def project_backward(draw: Draw) -> Arguments:
     }
 
 
-@fuzzer(lambda result, given: is_array(result, (given["basis"].shape[0],)))
-def condition_gradient(draw: Draw) -> Arguments:
-    _, basis, _ = _layer(draw, 0, draw.length())
-    return {"basis": basis, "grad_dynamic": draw.floats(*basis.shape[1:])}
-
-
 # ---- optimiser
 
 
@@ -236,6 +230,17 @@ def _check_planes(result: Any, given: Arguments) -> None:
 @fuzzer(_check_planes)
 def to_yuv420(draw: Draw) -> Arguments:
     return {"image": draw.floats(2 * draw.integer(1, 40), 2 * draw.integer(1, 40), draw.choice((3, 4)))}
+
+
+@fuzzer(lambda result, given: is_array(result, (3, given["side"], given["side"]), np.uint8))
+def cut_out(draw: Draw) -> Arguments:
+    height, width = draw.integer(1, 40), draw.integer(1, 40)
+    return {
+        "image": np.full((height, width, 3), draw.integer(0, 255), np.uint8),
+        "move": draw.floats(2, 3).astype(np.float64) * draw.choice((1, 50, 1e30)),
+        "side": draw.integer(1, 70),
+        "canvas": draw.choice((None, max(height, width), max(height, width) + 9)),
+    }
 
 
 # ---- settings

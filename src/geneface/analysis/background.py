@@ -101,8 +101,3 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     filled = resize_linear(coarse, height, width)
     filled += share * (image - filled)
     return filled
-
-
-def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
-    """At most `samples` numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(np.intp))

@@ -20,7 +20,7 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
-from geneface.io.audio import write_wav
+from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import write_png
 from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
 from geneface.portrait.chunks import chunk_count
@@ -33,13 +33,13 @@ from geneface.portrait.offsets import RunOffset, run_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
-from geneface.portrait.scan import SourceScan, scan_or_error
+from geneface.portrait.scan import Scanned, SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
-from geneface.portrait.sound import cut_sound
 from geneface.portrait.tracks import Run, mouth_boxes
-from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
+from geneface.signal.sound import cut_frames
 from geneface.types import Camera, FloatArray, ProgressFn, Waveform
+from geneface.workers import run_tasks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -96,8 +96,8 @@ class Job:
         return FrameRef(str(self.measured(segment.name)), 0, count)
 
 
-def scan(job: Job, videos: Sequence[Path], *, strict: bool) -> list[SourceScan | InputError]:
-    """Look through all sources: one JSON file for each that can be read.
+def scan(job: Job, videos: Sequence[Path], *, strict: bool) -> list[Scanned | InputError]:
+    """Look through all sources and hear them: a JSON file and the sound's samples for each that can be read.
 
     Raises:
         InputError: one can't be read, with `strict`; otherwise what is wrong with it stands in its place.
@@ -106,16 +106,38 @@ def scan(job: Job, videos: Sequence[Path], *, strict: bool) -> list[SourceScan |
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     errors: dict[int, InputError] = {}
 
-    def store(position: int, found: SourceScan | InputError) -> None:
+    def store(position: int, found: Scanned | InputError) -> None:
         if isinstance(found, InputError):
             if strict:
                 raise found
             errors[missing[position]] = found
-        else:
-            write_json(paths[missing[position]], found.to_json())
+            return
+        seen, sound = found
+        path = paths[missing[position]]
+        if sound is not None:
+            tensors = {"samples": sound.samples, "start_seconds": np.array([sound.start_seconds])}
+            save_tensors(_sound_path(path), tensors)
+        # The last of the two: it says that the source is done.
+        write_json(path, seen.to_json())
 
     job.run("look through the videos", scan_or_error, [videos[index] for index in missing], store)
-    return [errors.get(index) or SourceScan.from_json(read_json(path)) for index, path in enumerate(paths)]
+    return [errors.get(index) or _scanned(path) for index, path in enumerate(paths)]
+
+
+def _sound_path(scan: Path) -> Path:
+    return scan.with_suffix(".safetensors")
+
+
+def _scanned(path: Path) -> Scanned:
+    """What `scan` has stored of a source."""
+    seen = SourceScan.from_json(read_json(path))
+    if seen.sound:
+        return seen, None
+    if not _sound_path(path).is_file():
+        # Looked through by a version that did not keep it.
+        return seen, read_audio(seen.path)
+    stored = load_tensors(_sound_path(path))
+    return seen, Waveform(stored["samples"], float(stored["start_seconds"][0]))
 
 
 def track_faces(job: Job, scans: Sequence[SourceScan], shots: Sequence[Shot]) -> None:
@@ -303,7 +325,7 @@ def encode_speech(
     for number, segment in enumerate(segments):
         sound, run = sounds[segment.run.source], segment.run
         assert sound is not None
-        samples = cut_sound(sound, run.start + segment.sound_shift, run.frames, segment.sound_drift_ppm)
+        samples = cut_frames(sound, run.start + segment.sound_shift, run.frames, segment.sound_drift_ppm)
         write_wav(audio_path(job.work.out, segment.name), Waveform(samples))
         features[segment.name] = encoder.encode(samples, run.frames).values.astype(np.float16)
         job.progress("speech features", number + 1, len(segments))
