@@ -177,7 +177,7 @@ def steps(video: Path | None, wheel: Path | None, tests: list[str]) -> list[tupl
             ("geneface train", [geneface, "train", "out/portrait", "-o", "out/avatar"]),
             ("geneface render", [geneface, "render", "out/avatar", seen, "-o", "out/driven.mp4"]),
         ]
-    suite = f"cd checkout && ../venv/bin/python -m pytest -rsfE {' '.join(tests)}"
+    suite = f"cd checkout && /work/venv/bin/python -m pytest -rsfE {' '.join(tests)}"
     return [
         *planned,
         ("install what the tests compare with", [*constrained, *TEST_PACKAGES]),
