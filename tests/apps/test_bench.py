@@ -9,6 +9,7 @@ import pytest
 from .conftest import Run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what, renderer", [("render", "nerf"), ("motion", "nerf"), ("train", "nerf"), ("train", "gaussian")]
 )

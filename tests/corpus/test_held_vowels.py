@@ -64,6 +64,7 @@ def test_a_vowel_at_the_very_start_may_linger():
     assert frames.min() >= 0 and (np.diff(frames) >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_same_state_draws_the_same_hold():
     sound = syllables()
     assert draw_hold(sound, rng(4)) == draw_hold(sound, rng(4))
