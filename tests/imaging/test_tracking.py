@@ -68,7 +68,7 @@ def test_nothing_is_followed_on_a_bare_wall_or_out_of_the_picture():
 
 def test_small_pictures_have_few_levels():
     assert [level.gray.shape for level in pyramid(pattern())] == [(150, 191), (90, 111), (60, 71)]
-    assert len(pyramid(np.zeros((1, 1)))) == 1
+    assert len(pyramid(np.zeros((1, 1), np.float32))) == 1
 
 
 def test_corners_are_apart_allowed_and_the_strongest():

@@ -19,9 +19,8 @@ EXIT_FAULT, EXIT_INPUT = 1, 2
 _EXTRAS = {
     "torch": "train",
     "onnx": "train",
-    "scipy": "prepare",
-    "cv2": "prepare",
     "transformers": "hubert",
+    "scipy": "metrics",
     "skimage": "metrics",
     "skvideo": "metrics",
     "PIL": "metrics",

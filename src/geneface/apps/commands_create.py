@@ -95,12 +95,11 @@ def prepare(
     json: JsonOption = False,
 ) -> None:
     """Turn videos of one person into a portrait: crops, landmarks, poses, masks, background, speech features."""
-    from geneface.io.lock import exclusive_folder
     from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
     paths = _videos(videos)
     config = settings(PrepareConfig, size=size, encoder=encoder, encoder_path=encoder_path, correct_sound=correct_sound)
-    with exclusive_folder(out), progress_bars(not json) as progress:
+    with progress_bars(not json) as progress:
         manifest = prepare_portrait(paths, out, config, resume=resume, progress=progress, words=words)
     if json:
         print_json({"out": str(out), "frames": manifest.frames, "segments": len(manifest.segments)})

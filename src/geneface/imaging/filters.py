@@ -25,15 +25,28 @@ def box_blur(values: Floats, span: int) -> Floats:
     """Mean over a square of `span` pixels, an odd number."""
     if span < 1 or span % 2 == 0:
         raise ValueError(f"the span must be odd, not {span}")
-    kind = values.dtype
     for axis in (0, 1):
-        # Running sums in double precision: float32 would lose what differences of large sums keep.
-        padded = mirrored(values, span // 2, axis).astype(np.float64)
-        sums = np.cumsum(padded, axis=axis)
-        sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
-        length = sums.shape[axis] - span
-        values = (_slice(sums, span, length, axis) - _slice(sums, 0, length, axis)) / span
-    return values.astype(kind)
+        values = _window_sums(mirrored(values, span // 2, axis), span, axis)
+        values *= values.dtype.type(1 / span)
+    return values
+
+
+def _window_sums(values: Floats, span: int, axis: int) -> Floats:
+    """Sums of `span` neighbours, fewer by span - 1: put together from sums of 1, 2, 4 ... neighbours, which are exact
+    where the differences of long running sums would not be.
+    """
+    length = values.shape[axis] - span + 1
+    total = np.zeros_like(_slice(values, 0, length, axis))
+    covered = 0
+    for bit in range(span.bit_length()):
+        if bit:
+            half = 1 << (bit - 1)
+            rest = values.shape[axis] - half
+            values = _slice(values, 0, rest, axis) + _slice(values, half, rest, axis)
+        if span >> bit & 1:
+            total += _slice(values, covered, length, axis)
+            covered += 1 << bit
+    return total
 
 
 def gaussian_blur(values: Floats, deviation: float) -> Floats:
@@ -54,7 +67,8 @@ def correlate(values: Floats, taps: NDArray[np.floating[Any]], axis: int) -> Flo
     total, part = np.zeros_like(values), np.empty_like(values)
     for offset, weight in enumerate(taps.astype(values.dtype)):
         if weight != 0:
-            total += np.multiply(_slice(padded, offset, length, axis), weight, out=part)
+            near = _slice(padded, offset, length, axis)
+            total += near if weight == 1 else np.multiply(near, weight, out=part)
     return total
 
 
@@ -93,11 +107,11 @@ def erode(values: Image, element: Element) -> Image:
 
 
 def _least(kind: np.dtype[Any]) -> Any:
-    return False if kind == bool else -np.inf if kind.kind == "f" else np.iinfo(kind).min
+    return False if kind.kind == "b" else -np.inf if kind.kind == "f" else np.iinfo(kind).min
 
 
 def _largest(kind: np.dtype[Any]) -> Any:
-    return True if kind == bool else np.inf if kind.kind == "f" else np.iinfo(kind).max
+    return True if kind.kind == "b" else np.inf if kind.kind == "f" else np.iinfo(kind).max
 
 
 def _extreme(values: Image, element: Element, better: np.ufunc, beyond: Any) -> Image:

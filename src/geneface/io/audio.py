@@ -47,7 +47,7 @@ _PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
 
 
 @dataclass(frozen=True)
-class SoundFile:
+class SourceSound:
     """Sound that is copied from a file while a video is written: full quality, flat memory."""
 
     path: Path
@@ -74,11 +74,6 @@ def write_wav(path: Path | str, audio: Waveform) -> None:
     """Write 16-bit PCM at 16 kHz, atomically. The start time is not kept: WAV has no clock."""
     with atomic_path(path) as temporary:
         soundfile.write(temporary, audio.samples, SPEECH_RATE_HZ, subtype="PCM_16", format="WAV")
-
-
-def resample(samples: FloatArray, from_hz: float, to_hz: float) -> FloatArray:
-    """Band-limited resampling of [T] or [T, C]; sample 0 keeps its time, the length becomes T to_hz / from_hz."""
-    return soxr.resample(np.asarray(samples, np.float32), from_hz, to_hz, quality="HQ")
 
 
 class SoundReader:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geneface.imaging.filters import dilate, square
 from geneface.imaging.tracking import Level, agreed_similarity, corner_strength, pick_corners, pyramid, track_points
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
@@ -31,6 +32,7 @@ _MIN_STRENGTH = 4e-4
 """Smallest eigenvalue of a corner's gradients (`corner_strength`): noise and a screen's folds stay below."""
 _MIN_POINTS, _MIN_SHARE, _MIN_SPREAD = 12, 0.6, 0.12
 """So many points, this share of all, spread so widely over the picture, must move as one camera moves them."""
+_MAX_CENTERS = 500
 _MIN_KNOWN = 0.15
 """Of the steps: with fewer seen, those that were are as likely mistaken."""
 _MAX_UNSEEN = 10
@@ -131,7 +133,7 @@ def usual_place(values: Array, tolerance: Array, weight: NDArray[np.floating] | 
         return np.zeros(0, bool)
     weight = np.ones(len(values)) if weight is None else np.asarray(weight)
     scaled = values / tolerance
-    centers = scaled[np.unique(np.linspace(0, len(scaled) - 1, 500).round().astype(int))]
+    centers = scaled[spread_indices(len(scaled), _MAX_CENTERS)]
     counts = [float(weight[(np.abs(scaled - center) <= 1).all(1)].sum()) for center in centers]
     best = (np.abs(scaled - centers[int(np.argmax(counts))]) <= 1).all(1)
     # Once more about the middle of what was found: a centre taken from the samples lies at no particular place.

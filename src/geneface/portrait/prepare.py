@@ -21,6 +21,7 @@ from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
 from geneface.io.audio import read_audio
+from geneface.io.lock import clear_folder, exclusive_folder
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
@@ -54,18 +55,6 @@ class PrepareConfig(Config):
     workers: int = Field(default=2, ge=1)
     """Processes at work; the result does not depend on it."""
 
-    @classmethod
-    def preset(cls, name: str) -> PrepareConfig:
-        """`tiny` (128 pixels), `fast` (256) or `good` (512).
-
-        Raises:
-            InputError: there is no such preset.
-        """
-        sizes: dict[str, Literal[128, 256, 512]] = {"tiny": 128, "fast": 256, "good": 512}
-        if name not in sizes:
-            raise InputError(f"there is no preset {name!r}", f"choose one of {', '.join(sizes)}")
-        return cls(size=sizes[name])
-
 
 def prepare_portrait(
     videos: Sequence[Path],
@@ -84,7 +73,8 @@ def prepare_portrait(
         words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
 
     Raises:
-        InputError: the videos or the words can't be used (the message says why and where), or `out` can't be written.
+        InputError: the videos or the words can't be used (the message says why and where), `out` can't be written, or
+            another run is at work in it.
     """
     if not videos:
         raise InputError("no video is given", "name at least one video file")
@@ -95,20 +85,21 @@ def prepare_portrait(
     # Workers only share out the work: a run may go on with another number of them.
     run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
     spoken = find_words(videos, words)
-    if work.open(run, resume):
-        finished = PortraitManifest.read(out)
-        manifest = with_words(finished, videos, spoken)
-        if manifest != finished:
-            manifest.write(out)
-    else:
-        try:
-            made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
-        except InputError:
-            if not resume:
-                work.abandon()
-            raise
-        with_words(made, videos, spoken).write(out)
-    work.close()
+    with exclusive_folder(out):
+        if work.open(run, resume):
+            finished = PortraitManifest.read(out)
+            manifest = with_words(finished, videos, spoken)
+            if manifest != finished:
+                manifest.write(out)
+        else:
+            try:
+                made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
+            except InputError:
+                if not resume:
+                    clear_folder(out)
+                raise
+            with_words(made, videos, spoken).write(out)
+        work.close()
     return PortraitManifest.read(out)
 
 

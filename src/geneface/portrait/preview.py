@@ -1,6 +1,6 @@
 """`preview.jpg`: what is used of the videos, framed how, with which landmarks and masks, and why the rest is not.
 
-A sheet for people; nothing reads it. [prepare] extra.
+A sheet for people; nothing reads it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.io.image import read_png
-from geneface.io.store import TensorFile, atomic_path
+from geneface.io.image import read_png, write_jpeg
+from geneface.io.store import TensorFile
 from geneface.portrait import sheet, steps
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import STILL_FIRST, STILL_FRAMES, load_still
@@ -23,6 +23,7 @@ from geneface.portrait.plan import remedy_for
 from geneface.portrait.portrait import segment_path
 from geneface.portrait.segments import Segment
 from geneface.portrait.survey import Survey
+from geneface.signal.spans import spread_indices
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
 
 PREVIEW_NAME = "preview.jpg"
@@ -66,8 +67,7 @@ def write_preview(path: Path, image: ByteArray) -> None:
     Raises:
         InputError: it can't be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(sheet.jpeg(image))
+    write_jpeg(path, image)
 
 
 def portrait_preview(
@@ -128,7 +128,7 @@ def _choose(found: Survey, scene: int) -> list[_Shown]:
     members = [segment for segment in found.segments if segment.run.scene == scene]
     all_shown = [_Shown(segment, row) for segment in members for row in range(segment.run.frames)]
     kept = [one for one in all_shown if _is_kept(found, one)] or all_shown
-    return [kept[index] for index in np.unique(np.linspace(0, len(kept) - 1, _PICTURES).round().astype(int))]
+    return [kept[index] for index in spread_indices(len(kept), _PICTURES)]
 
 
 def _is_kept(found: Survey, shown: _Shown) -> bool:
@@ -189,9 +189,9 @@ def _tinted(picture: ByteArray, masks: ByteArray) -> ByteArray:
 
 def _end(found: Survey, size: int, correct_sound: bool) -> list[ByteArray]:
     """Time line, reasons and notes."""
-    rows = [sheet.title("What is used when", 0.75), *time_line(found)]
+    rows = [sheet.title("What is used when", sheet.HEADING), *time_line(found)]
     notes = describe(found, size, correct_sound=correct_sound)
-    return [*rows, sheet.title("Notes", 0.75), *(sheet.paragraph(f"- {note}") for note in notes)]
+    return [*rows, sheet.title("Notes", sheet.HEADING), *(sheet.paragraph(f"- {note}") for note in notes)]
 
 
 def time_line(found: Survey) -> list[ByteArray]:
@@ -224,8 +224,8 @@ def _cost(found: Survey, reason: str) -> float:
 def _bar(found: Survey, source: int, longest: int, colors: dict[str, sheet.Color]) -> ByteArray:
     scan = found.scans[source]
     row = sheet.blank(_BAR + 10)
-    name = sheet.shorten(scan.name, _LABEL_WIDTH - 2 * sheet.MARGIN, 0.5)
-    sheet.draw_text(row, name, (sheet.MARGIN, 22), sheet.INK, 0.5)
+    name = sheet.shorten(scan.name, _LABEL_WIDTH - 2 * sheet.MARGIN, sheet.SMALL)
+    sheet.draw_text(row, name, (sheet.MARGIN, 22), sheet.INK, sheet.SMALL)
     _fill(row, 0, scan.frames, longest, (214, 214, 210))
     spans: list[DroppedSpan] = [span for span in found.dropped if span.source == scan.name]
     for segment in found.segments:
@@ -262,5 +262,5 @@ def _ticks(longest: int) -> ByteArray:
     for number in range(int(seconds / step) + 1):
         x = time_x(number * step * VIDEO_RATE_HZ, longest)
         row[:6, x : x + 1] = sheet.INK
-        sheet.draw_text(row, f"{number * step:g} s", (min(x, sheet.WIDTH - 60), 24), sheet.PALE, 0.5)
+        sheet.draw_text(row, f"{number * step:g} s", (min(x, sheet.WIDTH - 60), 24), sheet.PALE, sheet.SMALL)
     return row

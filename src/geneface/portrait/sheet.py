@@ -1,4 +1,4 @@
-"""Drawing for sheets of pictures and text: a column of rows, each a picture of the sheet's width. [prepare] extra.
+"""Drawing for sheets of pictures and text: a column of rows, each a picture of the sheet's width.
 
 Pictures are RGB uint8 [H, W, 3]; places are (x, y) in pixels, y down.
 """
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.tracker import opencv
+from geneface.imaging import drawing
+from geneface.imaging.drawing import Color
+from geneface.imaging.resize import shrink_or_grow
 from geneface.types import ByteArray
 
 WIDTH = 1600
 MARGIN = 24
 PAPER, INK, PALE = (250, 250, 248), (32, 34, 38), (120, 124, 130)
+TEXT, SMALL, HEADING, TITLE = 13, 11, 16, 20
+"""Heights of capitals, pixels."""
 _LINE = 26
-_SCALE = 0.6
-"""Of OpenCV's font for ordinary text: capitals are 13 pixels high."""
-
-Color = tuple[int, int, int]
 
 
 def blank(height: int, width: int = WIDTH) -> ByteArray:
@@ -36,26 +36,23 @@ def plain(text: str) -> str:
                    if not unicodedata.combining(was))  # fmt: skip
 
 
-def text_width(text: str, scale: float = _SCALE) -> int:
+def text_width(text: str, size: int = TEXT) -> int:
     """Pixels that a text takes."""
-    cv2 = opencv()
-    return int(cv2.getTextSize(plain(text), cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0])
+    return drawing.text_width(plain(text), size)
 
 
-def draw_text(image: ByteArray, text: str, place: tuple[int, int], color: Color = INK, scale: float = _SCALE) -> None:
+def draw_text(image: ByteArray, text: str, place: tuple[int, int], color: Color = INK, size: int = TEXT) -> None:
     """Write a line whose letters stand on y."""
-    cv2 = opencv()
-    weight = 2 if scale > 0.8 else 1
-    cv2.putText(image, plain(text), place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, weight, cv2.LINE_AA)
+    drawing.draw_text(image, plain(text), place, color, size)
 
 
-def shorten(text: str, width: int, scale: float = _SCALE) -> str:
+def shorten(text: str, width: int, size: int = TEXT) -> str:
     """The text, its middle left out where it is wider than so many pixels."""
-    if text_width(text, scale) <= width:
+    if text_width(text, size) <= width:
         return text
     for length in range(len(text) - 1, 1, -1):
         candidate = text[: (length + 1) // 2] + ".." + text[len(text) - length // 2 :]
-        if text_width(candidate, scale) <= width:
+        if text_width(candidate, size) <= width:
             return candidate
     return ""
 
@@ -84,20 +81,17 @@ def paragraph(text: str, color: Color = INK, mark: Color | None = None) -> ByteA
     return row
 
 
-def title(text: str, scale: float = 0.9) -> ByteArray:
+def title(text: str, size: int = TITLE) -> ByteArray:
     """A row with large text."""
     row = blank(48)
-    draw_text(row, shorten(text, WIDTH - 2 * MARGIN, scale), (MARGIN, 34), INK, scale)
+    draw_text(row, shorten(text, WIDTH - 2 * MARGIN, size), (MARGIN, 34), INK, size)
     return row
 
 
 def fit(image: ByteArray, width: int, height: int) -> tuple[ByteArray, float]:
     """The picture scaled to fit into a frame, and by which factor."""
-    cv2 = opencv()
     scale = min(width / image.shape[1], height / image.shape[0])
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(image), size, interpolation=method), scale
+    return shrink_or_grow(image, *(max(1, round(side * scale)) for side in image.shape[:2])), scale
 
 
 def tiles(images: Sequence[ByteArray], captions: Sequence[str], gap: int = 12) -> ByteArray:
@@ -108,37 +102,22 @@ def tiles(images: Sequence[ByteArray], captions: Sequence[str], gap: int = 12) -
         if x + image.shape[1] > WIDTH - MARGIN:
             break
         row[: image.shape[0], x : x + image.shape[1]] = image
-        draw_text(row, shorten(caption, image.shape[1], 0.5), (x, image.shape[0] + 20), PALE, 0.5)
+        draw_text(row, shorten(caption, image.shape[1], SMALL), (x, image.shape[0] + 20), PALE, SMALL)
         x += image.shape[1] + gap
     return row
 
 
 def draw_square(image: ByteArray, corners: tuple[float, float, float, float], color: Color) -> None:
-    """Outline of x0, y0, x1, y1, two pixels wide."""
-    cv2 = opencv()
-    x0, y0, x1, y1 = (round(value) for value in corners)
-    height, width = image.shape[:2]
-    low, high = (max(x0, 1), max(y0, 1)), (min(x1, width - 2), min(y1, height - 2))
-    cv2.rectangle(image, low, high, (255, 255, 255), 4)
-    cv2.rectangle(image, low, high, color, 2)
+    """Outline of x0, y0, x1, y1, two pixels wide and two of white within."""
+    drawing.draw_frame(image, corners, (255, 255, 255), 4)
+    drawing.draw_frame(image, corners, color, 2)
 
 
 def draw_points(image: ByteArray, points: NDArray[np.floating], color: Color) -> None:
     """Dots at points [N, 2]."""
-    cv2 = opencv()
-    for x, y in points:
-        # 1/16ths of a pixel; OpenCV counts from the first pixel's centre.
-        cv2.circle(image, (round((x - 0.5) * 16), round((y - 0.5) * 16)), 18, color, -1, cv2.LINE_AA, 4)
+    drawing.draw_dots(image, points, color, 1.1)
 
 
 def stack(rows: Sequence[ByteArray]) -> ByteArray:
     """The finished sheet: the rows one below the other."""
     return np.concatenate([blank(MARGIN // 2), *rows, blank(MARGIN)])
-
-
-def jpeg(image: ByteArray) -> bytes:
-    """A JPEG file in memory."""
-    cv2 = opencv()
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    assert done
-    return bytes(data)

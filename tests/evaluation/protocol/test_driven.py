@@ -17,7 +17,6 @@ from geneface.evaluation.metrics.blinks import (
     blink_psnr,
     blink_table,
     closed_frames,
-    inside_polygon,
     lower_face,
 )
 from geneface.evaluation.metrics.speckle import with_beads
@@ -30,6 +29,7 @@ from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.geometry.topology import mean_face
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
@@ -74,7 +74,7 @@ class PlantedRenderer:
         self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
     ) -> RenderedFrame:
         pixels = project(landmarks, rotation, translation, camera)
-        head = inside_polygon(pixels[OVAL], camera.height, camera.width)
+        head = pixels_inside_polygon(pixels[OVAL], camera.height, camera.width)
         closed = 1 - float(np.asarray(eye_openness(landmarks)).mean()) / OPENNESS
         image = self._texture.copy()
         image[head] += self._answer * max(closed, 0)
@@ -150,21 +150,6 @@ def sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 def figures(table: MetricTable, name: str) -> dict[str, float | None]:
     row = next(row for row in table.rows if name in row.name)
     return {key: item.value for key, item in row.figures.items()}
-
-
-def test_the_polygon_is_the_set_of_points_inside() -> None:
-    corners = np.array([[2.0, 1.0], [9.0, 3.0], [5.0, 8.0]])
-    inside = inside_polygon(corners, 10, 12)
-
-    def left_of(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> float:
-        return float((b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0]))
-
-    for y in range(10):
-        for x in range(12):
-            point = np.array([x + 0.5, y + 0.5])
-            sides = [left_of(corners[i], corners[(i + 1) % 3], point) for i in range(3)]
-            if 0 not in sides:
-                assert inside[y, x] == (min(sides) > 0 or max(sides) < 0), (x, y)
 
 
 def test_the_lower_face_holds_the_lips_and_not_the_eyes() -> None:

@@ -17,6 +17,7 @@ from geneface.evaluation.schema import MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import JAW, eye_openness
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.types import Camera, FloatArray, MotionTrack, Waveform
 
 IDENTICAL_DB = 99.0
@@ -113,17 +114,7 @@ def lower_face(motion: MotionTrack, index: int, camera: Camera) -> Mask:
     """[H, W] pixels inside the jaw line, which runs from ear to ear around the chin: nothing near the lids."""
     pose = motion.pose
     jaw = project(motion.points[index][JAW], pose.rotation[index], pose.translation[index], camera)
-    return inside_polygon(jaw, camera.height, camera.width)
-
-
-def inside_polygon(corners: NDArray[np.floating], height: int, width: int) -> Mask:
-    """[height, width] pixels whose centre lies in the polygon [N, 2] of pixel coordinates (even-odd rule)."""
-    x, y = np.arange(width) + 0.5, (np.arange(height) + 0.5)[:, None]
-    inside = np.zeros((height, width), bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y0 != y1:
-            inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-    return inside
+    return pixels_inside_polygon(jaw, camera.height, camera.width)
 
 
 def _decibels(errors: FloatArray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr, inside_polygon
+from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr
 from geneface.evaluation.metrics.registry import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
 from geneface.evaluation.metrics.speckle import (
     FaceRegions,
@@ -31,6 +31,7 @@ from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, fig
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
@@ -179,7 +180,7 @@ def draw_regions(avatar: EvaluatedAvatar, motion: MotionTrack) -> Iterator[tuple
 
 def _outline(points: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera) -> NDArray[np.bool_]:
     """Pixels inside the outline of the face."""
-    return inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
+    return pixels_inside_polygon(project(points[OVAL], rotation, translation, camera), camera.height, camera.width)
 
 
 def _truth_series(portrait: ReferencePortrait, step: int) -> tuple[Series, Series]:

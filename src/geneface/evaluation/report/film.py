@@ -45,7 +45,7 @@ def write_film(
 
     Args:
         panels: the pictures of each moment, one for each title, all of one size; taken one moment at a time.
-        titles: what stands over the panels, see `sheet.draw_text`.
+        titles: what stands over the panels.
         sound: from its own start_seconds, counted from the first moment; None is silent.
         panel_px: wider panels are scaled down to it.
         crf: quality of x264.

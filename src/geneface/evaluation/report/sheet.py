@@ -1,8 +1,7 @@
 """Contact sheet: ground truth beside rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
 
-One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. The labels
-are drawn with a built-in alphabet of 3 x 5 dots, so that a sheet needs no font and no drawing library. Errors are mean
-absolute differences of the channels, in levels of 255.
+One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. Errors are
+mean absolute differences of the channels, in levels of 255.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.imaging.drawing import draw_text, text_width
 from geneface.render.composite import resize
 from geneface.types import ByteArray
 
@@ -24,20 +24,12 @@ MEAN_ERROR_GAIN = 8
 PANEL_PX = 256
 _COLUMNS = 2
 _GAP_PX = 4
-_LABEL_DOT_PX = 2
-_LABEL_HEIGHT_PX = 7 * _LABEL_DOT_PX
+LABEL_HEIGHT_PX = 14
+_LETTERS_PX = (9, 7)
+"""Heights of capitals, the one that is tried first before the other."""
+_LABEL_MARGIN_PX = 2
 _MOUTH_MARGIN = 0.5
-_PAPER = 24
-
-# One octal digit a row, most significant bit left: three dots wide, five high.
-_DOTS = {
-    "A": "25755", "B": "65656", "C": "34443", "D": "65556", "E": "74647", "F": "74644", "G": "34553", "H": "55755",
-    "I": "72227", "J": "11152", "K": "55655", "L": "44447", "M": "57755", "N": "65555", "O": "25552", "P": "65644",
-    "Q": "25563", "R": "65655", "S": "34216", "T": "72222", "U": "55557", "V": "55552", "W": "55775", "X": "55255",
-    "Y": "55222", "Z": "71247", "0": "75557", "1": "26227", "2": "61247", "3": "61216", "4": "55711", "5": "74616",
-    "6": "34757", "7": "71222", "8": "75757", "9": "75716", ".": "00002", "-": "00700", "+": "02720", " ": "00000",
-    "_": "00007", ":": "02020", "/": "11244", "(": "24442", ")": "21112", "%": "51245", ",": "00024",
-}  # fmt: skip
+_PAPER, _INK = 24, (230, 230, 230)
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ def contact_sheet(
     Args:
         entries: at least one; all frames of one size.
         panel_px: width of a whole-frame panel.
-        names: what stands over the two pictures; see `draw_text`.
+        names: what stands over the two pictures.
 
     Returns:
         uint8 [H, W, 3].
@@ -100,29 +92,17 @@ def heat(levels: NDArray[np.floating[Any]], gain: float) -> ByteArray:
 
 def label_bar(text: str, width: int) -> ByteArray:
     """[14, width, 3] bar with the text, in smaller letters or cut where it is too long."""
-    bar = np.full((_LABEL_HEIGHT_PX, width, 3), _PAPER, np.uint8)
-    room = width - 2 * _LABEL_DOT_PX
-    dot = _LABEL_DOT_PX if 4 * len(text) * _LABEL_DOT_PX <= room else 1
-    mask = draw_text(text, dot)[:, :room]
-    bar[_LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[0], _LABEL_DOT_PX : _LABEL_DOT_PX + mask.shape[1]][mask] = 230
+    bar = np.full((LABEL_HEIGHT_PX, width, 3), _PAPER, np.uint8)
+    room = bar[:, _LABEL_MARGIN_PX : width - _LABEL_MARGIN_PX]
+    fitting = (size for size in _LETTERS_PX if text_width(text, size) <= room.shape[1])
+    size = next(fitting, _LETTERS_PX[-1])
+    draw_text(room, text, (0, (LABEL_HEIGHT_PX + size) // 2), _INK, size)
     return bar
 
 
 def resize_image(image: ByteArray, height: int, width: int) -> ByteArray:
     """Resample [H, W, 3] bytes to [height, width, 3]."""
     return np.round(resize((image / 255).astype(np.float32), height, width) * 255).astype(np.uint8)
-
-
-def draw_text(text: str, dot_px: int = _LABEL_DOT_PX) -> NDArray[np.bool_]:
-    """[5 dot_px, 4 dot_px * len(text)] mask of the text in capitals.
-
-    Letters, digits and . - + _ : / ( ) % , have a shape; any other character is left blank.
-    """
-    glyphs = [[[int(row) >> bit & 1 for bit in (2, 1, 0)] + [0] for row in _DOTS.get(c, "00000")] for c in text.upper()]
-    dots = (
-        np.concatenate([np.array(glyph, dtype=bool) for glyph in glyphs], axis=1) if glyphs else np.zeros((5, 0), bool)
-    )
-    return np.kron(dots, np.ones((dot_px, dot_px), dtype=bool)).astype(bool)
 
 
 def _block(entry: SheetEntry, panel_px: int, mouth_half: int, names: tuple[str, str]) -> ByteArray:
