@@ -65,6 +65,7 @@ def test_few_seconds_give_gain_and_offset_only():
     assert abs(error[:, UPPER, 1]).mean() < 0.05 * abs(before[:, UPPER, 1]).mean()
 
 
+@pytest.mark.slow
 def test_speech_is_used_when_it_explains_what_the_generic_model_misses():
     adaptation, figures = fit_adaptation([make_clip(400, 1, 1.0, 0.0, 1.0)], NEUTRAL)
     assert figures["adapted"] > figures["generic"] + 0.05
@@ -72,6 +73,7 @@ def test_speech_is_used_when_it_explains_what_the_generic_model_misses():
     assert fitted_correlation(adaptation, test) > generic_correlation(test) + 0.05
 
 
+@pytest.mark.slow
 def test_the_hidden_layer_is_used_when_it_explains_what_the_generic_model_misses():
     adaptation, figures = fit_adaptation([make_clip(400, 1, 1.0, 0.0, 0.0, known=1.0)], NEUTRAL)
     assert figures["weight_last"] > figures["weight_affine"]
@@ -80,12 +82,14 @@ def test_the_hidden_layer_is_used_when_it_explains_what_the_generic_model_misses
     assert fitted_correlation(adaptation, test) > fitted_correlation(without, test) + 0.05
 
 
+@pytest.mark.slow
 def test_where_nothing_is_to_be_learnt_the_generic_motion_stays():
     adaptation, _ = fit_adaptation([make_clip(250, 1, 1.0, 0.0, 0.0)], NEUTRAL)
     test = make_clip(200, 97, 1.0, 0.0, 0.0)
     assert fitted_correlation(adaptation, test) > generic_correlation(test) - 0.01
 
 
+@pytest.mark.slow
 def test_amplitude_that_regression_shrinks_is_restored():
     rng = np.random.default_rng(3)
     train = []
@@ -101,6 +105,7 @@ def test_amplitude_that_regression_shrinks_is_restored():
     assert made / real == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
 def test_equal_frames_give_equal_adaptations():
     first, second = (fit_adaptation([make_clip(150, 4, 1.2, 0.1, 0.5)], NEUTRAL)[0] for _ in range(2))
     assert np.array_equal(first.nets[3].layers, second.nets[3].layers) and first.amplitude == second.amplitude
@@ -121,6 +126,7 @@ def test_stacked_weights_are_the_best_of_a_fine_grid():
     assert weights[2] == 0 and stack(blocks, prior_seconds=1e6) == pytest.approx([1 / 3] * 3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_one_sum_of_the_members():
     """The mix of all members' own predictions, against the single linear map and networks that run."""
     train = [make_clip(200, 1, 1.3, 0.2, 0.7, known=0.4)]
@@ -140,6 +146,7 @@ def test_what_is_saved_is_one_sum_of_the_members():
     assert abs(adaptation.coefficients(test.generic) - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_ten_seconds_are_held_to_what_was_seen():
     train = [make_clip(260, 1, 1.0, 0.0, 1.0)]
     adaptation, _ = fit_adaptation(train, NEUTRAL)
@@ -154,6 +161,7 @@ def test_ten_seconds_are_held_to_what_was_seen():
     assert nearest[0] < 0.7 * nearest[1]
 
 
+@pytest.mark.slow
 def test_windows_with_their_context_give_the_frames_of_the_whole():
     adaptation, _ = fit_adaptation([make_clip(200, 1, 1.0, 0.0, 1.0)], NEUTRAL)
     generic = make_clip(120, 5, 1.0, 0.0, 1.0).generic
@@ -213,6 +221,7 @@ def fitted() -> tuple[Adaptation, PersonClip]:
     return fit_adaptation([clip], NEUTRAL)[0], clip
 
 
+@pytest.mark.slow
 def test_lips_of_another_sound_teach_nothing():
     """Twelve seconds of noise with lips that move otherwise: gain and offset, and nothing that was learnt."""
     clip = make_clip(300, 1, 1.0, 0.0, 0.0)
