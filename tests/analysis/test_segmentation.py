@@ -9,7 +9,7 @@ from geneface.analysis.background import Plate
 from geneface.analysis.segmentation import PersonSegmenter, refine_matte, split_head, steady_mattes
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.types import Camera
 
 cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")

@@ -11,9 +11,9 @@ from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import UNKNOWN, SoundOffset
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.geometry.topology import mean_face
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
+from geneface.io.face_mesh import mean_face
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.lips_asked import LipListener, head_landmarks, rest_shape, sounding_frames
 from geneface.portrait.offsets import RunOffset, describe_offsets, describe_source, run_offsets

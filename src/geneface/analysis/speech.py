@@ -31,8 +31,10 @@ from geneface.analysis.windows import (
     feature_rows,
 )
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.records import read_json
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.io.tensors import load_tensors
 from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 

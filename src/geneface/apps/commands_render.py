@@ -42,7 +42,7 @@ def demo(
 ) -> None:
     """Render the bundled avatar with the bundled sentence; needs no network."""
     from geneface.avatar.avatar import Avatar
-    from geneface.io.store import asset_path
+    from geneface.io.assets import asset_path
 
     _format("mp4", out)
     with progress_bars(not json) as progress:

@@ -19,7 +19,8 @@ from geneface.evaluation.metrics.lpips import Lpips
 from geneface.evaluation.metrics.lse import SyncNetScorer
 from geneface.evaluation.metrics.niqe import NiqeModel
 from geneface.evaluation.networks.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
-from geneface.io.store import TensorFile, sha256
+from geneface.io.atomic import sha256
+from geneface.io.tensors import TensorFile
 
 Instrument = TypeVar("Instrument")
 

@@ -26,8 +26,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_path
 from geneface.io.audio import SoundReader, SourceSound
-from geneface.io.store import atomic_path
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 SYNTHETIC_METADATA = {

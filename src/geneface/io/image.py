@@ -14,9 +14,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_folder, atomic_path
 from geneface.io.imageheader import read_header, without_remarks
 from geneface.io.media import check_regular_file
-from geneface.io.store import atomic_folder, atomic_path
 from geneface.types import ByteArray
 
 MAX_IMAGE_PIXELS = 1 << 26

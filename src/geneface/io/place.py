@@ -262,7 +262,7 @@ def remove_leftovers(folder: Path, *, is_deep: bool = True) -> None:
 
 
 def rehearse_folder(final: Path | str) -> None:
-    """Do now, and undo, what `store.atomic_folder` does at the end of long work: give a folder its name.
+    """Do now, and undo, what `atomic.atomic_folder` does at the end of long work: give a folder its name.
 
     Raises:
         InputError: the folder will not be able to take that name (see `folder_target`; a mount point, no permission).

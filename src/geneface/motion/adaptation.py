@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
-from geneface.io.store import load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
 from geneface.motion.generic import HIDDEN_DELAY, GenericMotion

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_vector, umeyama
-from geneface.geometry.topology import mean_face
 from geneface.imaging.filters import gaussian_blur
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.unwrap import face_texels
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray

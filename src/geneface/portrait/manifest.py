@@ -10,8 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.records import read_versioned
-from geneface.io.store import write_json
+from geneface.io.records import read_versioned, write_json
 from geneface.io.words import Words
 
 FORMAT = 1

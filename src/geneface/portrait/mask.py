@@ -10,7 +10,7 @@ import numpy as np
 from geneface.analysis.background import Plate, clean_plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
 from geneface.geometry.pose import smooth_in_time
-from geneface.io.store import TensorFile, load_tensors, save_tensors
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, chunk_path
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray

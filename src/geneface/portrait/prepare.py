@@ -21,7 +21,7 @@ from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
 from geneface.io.audio import read_audio
-from geneface.io.lock import clear_folder, exclusive_folder
+from geneface.io.work import clear_folder, exclusive_folder
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo

@@ -13,7 +13,7 @@ import numpy as np
 
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.image import read_png, write_jpeg
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 from geneface.portrait import sheet, steps
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import STILL_FIRST, STILL_FRAMES, load_still

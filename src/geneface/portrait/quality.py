@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import STABLE_MESH
 from geneface.geometry.rotation import umeyama
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.camera_motion import SHIFT_TOLERANCE, ZOOM_TOLERANCE, follow_on, usual_place
 from geneface.portrait.covered import covered
 from geneface.portrait.follow import VIEW_FRAMES

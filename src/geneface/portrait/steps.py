@@ -22,7 +22,8 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
 from geneface.io.audio import write_wav
 from geneface.io.image import write_png
-from geneface.io.store import TensorWriter, load_tensors, read_json, save_tensors, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.tensors import TensorWriter, load_tensors, save_tensors
 from geneface.portrait.chunks import chunk_count
 from geneface.portrait.clues import ClueTask, gather_clues
 from geneface.portrait.crops import Square

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.lock import claim_folder
-from geneface.io.store import writing
+from geneface.io.place import writing
+from geneface.io.work import claim_folder
 from geneface.portrait.manifest import MANIFEST_NAME
 
 _RECORD = "work/run.json"

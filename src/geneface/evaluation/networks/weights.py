@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geneface.errors import InputError, MissingExtraError
-from geneface.io.store import TensorFile, save_tensors, sha256
+from geneface.io.atomic import sha256
+from geneface.io.tensors import TensorFile, save_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -32,8 +32,8 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, eve
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
 
 __all__ = ["DrivenScores", "blink_psnr", "demo_sentence", "driven_motions", "driven_table", "measure_driven", "speckle"]

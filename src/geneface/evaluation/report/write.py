@@ -13,8 +13,9 @@ from geneface.evaluation.report.film import Film
 from geneface.evaluation.report.page import ReportMedia, render_page
 from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.schema import EvaluationReport
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import atomic_path, write_json
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
+from geneface.io.work import exclusive_folder
 
 __all__ = [
     "METRICS_FILE",

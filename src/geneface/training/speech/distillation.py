@@ -24,7 +24,7 @@ from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.corpus.augmentation import disguise, draw_disguise
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
-from geneface.io.lock import exclusive_folder
+from geneface.io.work import exclusive_folder
 from geneface.signal.sound import cut, levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
 from geneface.training.loop import CHECKPOINT, descend, file_digest, learning_rate, train

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
+from geneface.io.place import remove_leftovers
+from geneface.io.work import claim_folder, clear_folder, exclusive_folder
 
 _HOLD = """
 import sys, time
-from geneface.io.lock import exclusive_folder
+from geneface.io.work import exclusive_folder
 with exclusive_folder(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

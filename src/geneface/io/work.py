@@ -12,9 +12,7 @@ from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.place import check_name, lock_folder, new_folders, remove_leftovers, writing
-from geneface.io.store import read_json, write_json
-
-__all__ = ["claim_folder", "clear_folder", "exclusive_folder", "remove_leftovers"]
+from geneface.io.records import read_json, write_json
 
 
 @contextmanager
