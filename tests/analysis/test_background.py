@@ -7,8 +7,6 @@ import pytest
 
 from geneface.analysis.background import clean_plate, fill_smoothly
 
-pytest.importorskip("cv2", reason="needs the [prepare] extra")
-
 SIZE, COUNT = 64, 24
 
 

@@ -165,7 +165,7 @@ def test_the_shipped_graph_is_the_one_of_its_card() -> None:
     assert card["check"]["relative_rms"] < 0.02
     # The two parts of Whisper-base as CTranslate2's model.bin.
     assert [digest[:8] for digest in card["source_sha256"]] == ["221b8a89", "c8f550bd"]
-    assert card["teaching"]["after"] < 0.2 < 0.6 < card["teaching"]["before"]
+    assert card["distillation"]["after"] < 0.2 < 0.6 < card["distillation"]["before"]
     assert 7e6 < graph.stat().st_size < 14e6
 
 

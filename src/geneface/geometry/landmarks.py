@@ -86,7 +86,6 @@ def positions(mesh_indices: tuple[int, ...]) -> NDArray[np.intp]:
     return np.array([_POSITION[index] for index in mesh_indices], dtype=np.intp)
 
 
-CLASSIC_68 = positions(CLASSIC_68_MESH)
 LIPS_OUTER = positions(MESH_LIPS_OUTER)
 LIPS_INNER = positions(MESH_LIPS_INNER)
 LIPS = np.concatenate([LIPS_OUTER, LIPS_INNER])

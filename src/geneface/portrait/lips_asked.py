@@ -1,7 +1,7 @@
 """Lips as they are seen and as their sound asks for, in the terms of `analysis.sync_offset`: what finds its offset.
 
-The motion model says how lips would move to a sound, the sync judge's towers what look and sound have in common. Both
-speak of people in general, so a few seconds of anybody are enough.
+The motion model says how lips would move to a sound; the lip-sync classifier's towers say what look and sound have in
+common. Both are about people in general, so a few seconds of anybody are enough.
 
 Symbols: f frames of a stretch, F of all, K named landmarks.
 """
@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.lip_sync import JudgeTowers
+from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
 from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width
@@ -78,7 +78,7 @@ class LipListener:
     """Compares seen lips with sounds; holds the networks."""
 
     def __init__(self) -> None:
-        self._model, self._towers = MotionModel.load(), JudgeTowers.load()
+        self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
         self._encoder = load_encoder(self._model.config.encoder)
 
     def agreements(

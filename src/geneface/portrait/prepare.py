@@ -55,18 +55,6 @@ class PrepareConfig(Config):
     workers: int = Field(default=2, ge=1)
     """Processes at work; the result does not depend on it."""
 
-    @classmethod
-    def preset(cls, name: str) -> PrepareConfig:
-        """`tiny` (128 pixels), `fast` (256) or `good` (512).
-
-        Raises:
-            InputError: there is no such preset.
-        """
-        sizes: dict[str, Literal[128, 256, 512]] = {"tiny": 128, "fast": 256, "good": 512}
-        if name not in sizes:
-            raise InputError(f"there is no preset {name!r}", f"choose one of {', '.join(sizes)}")
-        return cls(size=sizes[name])
-
 
 def prepare_portrait(
     videos: Sequence[Path],

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.lip_sync import JudgeTowers
+from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.signal.timing import ROWS_PER_FRAME
 from geneface.types import FloatArray, SpeechFeatures
@@ -53,7 +53,7 @@ class JudgeScore:
     """Clips that had any."""
 
 
-class SyncJudge(JudgeTowers):
+class SyncJudge(LipSyncTowers):
     """The towers of a folder, and what they say of lips."""
 
     def encode(self, samples: NDArray[np.floating[Any]], frames: int | None = None) -> SpeechFeatures:

@@ -41,7 +41,7 @@ from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
-from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
@@ -293,7 +293,7 @@ def pretrain_motion(
     config = choose_preset(MOTION_PRESETS, preset)
     opened = Corpus.load(Path(corpus))
     out = Path(out)
-    with model_folder(out, "motion.onnx", "work-motion", resume) as work:
+    with training_folder(out, resume, result="motion.onnx", work="work-motion") as work:
         data = load_corpus_data(opened, progress, voices=True)
         expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
         basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)
