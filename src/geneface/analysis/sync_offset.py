@@ -173,7 +173,7 @@ def _correlations(a: Array, b: Array) -> Array:
     return (a * b).sum(0) / np.sqrt(np.where(power > 0, power, 1.0))
 
 
-def fit_runs(runs: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[SoundOffset]:
+def fit_spans(runs: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[SoundOffset]:
     """One offset for stretches that were recorded alike; those that are sure of another by themselves have their own.
 
     Args:

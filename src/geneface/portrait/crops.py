@@ -1,7 +1,7 @@
 """Which square is cut out of which pictures: it holds the whole head. Pure functions of the tracked face.
 
-Pixels are those of the source. H is the height of a face, hairline to chin. Symbols: f frames of one run, N frames
-of all runs of a scene.
+Pixels are those of the source. H is the height of a face, hairline to chin. Symbols: f frames of one span, N frames
+of all spans of a scene.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Framed:
-    """One run of tracked frames, as the choice of its square sees it."""
+    """One span of tracked frames, as the choice of its square sees it."""
 
     mesh_px: FloatArray
     """[f, 478, 3]"""
@@ -94,42 +94,42 @@ class _Scene:
     extent: Boxes
     """[4] what holds the members' heads, outliers apart."""
 
-    def takes(self, run: Framed, extent: Boxes) -> bool:
-        """Whether a run may share the members' square."""
-        if (run.width, run.height) != (self.first.width, self.first.height):
+    def takes(self, span: Framed, extent: Boxes) -> bool:
+        """Whether a span may share the members' square."""
+        if (span.width, span.height) != (self.first.width, self.first.height):
             return False
         size = float(np.median(self.sizes))
-        if not 1 / _SAME_SIZE < run.face_px / size < _SAME_SIZE:
+        if not 1 / _SAME_SIZE < span.face_px / size < _SAME_SIZE:
             return False
         joint = _join(self.extent, extent)
         return _needed(joint, size) <= _SIDE * _SIDE_LIMIT * size
 
-    def add(self, number: int, run: Framed, extent: Boxes) -> None:
+    def add(self, number: int, span: Framed, extent: Boxes) -> None:
         self.members.append(number)
-        self.sizes.append(run.face_px)
+        self.sizes.append(span.face_px)
         self.extent = _join(self.extent, extent)
 
 
-def plan_crops(runs: Sequence[Framed]) -> tuple[list[int], list[Square]]:
-    """Group runs into scenes of one framing, each with one square.
+def plan_crops(spans: Sequence[Framed]) -> tuple[list[int], list[Square]]:
+    """Group spans into scenes of one framing, each with one square.
 
     Returns:
-        the scene of each run; the square of each scene.
+        the scene of each span; the square of each scene.
     """
     scenes: list[_Scene] = []
-    for number, run in enumerate(runs):
-        extent = _extent(run.heads)
-        scene = next((scene for scene in scenes if scene.takes(run, extent)), None)
+    for number, span in enumerate(spans):
+        extent = _extent(span.heads)
+        scene = next((scene for scene in scenes if scene.takes(span, extent)), None)
         if scene:
-            scene.add(number, run, extent)
+            scene.add(number, span, extent)
         else:
-            scenes.append(_Scene([number], run, [run.face_px], extent))
-    scene_of = [0] * len(runs)
+            scenes.append(_Scene([number], span, [span.face_px], extent))
+    scene_of = [0] * len(spans)
     squares = []
     for index, scene in enumerate(scenes):
         for number in scene.members:
             scene_of[number] = index
-        heads = np.concatenate([runs[number].heads for number in scene.members])
+        heads = np.concatenate([spans[number].heads for number in scene.members])
         first = scene.first
         squares.append(choose_square(heads, float(np.median(scene.sizes)), first.width, first.height))
     return scene_of, squares

@@ -56,7 +56,7 @@ def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def another_person(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches that do not show the person who is seen longest."""
+    """Spans that do not show the person who is seen longest."""
     return Verdict(tuple(_others(shots)))
 
 
@@ -88,7 +88,7 @@ def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which the camera points elsewhere than it usually does, or the face has another size."""
+    """Spans in which the camera points elsewhere than it usually does, or the face has another size."""
     drops: list[Drop] = []
     notes: list[Note] = []
     tolerance = np.array([SHIFT_TOLERANCE, SHIFT_TOLERANCE, ZOOM_TOLERANCE])
@@ -110,7 +110,7 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which the face is much brighter or darker than usual in the same source; sudden changes are told."""
+    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are told."""
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
@@ -143,7 +143,7 @@ def _light_note(number: int, shot: TrackedShot, view: int, change: float) -> Not
 
 
 def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which something hides the mouth of the person who is kept."""
+    """Spans in which something hides the mouth of the person who is kept."""
     kept = [shot.clues.found.copy() for shot in shots]
     for drop in (*only_a_picture(shots).drops, *another_person(shots).drops):
         kept[drop.shot][drop.start // VIEW_FRAMES : -(-drop.stop // VIEW_FRAMES)] = False
