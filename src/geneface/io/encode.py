@@ -197,7 +197,7 @@ def _upsampled(audio: Waveform) -> Iterator[FloatArray]:
 def _x264_options(target: _Target, width: int) -> dict[str, str]:
     """Options that depend on the picture.
 
-    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that is told so puts
+    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that knows this puts
     the colours where they were (2 dB for a person before a blue screen); without the tag it takes them to lie left.
 
     x264 should give the same bits every time: on AVX-512 its macroblock tree reads uninitialised memory unless a row

@@ -63,7 +63,7 @@ def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
     if not frames:
         raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again")
     layout = "rgba" if alpha else "rgb24"
-    # One thread: libswscale makes its threads anew for every picture.
+    # One thread: libswscale starts new threads for every picture.
     pixels = frames[0].reformat(format=layout, interpolation=_BILINEAR_EXACT, threads=1).to_ndarray()
     return _turn_upright(np.asarray(pixels, np.uint8), header.orientation)
 

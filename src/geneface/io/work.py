@@ -1,4 +1,4 @@
-"""Folders of unfinished work: one process at a time, begun and gone on with by the same settings only."""
+"""Folders of unfinished work: one process at a time; resumed with the same settings only."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def claim_folder(
     other: InputError,
     present: Iterable[Path] = (),
 ) -> bool:
-    """Begin work in a folder, or go on with what was begun there.
+    """Begin work in a folder, or resume what was begun there.
 
     Args:
         record: name of a JSON file in the folder that says what is being made; it is written when work begins.
         settings: whatever decides the result, plain values (JSON).
-        resume: go on, if the work was begun with the same settings.
+        resume: continue, if the work was begun with the same settings.
         begun: raised where work was begun and `resume` is false.
         other: raised where it was begun with other settings.
         present: files that were there before the work; where there are any, none is begun.

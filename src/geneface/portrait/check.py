@@ -38,7 +38,7 @@ _CLIPPED_SHARE = 1e-3
 _QUIET_LEVEL = 10 ** (-45 / 20)
 _DARK_LEVEL, _BRIGHT_LEVEL = 45, 235
 _SIZE = 256
-"""Of the portrait that `prepare` makes unless it is told otherwise."""
+"""Size of the portrait that `prepare` makes by default."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _look(
     for span in found.dropped:
         if span.source == scan.name:
             where = f"from {span.start:.2f} to {span.stop:.2f} s"
-            # Sound and pictures seldom end together: a few frames of that are nothing to mend.
+            # Sound and pictures seldom end together: a few frames of that need no mending.
             small = is_used and span.reason == NO_SOUND_HERE and span.stop - span.start < _SMALL_SECONDS
             severity: Severity = "info" if small else "warning" if is_used else "error"
             yield Finding(severity, name, span.reason, where, "" if small else remedy_for(span.reason))
@@ -183,7 +183,7 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
 
 
 def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
-    """What is to be said about all videos together."""
+    """Findings about all videos together."""
     scenes = {segment.span.scene for segment in found.segments}
     if len(scenes) > 1:
         remedy = "one framing and one background throughout give the best result"

@@ -16,7 +16,7 @@ from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE, MESH_SURFACE_S
 from geneface.types import FloatArray
 
 _HAIR, _ASIDE, _BELOW = 0.40, 0.23, 0.08
-"""How far the head reaches above, beside and below its mesh at least, in H; `Framed.hair` may say more."""
+"""How far the head reaches above, to the sides of and below its mesh, at least, in H; `Framed.hair` may say more."""
 _HAIR_SLACK = 0.05
 _NECK = 0.17
 """What must show below that, in H: the neck, where the shoulders begin."""
@@ -32,7 +32,7 @@ _HEAD_CENTER = 0.45
 _TOLERANCE = 0.02
 """Of the square's side: hair that touches its edge is not cut off."""
 _SAME_SIZE = 1.25
-"""Runs whose faces differ by a larger factor are framed differently."""
+"""Spans whose faces differ by a larger factor are framed differently."""
 _SAMPLES = 4000
 
 Boxes = NDArray[np.float64]
@@ -71,7 +71,7 @@ class Framed:
     def _heads(self, face: float) -> Boxes:
         points = self.mesh_px[:, :MESH_SURFACE_SIZE, :2]
         low, high = points.min(1).astype(np.float64), points.max(1).astype(np.float64)
-        # The 90th percentile: a hand beside the head now and then is no hair.
+        # The 90th percentile: a hand next to the head now and then is no hair.
         seen = np.quantile(self.hair, 0.9, axis=0) + _HAIR_SLACK if len(self.hair) else np.zeros(3)
         left, above, right = np.maximum(seen, (_ASIDE, _HAIR, _ASIDE)) * face
         heads = np.concatenate([low, high], axis=1) + np.array((-left, -above, right, _BELOW * face))
@@ -86,7 +86,7 @@ def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:
 
 @dataclass
 class _Scene:
-    """Runs that are framed alike."""
+    """Spans that are framed alike."""
 
     members: list[int]
     first: Framed

@@ -127,7 +127,7 @@ def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
 
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
-    """Frames [f] of a sound that are not silent beside its loud ones."""
+    """Frames [f] of a sound that are not silent compared with its loud ones."""
     frames = whole_frames(len(samples))
     rows = samples[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).astype(np.float64)
     level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)

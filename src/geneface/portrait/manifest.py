@@ -16,7 +16,7 @@ from geneface.io.words import Words
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 LITTLE_HELDOUT_SECONDS = 3.0
-"""With less held out, figures of the lips say little."""
+"""With less held out, figures of the lips mean little."""
 
 """(start, end, word) in seconds; "sil" and "sp" are silence."""
 

@@ -1,4 +1,4 @@
-"""How far the sound of each span of frames is from its picture: which are measured together, and what is told of it.
+"""How far the sound of each span of frames is from its picture: which are measured together, and what is reported.
 
 A file that is long enough has an offset, and perhaps a drift, of its own; short files are taken as recorded alike. A
 span that is sure of another offset by itself, as after a cut, has that.
@@ -52,7 +52,7 @@ def span_offsets(
 
 
 def _leave_strangers(offsets: list[SoundOffset], members: Mapping[int, tuple[int, Sequence[Agreement]]]) -> None:
-    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep what they tell.
+    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep their own.
 
     Args:
         members: span -> source and its windows.
@@ -92,7 +92,7 @@ class SpanOffset:
 
 
 def describe_source(spans: Sequence[SpanOffset], deed: str) -> list[str]:
-    """What is to be said of one source's sound, in sentences; what most of it has comes first.
+    """What the user is told of one source's sound, in sentences; what holds for most of it comes first.
 
     Args:
         deed: what happens to sound that is late: "corrected", "left so".

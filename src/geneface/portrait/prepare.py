@@ -70,7 +70,7 @@ def prepare_portrait(
         videos: in any order; they are sorted by name.
         out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left. Of a
             finished portrait only the words are brought up to date.
-        words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
+        words: times of the words, see `portrait.words`; by default the words.json next to each video, if there is one.
 
     Raises:
         InputError: the videos or the words can't be used (the message says why and where), `out` can't be written, or

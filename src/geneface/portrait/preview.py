@@ -200,7 +200,7 @@ def time_line(found: Survey) -> list[ByteArray]:
     for number, reason in enumerate(sorted(colors, key=lambda key: -_cost(found, key))):
         colors[reason] = REASON_COLORS[min(number, len(REASON_COLORS) - 1)]
     longest = max((scan.frames for scan in found.scans), default=1)
-    # Where not all fit, those that are not used whole are told first.
+    # Where not all fit, those that are not used at all come first.
     partly = {span.source for span in found.dropped}
     order = sorted(range(len(found.scans)), key=lambda index: (found.scans[index].name not in partly, index))
     rows = [_bar(found, index, longest, colors) for index in sorted(order[:_SOURCES])]

@@ -35,7 +35,7 @@ from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ
 
 _PIECE_VIEWS = 4 * VIDEO_RATE_HZ // VIEW_FRAMES
-"""Four seconds: shorter pieces tell less of who is seen."""
+"""Four seconds: shorter pieces say less about who is seen."""
 _MIN_PIECE_VIEWS = VIDEO_RATE_HZ // VIEW_FRAMES
 _SURE = 1.15
 """Beyond this, of the limit, it is another person even between pieces, in one shot, that show the usual one."""
@@ -45,7 +45,7 @@ _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
 _REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
 _WANDERS = 0.012
-"""Of the picture's longer side: a camera that moves so little is told, not dropped."""
+"""Of the picture's longer side: a camera that moves so little is reported, and nothing is dropped."""
 
 
 def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
@@ -110,7 +110,7 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are told."""
+    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are reported."""
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
@@ -157,7 +157,7 @@ def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
     for number, (shot, keep, flags) in enumerate(zip(shots, kept, hidden, strict=True)):
         views = np.zeros(len(keep), bool)
         views[keep] = flags
-        # A hand comes and goes: the pictures beside show it on its way.
+        # A hand comes and goes: the pictures before and after show it on its way.
         views |= np.concatenate([views[1:], [False]]) | np.concatenate([[False], views[:-1]])
         drops += _drops(number, shot, views, MOUTH_COVERED)
     return Verdict(tuple(drops))

@@ -48,12 +48,12 @@ Result = TypeVar("Result")
 _LONG_SHOT_CHUNKS = 4
 """Shots with at least this many chunks are shared between the workers."""
 _PARTS_PER_WORKER = 2
-"""Into how many parts: more show progress finer, but each part decodes the video from its start."""
+"""Into how many parts: with more, progress is finer, but each part decodes the video from its start."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What all steps need."""
+    """What all steps share: the workspace, the size of the pictures, the workers, who hears of progress."""
 
     work: Workspace
     size: int

@@ -9,7 +9,7 @@ from geneface.geometry.landmarks import KEYPOINTS, MESH_CHIN, MESH_HAIRLINE, eye
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MIN_SECONDS = 2.0
-"""A shorter span may be a pause of somebody who lives."""
+"""A living person may pause for less."""
 _STEADY_FRAMES = 5
 """The tracker's noise is white, speech isn't: means over a fifth of a second leave a quarter of the one."""
 _LIP_RANGE = 0.013

@@ -25,9 +25,9 @@ from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
 _FRAMINGS = 3
-"""Squares are chosen so often, each time for what the ones before could not hold."""
+"""How many times squares are chosen, each time for what those before could not hold."""
 _OWN_FRAMES = round(MIN_TOTAL_SECONDS * VIDEO_RATE_HZ)
-"""So long must the head stay elsewhere to be worth a square and a background of its own."""
+"""How long the head must stay elsewhere to be worth a square and a background of its own."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The folder inside an unfinished portrait that holds the results of its steps, so that a killed run goes on.
+"""The folder inside an unfinished portrait that holds the results of its steps, so that a killed run can be resumed.
 
 A step's result is a file that appears whole or not at all. What the run is made of (sources and settings) is
-written first; going on with anything else is refused.
+written first; resuming with anything else is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Workspace:
 
         Args:
             run: what identifies this run, plain values.
-            resume: go on with a run that was interrupted.
+            resume: continue a run that was interrupted.
 
         Returns:
             True if the portrait is finished already.
