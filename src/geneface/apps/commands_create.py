@@ -78,8 +78,9 @@ def prepare(
     size: Annotated[
         int,
         typer.Option(
-            help="Pixels of the square around the head, 256 or 512: chosen here for all that follows (render --size "
-            "only enlarges). 512 takes longer, and is worth it where the head fills that much of the video."
+            help="Pixels of the square around the head, 256 or 512 (64 and 128 are for trials): chosen here for all "
+            "that follows (render --size only enlarges). 512 takes longer, and is worth it where the head fills that "
+            "much of the video."
         ),
     ] = 256,
     encoder: Annotated[

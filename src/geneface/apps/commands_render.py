@@ -70,8 +70,8 @@ def render(
     size: Annotated[
         int | None,
         typer.Option(
-            help="Width and height in pixels, an even number; by default the avatar's own, which was chosen at "
-            "`prepare --size`: beyond that nothing is gained."
+            help="Width and height in pixels, an even number from 64 to 1024; by default the avatar's own, which was "
+            "chosen at `prepare --size`: beyond that nothing is gained."
         ),
     ] = None,
     background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or a PNG or JPEG file.")] = "keep",

@@ -121,6 +121,17 @@ def folder_target(final: Path | str) -> Path:
     return target
 
 
+def refuse_no_folder(final: Path | str) -> None:
+    """Refuse what can't become or be a folder: a link that leads to itself, a pipe, a device.
+
+    Raises:
+        InputError: such a thing stands there.
+    """
+    _, status = _target(Path(final))
+    if status is not None:
+        _refuse_special(Path(final), status)
+
+
 def _target(final: Path) -> tuple[Path, os.stat_result | None]:
     """The path with links at its end followed, and what lies there."""
     check_name(final)

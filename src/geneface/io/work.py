@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.place import check_name, lock_folder, new_folders, remove_leftovers, writing
+from geneface.io.place import lock_folder, new_folders, refuse_no_folder, remove_leftovers, writing
 from geneface.io.records import read_json, write_json
 
 
@@ -27,7 +27,7 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
         InputError: another process is at work in the folder, or it can't be made or written to.
     """
     folder = Path(folder)
-    check_name(folder)
+    refuse_no_folder(folder)
     with new_folders(folder, folder):
         handle = _lock(folder)
         is_ours = False
