@@ -16,8 +16,11 @@ from ablation_motion import FINISHES, OURS, motion_figures, windowed
 from geneface.avatar import avatar as avatar_module
 from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
-from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
+from geneface.evaluation.metrics.colour import ciede2000, lab
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.pixels import erode, luminance
+from geneface.evaluation.metrics.psnr import psnr
+from geneface.evaluation.metrics.sharpness import sharpness
 from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans

@@ -48,7 +48,7 @@ from ablation_report import CHANGES, Row, report
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import CorpusData, load_corpus_data
-from geneface.evaluation.metrics import articulation, image, lips, stability
+from geneface.evaluation.metrics import articulation, colour, lips, pixels, psnr, sharpness, stability
 from geneface.evaluation.protocol import speech
 from geneface.evaluation.schema import Figure
 from geneface.io.atomic import sha256
@@ -198,7 +198,8 @@ def _avatar_digest(avatar: Avatar) -> str:
 
 def _code_digest() -> str:
     """Changes with the code of the figures: what is trained is kept then, and scored again."""
-    modules = (ablation_motion, ablation_person, articulation, image, lips, speech, stability)
+    measures = (articulation, colour, lips, pixels, psnr, sharpness, speech, stability)
+    modules = (ablation_motion, ablation_person, *measures)
     return hashlib.sha256("".join(sha256(Path(str(module.__file__))) for module in modules).encode()).hexdigest()[:8]
 
 

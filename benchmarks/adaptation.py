@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from geneface.corpus.corpus import Corpus
-from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
@@ -72,7 +72,9 @@ def scores(person: Person, made: Sequence[FloatArray]) -> list[float]:
     """`KEYS` on the held-out stretches."""
     neutral, _, held = person
     width = float(face_width(neutral))
-    clips = [((neutral + s.measured) / width, (neutral + own) / width) for s, own in zip(held, made, strict=True)]
+    clips = [
+        LipClip((neutral + s.measured) / width, (neutral + own) / width) for s, own in zip(held, made, strict=True)
+    ]
     figures = lip_figures(clips)
     return [float(figures[key].value or 0.0) for key in KEYS]
 

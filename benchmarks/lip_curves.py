@@ -4,7 +4,7 @@
 
 For each sound: spectrogram, opening and width of the lips, recorded and live, and eight frames in one picture. With
 --synthetic also a sung scale, chords, silence, noise, breath, drums and clipped speech, made here. Prints how much the
-lips move to each. Needs matplotlib, which geneface[prepare] brings.
+lips move to each. Needs matplotlib, which the development extras bring.
 """
 
 from __future__ import annotations

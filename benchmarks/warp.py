@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import Delaunay
 
-from geneface.evaluation.metrics.registry import REGIONS
-from geneface.evaluation.protocol.pictures import ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.metrics.picture import REGIONS, ReferenceFrame
+from geneface.evaluation.protocol.pictures import ImageScores, compare_frame
 from geneface.evaluation.report.sheet import label_bar, resize_image
 from geneface.evaluation.tools import open_tools
 from geneface.geometry.camera import project

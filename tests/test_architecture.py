@@ -20,7 +20,7 @@ TIERS = {
     "analysis": 3, "motion": 3, "render": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
-    "bench": 6,
+    "api": 6, "bench": 6,
     "apps": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -37,9 +37,10 @@ CORE_PACKAGES = {
     "geneface",
 }
 CORE_MODULES = (
-    "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
+    "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
     "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
-    "training.gaussian.train", "training.avatar", "portrait.portrait", "evaluation.evaluate", "evaluation.compare",
+    "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
+    "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip
 """What rendering, evaluating and training a renderer run on."""
 WHERE_ALLOWED = {
@@ -54,11 +55,11 @@ WHERE_ALLOWED = {
         "evaluation/metrics/fid",
         "evaluation/metrics/lse",
     ),
-    "skimage": ("evaluation/metrics/image",),
-    "PIL": ("evaluation/metrics/fid", "evaluation/metrics/niqe", "evaluation/metrics/lse"),
+    "skimage": ("evaluation/metrics/colour",),
+    "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),
-    "mediapipe": ("analysis/", "portrait/"),
+    "mediapipe": (),
     "scipy": (),
     "cv2": (),
     "transformers": ("analysis/",),

@@ -145,12 +145,3 @@ def test_a_cut_and_a_variable_rate_are_handled(run: Run, make_media, face: list[
     starts = [segment["start_seconds"] for segment in manifest["segments"]]
     assert starts[1] == pytest.approx(110 / 30, abs=0.1)
     assert sum(segment["frames"] for segment in manifest["segments"]) == pytest.approx(25 * times[-1], abs=8)
-
-
-def test_a_missing_extra_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
-    run("prepare", tmp_path / "a.mp4", "-o", tmp_path / "portrait").refused("mediapipe", ".[prepare]")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

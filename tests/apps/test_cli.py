@@ -16,7 +16,6 @@ from geneface.apps import diagnosis
 from geneface.apps.options import parse_duration
 from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
-from geneface.types import no_progress
 
 from ..corpus.corpus_fixtures import make_corpus
 from .conftest import Run, environment
@@ -100,7 +99,7 @@ def _raise(error: BaseException) -> Callable[..., None]:
     [
         (InputError("the cause", "the remedy", "at 3.20 s"), 2, "the cause at 3.20 s: the remedy"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, ".[train]"),
-        (ModuleNotFoundError("No module named 'mediapipe.x'", name="mediapipe.x"), 2, ".[prepare]"),
+        (ModuleNotFoundError("No module named 'skimage.x'", name="skimage.x"), 2, ".[metrics]"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 2, "a.bin, the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "b.bin"), 2, "b.bin"),
         (RuntimeError("two\nlines"), 1, "two lines"),
@@ -124,9 +123,9 @@ def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_an_interrupted_training_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from geneface.training import avatar
+    from geneface.portrait.portrait import Portrait
 
-    monkeypatch.setattr(avatar, "build_avatar", _raise(KeyboardInterrupt()))
+    monkeypatch.setattr(Portrait, "load", _raise(KeyboardInterrupt()))
     outcome = run("train", tmp_path, "-o", tmp_path / "new one", "--consent", "mine", "--preset", "tiny")
     assert outcome.code == 130
     assert (
@@ -222,14 +221,13 @@ def test_doctor_tells_programs_and_people(run: Run, monkeypatch: pytest.MonkeyPa
 def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis.ops, "available_instruction_sets", _raise(ImportError("no kernels")))
     outcome = run("doctor", "--json")
-    assert outcome.code == 1 and json.loads(outcome.out)["problems"]["kernels"] == "no kernels"
+    assert outcome.code == 2 and json.loads(outcome.out)["problems"]["kernels"] == "no kernels"
 
 
 def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     from geneface.apps.progress import progress_bars
 
     with progress_bars() as progress:
-        assert progress is no_progress
         progress("stage", 1, 2)
     assert capsys.readouterr() == ("", "")
 

@@ -1,6 +1,5 @@
 """Corpus preparation from made-up tracks: names, split, geometry, alignment with the sound, resumption."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
 from geneface.corpus.prepare import Source, find_sources, heldout_names, prepare_corpus
-from geneface.errors import InputError, MissingExtraError
+from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.records import write_json
 from geneface.io.tensors import load_tensors, save_tensors
@@ -134,18 +133,9 @@ def test_no_clips_is_an_input_error(tmp_path):
 
 
 def test_clips_without_a_face_are_refused_and_nothing_is_left(tmp_path):
-    pytest.importorskip("mediapipe")
     make_clips(tmp_path / "videos", ["x"])
     with pytest.raises(InputError, match="face"):
         prepare_corpus(tmp_path / "videos", tmp_path / "out", encoder="mel", workers=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
-
-
-def test_a_missing_extra_is_named_before_anything_is_made(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
-    make_clips(tmp_path / "videos", ["x"])
-    with pytest.raises(MissingExtraError, match=r"geneface\[prepare\]"):
-        prepare_corpus(tmp_path / "videos", tmp_path / "out", encoder="mel")
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 

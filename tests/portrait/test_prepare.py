@@ -163,7 +163,7 @@ def test_a_variable_frame_rate_is_brought_to_25(make_media, tmp_path: Path):
     times = np.cumsum(rng.choice([0.02, 0.04, 0.06], size=150))
     images = moving_face(150)
     video = make_media("variable.mkv", images=images, times=list(times - times[0]), samples=murmur(6.5), options=SHARP)
-    assert scan_source(video).is_variable
+    assert scan_source(video)[0].is_variable
     manifest = prepare_portrait([video], tmp_path / "out", CONFIG)
     assert manifest.frames == pytest.approx((times[-1] - times[0]) * VIDEO_RATE_HZ, abs=3)
     assert any("variable frame rate" in note for note in manifest.notes)

@@ -20,12 +20,11 @@ from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_samples
+from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
-from geneface.io.audio import SourceSound
 from geneface.io.image import write_png_sequence
 from geneface.io.records import OTHER_VERSION
 from geneface.io.tensors import TensorWriter
@@ -89,7 +88,22 @@ class Avatar:
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
             model = _of_this_version(files.folder, loading.result)
-        if model.config.encoder != files.config.encoder:
+        return cls.of(files, encoder, model, encoder_path)
+
+    @classmethod
+    def of(
+        cls, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, encoder_path: Path | str | None = None
+    ) -> Avatar:
+        """An avatar whose networks are loaded already.
+
+        Args:
+            model: its own generic motion model; `encoder` is the one that it hears.
+            encoder_path: where the encoder's weights are, if it has some of its own.
+
+        Raises:
+            InputError: parts that do not belong together, or a file that is missing or damaged.
+        """
+        if not model.config.encoder == files.config.encoder == encoder.name:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",
@@ -300,8 +314,9 @@ class Avatar:
             raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
         source = None if isinstance(audio, Waveform) else path_of(audio, *NO_SPEECH)
         self._refuse_overwriting(out, source)
-        samples, performance = speech_samples(audio), performance_or_default(performance)
-        sound = Waveform(samples) if source is None else SourceSound(source)
+        performance = performance_or_default(performance)
+        has_sound = format in ("mp4", "webm-alpha")
+        samples, sound = speech_and_sound(audio) if has_sound else (speech_samples(audio), None)
         total = frames_to_cover(len(samples))
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:

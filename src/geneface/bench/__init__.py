@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geneface.avatar.avatar import Avatar
 from geneface.bench.motion import bench_motion
 from geneface.bench.portrait import bench_portrait
 from geneface.bench.render import bench_render
@@ -39,6 +40,8 @@ class BenchSettings:
     repeats: int = 5
     quick: bool = False
     """Little work and no compiled twin."""
+    encoder_path: str | None = None
+    """Weights of the avatar's speech encoder, where that is not shipped."""
 
 
 def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
@@ -53,11 +56,15 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     repeats, quick, preset = settings.repeats, settings.quick, settings.preset
     before = machine(repeats)
     if what == "render":
-        result = bench_render(settings.avatar, settings.size or 256, repeats, 4 if quick else 30, twin=not quick)
+        result = bench_render(_avatar(settings), settings.size or 256, repeats, 4 if quick else 30, twin=not quick)
     elif what == "motion":
-        result = bench_motion(settings.avatar, repeats, twin=not quick)
+        result = bench_motion(_avatar(settings), repeats, twin=not quick)
     elif settings.portrait is not None:
         result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
     else:
         result = TRAIN_BENCHMARKS[settings.renderer](preset, repeats, settings.size, quick)
     return {"benchmark": what, "machine": before, **result, "load_average_after": load_average()}
+
+
+def _avatar(settings: BenchSettings) -> Avatar:
+    return Avatar.load(settings.avatar, settings.encoder_path)

@@ -21,9 +21,8 @@ from geneface.types import SPEECH_RATE_HZ, FloatArray
 WHISPER_WIDTH, WHISPER_HEADS, WHISPER_LAYERS, MEL_BINS = 512, 8, 2, 80
 
 
-def bench_motion(avatar_name: str, repeats: int, twin: bool) -> dict[str, Any]:
+def bench_motion(avatar: Avatar, repeats: int, twin: bool) -> dict[str, Any]:
     """Speech encoder and motion of the bundled sentence: how many times faster than it is spoken."""
-    avatar = Avatar.load(avatar_name)
     sound = read_audio(asset_path("speech", "demo.flac"))
     ours = timed(lambda: avatar.motion(sound), repeats)
     seconds = len(sound.samples) / SPEECH_RATE_HZ

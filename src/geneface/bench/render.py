@@ -16,9 +16,8 @@ from geneface.render.nerf import NerfRenderer
 from geneface.types import Camera, FloatArray
 
 
-def bench_render(avatar_name: str, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
+def bench_render(avatar: Avatar, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
     """The renderer of an avatar alone, bytes included, beside its twin on one frame."""
-    avatar = Avatar.load(avatar_name)
     resting, renderer = avatar.files.person.at_rest(), avatar.renderer
     track = resting[np.arange(frames) % len(resting)]
 

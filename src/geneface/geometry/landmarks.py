@@ -71,7 +71,7 @@ KEYPOINTS: tuple[int, ...] = tuple(
         | set(MESH_IRISES + MESH_OVAL + MESH_NOSE + MESH_CHEEKS)
     )
 )
-"""Mesh indices of the named set, ascending: the K of every `LandmarkTrack`."""
+"""Mesh indices of the named set, ascending: the K of every `MotionTrack`."""
 
 KEYPOINT_COUNT = len(KEYPOINTS)
 _POSITION = {mesh_index: position for position, mesh_index in enumerate(KEYPOINTS)}

@@ -27,7 +27,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from geneface.errors import InputError
 from geneface.io.atomic import atomic_path
-from geneface.io.audio import SoundReader, SourceSound
+from geneface.io.audio import SOUNDTRACK_RATE_HZ, SoundReader, SourceSound
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 SYNTHETIC_METADATA = {
@@ -37,7 +37,6 @@ SYNTHETIC_METADATA = {
 }
 """Written into every video; the last entry is the IPTC's term for generated media."""
 
-_SOUND_RATE_HZ = 48_000
 _SOUND_BLOCK = 1024
 _QUEUE_FRAMES = 4
 _BT709 = 1
@@ -167,19 +166,24 @@ def _write(
 
 
 def _channels(audio: Waveform | SourceSound | None) -> int:
-    return min(2, SoundReader(audio.path).channels()) if isinstance(audio, SourceSound) else 1
+    if not isinstance(audio, SourceSound):
+        return 1
+    return min(2, SoundReader(audio.path).channels()) if audio.kept is None else audio.kept.shape[1]
 
 
 def _sound_blocks(audio: Waveform | SourceSound | None, channels: int) -> Generator[FloatArray, None, None]:
     """Yield blocks [T, C] at the output's rate; the first sample sounds with the first picture."""
     if audio is None:
         return
-    skip = round(-audio.start_seconds * _SOUND_RATE_HZ)
+    skip = round(-audio.start_seconds * SOUNDTRACK_RATE_HZ)
     if skip < 0:
         yield np.zeros((-skip, channels), np.float32)
-    source = (
-        _upsampled(audio) if isinstance(audio, Waveform) else SoundReader(audio.path).blocks(_SOUND_RATE_HZ, channels)
-    )
+    if isinstance(audio, Waveform):
+        source = _upsampled(audio)
+    elif audio.kept is not None:
+        source = np.array_split(audio.kept, max(1, len(audio.kept) // SOUNDTRACK_RATE_HZ))
+    else:
+        source = SoundReader(audio.path).blocks(SOUNDTRACK_RATE_HZ, channels)
     for block in source:
         drop = min(max(skip, 0), len(block))
         skip -= drop
@@ -187,7 +191,7 @@ def _sound_blocks(audio: Waveform | SourceSound | None, channels: int) -> Genera
 
 
 def _upsampled(audio: Waveform) -> Iterator[FloatArray]:
-    resampler = soxr.ResampleStream(SPEECH_RATE_HZ, _SOUND_RATE_HZ, 1, dtype="float32", quality="HQ")
+    resampler = soxr.ResampleStream(SPEECH_RATE_HZ, SOUNDTRACK_RATE_HZ, 1, dtype="float32", quality="HQ")
     for start in range(0, len(audio.samples), SPEECH_RATE_HZ):
         stop = start + SPEECH_RATE_HZ
         block = np.ascontiguousarray(audio.samples[start:stop, None], np.float32)
@@ -262,12 +266,12 @@ class _Muxer:
         frame.pts, frame.time_base = self._pictures, Fraction(1, self._rate_hz)
         self._container.mux(video.encode(frame))
         self._pictures += 1
-        self._add_sound(self._pictures * _SOUND_RATE_HZ // self._rate_hz)
+        self._add_sound(self._pictures * SOUNDTRACK_RATE_HZ // self._rate_hz)
 
     def finish(self) -> None:
         """Flush both encoders; the rest of the index is written when the container closes."""
         if self._video is not None:
-            self._add_sound(self._pictures * _SOUND_RATE_HZ // self._rate_hz, is_last=True)
+            self._add_sound(self._pictures * SOUNDTRACK_RATE_HZ // self._rate_hz, is_last=True)
             self._container.mux(self._video.encode(None))
             if self._audio is not None:
                 self._container.mux(self._audio.encode(None))
@@ -287,7 +291,7 @@ class _Muxer:
         context.color_range = int(ColorRange.MPEG)
         if self._sound is not None:
             self._audio = self._container.add_stream(
-                target.audio_codec, rate=_SOUND_RATE_HZ, layout=self._layout, options=target.audio_options
+                target.audio_codec, rate=SOUNDTRACK_RATE_HZ, layout=self._layout, options=target.audio_options
             )
             self._audio.codec_context.bit_rate = 128_000 if self._layout == "mono" else 192_000
         return video
@@ -307,7 +311,8 @@ class _Muxer:
             planar = self._target.audio_format.endswith("p")
             array = np.ascontiguousarray(block.T) if planar else block.reshape(1, -1)
             frame = AudioFrame.from_ndarray(array, format=self._target.audio_format, layout=self._layout)
-            frame.sample_rate, frame.pts, frame.time_base = _SOUND_RATE_HZ, self._samples, Fraction(1, _SOUND_RATE_HZ)
+            frame.sample_rate, frame.pts = SOUNDTRACK_RATE_HZ, self._samples
+            frame.time_base = Fraction(1, SOUNDTRACK_RATE_HZ)
             self._container.mux(self._audio.encode(frame))
             self._samples += size
 

@@ -144,8 +144,9 @@ def latent_noise(start: int, count: int, channels: int, seed: int) -> FloatArray
 class MotionModel:
     """The generic speech-to-motion model of a folder (`config.json`, `motion.onnx`, `stats.safetensors`)."""
 
-    def __init__(self, session: InferenceSession, config: MotionModelConfig, basis: MotionBasis) -> None:
-        self.session, self.config, self.basis = session, config, basis
+    def __init__(self, session: InferenceSession, config: MotionModelConfig, basis: MotionBasis, folder: Path) -> None:
+        """`folder`: where it was loaded from."""
+        self.session, self.config, self.basis, self.folder = session, config, basis, folder
 
     @classmethod
     def load(cls, folder: Path | None = None) -> MotionModel:
@@ -167,7 +168,7 @@ class MotionModel:
         widths = {output.name: output.shape[1] for output in session.get_outputs()}
         if widths.get("motion") != basis.width or not isinstance(widths.get("hidden"), int):
             raise InputError(f"{folder / 'motion.onnx'} is damaged", "train or install the motion model again")
-        return cls(session, config, basis)
+        return cls(session, config, basis, folder)
 
     @property
     def hidden_width(self) -> int:

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.io.audio import read_audio
 from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
@@ -70,14 +69,15 @@ def check_videos(
     videos = sorted((Path(path) for path in paths), key=lambda path: (path.name, str(path)))
     findings: list[Finding] = []
     scans: list[SourceScan] = []
+    sounds: list[Waveform | None] = []
     with tempfile.TemporaryDirectory(prefix="geneface-check-") as folder:
         prep = steps.Preparation(Workspace(Path(folder)), _SIZE, workers, progress)
-        for path, scan in zip(videos, steps.scan(prep, videos, strict=False), strict=True):
-            if isinstance(scan, InputError):
-                findings.append(Finding("error", str(path), scan.cause, scan.where, scan.remedy))
+        for path, scanned in zip(videos, steps.scan(prep, videos, strict=False), strict=True):
+            if isinstance(scanned, InputError):
+                findings.append(Finding("error", str(path), scanned.cause, scanned.where, scanned.remedy))
             else:
-                scans.append(scan)
-        sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
+                scans.append(scanned[0])
+                sounds.append(scanned[1])
         found = survey(prep, scans, sounds, correct_sound=True)
         for source, (scan, sound) in enumerate(zip(scans, sounds, strict=True)):
             findings += _look(prep, found, source, scan, sound)

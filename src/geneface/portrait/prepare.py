@@ -8,7 +8,7 @@ a finished portrait. The result does not depend on the number of workers or on i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
-from geneface.io.audio import read_audio
+from geneface.io.words import Words
 from geneface.io.work import clear_folder, exclusive_folder
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
@@ -93,25 +93,27 @@ def prepare_portrait(
                 manifest.write(out)
         else:
             try:
-                made = _prepare(videos, steps.Preparation(work, config.size, config.workers, progress), config)
+                made = _prepare(videos, steps.Preparation(work, config.size, config.workers, progress), config, spoken)
             except InputError:
                 if not resume:
                     clear_folder(out)
                 raise
-            with_words(made, videos, spoken).write(out)
+            made.write(out)
         work.close()
     return PortraitManifest.read(out)
 
 
-def _prepare(videos: Sequence[Path], prep: steps.Preparation, config: PrepareConfig) -> PortraitManifest:
+def _prepare(
+    videos: Sequence[Path], prep: steps.Preparation, config: PrepareConfig, spoken: Mapping[Path, Words]
+) -> PortraitManifest:
     """All steps in their order."""
     refuse_unreadable(videos)
-    scans = [scan for scan in steps.scan(prep, videos, strict=True) if isinstance(scan, SourceScan)]
+    scanned = [found for found in steps.scan(prep, videos, strict=True) if not isinstance(found, InputError)]
+    scans, sounds = [seen for seen, _ in scanned], [sound for _, sound in scanned]
     paths = [scan.path for scan in scans]
     shots, rest = usable_shots(scans)
     refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
     encoder = load_encoder(config.encoder, config.encoder_path)
-    sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
     found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
@@ -123,7 +125,7 @@ def _prepare(videos: Sequence[Path], prep: steps.Preparation, config: PrepareCon
     steps.encode_speech(prep, segments, sounds, encoder)
     write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}
-    return PortraitManifest(
+    manifest = PortraitManifest(
         size=config.size,
         focal=track.focal,
         encoder=encoder.name,
@@ -135,6 +137,8 @@ def _prepare(videos: Sequence[Path], prep: steps.Preparation, config: PrepareCon
         versions=_versions(),
         fps=VIDEO_RATE_HZ,
     )
+    heard = {video: sound.start_seconds for video, sound in zip(videos, sounds, strict=True) if sound is not None}
+    return with_words(manifest, videos, spoken, heard)
 
 
 def _describe(

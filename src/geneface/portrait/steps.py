@@ -20,7 +20,7 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
-from geneface.io.audio import write_wav
+from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import write_png
 from geneface.io.records import read_json, write_json
 from geneface.io.tensors import TensorWriter, load_tensors, save_tensors
@@ -34,7 +34,7 @@ from geneface.portrait.offsets import SpanOffset, span_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
-from geneface.portrait.scan import SourceScan, scan_or_error
+from geneface.portrait.scan import Scanned, SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
@@ -97,8 +97,8 @@ class Preparation:
         return FrameRef(str(self.measured(segment.name)), 0, count)
 
 
-def scan(prep: Preparation, videos: Sequence[Path], *, strict: bool) -> list[SourceScan | InputError]:
-    """Look through all sources: one JSON file for each that can be read.
+def scan(prep: Preparation, videos: Sequence[Path], *, strict: bool) -> list[Scanned | InputError]:
+    """Look through all sources and hear them: a JSON file and the sound's samples for each that can be read.
 
     Raises:
         InputError: one can't be read, with `strict`; otherwise what is wrong with it stands in its place.
@@ -107,16 +107,38 @@ def scan(prep: Preparation, videos: Sequence[Path], *, strict: bool) -> list[Sou
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     errors: dict[int, InputError] = {}
 
-    def store(position: int, found: SourceScan | InputError) -> None:
+    def store(position: int, found: Scanned | InputError) -> None:
         if isinstance(found, InputError):
             if strict:
                 raise found
             errors[missing[position]] = found
-        else:
-            write_json(paths[missing[position]], found.to_json())
+            return
+        seen, sound = found
+        path = paths[missing[position]]
+        if sound is not None:
+            tensors = {"samples": sound.samples, "start_seconds": np.array([sound.start_seconds])}
+            save_tensors(_sound_path(path), tensors)
+        # The last of the two: it says that the source is done.
+        write_json(path, seen.to_json())
 
     prep.run("look through the videos", scan_or_error, [videos[index] for index in missing], store)
-    return [errors.get(index) or SourceScan.from_json(read_json(path)) for index, path in enumerate(paths)]
+    return [errors.get(index) or _scanned(path) for index, path in enumerate(paths)]
+
+
+def _sound_path(scan: Path) -> Path:
+    return scan.with_suffix(".safetensors")
+
+
+def _scanned(path: Path) -> Scanned:
+    """What `scan` has stored of a source."""
+    seen = SourceScan.from_json(read_json(path))
+    if seen.sound:
+        return seen, None
+    if not _sound_path(path).is_file():
+        # Looked through by a version that did not keep it.
+        return seen, read_audio(seen.path)
+    stored = load_tensors(_sound_path(path))
+    return seen, Waveform(stored["samples"], float(stored["start_seconds"][0]))
 
 
 def track_faces(prep: Preparation, scans: Sequence[SourceScan], shots: Sequence[Shot]) -> None:

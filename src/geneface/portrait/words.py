@@ -50,14 +50,20 @@ def segment_words(words: Words, begin_seconds: float, frames: int, drift_ppm: fl
     return tuple((round(start, 4), round(end, 4), word) for start, end, word in moved if end > start)
 
 
-def with_words(manifest: PortraitManifest, videos: Sequence[Path], found: Mapping[Path, Words]) -> PortraitManifest:
+def with_words(
+    manifest: PortraitManifest,
+    videos: Sequence[Path],
+    found: Mapping[Path, Words],
+    heard: Mapping[Path, float] | None = None,
+) -> PortraitManifest:
     """The manifest with the words of those segments whose source has any; other segments keep what they have.
 
     Args:
         videos: all sources, in the order in which the portrait was made.
+        heard: source -> seconds at which its sound begins, as far as it was read already.
     """
     sources = dict(zip(source_stems([str(video) for video in videos]), videos, strict=True))
-    begins: dict[Path, float] = {}
+    begins = dict(heard or {})
     segments = []
     for segment in manifest.segments:
         source = _source(segment, sources)

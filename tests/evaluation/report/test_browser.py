@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 
 from geneface.evaluation.report.film import Film, write_film
+from geneface.evaluation.report.page import ReportMedia
 from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
-from geneface.evaluation.report.write import REPORT_FILE, SHEET_FILE, ReportMedia, write_report
+from geneface.evaluation.report.write import REPORT_FILE, SHEET_FILE, write_report
 from geneface.io.image import write_png
 
 from .pages import make_report, moving_pictures, tone

@@ -22,14 +22,13 @@ _SHORTEST_STRETCH = 12
 
 
 def adapt_to_person(
-    portrait: Portrait, motion_folder: Path | None, out: Path, *, progress: ProgressFn = no_progress
+    portrait: Portrait, model: MotionModel, out: Path, *, progress: ProgressFn = no_progress
 ) -> AdaptationRecord:
     """Fit the adaptation to a portrait and write its folder (`motion.person`) to `out`.
 
     Args:
-        motion_folder: generic model, None for the one that ships.
+        model: the generic one.
     """
-    model = MotionModel.load(motion_folder)
     stretches = training_stretches(portrait, model)
     if not stretches:
         raise InputError("the portrait has no frames to adapt to", "prepare a longer video")
