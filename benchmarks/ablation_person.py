@@ -25,8 +25,9 @@ from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import TensorFile, asset_path
+from geneface.io.tensors import TensorFile
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer

@@ -51,7 +51,8 @@ from geneface.corpus.dataset import CorpusData, load_corpus_data
 from geneface.evaluation.metrics import articulation, colour, lips, pixels, psnr, sharpness, stability
 from geneface.evaluation.protocol import speech
 from geneface.evaluation.schema import Figure
-from geneface.io.store import read_json, sha256, write_json
+from geneface.io.atomic import sha256
+from geneface.io.records import read_json, write_json
 from geneface.motion.basis import MotionBasis
 from geneface.motion.sync import SyncExpert
 from geneface.portrait import manifest as portrait_manifest

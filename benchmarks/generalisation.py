@@ -36,7 +36,7 @@ from geneface.corpus.voices import VOICES_NAME, Voice, at_times, augmented, hear
 from geneface.evaluation.metrics.lips import LipClip, face_width
 from geneface.evaluation.metrics.registry import lip_metrics
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.io.words import Words, read_words
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.person import load_person

@@ -9,9 +9,9 @@ from geneface.analysis.background import Plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL
-from geneface.geometry.topology import mean_face
 from geneface.imaging.filters import erode, gaussian_blur, square
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.face_mesh import mean_face
 from geneface.types import Camera
 
 SIZE = 128

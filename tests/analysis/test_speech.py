@@ -10,8 +10,9 @@ from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.atomic import sha256
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, sha256
 from geneface.signal.sound import levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import read_json
+from geneface.io.records import read_json
+from geneface.io.work import exclusive_folder
 
 from .conftest import Run
 from .talking_face import SIZE, opening_curve, talking_frames, talking_sound

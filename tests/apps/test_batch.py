@@ -20,7 +20,7 @@ from geneface.apps.table import read_table
 from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
 from geneface.io.image import write_png
-from geneface.io.lock import exclusive_folder
+from geneface.io.work import exclusive_folder
 
 from ..avatar.avatar_fixtures import speech
 from .conftest import Run, command, environment

@@ -202,7 +202,7 @@ def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
-    from geneface.io.store import asset_path
+    from geneface.io.assets import asset_path
 
     try:
         asset_path("speech", "demo.flac")

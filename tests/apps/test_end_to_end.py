@@ -19,9 +19,10 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import asset_path, load_tensors, save_tensors
+from geneface.io.assets import asset_path
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.io.video import write_video
+from geneface.io.work import exclusive_folder
 from geneface.types import Waveform
 
 from .conftest import Outcome, Run, command, environment

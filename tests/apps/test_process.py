@@ -125,7 +125,7 @@ def test_missing_streams(closed: str, avatar_folder: Path, sound: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
     done = subprocess.run(["sh", "-c", f"{good} {closed}"], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    from geneface.io.store import load_tensors
+    from geneface.io.tensors import load_tensors
 
     assert len(load_tensors(out)["landmarks"]) == 50
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from geneface.io.store import load_tensors
+from geneface.io.tensors import load_tensors
 
 from .conftest import Run, command, environment
 
@@ -227,12 +227,12 @@ def test_full_disk_without_a_mount(
 ) -> None:
     import errno
 
-    from geneface.io import store
+    from geneface.io import atomic
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_sync", full)
+    monkeypatch.setattr(atomic, "_sync", full)
     run("render", avatar_folder, "--audio", sound, "-o", tmp_path / "out.mp4").refused("out.mp4", "full")
     assert _visible(tmp_path) == []
 

@@ -13,7 +13,7 @@ from geneface.avatar.performance import Performance
 from geneface.errors import InputError
 from geneface.geometry.landmarks import LIPS, eye_openness, lip_opening
 from geneface.io.image import read_image, write_png
-from geneface.io.store import load_tensors
+from geneface.io.tensors import load_tensors
 from geneface.types import Camera, Waveform
 
 from .avatar_fixtures import face_points, speech

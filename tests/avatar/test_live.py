@@ -10,8 +10,8 @@ from geneface.avatar.performance import Performance
 from geneface.avatar.smoothing import LiveSmoother
 from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, LIPS, lip_opening
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import HeadPose, MotionTrack
 
 from .avatar_fixtures import make_avatar

@@ -17,8 +17,8 @@ import pytest
 from geneface.avatar.ahead import ahead
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.performance import Performance
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import Waveform
 
 SIZES = (64, 96, 128)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from geneface.io.image import write_png
-from geneface.io.store import save_tensors
+from geneface.io.tensors import save_tensors
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.portrait.portrait import Portrait
 

@@ -10,7 +10,8 @@ from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_da
 from geneface.corpus.prepare import Source, find_sources, heldout_names, prepare_corpus
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.io.store import load_tensors, save_tensors, write_json
+from geneface.io.records import write_json
+from geneface.io.tensors import load_tensors, save_tensors
 
 from .corpus_fixtures import FRAMES, make_clips, track
 

@@ -8,7 +8,8 @@ from typing import Any
 from geneface.evaluation.formats import upgraded
 from geneface.evaluation.metrics.registry import DEFINITIONS
 from geneface.evaluation.schema import EvaluationReport
-from geneface.io.store import asset_path, read_json
+from geneface.io.assets import asset_path
+from geneface.io.records import read_json
 
 
 def old_report() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from geneface.geometry.camera import project, to_camera
 from geneface.geometry.landmarks import STABLE_MESH
 from geneface.geometry.pose import FACE_HEIGHT, orient, smooth_in_time, smooth_rotations, solve_head_poses
 from geneface.geometry.rotation import rotation_matrix
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.types import Camera
 
 SIZE = 300

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
 from geneface.io.session import open_session
-from geneface.io.store import asset_path
 
 SOCKET_CALL = {"x86_64": 41, "aarch64": 198}.get(platform.machine())
 GUARD = f"""
@@ -36,7 +36,7 @@ from pathlib import Path
 from geneface.analysis.speech import load_encoder
 from geneface.avatar.avatar import Avatar
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
+from geneface.io.assets import asset_path
 from geneface.types import Waveform
 avatar = Avatar.load("grid-s1")
 sound = read_audio(asset_path("speech", "demo.flac")).samples[: 20 * 16_000]

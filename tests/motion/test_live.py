@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geneface.geometry.landmarks import KEYPOINT_COUNT
-from geneface.io.store import write_json
+from geneface.io.records import write_json
 from geneface.motion.basis import fit_basis
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel

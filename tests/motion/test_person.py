@@ -9,8 +9,9 @@ import pytest
 from geneface.analysis.speech import load_encoder
 from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.live import LiveMotion
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel

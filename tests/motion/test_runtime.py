@@ -9,7 +9,8 @@ import torch
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, JAW, KEYPOINT_COUNT, LIPS
-from geneface.io.store import read_json, save_tensors, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.tensors import save_tensors
 from geneface.motion.basis import fit_basis
 from geneface.motion.export import export_onnx
 from geneface.motion.runtime import MotionModel, MotionModelConfig, latent_noise, windows

@@ -7,7 +7,7 @@ import pytest
 
 from geneface.geometry.pose import solve_head_poses, with_poses
 from geneface.geometry.rotation import rotation_matrix, rotation_vector
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.photometric import covered, luminance, refine_poses, sample
 from geneface.types import Camera, FloatArray, HeadPose
 

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from geneface.errors import InputError
-from geneface.io.store import read_json, write_json
+from geneface.io.records import read_json, write_json
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentInfo
 from geneface.portrait.words import find_words, segment_words, with_words
 from geneface.signal.sound import cut_frames

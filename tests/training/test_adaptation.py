@@ -8,7 +8,7 @@ import pytest
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import CHEEKS, JAW, KEYPOINT_COUNT, LIPS_INNER, LIPS_OUTER, lip_opening, positions
-from geneface.io.store import load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.generic import GenericMotion
 from geneface.motion.score import correlation

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from geneface.errors import InputError
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 from geneface.training.loop import CHECKPOINT, descend, learning_rate, train, update_average
 
 SCRIPT = """

@@ -22,7 +22,7 @@ from geneface.geometry.landmarks import (
     MESH_RIGHT_BROW,
     MESH_RIGHT_EYE,
 )
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8

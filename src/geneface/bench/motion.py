@@ -13,8 +13,8 @@ from geneface.analysis.windows import WINDOW_ROWS, encode_in_windows, feature_ro
 from geneface.avatar.avatar import Avatar
 from geneface.bench.timing import compared, timed
 from geneface.bench.twin import torch_extra
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.signal.sound import levelled
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 

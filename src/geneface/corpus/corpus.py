@@ -22,7 +22,7 @@ from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.records import read_record
-from geneface.io.store import load_tensors
+from geneface.io.tensors import load_tensors
 from geneface.types import FloatArray, SpeechFeatures
 
 MANIFEST_NAME = "manifest.json"

@@ -27,9 +27,11 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
 from geneface.io.clips import VIDEO_SUFFIXES, find_clips
-from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, load_tensors, save_tensors, write_json
+from geneface.io.place import remove_leftovers
+from geneface.io.records import write_json
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.io.video import read_frames
+from geneface.io.work import claim_folder, clear_folder, exclusive_folder
 from geneface.signal.sound import cut_frames
 from geneface.types import (
     VIDEO_RATE_HZ,

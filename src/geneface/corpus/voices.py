@@ -35,10 +35,11 @@ from geneface.corpus.prepare import Source, clip_samples, find_sources, run_stag
 from geneface.corpus.resynthesis import AlignmentError, resynthesise, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.lock import exclusive_folder, remove_leftovers
-from geneface.io.records import read_record
-from geneface.io.store import load_tensors, save_tensors, write_json
+from geneface.io.place import remove_leftovers
+from geneface.io.records import read_record, write_json
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.io.words import Words
+from geneface.io.work import exclusive_folder
 from geneface.signal.timing import whole_frames
 from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 

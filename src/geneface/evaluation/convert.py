@@ -12,7 +12,8 @@ from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT
 from geneface.evaluation.networks.inception import INCEPTION_LAYOUT
 from geneface.evaluation.networks.syncnet import SYNCNET_LAYOUT
 from geneface.evaluation.networks.weights import PUBLISHED_FILES, Layout, checked_tensors, require_torch
-from geneface.io.store import save_tensors, sha256
+from geneface.io.atomic import sha256
+from geneface.io.tensors import save_tensors
 
 _LAYOUTS: dict[str, Layout] = {
     "lpips": LPIPS_LAYOUT,

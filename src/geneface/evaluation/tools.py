@@ -20,7 +20,8 @@ from geneface.evaluation.metrics.lse import SyncNetScorer
 from geneface.evaluation.metrics.niqe import NiqeModel
 from geneface.evaluation.networks.weights import weights_needed
 from geneface.evaluation.schema import MetricDefinition, Missing
-from geneface.io.store import TensorFile, sha256
+from geneface.io.atomic import sha256
+from geneface.io.tensors import TensorFile
 
 Opened = TypeVar("Opened")
 

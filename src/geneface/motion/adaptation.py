@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
-from geneface.io.store import load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
 from geneface.motion.generic import HIDDEN_DELAY, GenericMotion
@@ -180,10 +180,10 @@ def _check(tensors: dict[str, NDArray], path: Path) -> int:
         known = name in tensors and tensors[name].shape == shape
         # Also false where a value is not a number.
         if not known or not (np.abs(tensors[name]) <= _LARGEST).all():
-            raise InputError(f"{path} is damaged ({name})", "train the avatar again, or copy it again")
+            raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it again")
     empty = width == 0 or (rows["speech"] == 0) != (rows["last"] == 0)
     if empty or rows["seen"] > SEEN_FRAMES:
-        raise InputError(f"{path} is damaged (sizes)", "train the avatar again, or copy it again")
+        raise InputError(f"{path} is damaged (sizes)", "train the avatar again or copy it again")
     if count > _MOST_NETS:
-        raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again, or copy it again")
+        raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again or copy it again")
     return count

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from geneface.config import Config
-from geneface.io.records import read_record
-from geneface.io.store import write_json
+from geneface.io.records import read_record, write_json
 from geneface.motion.adaptation import Adaptation
 
 PERSON_FORMAT = 2

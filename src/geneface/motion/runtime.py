@@ -19,9 +19,10 @@ from pydantic import Field
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import JAW, KEYPOINTS, LIPS
+from geneface.io.assets import asset_path
 from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, load_tensors
+from geneface.io.tensors import load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.generic import GenericMotion
 from geneface.signal.timing import ROWS_PER_FRAME

@@ -22,9 +22,10 @@ from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lids_have_closed
-from geneface.io.lock import claim_folder, exclusive_folder
+from geneface.io.atomic import sha256
 from geneface.io.place import check_space, rehearse_folder
-from geneface.io.store import read_json, sha256, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.work import claim_folder, exclusive_folder
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from geneface.errors import InputError
-from geneface.io.lock import exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, save_tensors, sha256
+from geneface.io.atomic import sha256
+from geneface.io.place import remove_leftovers
+from geneface.io.tensors import TensorFile, save_tensors
+from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
 
 CHECKPOINT = "checkpoint.safetensors"

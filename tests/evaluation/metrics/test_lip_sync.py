@@ -11,9 +11,10 @@ import pytest
 from geneface.errors import InputError
 from geneface.evaluation.metrics.lip_sync import LipSyncClassifier, LipSyncScore, combine, lag_distances
 from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS
-from geneface.geometry.topology import mean_face
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, read_json, write_json
+from geneface.io.face_mesh import mean_face
+from geneface.io.records import read_json, write_json
 from geneface.motion.runtime import MotionModel
 from geneface.types import SpeechFeatures
 

@@ -27,8 +27,8 @@ from geneface.evaluation.schema import MetricTable
 from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
-from geneface.geometry.topology import mean_face
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.face_mesh import mean_face
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 

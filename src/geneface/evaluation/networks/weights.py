@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geneface.errors import InputError, MissingExtraError
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 
 if TYPE_CHECKING:
     import torch

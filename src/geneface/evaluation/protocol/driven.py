@@ -33,8 +33,8 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, eve
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
 
 _TRUTH_RUNS = 4

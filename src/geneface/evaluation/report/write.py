@@ -11,8 +11,9 @@ from pathlib import Path
 from geneface import __version__
 from geneface.evaluation.report.page import ReportMedia, render_page
 from geneface.evaluation.schema import EvaluationReport
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import atomic_path, write_json
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
+from geneface.io.work import exclusive_folder
 
 METRICS_FILE, REPORT_FILE, SHEET_FILE = "metrics.json", "report.html", "contact_sheet.png"
 _PACKAGES = (

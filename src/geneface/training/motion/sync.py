@@ -13,7 +13,8 @@ from geneface.config import Config
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.errors import InputError
-from geneface.io.store import TensorFile, read_json, save_tensors, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert, SyncExpertConfig, contrastive_loss, lag_scores
 from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.presets import choose_preset

@@ -31,7 +31,9 @@ from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.corpus.voices import VOICES_NAME
 from geneface.geometry.landmarks import LOWER_INNER, MOUTH_CORNERS, UPPER_INNER, lip_protrusion
-from geneface.io.store import atomic_path, save_tensors, write_json
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.export import export_onnx
 from geneface.motion.layers import DILATIONS

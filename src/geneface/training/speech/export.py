@@ -23,9 +23,11 @@ from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.io.atomic import atomic_path, sha256
 from geneface.io.audio import read_audio
+from geneface.io.records import write_json
 from geneface.io.session import open_session
-from geneface.io.store import atomic_path, save_tensors, sha256, write_json
+from geneface.io.tensors import save_tensors
 from geneface.signal.sound import levelled
 from geneface.signal.timing import whole_rows
 from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress

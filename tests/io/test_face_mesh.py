@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geneface.geometry.pose import orient
-from geneface.geometry.topology import mean_face, mesh_triangles
+from geneface.io.face_mesh import mean_face, mesh_triangles
 
 
 def edges(triangles: np.ndarray) -> Counter[frozenset[int]]:
