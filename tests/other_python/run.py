@@ -174,7 +174,7 @@ def steps(video: Path | None, wheel: Path | None, tests: list[str]) -> list[tupl
         planned += [
             ("geneface check", [geneface, "check", seen]),
             ("geneface prepare", [geneface, "prepare", seen, "-o", "out/portrait"]),
-            ("geneface train", [geneface, "train", "out/portrait", "-o", "out/avatar"]),
+            ("geneface train", [geneface, "train", "out/portrait", "-o", "out/avatar", "--preset", "tiny"]),
             ("geneface render", [geneface, "render", "out/avatar", seen, "-o", "out/driven.mp4"]),
         ]
     suite = f"cd checkout && /work/venv/bin/python -m pytest -rsfE {' '.join(tests)}"
