@@ -178,7 +178,7 @@ def steps(video: Path | None, consent: str | None, wheel: Path | None, tests: li
                 "geneface train",
                 [geneface, "train", "out/portrait", "-o", "out/avatar", "--preset", "tiny", "--consent", consent or ""],
             ),
-            ("geneface render", [geneface, "render", "out/avatar", seen, "-o", "out/driven.mp4"]),
+            ("geneface render", [geneface, "render", "out/avatar", "--audio", seen, "-o", "out/driven.mp4"]),
         ]
     suite = f"cd checkout && /work/venv/bin/python -m pytest -rsfE {' '.join(tests)}"
     return [
