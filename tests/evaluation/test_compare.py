@@ -22,6 +22,8 @@ from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray,
 
 from .doubles import FakePortrait, FakeTracker
 
+pytestmark = pytest.mark.slow
+
 FRAMES, SIZE = 40, 64
 
 

@@ -31,6 +31,8 @@ from geneface.types import MotionTrack, Waveform, no_progress
 
 from .doubles import FakeAvatar, FakePortrait, FakeTracker
 
+pytestmark = pytest.mark.slow
+
 SPEECH, TRACKED = "sly</b>, from speech", "from tracked landmarks"
 REGIONS = ("frame", "head", "mouth")
 
