@@ -150,6 +150,7 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.slow
 def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     run("train", nowhere, "-o", tmp_path / "a", "--consent", "mine").refused("nowhere")
@@ -167,6 +168,7 @@ def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_training_would_be_refused_for_at_its_end(run: Run, tmp_path: Path) -> None:
     """Name, licence and place, before even the portrait is looked at."""
 
