@@ -6,7 +6,6 @@ namespace GENEFACE_TARGET {
 
 void project(const ProjectArgs&);
 void project_backward(const ProjectBackwardArgs&);
-void condition_gradient(const ConditionGradientArgs&);
 void rasterize(const RasterArgs&);
 void rasterize_backward(const RasterBackwardArgs&);
 void adam(const AdamArgs&);
@@ -23,10 +22,24 @@ void render_field(const RenderFieldArgs&);
 void train_field(const TrainFieldArgs&);
 int64_t peak(const PeakArgs&);
 
-const Kernels kernels = {
-    project,    project_backward, condition_gradient, rasterize, rasterize_backward, adam,          adam_basis,
-    image_loss, to_uint8,         to_yuv420,          cut_out,   field_forward,      field_network, field_backward,
-    adam_table, render_field,     train_field,        peak,      kHalfNetwork};
+const Kernels kernels = {project,
+                         project_backward,
+                         rasterize,
+                         rasterize_backward,
+                         adam,
+                         adam_basis,
+                         image_loss,
+                         to_uint8,
+                         to_yuv420,
+                         cut_out,
+                         field_forward,
+                         field_network,
+                         field_backward,
+                         adam_table,
+                         render_field,
+                         train_field,
+                         peak,
+                         kHalfNetwork};
 
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

@@ -15,12 +15,12 @@ import geneface
 PACKAGE = Path(geneface.__file__).resolve().parent
 TIERS = {
     "errors": 0,
-    "types": 1, "config": 1,
-    "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "_native": 2,
+    "types": 1, "config": 1, "workers": 1,
+    "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "signal": 2, "_native": 2,
     "analysis": 3, "motion": 3, "render": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
-    "bench": 6,
+    "api": 6, "bench": 6,
     "apps": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -37,7 +37,7 @@ CORE_PACKAGES = {
     "geneface",
 }
 CORE_MODULES = (
-    "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
+    "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
     "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
     "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
     "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
@@ -55,8 +55,8 @@ WHERE_ALLOWED = {
         "evaluation/metrics/fid",
         "evaluation/metrics/lse",
     ),
-    "skimage": ("evaluation/metrics/image",),
-    "PIL": ("evaluation/metrics/fid", "evaluation/metrics/niqe", "evaluation/metrics/lse"),
+    "skimage": ("evaluation/metrics/colour",),
+    "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),
     "mediapipe": (),
@@ -145,6 +145,7 @@ def test_every_folder_has_a_tier() -> None:
     assert folders <= set(TIERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_one_place_opens_onnx_graphs(path: Path) -> None:
     """It is where onnxruntime's reports to its makers are turned off."""
@@ -167,6 +168,7 @@ def _module_file(name: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+@pytest.mark.slow
 def test_the_core_path_imports_core_packages_alone() -> None:
     pending, seen, foreign = [f"geneface.{name}" for name in CORE_MODULES], set(), set()
     while pending:
@@ -185,6 +187,7 @@ def test_the_core_path_imports_core_packages_alone() -> None:
     assert len(seen) > len(CORE_MODULES)
 
 
+@pytest.mark.slow
 def test_the_core_path_loads_without_the_extras() -> None:
     blocked = sorted(WHERE_ALLOWED)
     program = f"""

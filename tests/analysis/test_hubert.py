@@ -6,25 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.signal.sound import levelled
+
+from .tiny_models import tiny_hubert
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-
-
-def save_tiny(folder: Path, norm: str) -> Path:
-    """A random model with HuBERT's strides and kernels: "layer" as in large-ls960-ft, "group" as in base."""
-    torch.manual_seed(0)
-    config = transformers.HubertConfig(
-        hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=32, conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, feat_extract_norm=norm,
-        do_stable_layer_norm=norm == "layer", vocab_size=10,
-    )  # fmt: skip
-    transformers.HubertModel(config).eval().save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
@@ -33,7 +23,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> None:
-    folder = save_tiny(tmp_path / "tiny", norm)
+    folder = tiny_hubert(tmp_path / "tiny", norm)
     encoder = load_encoder("hubert", folder)
     samples = noise(7.3)
     values = encoder.encode(samples).values
@@ -53,7 +43,7 @@ def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> 
 
 def test_a_recorded_name_finds_its_weights_and_no_others(tmp_path: Path) -> None:
     """What a portrait or a motion model has written down as its encoder can be loaded again."""
-    folder = save_tiny(tmp_path / "tiny", "layer")
+    folder = tiny_hubert(tmp_path / "tiny", "layer")
     name = load_encoder("hubert", folder).name
     assert load_encoder(name, folder).name == name == "hubert:tiny"
     with pytest.raises(InputError, match="give the path"):
@@ -64,7 +54,7 @@ def test_a_recorded_name_finds_its_weights_and_no_others(tmp_path: Path) -> None
 
 def test_rows_stand_at_the_middle_of_their_20_ms(tmp_path: Path) -> None:
     """An impulse there moves that row's convolutional features most."""
-    encoder = load_encoder("hubert", save_tiny(tmp_path / "tiny", "group"))
+    encoder = load_encoder("hubert", tiny_hubert(tmp_path / "tiny", "group"))
     extractor = encoder._model.feature_extractor  # type: ignore[attr-defined]
     impulse = torch.zeros(1, 300 * 320 + 80)
     impulse[0, 40 + 150 * 320 + 160] = 1.0  # middle of row 150
@@ -74,7 +64,7 @@ def test_rows_stand_at_the_middle_of_their_20_ms(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
-    folder = save_tiny(tmp_path / "tiny", "layer")
+    folder = tiny_hubert(tmp_path / "tiny", "layer")
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="could not be loaded"):

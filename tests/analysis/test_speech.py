@@ -6,13 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from geneface.analysis import windows
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.atomic import sha256
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, sha256
+from geneface.signal.sound import levelled
+from geneface.signal.timing import SAMPLES_PER_ROW
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_a_sound_gives_the_same_features_wherever_it_stands(demo: np.ndarray) ->
     encoder = ShippedEncoder()
     whole = encoder.encode(demo).values
     shift = 74  # rows; nothing to do with the window
-    part = encoder.encode(demo[shift * windows.SAMPLES_PER_ROW :]).values
+    part = encoder.encode(demo[shift * SAMPLES_PER_ROW :]).values
     inside = slice(20, len(part) - 20)
     difference = np.sqrt(np.mean((whole[shift : shift + len(part)] - part)[inside] ** 2))
     assert difference < 0.4
@@ -135,6 +137,10 @@ def test_unknown_names_and_missing_weights_are_named() -> None:
         load_encoder("whisper-9000")
     with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
+
+
+def test_weights_that_are_nowhere_are_named() -> None:
+    pytest.importorskip("torch", reason="needs the [train] extra")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
 
@@ -163,7 +169,7 @@ def test_the_shipped_graph_is_the_one_of_its_card() -> None:
     assert card["check"]["relative_rms"] < 0.02
     # The two parts of Whisper-base as CTranslate2's model.bin.
     assert [digest[:8] for digest in card["source_sha256"]] == ["221b8a89", "c8f550bd"]
-    assert card["teaching"]["after"] < 0.2 < 0.6 < card["teaching"]["before"]
+    assert card["distillation"]["after"] < 0.2 < 0.6 < card["distillation"]["before"]
     assert 7e6 < graph.stat().st_size < 14e6
 
 

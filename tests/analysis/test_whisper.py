@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.signal.sound import levelled
+
+from .tiny_models import tiny_whisper
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -20,16 +23,7 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    config = transformers.WhisperConfig(
-        vocab_size=40, d_model=32, encoder_layers=3, decoder_layers=1, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, pad_token_id=1, bos_token_id=1,
-        eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
-    model = transformers.WhisperModel(config).eval()
-    for parameter in model.encoder.parameters():  # the initial biases are zero: nothing would notice a lost one
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return model
+    return tiny_whisper()
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,9 @@ class Outcome:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
 
+    def succeeded(self) -> None:
+        assert self.code == 0, (self.code, self.out, self.err)
+
     def refused(self, *words: str) -> None:
         """Exit 2, one sentence on standard error that holds the words, no traceback."""
         assert self.code == 2, (self.code, self.out, self.err)
@@ -39,11 +42,13 @@ class Outcome:
 def run() -> Run:
     """Run a command in this process."""
 
-    def call(*args: object) -> Outcome:
-        result = CliRunner().invoke(app, [str(arg) for arg in args])
-        return Outcome(result.exit_code, result.stdout, result.stderr)
+    return run_here
 
-    return call
+
+def run_here(*args: object) -> Outcome:
+    """A command in this process."""
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

@@ -83,7 +83,10 @@ def test_an_extra_that_is_there_but_does_not_load() -> None:
     broken = ImportError("DLL load failed while importing _C")
     library = ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
     for error, words in (
-        (absent, "the package torch, which is not installed: install it with: pip install 'geneface[train]'"),
+        (
+            absent,
+            "the package torch, which is not installed: install it, in the project's folder, with: pip install '.[train]'",
+        ),
         (part, "the package sympy, which is not installed"),
         (broken, "the package torch can't be loaded (DLL load failed while importing _C)"),
         (library, "the system library libgomp.so.1 is missing or can't be loaded: install it (Debian, Ubuntu: apt"),
@@ -136,6 +139,7 @@ def test_no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert status == 2 and "/dev/shm" in sentence and os.strerror(number) in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
 def test_too_little_memory(avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     """Half of what it needs: the cause is told, wherever the limit strikes, and nothing stays."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from geneface.corpus.prepare import find_sources, prepare_corpus
 from geneface.geometry.camera import project
-from geneface.geometry.topology import mean_face
 from geneface.io.encode import write_video
-from geneface.io.store import save_tensors, write_json
+from geneface.io.face_mesh import mean_face
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 from geneface.types import Camera, Waveform
 
 FRAMES, SIDE = 50, 64
@@ -49,9 +50,14 @@ def make_clips(folder: Path, names: list[str], sound: np.ndarray | None = None) 
 
 def make_corpus(clips: Path, out: Path, sound: np.ndarray | None = None) -> None:
     """A corpus of ten such clips, nine of them for training, without running the tracker."""
+    track_clips(clips, out, "mel", sound)
+    prepare_corpus(clips, out, encoder="mel", resume=True, workers=1)
+
+
+def track_clips(clips: Path, out: Path, encoder: str, sound: np.ndarray | None = None) -> None:
+    """Ten clips and a corpus that was interrupted when they had been tracked."""
     make_clips(clips, list("abcdefghij"), sound)
     sources = find_sources(clips)
     for index, source in enumerate(sources):
         save_tensors(out / "raw" / f"{source.name}.safetensors", track(index, 0.04))
-    write_json(out / "settings.json", {"encoder": "mel", "sources": [source.name for source in sources]})
-    prepare_corpus(clips, out, encoder="mel", resume=True, workers=1)
+    write_json(out / "settings.json", {"encoder": encoder, "sources": [source.name for source in sources]})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile
+from geneface.io.audio import SourceSound
 from geneface.io.media import probe
 from geneface.io.video import read_frames, write_video, write_webm_alpha
 from geneface.ops import reference
@@ -174,6 +174,7 @@ def test_buffers_may_be_reused(tmp_path) -> None:
     assert np.abs(np.array(means) - (20 + 5 * np.arange(40))).max() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
 def test_same_input_gives_the_same_bytes(tmp_path, size) -> None:
     contents = set()
@@ -211,7 +212,7 @@ def test_error_while_drawing_leaves_nothing(tmp_path) -> None:
 def test_error_while_encoding_reaches_the_caller(tmp_path, tone, make_wav) -> None:
     bad = np.tile(tone, 4)
     bad[50_000] = np.nan
-    sound = SoundFile(make_wav("bad.wav", bad))
+    sound = SourceSound(make_wav("bad.wav", bad))
     drawn = []
 
     def frames():
@@ -253,6 +254,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_disk_that_takes_no_more(tmp_path) -> None:
     """The limit on file size stands for a full disk: writes begin to fail half-way."""
     path = tmp_path / "out.mp4"
@@ -262,6 +264,7 @@ def test_disk_that_takes_no_more(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path) -> None:
     """2000 pictures of 0.2 MB pass through a process that grows by a small part of that."""
     code = f"""

@@ -28,6 +28,7 @@ from geneface.ops.types import (
 )
 
 from .scenes import Scene, make_scene
+from .twin_gradients import small_turn
 
 torch = pytest.importorskip("torch")
 twin = pytest.importorskip("geneface.bench.torch_gaussian")
@@ -175,7 +176,7 @@ class Leaves:
     def arguments(self, scene: Scene) -> tuple[Any, ...]:
         """Of `project`."""
         rotation, translation = (tensor(array, dtype=self.base.dtype) for array in scene.view[:2])
-        rotation = twin.small_turn(self.turn) @ rotation
+        rotation = small_turn(self.turn) @ rotation
         return self.base, self.basis, self.condition, rotation, translation + self.shift, scene.camera
 
     def gradients(self) -> Arrays:
@@ -190,7 +191,7 @@ def kernel_gradients(scene: Scene, splats: ops.Splats, grad_splats: np.ndarray) 
     return {
         "base": back.base,
         "basis": np.multiply.outer(single.condition, back.dynamic),
-        "condition": ops.condition_gradient(single.basis, np.ascontiguousarray(back.dynamic)),
+        "condition": np.tensordot(single.basis, back.dynamic, 2),
         "turn": back.pose[:3],
         "shift": back.pose[3:],
     }
@@ -209,6 +210,7 @@ def assert_close(found: Arrays, expected: Arrays, tolerance: float) -> None:
 # ---- tests
 
 
+@pytest.mark.slow
 def test_pictures_of_the_twin_are_those_of_a_dense_blend(settled: Scene, monkeypatch: pytest.MonkeyPatch):
     """Tiles and their groups change nothing."""
     given = *map(tensor, settled.layer), *map(tensor, settled.view[:2]), settled.camera
@@ -233,6 +235,7 @@ def test_splats_are_those_of_the_twin(settled: Scene):
     assert (np.abs(splats.values - expected.values)[:, visible] / scale).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 def test_pictures_and_their_gradients_are_those_of_the_twin(settled: Scene):
     """Any gradient of colours, label and transmittance."""
@@ -251,6 +254,7 @@ def test_pictures_and_their_gradients_are_those_of_the_twin(settled: Scene):
     assert_close(kernel_gradients(settled, splats, grad), leaves.gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_training_step_is_that_of_the_twin(settled: Scene, weighted: bool):
@@ -268,6 +272,7 @@ def test_a_training_step_is_that_of_the_twin(settled: Scene, weighted: bool):
     assert_close(found, leaves.gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("height, width", [(37, 53), (11, 11), (12, 131)])
 @pytest.mark.parametrize("channels", [3, 4])
@@ -335,6 +340,7 @@ def test_single_precision_is_close_to_double():
     assert_close(both[0].gradients(), both[1].gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_traced_by_the_compiler_it_is_the_same():
     """Only the tracing: code for a machine takes half a minute to make."""
     scene = settled_scene(plain)

@@ -7,12 +7,12 @@ import pytest
 
 from geneface.analysis.sync_offset import UNKNOWN, SoundOffset
 from geneface.geometry.camera import project
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.plan import Shot
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import plan_segments, segment_names
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
-from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, split_run, tracked_runs
+from geneface.portrait.tracks import TrackedSpan, bridge_gaps, heldout_starts, mouth_boxes, split_span, tracked_spans
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Camera, Waveform
 
 SCAN = SourceScan("/videos/a.mp4", 640, 480, 300, 25.0, False, 0, (), (), "")
@@ -22,8 +22,8 @@ def shot(start: int = 0, stop: int = 100, source: int = 0) -> Shot:
     return Shot(source, start, stop, (0, 0, 100, 100), ((start, 0, 0, 100, 100),), ((0, 0, 100, 100),))
 
 
-def run(start: int = 0, stop: int = 100, source: int = 0) -> Run:
-    return Run(0, source, start, np.zeros((stop - start, 478, 3), np.float32))
+def run(start: int = 0, stop: int = 100, source: int = 0) -> TrackedSpan:
+    return TrackedSpan(0, source, start, np.zeros((stop - start, 478, 3), np.float32))
 
 
 def meshes(frames: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_short_gaps_are_bridged_by_a_straight_line():
 def test_a_lost_face_splits_the_shot_and_is_reported():
     found = np.ones(100, bool)
     found[40:50] = False
-    runs, rest = tracked_runs(0, shot(200, 300), SCAN, meshes(100), found)
+    runs, rest = tracked_spans(0, shot(200, 300), SCAN, meshes(100), found)
     assert [(run.start, run.frames) for run in runs] == [(200, 40), (250, 50)]
     assert [(span.start, span.stop, span.reason) for span in rest] == [(9.6, 10.0, "the face is lost")]
 
@@ -53,7 +53,7 @@ def test_a_lost_face_splits_the_shot_and_is_reported():
 def test_a_jump_of_the_face_is_a_cut_that_the_picture_did_not_show():
     mesh = meshes(100)
     mesh[60:, :, 0] += 60
-    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    runs, rest = tracked_spans(0, shot(), SCAN, mesh, np.ones(100, bool))
     assert [(run.start, run.frames) for run in runs] == [(0, 60), (60, 40)]
     assert rest == []
 
@@ -61,14 +61,14 @@ def test_a_jump_of_the_face_is_a_cut_that_the_picture_did_not_show():
 def test_short_runs_are_dropped():
     mesh = meshes(100)
     mesh[90:, :, 0] += 60
-    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    runs, rest = tracked_spans(0, shot(), SCAN, mesh, np.ones(100, bool))
     assert len(runs) == 1 and "less than 1 s" in rest[0].reason
 
 
 def test_what_a_judge_drops_is_left_out_for_its_reason():
     reasons = np.full(100, "", object)
     reasons[40:60], reasons[60:65] = "it is too dark", "the mouth is covered"
-    runs, rest = tracked_runs(0, shot(), SCAN, meshes(100), np.ones(100, bool), reasons)
+    runs, rest = tracked_spans(0, shot(), SCAN, meshes(100), np.ones(100, bool), reasons)
     assert [(run.start, run.frames) for run in runs] == [(0, 40), (65, 35)]
     assert [(s.start, s.stop, s.reason) for s in rest] == [
         (1.6, 2.4, "it is too dark"),
@@ -79,7 +79,7 @@ def test_what_a_judge_drops_is_left_out_for_its_reason():
 def test_a_run_is_split_where_frames_are_not_kept():
     kept = np.ones(100, bool)
     kept[30:40] = kept[60] = False
-    runs, rest = split_run(run(200, 300), kept, SCAN, "outside")
+    runs, rest = split_span(run(200, 300), kept, SCAN, "outside")
     assert [(r.start, r.frames) for r in runs] == [(200, 30), (261, 39)]
     assert sum(s.stop - s.start for s in rest) == pytest.approx(31 / 25)
 
@@ -124,31 +124,20 @@ def test_names_are_unique_and_safe():
     ("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94), (2.6, 0, 97), (-2.4, 2, 98)]
 )
 def test_pictures_whose_sound_is_missing_are_left_out(late: float, first: int, count: int):
-    tracked = Run(0, 0, 0, meshes(100))
-    sound = Waveform(np.zeros(100 * FRAME_SAMPLES, np.float32))
+    tracked = TrackedSpan(0, 0, 0, meshes(100))
+    sound = Waveform(np.zeros(100 * SAMPLES_PER_FRAME, np.float32))
     offset = SoundOffset(late, 0.0, 0.98, late, 9.0, 5.0)
     segments, rest = plan_segments([SCAN], [tracked], [sound], [offset])
-    assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
+    assert [(s.span.start, s.span.frames, s.sound_shift) for s in segments] == [(first, count, late)]
     # 80 % of the pictures, whatever the sound takes away.
     assert segments[0].heldout == (80 - first, count)
     assert segments[0].heldout_flags.sum() == first + count - 80
     assert len(rest) == (late != 0)
 
 
-def test_sound_is_cut_to_the_sample_and_padded_with_silence():
-    samples = np.arange(1, 16_001, dtype=np.float32)
-    late = Waveform(samples, start_seconds=0.1)
-    piece = cut_sound(late, 0, 5)
-    assert len(piece) == 5 * FRAME_SAMPLES
-    assert (piece[:1600] == 0).all() and piece[1600] == 1
-    early = cut_sound(Waveform(samples, start_seconds=-0.1), 0, 26)
-    assert early[0] == 1601 and early[-1] == 0
-    assert sound_frames(late) == (2, 28) and sound_frames(Waveform(samples)) == (0, 25)
-
-
 def test_each_run_has_the_offset_that_was_found_for_it():
     runs = [run(0, 100), run(150, 300)]
-    sound = Waveform(np.zeros(320 * FRAME_SAMPLES, np.float32))
+    sound = Waveform(np.zeros(320 * SAMPLES_PER_FRAME, np.float32))
     drifting = SoundOffset(1.0, 10_000.0, 1.0, 1.0, 9.0, 5.0)
     segments, _ = plan_segments([SCAN], runs, [sound], [UNKNOWN, drifting])
     assert [(s.sound_shift, s.sound_drift_ppm) for s in segments] == [(0, 0), (pytest.approx(2.5), 10_000)]
@@ -156,38 +145,14 @@ def test_each_run_has_the_offset_that_was_found_for_it():
 
 def test_a_shot_with_an_offset_of_its_own_hears_no_sound_of_its_neighbours():
     runs = [run(0, 100), run(100, 200), run(200, 300)]
-    sound = Waveform(np.zeros(300 * FRAME_SAMPLES, np.float32))
+    sound = Waveform(np.zeros(300 * SAMPLES_PER_FRAME, np.float32))
     late, early = (SoundOffset(frames, 0.0, 1.0, frames, 9.0, 5.0) for frames in (8.0, -5.0))
     segments, rest = plan_segments([SCAN], runs, [sound], [late, early, early])
-    assert [(s.run.start, s.run.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
+    assert [(s.span.start, s.span.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
     assert sum(span.stop - span.start for span in rest) == pytest.approx(13 / 25)
     # One offset: the sound goes on over the cut.
     alike, _ = plan_segments([SCAN], runs, [sound], [late, late, late])
-    assert [s.run.frames for s in alike] == [100, 100, 92]
-
-
-def test_sound_is_moved_by_parts_of_a_frame():
-    samples = np.arange(16_000, dtype=np.float32)
-    assert cut_sound(Waveform(samples), 2.5, 3)[0] == 2.5 * FRAME_SAMPLES
-    assert cut_sound(Waveform(samples), -0.25, 3)[160] == 0 and cut_sound(Waveform(samples), -0.25, 3)[161] == 1
-
-
-@pytest.mark.parametrize("ppm", [100.0, -2000.0])
-def test_drifting_sound_is_brought_to_the_pace_of_its_pictures(ppm: float):
-    """A tone that is sampled at another pace, against the tone itself."""
-    time = np.arange(10 * 16_000) / 16_000
-    sound = Waveform(np.sin(2 * np.pi * 440 * time))
-    piece = cut_sound(sound, 50, 125, ppm)
-    wanted = np.sin(2 * np.pi * 440 * (2 + np.arange(len(piece)) / 16_000 * (1 + 1e-6 * ppm)))
-    assert len(piece) == 125 * FRAME_SAMPLES
-    # Within a sample: the first one is rounded.
-    assert np.abs(piece - wanted).max() < 2 * np.pi * 440 / 16_000
-
-
-def test_drifting_sound_ends_in_silence_where_the_recording_does():
-    piece = cut_sound(Waveform(np.full(16_000, 0.5)), 20, 10, 500.0)
-    assert len(piece) == 10 * FRAME_SAMPLES
-    assert piece[1000] == pytest.approx(0.5, abs=1e-3) and np.abs(piece[3400:]).max() < 1e-3
+    assert [s.span.frames for s in alike] == [100, 100, 92]
 
 
 def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
@@ -202,9 +167,9 @@ def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
 def test_of_many_clips_only_those_that_are_used_count():
     """Ten clips of which few are used are few videos: a fifth of each, or one of five and more short ones."""
 
-    def clips(count: int, frames: int) -> list[Run]:
+    def clips(count: int, frames: int) -> list[TrackedSpan]:
         mesh = np.zeros((frames, 478, 3), np.float32)
-        return [Run(shot=i, source=i, start=0, mesh_px=mesh) for i in range(2, 2 + count)]
+        return [TrackedSpan(shot=i, source=i, start=0, mesh_px=mesh) for i in range(2, 2 + count)]
 
     assert heldout_starts(clips(4, 75), 10)[2:6] == [60] * 4
     starts = heldout_starts(clips(6, 75), 10)

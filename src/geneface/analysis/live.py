@@ -12,9 +12,11 @@ from collections import deque
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, WINDOW, cut, gain_of, log_mel
+from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.speech import StreamingEncoder
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS
+from geneface.signal.sound import cut, gain_of
+from geneface.signal.timing import ROWS_PER_FRAME, SAMPLES_PER_ROW, frames_to_cover
 from geneface.types import FloatArray
 
 _MEMORY_BLOCKS = 15 * 50
@@ -103,7 +105,7 @@ class LiveSpeech:
 
     def finish(self) -> FloatArray:
         """The rows that were still waiting; after the sound there is silence."""
-        last = -(-self._received // (SAMPLES_PER_ROW * ROWS_PER_FRAME)) * ROWS_PER_FRAME
+        last = frames_to_cover(self._received) * ROWS_PER_FRAME
         silence = (last + self._encoder.future_rows + 2) * SAMPLES_PER_ROW - self._received
         self._sound = np.concatenate([self._sound, self._level.push(np.zeros(silence, np.float32))])
         return self._rows_to(last)
@@ -114,12 +116,12 @@ class LiveSpeech:
         while self._row < end:
             window = self._row // CORE_ROWS
             stop = min(end, (window + 1) * CORE_ROWS)
-            pieces.append(self._stretch(window * CORE_ROWS - CONTEXT_ROWS, stop))
+            pieces.append(self._span(window * CORE_ROWS - CONTEXT_ROWS, stop))
             self._row = stop
             self._forget()
         return np.concatenate(pieces) if pieces else np.zeros((0, self._encoder.width), np.float32)
 
-    def _stretch(self, window_start: int, stop: int) -> FloatArray:
+    def _span(self, window_start: int, stop: int) -> FloatArray:
         """Rows [self._row, stop) of the window that begins at row `window_start`, from no more rows than they need."""
         encoder = self._encoder
         first = max(window_start, self._row - encoder.past_rows - EDGE_ROWS)

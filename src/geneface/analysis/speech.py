@@ -2,15 +2,15 @@
 
 Symbols: T samples at 16 kHz, F video frames at 25 Hz, 2F rows at 50 Hz, D feature width.
 Row i describes the 20 ms that start at i / 50 s. Every encoder brings the sound to one level first
-(`mel.speech_gain`), so a quiet recording gives the features of a loud one. One call sees the whole sound and
+(`signal.sound.speech_gain`), so a quiet recording gives the features of a loud one. One call sees the whole sound and
 is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
 | whisper-2-streaming | 512 | nothing: shipped with the package |
 | mel | 80 | nothing |
-| whisper | 512 (base) | a local Whisper model and `geneface[train]` |
-| hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
+| whisper | 512 (base) | a local Whisper model and the extra `[train]` |
+| hubert | 1024 (large) | a local or hub HuBERT model and the extra `[hubert]` |
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, WINDOW, cut, levelled, log_mel, speech_gain
+from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
@@ -31,8 +31,11 @@ from geneface.analysis.windows import (
     feature_rows,
 )
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.records import read_json
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.io.tensors import load_tensors
+from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
 DEFAULT_ENCODER = "whisper-2-streaming"
@@ -72,7 +75,7 @@ class SpeechEncoder(Protocol):
 
 @runtime_checkable
 class StreamingEncoder(SpeechEncoder, Protocol):
-    """An encoder whose rows hear a bounded stretch of sound, so that live speech can have them (`analysis.live`).
+    """An encoder whose rows hear a bounded span of sound, so that live speech can have them (`analysis.live`).
 
     What it sees is a levelled spectrogram of `bins` mel bands, two rows of 10 ms to a feature row.
     """
@@ -94,7 +97,7 @@ class StreamingEncoder(SpeechEncoder, Protocol):
         ...
 
     def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a stretch of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
+        """Features [R, D] of a span of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
         ...
 
 
@@ -209,7 +212,7 @@ class ShippedEncoder:
         return self.run(log_mel(piece, _MARGIN_ROWS, rows, self.bins), 0)
 
     def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a stretch of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
+        """Features [R, D] of a span of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
         inputs = {"mel": mel, "first": np.array([place], np.int64)}
         hidden = np.asarray(self._session.run(["hidden"], inputs)[0], np.float32)
         return (hidden - self._mean[place : place + len(hidden)]) * self._scale

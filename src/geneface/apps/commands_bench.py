@@ -1,13 +1,13 @@
-"""bench: ours beside plain PyTorch, in one run."""
+"""bench: ours and plain PyTorch, in one run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from geneface.apps.options import JsonOption, PresetOption, print_json
+from geneface.apps.options import EncoderPathOption, JsonOption, PresetOption, print_json
 
 _EXAMPLE = "Example: geneface bench train --renderer nerf --json"
 
@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="render, train or motion.")],
-    renderer: Annotated[str, typer.Option(help="For train: nerf or gaussian.")] = "nerf",
+    what: Annotated[Literal["render", "train", "motion"], typer.Argument(help="What to time.")],
+    renderer: Annotated[Literal["gaussian", "nerf"], typer.Option(help="For train.")] = "nerf",
     preset: PresetOption = "fast",
     avatar: Annotated[str, typer.Option(help="For render and motion: a folder, or a bundled avatar.")] = "grid-s1",
     portrait: Annotated[
@@ -28,13 +28,14 @@ def bench(
     size: Annotated[int | None, typer.Option(help="Pixels: 256, or 512 to train Gaussians.", min=64, max=1024)] = None,
     repeats: Annotated[int, typer.Option(help="Runs of which the median is taken.", min=1, max=100)] = 5,
     quick: Annotated[bool, typer.Option(help="Little work, no slow twin: to see that it runs.")] = False,
+    encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Time the kernels beside their plain twin: ratios, rates and spreads."""
+    """Time ours and its plain PyTorch twin: ratios, rates and spreads."""
     from geneface.bench import BenchSettings
     from geneface.bench import bench as run
 
-    outcome = run(what, BenchSettings(renderer, preset, avatar, portrait, size, repeats, quick))
+    outcome = run(what, BenchSettings(renderer, preset, avatar, portrait, size, repeats, quick, encoder_path))
     if json:
         print_json(outcome)
     else:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from geneface.apps.options import AvatarArgument, JsonOption, existing, print_json
+from geneface.apps.causes import EXIT_INPUT
+from geneface.apps.options import AvatarArgument, EncoderPathOption, JsonOption, existing, print_json
 from geneface.apps.progress import progress_bars
 
 _EXAMPLE_DOCTOR = "Example: geneface doctor --json"
@@ -35,7 +36,8 @@ def doctor(json: JsonOption = False) -> None:
             for name, value in values.items():
                 print(f"  {name}: {value}")
     if facts["problems"]:
-        raise typer.Exit(1)
+        # What the machine or the installation lacks: 1 is a fault of ours.
+        raise typer.Exit(EXIT_INPUT)
 
 
 LpipsOption = Annotated[
@@ -69,33 +71,35 @@ def evaluate(
     lpips: LpipsOption = None,
     inception: InceptionOption = None,
     syncnet: SyncNetOption = None,
+    encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, beside controls.
+    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, with controls.
 
     The report shows the worst seconds in pictures.
     """
-    from geneface.avatar.avatar import Avatar
-    from geneface.avatar.folder import store_metrics
-    from geneface.evaluation.evaluate import evaluate_avatar
-    from geneface.evaluation.tools import MetricWeights
-    from geneface.portrait.portrait import Portrait
+    from geneface import api
 
     with progress_bars(not json) as progress:
-        loaded = Avatar.load(avatar)
-        truth = None if portrait is None else Portrait.load(existing(portrait, "the portrait"))
-        weights = MetricWeights(lpips, inception, syncnet)
-        metrics = evaluate_avatar(
-            loaded, truth, out, max_frames=max_frames, driven=driven, weights=weights, progress=progress
+        metrics = api.evaluate(
+            avatar,
+            portrait,
+            out,
+            store=store,
+            max_frames=max_frames,
+            driven=driven,
+            lpips=lpips,
+            inception=inception,
+            syncnet=syncnet,
+            encoder_path=encoder_path,
+            progress=progress,
         )
-        if store:
-            store_metrics(avatar, metrics)
     _print_metrics(metrics, out / "report.html", json)
 
 
 def compare(
     reference: Annotated[Path, typer.Argument(help="The video that counts as right.")],
-    other: Annotated[Path, typer.Argument(help="The video to judge.")],
+    other: Annotated[Path, typer.Argument(help="The video to evaluate.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
     ] = None,
@@ -105,7 +109,7 @@ def compare(
     syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Picture, lip, sync and stability metrics of two videos of equal size, beside controls."""
+    """Picture, lip, sync and stability metrics of two videos of equal size, with controls."""
     from geneface.evaluation.compare import compare_videos
     from geneface.evaluation.tools import MetricWeights
 
@@ -123,7 +127,7 @@ def compare(
 
 
 def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> None:
-    """What is evaluated, beside the ground truth; its parts and the controls stand in the report."""
+    """What is evaluated, next to the ground truth; its parts and the controls are in the report."""
     if json:
         print_json(metrics)
         return

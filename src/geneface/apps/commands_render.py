@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from geneface.apps import process
 from geneface.apps.causes import EXIT_FAULT
-from geneface.apps.options import AvatarArgument, JsonOption, SeedOption, print_json
+from geneface.apps.options import AvatarArgument, EncoderPathOption, JsonOption, SeedOption, print_json
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
 
@@ -42,7 +42,7 @@ def demo(
 ) -> None:
     """Render the bundled avatar with the bundled sentence; needs no network."""
     from geneface.avatar.avatar import Avatar
-    from geneface.io.store import asset_path
+    from geneface.io.assets import asset_path
 
     _format("mp4", out)
     with progress_bars(not json) as progress:
@@ -65,20 +65,22 @@ def render(
     voice: Annotated[str | None, typer.Option(help="Voice for --text: a file of the folder's voices/.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of --text; by default the voice's own.")] = None,
     format: Annotated[
-        str | None, typer.Option(help="mp4, webm-alpha, png or landmarks; by default what the name of OUT says.")
+        Literal["mp4", "webm-alpha", "png", "landmarks"] | None,
+        typer.Option(help="By default what the name of OUT says.", show_default=False),
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(
-            help="Width and height in pixels, an even number; by default the avatar's own, which was chosen at "
-            "`prepare --size`: beyond that nothing is gained."
+            help="Width and height in pixels, an even number from 64 to 1024; by default the avatar's own, which was "
+            "chosen at `prepare --size`: beyond that nothing is gained."
         ),
     ] = None,
     background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or a PNG or JPEG file.")] = "keep",
     seed: SeedOption = 0,
     temperature: Annotated[float, typer.Option(help="0 to 3: 0 is the mean motion, 1 varies as in training.")] = 0.0,
     mouth_gain: Annotated[float, typer.Option(help="Amplitude of the mouth, 0 to 3 times.")] = 1.0,
-    blink: Annotated[str, typer.Option(help="auto or off.")] = "auto",
+    blink: Annotated[Literal["auto", "off"], typer.Option(help="Whether the avatar blinks.")] = "auto",
+    encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make an avatar speak a sound file, or text."""
@@ -87,13 +89,11 @@ def render(
 
     if (audio is None) == (text is None):
         raise InputError("render needs either --audio or --text", "give one of them")
-    if blink not in ("auto", "off"):
-        raise InputError(f"--blink is {blink!r}", "give auto or off")
     chosen = _format(format, out)
     performance = Performance(temperature, seed, mouth_gain, blink == "auto")
     with progress_bars(not json) as progress:
         started = time.perf_counter()
-        loaded = Avatar.load(avatar)
+        loaded = Avatar.load(avatar, encoder_path)
         speech = _speak(text, voice_folder, voice, lang) if text is not None else audio
         assert speech is not None
         frames = loaded.render(
@@ -112,6 +112,7 @@ def batch(
     context: typer.Context,
     jobs: Annotated[Path, typer.Argument(help="A CSV file; see below.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the videos.")],
+    encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
     """Render the rows of a table; skips what is done, and lists failures in failures.csv."""
@@ -122,7 +123,7 @@ def batch(
             traceback.print_exception(error)
 
     with progress_bars(not json) as progress:
-        outcome = run_jobs(jobs, out, progress, show)
+        outcome = run_jobs(jobs, out, progress, show, encoder_path=encoder_path)
     if json:
         print_json({"rendered": outcome.rendered, "skipped": outcome.skipped, "failed": outcome.failed})
     else:
@@ -140,7 +141,7 @@ def batch(
         raise typer.Exit(EXIT_FAULT)
 
 
-def _format(name: str | None, out: Path) -> Format:
+def _format(name: Format | None, out: Path) -> Format:
     from geneface.avatar.avatar import FORMATS, SUFFIXES
 
     suffix = out.suffix.lower()
@@ -155,9 +156,7 @@ def _format(name: str | None, out: Path) -> Format:
                 )
                 raise InputError(f"{out} is not a name for {kind}", remedy)
             return kind
-    if name is None:
-        raise InputError(f"the name {out} tells no format", f"end it in one of: {known}")
-    raise InputError(f"there is no format {name!r}", f"choose one of: {known}")
+    raise InputError(f"the name {out} tells no format", f"end it in one of: {known}")
 
 
 def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | None) -> Waveform:

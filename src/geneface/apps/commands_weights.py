@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def convert_weights(
-    network: Annotated[str, typer.Argument(help="lpips, inception (for FID) or syncnet (for LSE-C and LSE-D).")],
+    network: Annotated[
+        Literal["lpips", "inception", "syncnet"],
+        typer.Argument(help="inception is for FID, syncnet for LSE-C and LSE-D."),
+    ],
     sources: Annotated[
         list[Path],
         typer.Argument(help="Its published files: for lpips AlexNet's and the linear layers', else one."),
@@ -27,7 +30,7 @@ def convert_weights(
     json: JsonOption = False,
 ) -> None:
     """Convert a published network, a pickle file, to safetensors; no code in the file is run."""
-    from geneface.evaluation.networks.weights import convert_weights as convert
+    from geneface.evaluation.convert import convert_weights as convert
 
     for source in sources:
         existing(source, "the file")

@@ -30,9 +30,10 @@ from geneface.avatar.folder import (
 )
 from geneface.avatar.performance import Performance
 from geneface.errors import InputError
-from geneface.io.lock import exclusive_folder
+from geneface.io.atomic import atomic_path, sha256
 from geneface.io.media import check_regular_file
-from geneface.io.store import atomic_path, read_json, sha256, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
 
 DONE_FILE, FAILURES_FILE = "done.json", "failures.csv"
@@ -58,6 +59,7 @@ def run_jobs(
     out: Path,
     progress: ProgressFn = no_progress,
     report: Callable[[BaseException], None] = lambda _: None,
+    encoder_path: Path | str | None = None,
 ) -> Outcome:
     """Render all rows that are not done.
 
@@ -65,6 +67,7 @@ def run_jobs(
         table: see `apps.table`.
         out: folder of the outputs; failures are also written to failures.csv in it, which goes when there are none.
         report: told of every row's exception.
+        encoder_path: weights of the speech encoder, for avatars whose encoder is not shipped.
 
     Raises:
         InputError: the table can't be used at all, or the folder can't be written to.
@@ -72,7 +75,7 @@ def run_jobs(
     """
     rows = read_table(table)
     with exclusive_folder(out):
-        batch = _Batch(table, out, rows, progress, report)
+        batch = _Batch(table, out, rows, progress, report, encoder_path)
         try:
             batch.run()
         finally:
@@ -90,7 +93,9 @@ class _Batch:
         rows: list[Row],
         progress: ProgressFn,
         report: Callable[[BaseException], None],
+        encoder_path: Path | str | None,
     ) -> None:
+        self._encoder_path = encoder_path
         self._out, self._rows, self._progress, self._report = out, rows, progress, report
         bundled = set(bundled_avatars())
         self._jobs = {row.line: placed(table, row.job, bundled.__contains__) for row in rows if row.job is not None}
@@ -138,7 +143,7 @@ class _Batch:
         if job.avatar not in self._avatars:
             # One at a time: rows of a table usually come in groups, and an avatar takes memory.
             self._avatars.clear()
-            self._avatars[job.avatar] = Avatar.load(job.avatar)
+            self._avatars[job.avatar] = Avatar.load(job.avatar, self._encoder_path)
         self._avatars[job.avatar].render(
             job.audio,
             target,
@@ -162,9 +167,16 @@ class _Batch:
             colour = ""
         folder = find_avatar(job.avatar)
         files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
+        files += self._encoder_files()
         settings = job.model_dump_json(exclude={"avatar", "audio", "background"})
         parts = [settings, colour, *(self._file_digest(path) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _encoder_files(self) -> list[Path]:
+        """Weights that were given; a name on a hub has no files here."""
+        path = Path(self._encoder_path or os.devnull)
+        found = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [file for file in found if file.is_file()]
 
     def _file_digest(self, path: Path) -> str:
         """Each file is read once a run, but for one that changes in the meantime."""

@@ -7,24 +7,29 @@ import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
 
 from geneface.apps import process
-from geneface.config import Config
 from geneface.errors import InputError
-from geneface.io.clips import VIDEO_SUFFIXES, find_clips
+from geneface.io import clips
+from geneface.io.clips import VIDEO_SUFFIXES
+from geneface.io.clips import existing as existing
 
 AvatarArgument = Annotated[str, typer.Argument(help="Folder of an avatar, or the name of a bundled one (grid-s1).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
-PresetOption = Annotated[str, typer.Option(help="tiny (seconds, to try things), fast (minutes) or good (longer).")]
+PresetOption = Annotated[
+    Literal["tiny", "fast", "good"], typer.Option(help="tiny takes seconds, to try things, fast minutes, good longer.")
+]
+RendererOption = Annotated[Literal["gaussian", "nerf"], typer.Option(help="nerf is GeneFace's own kind.")]
+EncoderPathOption = Annotated[
+    str | None,
+    typer.Option(help="Weights of the speech encoder, where that is not shipped (whisper, hubert)."),
+]
 SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
 
-_NAMED = 5
-"""Files that are named at most."""
 _LONGEST_SECONDS = 31 * 24 * 3600
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -43,53 +48,18 @@ def parse_duration(text: str) -> float:
     return total
 
 
-ConfigT = TypeVar("ConfigT", bound=Config)
-
-
-def settings(kind: type[ConfigT], **values: Any) -> ConfigT:
-    """A stage's settings from options; a value that they refuse is the user's mistake.
-
-    Raises:
-        InputError: names the option.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
-        raise InputError(f"the value {first['input']!r} of {option} is refused", first["msg"]) from error
-
-
-def existing(path: Path, what: str) -> Path:
-    """The path, if there is something at it.
-
-    Raises:
-        InputError: there is not, or it can't be a path.
-    """
-    try:
-        is_there = path.exists()
-    except ValueError as error:
-        raise InputError(f"{what} {str(path)!r} can't be a path", "check it") from error
-    if not is_there:
-        raise InputError(f"{what} {path} does not exist", "check the path")
-    return path
-
-
 def clips_of(folder: Path, suffixes: Collection[str] = VIDEO_SUFFIXES, *, is_deep: bool = False) -> list[Path]:
     """The recordings in a folder; says which files of it look like some and are passed over.
 
     Raises:
         InputError: it holds none.
     """
-    clips = find_clips(folder, suffixes, is_deep=is_deep)
-    if clips.passed_over:
-        names = [str(path.relative_to(folder)) for path in clips.passed_over]
-        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        process.say(f"geneface: passed over in {folder}, hidden or of another kind: {', '.join(names[:_NAMED])}{rest}")
-    if not clips.taken:
-        what = "videos" if suffixes == VIDEO_SUFFIXES else "recordings"
-        raise InputError(f"the folder {folder} holds no {what}", f"their names end in {', '.join(sorted(suffixes))}")
-    return clips.taken
+    return clips.clips_of(folder, suffixes, is_deep=is_deep, tell=tell)
+
+
+def tell(sentence: str) -> None:
+    """A note that is no error, on standard error."""
+    process.say(f"geneface: {sentence}")
 
 
 def print_json(value: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from geneface.types import ProgressFn, no_progress
+if TYPE_CHECKING:
+    from geneface.types import ProgressFn
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def progress_bars(enabled: bool = True) -> Iterator[ProgressFn]:
             error is a terminal.
     """
     if not enabled or not sys.stderr.isatty():
-        yield no_progress
+        yield lambda stage, done, total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

@@ -14,29 +14,28 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
-from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
+from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_samples
+from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile
 from geneface.io.image import write_png_sequence
 from geneface.io.records import OTHER_VERSION
-from geneface.io.store import TensorWriter
+from geneface.io.tensors import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     ByteArray,
     Camera,
@@ -51,7 +50,6 @@ Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
 _FACE_SIGMA_FRAMES = 1.5
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
@@ -90,7 +88,22 @@ class Avatar:
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
             model = _of_this_version(files.folder, loading.result)
-        if model.config.encoder != files.config.encoder:
+        return cls.of(files, encoder, model, encoder_path)
+
+    @classmethod
+    def of(
+        cls, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, encoder_path: Path | str | None = None
+    ) -> Avatar:
+        """An avatar whose networks are loaded already.
+
+        Args:
+            model: its own generic motion model; `encoder` is the one that it hears.
+            encoder_path: where the encoder's weights are, if it has some of its own.
+
+        Raises:
+            InputError: parts that do not belong together, or a file that is missing or damaged.
+        """
+        if not model.config.encoder == files.config.encoder == encoder.name:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",
@@ -301,9 +314,10 @@ class Avatar:
             raise InputError(f"there is no format {format!r}", f"choose one of: {', '.join(FORMATS)}")
         source = None if isinstance(audio, Waveform) else path_of(audio, *NO_SPEECH)
         self._refuse_overwriting(out, source)
-        samples, performance = speech_samples(audio), performance_or_default(performance)
-        sound = Waveform(samples) if source is None else SoundFile(source)
-        total = -(-len(samples) // _SAMPLES_PER_FRAME)
+        performance = performance_or_default(performance)
+        has_sound = format in ("mp4", "webm-alpha")
+        samples, sound = speech_and_sound(audio) if has_sound else (speech_samples(audio), None)
+        total = frames_to_cover(len(samples))
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
             for done, frame in enumerate(frames, start=1):

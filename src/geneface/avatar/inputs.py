@@ -10,7 +10,7 @@ import numpy as np
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT
-from geneface.io.audio import LOUDEST, read_audio
+from geneface.io.audio import LOUDEST, SourceSound, read_audio, read_speech
 from geneface.types import FloatArray, HeadPose, MotionTrack, Waveform, mono_samples
 
 MIN_SIZE, MAX_SIZE = 64, 1024
@@ -21,6 +21,19 @@ NO_SPEECH = "the speech", "give a Waveform (samples at 16 kHz) or the path of a 
 def speech_samples(audio: Waveform | Path | str) -> FloatArray:
     """[T], T > 0, of a sound or of the file at a path."""
     samples = audio.samples if isinstance(audio, Waveform) else read_audio(path_of(audio, *NO_SPEECH)).samples
+    return _speech(samples)
+
+
+def speech_and_sound(audio: Waveform | Path | str) -> tuple[FloatArray, Waveform | SourceSound]:
+    """`speech_samples`, and the sound that a video of it has: a file's own, in full quality."""
+    if isinstance(audio, Waveform):
+        samples = speech_samples(audio)
+        return samples, Waveform(samples)
+    speech, sound = read_speech(path_of(audio, *NO_SPEECH))
+    return _speech(speech.samples), sound
+
+
+def _speech(samples: FloatArray) -> FloatArray:
     if not len(samples):
         raise InputError("the speech is empty", "give at least one frame (40 ms) of sound")
     return _checked(samples, "the speech")

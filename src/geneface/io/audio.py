@@ -19,6 +19,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_path
 from geneface.io.downmix import Balance, Mixdown, Names
 from geneface.io.media import (
     MAX_DURATION_SECONDS,
@@ -30,12 +31,15 @@ from geneface.io.media import (
     open_media,
     stream_clock,
 )
-from geneface.io.store import atomic_path
 from geneface.io.tracks import SoundTrack, find_sound
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 _GAP_SECONDS = 0.02
 """Timestamps are believed beyond this; below, they jitter (Matroska and FLV round to 1 ms, broadcasts more)."""
+SOUNDTRACK_RATE_HZ = 48_000
+"""Samples per second of the sound in a video that is written."""
+KEPT_BYTES = 24 << 20
+"""Of a sound track: two minutes of one channel, one of two."""
 LOUDEST = 8.0
 """Floats beyond this are not sound in [-1, 1]: integers stored as floats, or garbage."""
 _COUNTED_FORMATS = ("aac", "mp3", "ac3", "eac3", "amr")
@@ -47,12 +51,15 @@ _PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
 
 
 @dataclass(frozen=True)
-class SoundFile:
-    """Sound that is copied from a file while a video is written: full quality, flat memory."""
+class SourceSound:
+    """Sound that is copied from a file while a video is written, in full quality."""
 
     path: Path
     start_seconds: float = 0.0
     """When the file's first sample sounds, counted from the first picture of the video."""
+    kept: FloatArray | None = None
+    """[T, C] all of it at `SOUNDTRACK_RATE_HZ`, C at most 2, where it was decoded already; else the file is read while
+    the video is written, in flat memory."""
 
 
 def read_audio(path: Path | str) -> Waveform:
@@ -70,15 +77,22 @@ def read_audio(path: Path | str) -> Waveform:
     return Waveform(samples, reader.start_seconds)
 
 
+def read_speech(path: Path | str) -> tuple[Waveform, SourceSound]:
+    """`read_audio`, and the same sound for a video that shows its speaker: from one pass over the file.
+
+    Up to `KEPT_BYTES` of the sound track are kept; a longer one will be decoded a second time.
+    """
+    reader = SoundReader(path)
+    samples, kept = reader.read(SPEECH_RATE_HZ, soundtrack=True)
+    if not len(samples):
+        raise InputError(f"the sound of {path} is empty", "give a file with at least some sound")
+    return Waveform(samples, reader.start_seconds), SourceSound(reader.path, kept=kept)
+
+
 def write_wav(path: Path | str, audio: Waveform) -> None:
     """Write 16-bit PCM at 16 kHz, atomically. The start time is not kept: WAV has no clock."""
     with atomic_path(path) as temporary:
         soundfile.write(temporary, audio.samples, SPEECH_RATE_HZ, subtype="PCM_16", format="WAV")
-
-
-def resample(samples: FloatArray, from_hz: float, to_hz: float) -> FloatArray:
-    """Band-limited resampling of [T] or [T, C]; sample 0 keeps its time, the length becomes T to_hz / from_hz."""
-    return soxr.resample(np.asarray(samples, np.float32), from_hz, to_hz, quality="HQ")
 
 
 class SoundReader:
@@ -96,14 +110,22 @@ class SoundReader:
 
     def read_mono(self, rate_hz: int) -> FloatArray:
         """All the sound as one channel [T] at `rate_hz`, clipped to [-1, 1]."""
+        return self.read(rate_hz)[0]
+
+    def read(self, rate_hz: int, *, soundtrack: bool = False) -> tuple[FloatArray, FloatArray | None]:
+        """`read_mono`, and of the same pass what `blocks` gives at `SOUNDTRACK_RATE_HZ`, one channel or two.
+
+        Returns:
+            [T], and [T', C] or None where that was not asked for or would be more than `KEPT_BYTES`.
+        """
         mixdown = _MIXDOWNS.recall(self.path)
         if mixdown is not None:
-            return self._gather(rate_hz, mixdown, None)
+            return self._gather(rate_hz, mixdown, None, soundtrack)
         # How it is to be mixed is known at the end. Nearly always it is as was assumed, and one pass is enough.
         balance = Balance()
-        samples = self._gather(rate_hz, Mixdown(), balance)
+        found = self._gather(rate_hz, Mixdown(), balance, soundtrack)
         mixdown = _MIXDOWNS.keep(self.path, balance.settle())
-        return self._gather(rate_hz, mixdown, None) if mixdown.special else samples
+        return self._gather(rate_hz, mixdown, None, soundtrack) if mixdown.special else found
 
     def blocks(self, rate_hz: int, channels: int) -> Iterator[FloatArray]:
         """Yield the sound as [T, channels] float32 blocks at `rate_hz`, `channels` 1 or 2.
@@ -118,34 +140,41 @@ class SoundReader:
         if mixdown is None and self.channels() not in (1, channels):
             balance = Balance()
             with open_media(self.path) as container:
-                for _ in self._timed_blocks(container, 1, Mixdown(), balance):
+                for _ in self._timed_blocks(container, (1,), Mixdown(), balance):
                     pass
             mixdown = _MIXDOWNS.keep(self.path, balance.settle())
-        yield from self._resampled(rate_hz, channels, mixdown or Mixdown(), None)
+        resampled = _Resampled(rate_hz, channels)
+        with open_media(self.path) as container:
+            for rate, block in self._timed_blocks(container, (channels,), mixdown or Mixdown(), None):
+                yield from resampled.push(rate, block)
+            yield from resampled.finish()
 
-    def _gather(self, rate_hz: int, mixdown: Mixdown, balance: Balance | None) -> FloatArray:
+    def _gather(
+        self, rate_hz: int, mixdown: Mixdown, balance: Balance | None, soundtrack: bool
+    ) -> tuple[FloatArray, FloatArray | None]:
         # One growing buffer: a list of blocks and their concatenation would hold an hour of sound twice.
         buffer = bytearray()
-        for block in self._resampled(rate_hz, 1, mixdown, balance):
-            buffer += np.clip(block, -1, 1).tobytes()
-        return np.frombuffer(buffer, np.float32)
-
-    def _resampled(
-        self, rate_hz: int, channels: int, mixdown: Mixdown, balance: Balance | None
-    ) -> Iterator[FloatArray]:
-        resampler = None
-        rate = 0
-        end = np.zeros((0, channels), np.float32)
+        speech = _Resampled(rate_hz, 1)
         with open_media(self.path) as container:
-            for block_rate, block in self._timed_blocks(container, channels, mixdown, balance):
-                if resampler is None or block_rate != rate:
-                    if resampler is not None:
-                        yield resampler.resample_chunk(end, last=True)
-                    rate = block_rate
-                    resampler = soxr.ResampleStream(rate, rate_hz, channels, dtype="float32", quality="HQ")
-                yield resampler.resample_chunk(block)
-            if resampler is not None:
-                yield resampler.resample_chunk(end, last=True)
+            copy = _Resampled(SOUNDTRACK_RATE_HZ, min(2, len(self._track(container).names))) if soundtrack else None
+            kept: list[FloatArray] = []
+            size = 0
+            channels = (1,) if copy is None else (1, copy.channels)
+            for rate, block in self._timed_blocks(container, channels, mixdown, balance):
+                for piece in speech.push(rate, np.ascontiguousarray(block[:, :1])):
+                    buffer += np.clip(piece, -1, 1).tobytes()
+                if copy is not None:
+                    pieces = copy.push(rate, np.ascontiguousarray(block[:, 1:]))
+                    kept += pieces
+                    size += sum(piece.nbytes for piece in pieces)
+                    if size > KEPT_BYTES:
+                        copy, kept = None, []
+            for piece in speech.finish():
+                buffer += np.clip(piece, -1, 1).tobytes()
+            if copy is not None:
+                nothing = np.zeros((0, copy.channels), np.float32)
+                return np.frombuffer(buffer, np.float32), np.concatenate([nothing, *kept, *copy.finish()])
+        return np.frombuffer(buffer, np.float32), None
 
     def _track(self, container: InputContainer) -> SoundTrack:
         track = find_sound(self.path, container)
@@ -156,9 +185,13 @@ class SoundReader:
         raise InputError(f"{self.path} has no sound", "give a file with a sound track")
 
     def _timed_blocks(
-        self, container: InputContainer, channels: int, mixdown: Mixdown, balance: Balance | None
+        self, container: InputContainer, channels: tuple[int, ...], mixdown: Mixdown, balance: Balance | None
     ) -> Iterator[tuple[int, FloatArray]]:
-        """Yield (rate, [T, C]) at the file's own rate without holes: block by block the samples follow each other."""
+        """Yield (rate, [T, C]) at the file's own rate without holes: block by block the samples follow each other.
+
+        Args:
+            channels: of each mix; the mixes stand side by side, so that C is their sum.
+        """
         track = self._track(container)
         unpack = _Unpacker(track.names)
         first_seconds: float | None = None
@@ -180,11 +213,12 @@ class SoundReader:
             self._check_values(samples, begin + count / rate, rate)
             if balance is not None:
                 balance.add(names, samples, rate)
-            block = np.ascontiguousarray(mixdown.gains(names).mix(samples, channels), np.float32)
+            gains = mixdown.gains(names)
+            block = np.concatenate([gains.mix(samples, wanted) for wanted in channels], axis=1, dtype=np.float32)
             if seconds is not None and is_timed:
                 gap = round((seconds - first_seconds - begin) * rate) - count
                 if gap > _GAP_SECONDS * rate:
-                    yield from self._silence(gap, rate, channels, begin + count / rate)
+                    yield from self._silence(gap, rate, sum(channels), begin + count / rate)
                     count += gap
                 elif gap < -_GAP_SECONDS * rate:
                     block = block[-gap:]  # the rest was played already
@@ -212,6 +246,30 @@ class SoundReader:
             raise InputError(f"the sound of {self.path} holds NaN or infinite samples", "export it again", where)
         where = f"at {begin_seconds:.2f} s"
         raise InputError(f"the samples of {self.path} are far beyond -1..1", "scale them to -1..1", where)
+
+
+class _Resampled:
+    """Sound [T, C] of rates that may change, at one rate."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self.channels = channels
+        self._rate_hz = rate_hz
+        self._rate = 0
+        self._stream: soxr.ResampleStream | None = None
+
+    def push(self, rate: int, block: FloatArray) -> list[FloatArray]:
+        """The next block [T, C], and what is ready of it and of those before."""
+        ready = []
+        if self._stream is None or rate != self._rate:
+            ready = self.finish()
+            self._rate = rate
+            self._stream = soxr.ResampleStream(rate, self._rate_hz, self.channels, dtype="float32", quality="HQ")
+        return [*ready, self._stream.resample_chunk(block)]
+
+    def finish(self) -> list[FloatArray]:
+        """What was still waiting for more."""
+        end = np.zeros((0, self.channels), np.float32)
+        return [] if self._stream is None else [self._stream.resample_chunk(end, last=True)]
 
 
 class _Unpacker:

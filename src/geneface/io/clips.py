@@ -1,13 +1,15 @@
 """Which files of a folder are recordings, by their names: upper or lower case, hidden ones never.
 
-A Mac writes beside `me.mp4` on foreign disks a `._me.mp4` with notes of its own, which is no video.
+On foreign disks a Mac writes a `._me.mp4` with notes of its own next to `me.mp4`; it is no video.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from geneface.errors import InputError
 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mj2", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".mpe",
@@ -21,9 +23,11 @@ SOUND_SUFFIXES = frozenset({
 _UNREAD_SUFFIXES = frozenset({
     ".mxf", ".dv", ".rm", ".rmvb", ".braw", ".r3d", ".insv", ".lrv", ".swf", ".gif", ".heic", ".ape", ".wv", ".dsf",
 })  # fmt: skip
-"""Of recordings that are not read."""
+"""Of recordings that can't be read."""
 _TRANSPORT_SUFFIXES = frozenset((".ts", ".mts"))
 _TRANSPORT_SYNC = 0x47
+_NAMED = 5
+"""Files that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,47 @@ def find_clips(folder: Path, suffixes: Collection[str] = VIDEO_SUFFIXES, *, is_d
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         (taken if suffix in suffixes and not is_hidden else passed_over).append(path)
     return Clips(taken, passed_over)
+
+
+def clips_of(
+    folder: Path,
+    suffixes: Collection[str] = VIDEO_SUFFIXES,
+    *,
+    is_deep: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """The recordings in a folder.
+
+    Args:
+        tell: told in one sentence which files look like recordings and are passed over.
+
+    Raises:
+        InputError: it holds none.
+    """
+    clips = find_clips(folder, suffixes, is_deep=is_deep)
+    if clips.passed_over:
+        names = [str(path.relative_to(folder)) for path in clips.passed_over]
+        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        tell(f"passed over in {folder}, hidden or of another kind: {', '.join(names[:_NAMED])}{rest}")
+    if not clips.taken:
+        what = "videos" if suffixes == VIDEO_SUFFIXES else "recordings"
+        raise InputError(f"the folder {folder} holds no {what}", f"their names end in {', '.join(sorted(suffixes))}")
+    return clips.taken
+
+
+def existing(path: Path, what: str) -> Path:
+    """The path, if there is something at it.
+
+    Raises:
+        InputError: there is not, or it can't be a path.
+    """
+    try:
+        is_there = path.exists()
+    except ValueError as error:
+        raise InputError(f"{what} {str(path)!r} can't be a path", "check it") from error
+    if not is_there:
+        raise InputError(f"{what} {path} does not exist", "check the path")
+    return path
 
 
 def _is_transport_stream(path: Path) -> bool:

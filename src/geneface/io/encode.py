@@ -26,8 +26,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile, SoundReader
-from geneface.io.store import atomic_path
+from geneface.io.atomic import atomic_path
+from geneface.io.audio import SOUNDTRACK_RATE_HZ, SoundReader, SourceSound
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 SYNTHETIC_METADATA = {
@@ -37,7 +37,6 @@ SYNTHETIC_METADATA = {
 }
 """Written into every video; the last entry is the IPTC's term for generated media."""
 
-_SOUND_RATE_HZ = 48_000
 _SOUND_BLOCK = 1024
 _QUEUE_FRAMES = 4
 _BT709 = 1
@@ -62,7 +61,7 @@ class _Target:
 def write_video(
     path: Path | str,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     *,
     rate_hz: int = VIDEO_RATE_HZ,
     metadata: Mapping[str, str] | None = None,
@@ -76,7 +75,7 @@ def write_video(
     Args:
         path: appears when all is written; after an exception nothing is left.
         frames: uint8 [H, W, 3], all of one size, or planes [3 H / 2, W]; buffers may be reused by the caller.
-        audio: a `Waveform` or a `SoundFile` sounds from its own start_seconds, counted from the first picture.
+        audio: a `Waveform` or a `SourceSound` sounds from its own start_seconds, counted from the first picture.
         rate_hz: pictures per second.
         metadata: added to `SYNTHETIC_METADATA`.
         crf: quality of x264, 0 is lossless, 18 is hard to tell from the source.
@@ -105,7 +104,7 @@ def write_video(
 def write_webm_alpha(
     path: Path | str,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     *,
     rate_hz: int = VIDEO_RATE_HZ,
     metadata: Mapping[str, str] | None = None,
@@ -137,7 +136,7 @@ def _write(
     target: _Target,
     path: Path,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     rate_hz: int,
     metadata: Mapping[str, str] | None,
 ) -> int:
@@ -166,20 +165,25 @@ def _write(
     return count
 
 
-def _channels(audio: Waveform | SoundFile | None) -> int:
-    return min(2, SoundReader(audio.path).channels()) if isinstance(audio, SoundFile) else 1
+def _channels(audio: Waveform | SourceSound | None) -> int:
+    if not isinstance(audio, SourceSound):
+        return 1
+    return min(2, SoundReader(audio.path).channels()) if audio.kept is None else audio.kept.shape[1]
 
 
-def _sound_blocks(audio: Waveform | SoundFile | None, channels: int) -> Generator[FloatArray, None, None]:
+def _sound_blocks(audio: Waveform | SourceSound | None, channels: int) -> Generator[FloatArray, None, None]:
     """Yield blocks [T, C] at the output's rate; the first sample sounds with the first picture."""
     if audio is None:
         return
-    skip = round(-audio.start_seconds * _SOUND_RATE_HZ)
+    skip = round(-audio.start_seconds * SOUNDTRACK_RATE_HZ)
     if skip < 0:
         yield np.zeros((-skip, channels), np.float32)
-    source = (
-        _upsampled(audio) if isinstance(audio, Waveform) else SoundReader(audio.path).blocks(_SOUND_RATE_HZ, channels)
-    )
+    if isinstance(audio, Waveform):
+        source = _upsampled(audio)
+    elif audio.kept is not None:
+        source = np.array_split(audio.kept, max(1, len(audio.kept) // SOUNDTRACK_RATE_HZ))
+    else:
+        source = SoundReader(audio.path).blocks(SOUNDTRACK_RATE_HZ, channels)
     for block in source:
         drop = min(max(skip, 0), len(block))
         skip -= drop
@@ -187,7 +191,7 @@ def _sound_blocks(audio: Waveform | SoundFile | None, channels: int) -> Generato
 
 
 def _upsampled(audio: Waveform) -> Iterator[FloatArray]:
-    resampler = soxr.ResampleStream(SPEECH_RATE_HZ, _SOUND_RATE_HZ, 1, dtype="float32", quality="HQ")
+    resampler = soxr.ResampleStream(SPEECH_RATE_HZ, SOUNDTRACK_RATE_HZ, 1, dtype="float32", quality="HQ")
     for start in range(0, len(audio.samples), SPEECH_RATE_HZ):
         stop = start + SPEECH_RATE_HZ
         block = np.ascontiguousarray(audio.samples[start:stop, None], np.float32)
@@ -197,7 +201,7 @@ def _upsampled(audio: Waveform) -> Iterator[FloatArray]:
 def _x264_options(target: _Target, width: int) -> dict[str, str]:
     """Options that depend on the picture.
 
-    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that is told so puts
+    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that knows this puts
     the colours where they were (2 dB for a person before a blue screen); without the tag it takes them to lie left.
 
     x264 should give the same bits every time: on AVX-512 its macroblock tree reads uninitialised memory unless a row
@@ -262,12 +266,12 @@ class _Muxer:
         frame.pts, frame.time_base = self._pictures, Fraction(1, self._rate_hz)
         self._container.mux(video.encode(frame))
         self._pictures += 1
-        self._add_sound(self._pictures * _SOUND_RATE_HZ // self._rate_hz)
+        self._add_sound(self._pictures * SOUNDTRACK_RATE_HZ // self._rate_hz)
 
     def finish(self) -> None:
         """Flush both encoders; the rest of the index is written when the container closes."""
         if self._video is not None:
-            self._add_sound(self._pictures * _SOUND_RATE_HZ // self._rate_hz, is_last=True)
+            self._add_sound(self._pictures * SOUNDTRACK_RATE_HZ // self._rate_hz, is_last=True)
             self._container.mux(self._video.encode(None))
             if self._audio is not None:
                 self._container.mux(self._audio.encode(None))
@@ -287,7 +291,7 @@ class _Muxer:
         context.color_range = int(ColorRange.MPEG)
         if self._sound is not None:
             self._audio = self._container.add_stream(
-                target.audio_codec, rate=_SOUND_RATE_HZ, layout=self._layout, options=target.audio_options
+                target.audio_codec, rate=SOUNDTRACK_RATE_HZ, layout=self._layout, options=target.audio_options
             )
             self._audio.codec_context.bit_rate = 128_000 if self._layout == "mono" else 192_000
         return video
@@ -307,7 +311,8 @@ class _Muxer:
             planar = self._target.audio_format.endswith("p")
             array = np.ascontiguousarray(block.T) if planar else block.reshape(1, -1)
             frame = AudioFrame.from_ndarray(array, format=self._target.audio_format, layout=self._layout)
-            frame.sample_rate, frame.pts, frame.time_base = _SOUND_RATE_HZ, self._samples, Fraction(1, _SOUND_RATE_HZ)
+            frame.sample_rate, frame.pts = SOUNDTRACK_RATE_HZ, self._samples
+            frame.time_base = Fraction(1, SOUNDTRACK_RATE_HZ)
             self._container.mux(self._audio.encode(frame))
             self._samples += size
 

@@ -14,7 +14,7 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
 from geneface.io.audio import read_audio
 from geneface.io.image import read_png
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
@@ -59,6 +59,7 @@ class Portrait:
         counts = [segment.frames for segment in manifest.segments]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._files: dict[int, TensorFile] = {}
+        self._sounds: dict[int, Waveform] = {}
         self._features = TensorFile(folder / FEATURES_NAME)
 
     @classmethod
@@ -117,8 +118,10 @@ class Portrait:
         return SpeechFeatures(values.astype(np.float32), self.manifest.encoder)
 
     def audio(self, segment: int) -> Waveform:
-        """Sound of one segment, in step with its pictures."""
-        return read_audio(audio_path(self.folder, self.segments[segment].name))
+        """Sound of one segment, in step with its pictures; kept, 4 MB a minute."""
+        if segment not in self._sounds:
+            self._sounds[segment] = read_audio(audio_path(self.folder, self.segments[segment].name))
+        return self._sounds[segment]
 
     def segment_background(self, segment: int) -> ByteArray:
         """Clean plate [S, S, 3] behind one segment: differs from `background` where there are several scenes."""

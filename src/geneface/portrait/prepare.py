@@ -8,7 +8,7 @@ a finished portrait. The result does not depend on the number of workers or on i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,8 @@ from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
-from geneface.io.audio import read_audio
+from geneface.io.words import Words
+from geneface.io.work import clear_folder, exclusive_folder
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
@@ -54,18 +55,6 @@ class PrepareConfig(Config):
     workers: int = Field(default=2, ge=1)
     """Processes at work; the result does not depend on it."""
 
-    @classmethod
-    def preset(cls, name: str) -> PrepareConfig:
-        """`tiny` (128 pixels), `fast` (256) or `good` (512).
-
-        Raises:
-            InputError: there is no such preset.
-        """
-        sizes: dict[str, Literal[128, 256, 512]] = {"tiny": 128, "fast": 256, "good": 512}
-        if name not in sizes:
-            raise InputError(f"there is no preset {name!r}", f"choose one of {', '.join(sizes)}")
-        return cls(size=sizes[name])
-
 
 def prepare_portrait(
     videos: Sequence[Path],
@@ -81,10 +70,11 @@ def prepare_portrait(
         videos: in any order; they are sorted by name.
         out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left. Of a
             finished portrait only the words are brought up to date.
-        words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
+        words: times of the words, see `portrait.words`; by default the words.json next to each video, if there is one.
 
     Raises:
-        InputError: the videos or the words can't be used (the message says why and where), or `out` can't be written.
+        InputError: the videos or the words can't be used (the message says why and where), `out` can't be written, or
+            another run is at work in it.
     """
     if not videos:
         raise InputError("no video is given", "name at least one video file")
@@ -95,44 +85,47 @@ def prepare_portrait(
     # Workers only share out the work: a run may go on with another number of them.
     run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
     spoken = find_words(videos, words)
-    if work.open(run, resume):
-        finished = PortraitManifest.read(out)
-        manifest = with_words(finished, videos, spoken)
-        if manifest != finished:
-            manifest.write(out)
-    else:
-        try:
-            made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config)
-        except InputError:
-            if not resume:
-                work.abandon()
-            raise
-        with_words(made, videos, spoken).write(out)
-    work.close()
+    with exclusive_folder(out):
+        if work.open(run, resume):
+            finished = PortraitManifest.read(out)
+            manifest = with_words(finished, videos, spoken)
+            if manifest != finished:
+                manifest.write(out)
+        else:
+            try:
+                made = _prepare(videos, steps.Preparation(work, config.size, config.workers, progress), config, spoken)
+            except InputError:
+                if not resume:
+                    clear_folder(out)
+                raise
+            made.write(out)
+        work.close()
     return PortraitManifest.read(out)
 
 
-def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> PortraitManifest:
+def _prepare(
+    videos: Sequence[Path], prep: steps.Preparation, config: PrepareConfig, spoken: Mapping[Path, Words]
+) -> PortraitManifest:
     """All steps in their order."""
     refuse_unreadable(videos)
-    scans = [scan for scan in steps.scan(job, videos, strict=True) if isinstance(scan, SourceScan)]
+    scanned = [found for found in steps.scan(prep, videos, strict=True) if not isinstance(found, InputError)]
+    scans, sounds = [seen for seen, _ in scanned], [sound for _, sound in scanned]
     paths = [scan.path for scan in scans]
     shots, rest = usable_shots(scans)
     refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
     encoder = load_encoder(config.encoder, config.encoder_path)
-    sounds = [None if scan.sound else read_audio(scan.path) for scan in scans]
-    found = survey(job, scans, sounds, correct_sound=config.correct_sound)
+    found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
-    steps.cut_out(job, scans, segments, found.squares)
+    steps.cut_out(prep, scans, segments, found.squares)
     meshes = steps.crop_meshes(segments, found.squares, config.size)
-    track = steps.solve_poses(job, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
-    plates = steps.clean_backgrounds(job, segments)
-    steps.store_pictures(job, segments, meshes)
-    steps.encode_speech(job, segments, sounds, encoder)
-    write_preview(job.work.out / PREVIEW_NAME, portrait_preview(job, found, meshes, plates, config.correct_sound))
+    track = steps.solve_poses(prep, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
+    plates = steps.clean_backgrounds(prep, segments)
+    steps.store_pictures(prep, segments, meshes)
+    steps.encode_speech(prep, segments, sounds, encoder)
+    write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}
-    return PortraitManifest(
+    manifest = PortraitManifest(
         size=config.size,
         focal=track.focal,
         encoder=encoder.name,
@@ -144,28 +137,30 @@ def _prepare(videos: Sequence[Path], job: steps.Job, config: PrepareConfig) -> P
         versions=_versions(),
         fps=VIDEO_RATE_HZ,
     )
+    heard = {video: sound.start_seconds for video, sound in zip(videos, sounds, strict=True) if sound is not None}
+    return with_words(manifest, videos, spoken, heard)
 
 
 def _describe(
     segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
 ) -> SegmentInfo:
-    square = squares[segment.run.scene]
+    square = squares[segment.span.scene]
     return SegmentInfo(
         name=segment.name,
-        source=scans[segment.run.source].name,
-        start_seconds=round(segment.run.start / VIDEO_RATE_HZ, 2),
-        frames=segment.run.frames,
+        source=scans[segment.span.source].name,
+        start_seconds=round(segment.span.start / VIDEO_RATE_HZ, 2),
+        frames=segment.span.frames,
         heldout_frames=segment.heldout,
         sound_shift_frames=round(segment.sound_shift, 3),
         sound_drift_ppm=segment.sound_drift_ppm,
         crop=(square.x, square.y, square.side),
-        background=plates[segment.run.scene],
+        background=plates[segment.span.scene],
     )
 
 
 def _measured(track: HeadTrack, segments: Sequence[Segment]) -> dict[str, Any]:
     """Figures that tell how well the head was tracked."""
-    counts = [segment.run.frames for segment in segments]
+    counts = [segment.span.frames for segment in segments]
     label = np.repeat(np.arange(len(segments)), counts)
     inside = label[2:] == label[:-2]
     jitter = np.degrees(np.diff(track.pose.rotation, 2, axis=0)[inside])

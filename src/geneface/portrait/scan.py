@@ -20,7 +20,8 @@ from geneface.io.media import probe
 from geneface.io.video import VideoFrame, read_frames
 from geneface.portrait.combing import comb_share, is_combed
 from geneface.portrait.speech_presence import holds_speech
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray
+from geneface.signal.timing import whole_frames
+from geneface.types import ByteArray, FloatArray, Waveform
 
 FACE_CHECK_FRAMES = 5
 """A face is looked for in every fifth frame."""
@@ -132,7 +133,11 @@ def _no_pictures(path: Path) -> InputError:
     return InputError(f"{path} has no pictures", "give a video that shows a face")
 
 
-def scan_or_error(path: Path) -> SourceScan | InputError:
+Scanned = tuple[SourceScan, Waveform | None]
+"""What was seen of a source, and its sound; None where that can't be used."""
+
+
+def scan_or_error(path: Path) -> Scanned | InputError:
     """`scan_source`, with what is wrong with the file as a value."""
     try:
         return scan_source(path)
@@ -142,8 +147,8 @@ def scan_or_error(path: Path) -> SourceScan | InputError:
         return error
 
 
-def scan_source(path: Path) -> SourceScan:
-    """Look through a video once.
+def scan_source(path: Path) -> Scanned:
+    """Look through a video once, and hear its sound once.
 
     Raises:
         InputError: it can't be read as a video.
@@ -174,7 +179,9 @@ def scan_source(path: Path) -> SourceScan:
             last = frame.image
             frames, repeats = index + 1, repeats + frame.is_repeat
             size = frame.image.shape[1], frame.image.shape[0]
-    return SourceScan(
+    sound = read_audio(path) if info.audio is not None else None
+    fault = "it has no sound" if sound is None else _sound_fault(sound.samples)
+    found = SourceScan(
         path=str(path),
         width=size[0],
         height=size[1],
@@ -184,11 +191,12 @@ def scan_source(path: Path) -> SourceScan:
         repeats=repeats,
         cuts=tuple(sorted(gaps.union(find_cuts(differences)))),
         checks=tuple(checks),
-        sound=_check_sound(path, info.audio is not None),
+        sound=fault,
         changes=info.video.changes,
         combed=is_combed(combs),
         turns=turns,
     )
+    return found, None if fault else sound
 
 
 def _combs(before: ByteArray, after: ByteArray) -> list[float]:
@@ -284,11 +292,9 @@ def _check_faces(detector: FaceDetector, image: ByteArray, frame: int) -> FaceCh
     return FaceCheck(frame, (x0, y0, x1, y1), comparable_faces(boxes))
 
 
-def _check_sound(path: Path, has_sound: bool) -> str:
-    if not has_sound:
-        return "it has no sound"
-    samples = read_audio(path).samples
-    if len(samples) < SPEECH_RATE_HZ // VIDEO_RATE_HZ:
+def _sound_fault(samples: FloatArray) -> str:
+    """Why a sound can't be used; empty if it can."""
+    if not whole_frames(len(samples)):
         return "its sound is empty"
     if float(np.abs(samples).max()) < _SILENCE_PEAK:
         return "it is silent"

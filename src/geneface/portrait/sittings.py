@@ -1,9 +1,9 @@
-"""Whether stretches of video were recorded in one sitting: same light on the face, same clothes below it.
+"""Whether spans of video were recorded in one sitting: same light on the face, same clothes below it.
 
 One avatar has one light and one set of clothes. What differs from clip to clip would be explained by the head's pose,
 which differs too, and every other pose would show a mixture: a yellow face, patches of another collar.
 
-Symbols: v pictures of a stretch, N stretches. Colours are natural logarithms, so that a change of light adds to them.
+Symbols: v pictures of a span, N spans. Colours are natural logarithms, so that a change of light adds to them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE
 from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
@@ -20,7 +21,8 @@ LIMIT = 0.25
 sitting differ by .1 at most, those of another light or shirt by .4 and more (GRID speakers 1, 26 and 31)."""
 _DARKEST = 8.0
 """Added to levels of 255: the colour of black cloth is noise."""
-_CHEEKS, _CHIN, _HAIRLINE = (117, 346, 50, 280, 205, 425), 152, 10
+_CHEEKS = (117, 346, 50, 280, 205, 425)
+"""Mesh points in the middle of the cheeks, left and right: skin that neither hair nor beard covers."""
 _CLOTHES = (0.3, 0.75), 0.45
 """Where clothes are: below the chin from and to, and to each side of it, in heights of the face."""
 
@@ -29,17 +31,17 @@ def colours(pictures: ByteArray, mesh_px: FloatArray) -> Array:
     """Colour of the face and of the clothes [2, 3]; nan where there is nothing to see.
 
     Args:
-        pictures: [v, H, W, 3] of one stretch.
+        pictures: [v, H, W, 3] of one span.
         mesh_px: [v, 478, 3] in their pixels.
     """
     found = np.full((len(pictures), 2, 3), np.nan)
     for row, (picture, mesh) in enumerate(zip(pictures, np.asarray(mesh_px, np.float64)[..., :2], strict=True)):
-        face = float(np.linalg.norm(mesh[_CHIN] - mesh[_HAIRLINE]))
+        face = float(np.linalg.norm(mesh[MESH_CHIN] - mesh[MESH_HAIRLINE]))
         half = 0.04 * face
         cheeks = [_mean(picture, *(mesh[i] - half), *(mesh[i] + half)) for i in _CHEEKS]
         found[row, 0] = np.nanmedian(cheeks, axis=0) if np.isfinite(cheeks).any() else np.nan
         (near, far), aside = _CLOTHES
-        x, y = mesh[_CHIN]
+        x, y = mesh[MESH_CHIN]
         found[row, 1] = _mean(picture, x - aside * face, y + near * face, x + aside * face, y + far * face)
     known = np.isfinite(found).all(-1)
     result = np.full((2, 3), np.nan)
@@ -59,20 +61,20 @@ def _mean(picture: ByteArray, x0: float, y0: float, x1: float, y1: float) -> Arr
     return np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0).astype(np.float64)
 
 
-def one_sitting(stretches: Array, seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which stretches belong to the sitting that lasts longest.
+def one_sitting(spans: Array, seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which spans belong to the sitting that lasts longest.
 
     Args:
-        stretches: [N, 2, 3] `colours`; what is nan is like everything else.
+        spans: [N, 2, 3] `colours`; what is nan is like everything else.
         seconds: [N].
 
     Returns:
         [N].
     """
-    differences = np.abs(stretches[:, None] - stretches[None])
+    differences = np.abs(spans[:, None] - spans[None])
     same = (np.nan_to_num(differences, nan=0.0) <= LIMIT).all((-1, -2))
-    # The stretch that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
+    # The span that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
     # which less is known is like more, so it stands for none if there are others.
-    known = np.isfinite(stretches).all(-1).sum(1)
+    known = np.isfinite(spans).all(-1).sum(1)
     alike = np.where(known == known.max(), same @ np.asarray(seconds, np.float64), -1.0)
     return same[int(np.argmax(alike))]

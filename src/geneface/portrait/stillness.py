@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import KEYPOINTS, eye_openness, lip_opening
+from geneface.geometry.landmarks import KEYPOINTS, MESH_CHIN, MESH_HAIRLINE, eye_openness, lip_opening
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MIN_SECONDS = 2.0
-"""A shorter stretch may be a pause of somebody who lives."""
+"""A living person may pause for less."""
 _STEADY_FRAMES = 5
 """The tracker's noise is white, speech isn't: means over a fifth of a second leave a quarter of the one."""
 _LIP_RANGE = 0.013
@@ -21,7 +21,7 @@ _QUANTILES = 0.05, 0.95
 
 
 def is_picture(mesh_px: FloatArray, found: NDArray[np.bool_]) -> bool:
-    """Whether neither lips nor lids move in a stretch: then it shows no living face.
+    """Whether neither lips nor lids move in a span: then it shows no living face.
 
     Args:
         mesh_px: [f, 478, 3] consecutive frames.
@@ -30,7 +30,7 @@ def is_picture(mesh_px: FloatArray, found: NDArray[np.bool_]) -> bool:
     points = np.asarray(mesh_px, np.float64)[found][..., :2]
     if len(points) < MIN_SECONDS * VIDEO_RATE_HZ:
         return False
-    face = float(np.median(np.linalg.norm(points[:, 10] - points[:, 152], axis=-1)))
+    face = float(np.median(np.linalg.norm(points[:, MESH_HAIRLINE] - points[:, MESH_CHIN], axis=-1)))
     named = points[:, list(KEYPOINTS)]
     lips = _steady(lip_opening(named)) / max(face, 1e-6)
     lids = _steady(eye_openness(named).mean(-1))

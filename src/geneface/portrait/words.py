@@ -1,9 +1,7 @@
-"""Word times of a portrait's segments, from a `words.json` beside the clips.
+"""Word times of a portrait's segments, from a `words.json` next to the clips (`io.words`), by the clips' stems.
 
-    {clip stem: [[start, end, word], ...]}    seconds from the first sample of that clip's sound
-
-"sil" and "sp" mean silence. In the manifest the times count from the segment's first frame, on the picture's
-timeline: where the sound was moved to its picture, the words are moved with it.
+In the manifest the times count from the segment's first frame, on the picture's timeline: where the sound was moved
+to its picture, the words are moved with it.
 """
 
 from __future__ import annotations
@@ -11,59 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
-from geneface.io.store import read_json
-from geneface.portrait.manifest import PortraitManifest, SegmentInfo, Words
+from geneface.io.words import Words, read_words
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.portrait.segments import source_stems
 from geneface.types import VIDEO_RATE_HZ
 
 WORDS_NAME = "words.json"
-_LONGEST = 1e7
-"""Seconds; no recording is longer."""
-_SHAPE = "each clip needs a list of [start, end, word], in seconds"
-
-
-def read_words(path: Path) -> dict[str, Words]:
-    """Words of every clip in the file, by the clip's stem.
-
-    Raises:
-        InputError: it is missing or damaged; names the file and the entry.
-    """
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no word times: it is not an object with one entry a clip", _SHAPE)
-    return {stem: _clip_words(path, stem, entries) for stem, entries in values.items()}
-
-
-def _clip_words(path: Path, stem: str, entries: Any) -> Words:
-    if not isinstance(entries, list):
-        raise InputError(f"the words of {stem!r} in {path} are not a list", _SHAPE)
-    return tuple(_entry(path, stem, number, entry) for number, entry in enumerate(entries))
-
-
-def _entry(path: Path, stem: str, number: int, entry: Any) -> tuple[float, float, str]:
-    where = f"at entry {number} of {stem!r}"
-    try:
-        start, end, word = entry
-    except (TypeError, ValueError):
-        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where) from None
-    if not (_is_time(start) and _is_time(end) and isinstance(word, str)):
-        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where)
-    if end < start:
-        raise InputError(f"{path} is damaged, the word {word!r} ends before it starts", _SHAPE, where)
-    return float(start), float(end), word
-
-
-def _is_time(value: Any) -> bool:
-    # Integers may be too large for a float; comparing them is safe.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LONGEST <= value <= _LONGEST
 
 
 def find_words(videos: Sequence[Path], file: Path | None = None) -> dict[Path, Words]:
-    """Words of those videos that have any, from `file` or from the `words.json` beside each video.
+    """Words of those videos that have any, from `file` or from the `words.json` next to each video.
 
     Raises:
         InputError: a file is damaged, or the given one is missing or names none of the videos.
@@ -92,14 +50,20 @@ def segment_words(words: Words, begin_seconds: float, frames: int, drift_ppm: fl
     return tuple((round(start, 4), round(end, 4), word) for start, end, word in moved if end > start)
 
 
-def with_words(manifest: PortraitManifest, videos: Sequence[Path], found: Mapping[Path, Words]) -> PortraitManifest:
+def with_words(
+    manifest: PortraitManifest,
+    videos: Sequence[Path],
+    found: Mapping[Path, Words],
+    heard: Mapping[Path, float] | None = None,
+) -> PortraitManifest:
     """The manifest with the words of those segments whose source has any; other segments keep what they have.
 
     Args:
         videos: all sources, in the order in which the portrait was made.
+        heard: source -> seconds at which its sound begins, as far as it was read already.
     """
     sources = dict(zip(source_stems([str(video) for video in videos]), videos, strict=True))
-    begins: dict[Path, float] = {}
+    begins = dict(heard or {})
     segments = []
     for segment in manifest.segments:
         source = _source(segment, sources)

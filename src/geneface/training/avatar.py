@@ -1,6 +1,6 @@
 """Portrait to avatar: adapt the motion, train the renderer, measure the person, write the folder.
 
-Everything unfinished lies in the folder OUT.partial beside the avatar, which takes its name only when it is whole.
+Everything unfinished is kept in the folder OUT.partial next to the avatar, which takes its name only when it is whole.
 A run that was interrupted goes on from there and gives the same avatar as an uninterrupted one.
 """
 
@@ -22,9 +22,10 @@ from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lids_have_closed
-from geneface.io.lock import exclusive_folder
+from geneface.io.atomic import sha256
 from geneface.io.place import check_space, rehearse_folder
-from geneface.io.store import asset_path, read_json, sha256, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.work import claim_folder, exclusive_folder
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME
@@ -56,47 +57,63 @@ class AvatarTrainConfig(Config):
     seed: int = 0
 
 
+def refuse_training(config: AvatarTrainConfig, out: Path) -> None:
+    """What can be told before anything is read: settings that there are not, a place where no avatar can be made.
+
+    Raises:
+        InputError: says which.
+    """
+    check_renderer(config.renderer)
+    _refuse_place(out)
+
+
 def build_avatar(
-    portrait_folder: Path,
+    portrait: Portrait,
     out: Path,
     config: AvatarTrainConfig,
+    model: MotionModel,
     *,
-    motion_folder: Path | None = None,
     resume: bool = False,
     progress: ProgressFn = no_progress,
 ) -> AvatarConfig:
     """Train a portrait into an avatar folder.
 
     Args:
-        portrait_folder: what `geneface prepare` wrote.
-        out: new or empty folder; OUT.partial beside it holds the unfinished work.
-        motion_folder: generic motion model, by default the one that ships.
+        out: new or empty folder; OUT.partial next to it holds the unfinished work.
+        model: the generic motion model; a copy of its folder goes into the avatar.
         resume: go on from OUT.partial.
         progress: called with "adapt the motion", "renderer" and others.
 
     Raises:
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
     """
-    check_renderer(config.renderer)
-    _refuse_place(out)
-    portrait = Portrait.load(portrait_folder)
+    refuse_training(config, out)
     if not (~portrait.heldout).any():
-        raise InputError(f"the portrait {portrait_folder} has no training frames", "prepare a longer video")
-    motion_folder = asset_path("motion") if motion_folder is None else motion_folder
-    encoder = MotionModel.load(motion_folder).config.encoder
+        raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
+    encoder = model.config.encoder
     if encoder != portrait.manifest.encoder:
         raise InputError(
-            f"the portrait {portrait_folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
-            f"the motion model hears {encoder}",
-            f"prepare it again with --encoder {encoder}, or give another motion model",
+            f"the portrait {portrait.folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
+            f"the motion model takes features of {encoder}",
+            f"prepare it again with --encoder {encoder}, or give another motion model (--motion)",
         )
     _open_all(portrait)
-    settings = _settings(portrait_folder, motion_folder, config)
+    settings = _settings(portrait.folder, model.folder, config)
     work = out.with_name(f"{out.name}.partial")
     with exclusive_folder(work):
-        _claim(work, settings, resume)
+        claim_folder(
+            work,
+            _SETTINGS_FILE,
+            settings,
+            resume,
+            begun=InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder"),
+            other=InputError(
+                f"{work} was begun with another portrait or other settings",
+                "repeat the first command with --resume, or remove that folder",
+            ),
+        )
         try:
-            return _build(portrait, out, work, config, motion_folder, encoder, resume, progress)
+            return _build(portrait, out, work, config, model, resume, progress)
         except InputError:
             # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
             if not resume and not (work / _PROGRESS_FILE).is_file():
@@ -109,13 +126,12 @@ def _build(
     out: Path,
     work: Path,
     config: AvatarTrainConfig,
-    motion_folder: Path,
-    encoder: str,
+    motion: MotionModel,
     resume: bool,
     progress: ProgressFn,
 ) -> AvatarConfig:
     """All steps in their order."""
-    adapted = _adapt(portrait, motion_folder, work, config, progress)
+    adapted = _adapt(portrait, motion, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
@@ -123,10 +139,10 @@ def _build(
     person = measure_person(
         portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
     )
-    described = _describe(out.name, portrait, encoder, model, config, adapted["kind"])
+    described = _describe(out.name, portrait, motion.config.encoder, model, config, adapted["kind"])
     poster = draw_poster(described, model, person, portrait.background)
     parts = AvatarParts(
-        described, model.tensors(), person, portrait.background, poster, motion_folder, work / PERSON_FOLDER
+        described, model.tensors(), person, portrait.background, poster, motion.folder, work / PERSON_FOLDER
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -164,24 +180,6 @@ def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainCon
     }
 
 
-def _claim(work: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Begin the unfinished avatar's folder, or check that what lies there is of the same training.
-
-    Raises:
-        InputError: unfinished work lies there and `resume` is false, or it was begun otherwise.
-    """
-    if (work / _SETTINGS_FILE).is_file():
-        if not resume:
-            raise InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder")
-        if read_json(work / _SETTINGS_FILE) != settings:
-            raise InputError(
-                f"{work} was begun with another portrait or other settings",
-                "repeat the first command with --resume, or remove that folder",
-            )
-    else:
-        write_json(work / _SETTINGS_FILE, settings)
-
-
 def draw_poster(
     config: AvatarConfig, model: RendererModel, person: PersonStatistics, background: ByteArray
 ) -> ByteArray:
@@ -193,14 +191,14 @@ def draw_poster(
 
 
 def _adapt(
-    portrait: Portrait, motion_folder: Path, work: Path, config: AvatarTrainConfig, progress: ProgressFn
+    portrait: Portrait, motion: MotionModel, work: Path, config: AvatarTrainConfig, progress: ProgressFn
 ) -> dict[str, Any]:
     """Adapt the motion to the person unless that is done; returns what was fitted and the renderer's time."""
     done = work / _PROGRESS_FILE
     if done.is_file() and _is_sound(work / PERSON_FOLDER):
         return read_json(done)
     began = time.monotonic()
-    record = adapt_to_person(portrait, motion_folder, work / PERSON_FOLDER, progress=progress)
+    record = adapt_to_person(portrait, motion, work / PERSON_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)

@@ -27,6 +27,9 @@ from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
 from geneface.evaluation.networks.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
+from geneface.evaluation.schema import MetricDefinition
+from geneface.geometry.landmarks import MESH_SURFACE_SIZE
+from geneface.signal.timing import whole_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 MAX_LAG_FRAMES = 15
@@ -34,12 +37,10 @@ MIN_FRAMES = 36
 """Of shorter clips most pairs of some lag would be with zeros; they have no score."""
 TOO_SHORT = f"no clip has the {MIN_FRAMES} frames that SyncNet's lags need"
 
-_SKIN_POINTS = 468
 _CROP_SCALE = 0.4
 _GREY = 110
 _MEDIAN_FRAMES = 13
 _COLUMNS_PER_FRAME = 100 // VIDEO_RATE_HZ
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _BATCH = 16
 _EPSILON = 1e-6
 """Added to each coordinate of a difference by the published program's distance."""
@@ -47,7 +48,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class LseScore:
-    """Verdict on one clip, or a mean over clips; nan where there is none."""
+    """Score of one clip, or a mean over clips; nan where there is none."""
 
     confidence: float
     """LSE-C: median of the mean distances less the least; higher is better."""
@@ -83,12 +84,12 @@ class SyncNetScorer:
         Args:
             frames: F images [H, W, 3] at 25 Hz.
             mesh_px: [F, 478, 3] FaceMesh landmarks in pixels; a frame without a face repeats its neighbour.
-            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is not looked at.
+            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is ignored.
 
         Returns:
             the score, nan for clips of fewer than `MIN_FRAMES` frames that have sound.
         """
-        length = min(len(frames), len(sound.samples) // _SAMPLES_PER_FRAME)
+        length = min(len(frames), whole_frames(len(sound.samples)))
         if length < MIN_FRAMES:
             return _NO_SCORE
         crops = crop_faces(frames[:length], face_boxes(mesh_px[:length]))
@@ -148,7 +149,7 @@ def mfcc(samples: FloatArray) -> FloatArray:
 
 def face_boxes(mesh_px: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Boxes [F, 4] around the skin points of meshes [F, 478, 2 or 3]; they may reach outside the picture."""
-    points = np.asarray(mesh_px, np.float64)[:, :_SKIN_POINTS, :2]
+    points = np.asarray(mesh_px, np.float64)[:, :MESH_SURFACE_SIZE, :2]
     return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 
@@ -204,3 +205,27 @@ def _speech_features() -> Any:
     except ImportError as error:
         raise MissingExtraError("python_speech_features", "metrics") from error
     return python_speech_features
+
+
+DEFINITIONS = {
+    "lse_c": MetricDefinition(
+        title="LSE-C",
+        unit="1",
+        direction="higher",
+        description="Lip-sync error, confidence, of SyncNet v2 (Chung and Zisserman 2016; Prajwal et al. 2020): median "
+        "minus minimum over lags of the mean distance of mouth and sound. Faces are cropped by FaceMesh instead of "
+        "S3FD.",
+        must_see=["still"],
+        needs="syncnet",
+    ),
+    "lse_d": MetricDefinition(
+        title="LSE-D",
+        unit="1",
+        direction="lower",
+        description="Lip-sync error, distance, of SyncNet v2: the minimum over lags of the mean distance of mouth and "
+        "sound.",
+        must_see=["still"],
+        needs="syncnet",
+    ),
+}
+LSE_KEYS = tuple(DEFINITIONS)

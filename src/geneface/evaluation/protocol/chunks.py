@@ -1,4 +1,4 @@
-"""Chunks of a portrait's held-out part: ground truth beside what the avatar draws of it.
+"""Chunks of a portrait's held-out part: the ground truth, and what the avatar draws of it.
 
 The avatar is shown twice: *from speech*, the whole chain from sound to picture, with the portrait's own head pose,
 which speech does not determine; and *from tracked landmarks*, the renderer alone. F frames at 25 Hz.
@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 
 from geneface.evaluation.drawing import RenderClock
+from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.protocol.controls import DELAY_FRAMES
-from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
-from geneface.portrait.manifest import Words
+from geneface.io.words import Words
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
     MotionTrack,
@@ -29,7 +29,6 @@ from geneface.types import (
 
 CHUNK_FRAMES = 100
 """Longer spans are measured in pieces: bounds memory."""
-SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _ALPHA = 127
 
 

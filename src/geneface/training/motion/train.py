@@ -30,8 +30,10 @@ from geneface.config import Config
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.corpus.voices import VOICES_NAME
-from geneface.geometry.landmarks import lip_protrusion, positions
-from geneface.io.store import atomic_path, save_tensors, write_json
+from geneface.geometry.landmarks import LOWER_INNER, MOUTH_CORNERS, UPPER_INNER, lip_protrusion
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.export import export_onnx
 from geneface.motion.layers import DILATIONS
@@ -39,12 +41,11 @@ from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
-from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
-_INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))
 _SAMPLED_SHARE = 4
 """One sequence in so many also gets a sample of the prior."""
 _STILL_SHARE = 0.05
@@ -76,7 +77,7 @@ class MotionTrainConfig(Config):
     """Per latent element, not punished."""
     velocity_weight: float = 1.0
     lips_weight: float = 0.3
-    """Of the mouth's normalised opening, width and protrusion beside the landmarks."""
+    """Of the mouth's normalised opening, width and protrusion, added to the landmarks."""
     sync_weight: float = 0.05
     average_decay: float = 0.995
     dropout: float = 0.3
@@ -86,7 +87,7 @@ class MotionTrainConfig(Config):
     future_frames: int | None = 2
     """See `AudioToMotionConfig`."""
     voices_share: float = 0.25
-    """Of the sequences, that are heard in other voices where the corpus has them (`corpus.voices`)."""
+    """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
     """Of the mean speed of all landmarks, the lips' included, over the measured mean speed. As in GeneFace's own code,
     whose mask for the mouth is empty, it makes lips lazy: ours is 0."""
@@ -131,6 +132,7 @@ class MotionTask:
             self.measured_speed = float(torch.stack(speeds).mean())
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update; the losses before it."""
         model = self.modules["model"]
         assert isinstance(model, AudioToMotion)
         model.train()
@@ -207,7 +209,7 @@ class MotionTask:
     def _speed(self, motion: Tensor) -> Tensor:
         """Mean speed of the landmarks, head units a frame, of coefficients [B, C, F]."""
         velocity = torch.einsum("bcf,ckd->bfkd", motion[..., 1:] - motion[..., :-1], self.synthesis)
-        # The square root has no slope at standstill.
+        # The square root has no finite slope at standstill.
         return (velocity.square().sum(-1) + _STANDSTILL**2).sqrt().mean()
 
 
@@ -224,7 +226,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         dropout=config.dropout,
         dilations=config.dilations,
         latent_stride=config.latent_stride,
-        # Regression knows one latent, 0, whatever is said.
+        # Regression has one latent, 0, whatever the speech.
         flow_steps=config.flow_steps if config.objective == "vae" else 0,
         future_frames=config.future_frames,
     )
@@ -237,10 +239,10 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
 
 def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
     """[C, 3]: vertical opening and horizontal width of the mouth per coefficient, and protrusion: how far the middle of
-    the lips is before their corners; each of unit variance, or less where it hardly moves beside the others."""
+    the lips is before their corners; each of unit variance, or less where it hardly moves compared with the others."""
     y, x = basis.synthesis[..., 1], basis.synthesis[..., 0]
-    opening = y[:, _INNER_UPPER].mean(1) - y[:, _INNER_LOWER].mean(1)
-    width = x[:, _CORNERS[1]] - x[:, _CORNERS[0]]
+    opening = y[:, UPPER_INNER].mean(1) - y[:, LOWER_INNER].mean(1)
+    width = x[:, MOUTH_CORNERS[1]] - x[:, MOUTH_CORNERS[0]]
     maps = np.stack([opening, width, lip_protrusion(basis.synthesis)], axis=-1)
     deviations = (coefficients @ maps).std(0)
     return torch.from_numpy((maps / np.maximum(deviations, _STILL_SHARE * deviations.max())).astype(np.float32))
@@ -292,7 +294,7 @@ def pretrain_motion(
     config = choose_preset(MOTION_PRESETS, preset)
     opened = Corpus.load(Path(corpus))
     out = Path(out)
-    with model_folder(out, "motion.onnx", "work-motion", resume) as work:
+    with training_folder(out, resume, result="motion.onnx", work="work-motion") as work:
         data = load_corpus_data(opened, progress, voices=True)
         expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
         basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)

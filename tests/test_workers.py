@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.portrait.workers import run_tasks
+from geneface.workers import run_tasks
 
 
 def refuse(task: int) -> int:
@@ -35,6 +35,7 @@ def test_results_keep_their_order():
     assert run_tasks(abs, [], 2) == []
 
 
+@pytest.mark.slow
 def test_an_error_comes_whole_and_at_once():
     begin = time.monotonic()
     with pytest.raises(InputError) as caught:
@@ -44,6 +45,7 @@ def test_an_error_comes_whole_and_at_once():
     assert time.monotonic() - begin < 25
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_an_error():
     with pytest.raises(RuntimeError, match="worker process died"):
         run_tasks(die, [0, 1], 2)
@@ -55,7 +57,7 @@ def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     script.write_text(
         "import os, time\n"
         "from pathlib import Path\n"
-        "from geneface.portrait.workers import run_tasks\n"
+        "from geneface.workers import run_tasks\n"
         "def task(path):\n"
         "    Path(path).write_text(str(os.getpid()))\n"
         "    time.sleep(60)\n"
