@@ -78,6 +78,9 @@ def corpus_voices(
     voice_dir: Annotated[Path | None, typer.Option(help="Text-to-speech voices, as for render --text.")] = None,
     speakers: Annotated[str, typer.Option(help="Voices that speak the clips' words again: af_heart,bm_george")] = "",
     sentences: Annotated[int, typer.Option(help="Clips that they speak, at most.", min=0)] = 250,
+    encoder_path: Annotated[
+        Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
+    ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -98,6 +101,7 @@ def corpus_voices(
             voice_dir=voice_dir,
             speakers=[name for name in speakers.split(",") if name],
             sentences=sentences,
+            encoder_path=encoder_path,
             seed=seed,
             progress=progress,
         )

@@ -114,12 +114,12 @@ def prepare_corpus(
     sources = find_sources(folders)
     out = Path(out)
     # A wrong name or missing weights should be told before the clips are tracked, not after.
-    load_encoder(encoder, encoder_path)
+    name = load_encoder(encoder, encoder_path).name
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
         _claim(out, settings, resume)
         try:
-            manifest = _prepare(sources, out, encoder, encoder_path, workers, progress)
+            manifest = _prepare(sources, out, name, encoder_path, workers, progress)
         except InputError:
             if not resume:
                 _abandon(out)

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.speech import SpeechEncoder
+from geneface.analysis.speech import SpeechEncoder, is_shipped, load_encoder
 from geneface.config import Config
 from geneface.corpus.augmentation import disguise, draw_disguise, frame_times
 from geneface.corpus.corpus import Corpus
@@ -43,6 +43,8 @@ VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
 _HOLDS_DISGUISED = 0.5
 """Share of the lingering vowels that are heard in disguise too."""
+Encoder = tuple[str, Path | None]
+"""Name and weights of a speech encoder."""
 Kind = Literal["disguise", "hold", "quiet", "respoken"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -131,6 +133,7 @@ def add_voices(
     voice_dir: Path | None = None,
     speakers: Sequence[str] = (),
     sentences: int = 250,
+    encoder_path: Path | None = None,
     seed: int = 0,
     workers: int = 2,
     progress: ProgressFn = no_progress,
@@ -146,6 +149,7 @@ def add_voices(
             voices.
         voice_dir, speakers: text-to-speech voices (`analysis.tts`).
         sentences: clips to speak again, spread over all that have words; each takes a few seconds.
+        encoder_path: weights of the corpus's speech encoder, where that is not shipped.
 
     Raises:
         InputError: a video is missing, voices are asked for without words or folder, or lack what they need, or the
@@ -157,13 +161,15 @@ def add_voices(
         assert voice_dir is not None
         synthesiser(voice_dir, speaker)("ready")  # what it lacks is better known before the work than after
     opened = Corpus.load(corpus)
+    if encoder_path is not None or not is_shipped(opened.manifest.encoder):
+        load_encoder(opened.manifest.encoder, encoder_path)  # likewise
     sources = find_sources(folders)
     training = _training_sources(opened, sources)
     said = _said(training, sources, words or {})
     make = functools.partial(
         _voices_of,
         corpus=corpus,
-        encoder=opened.manifest.encoder,
+        encoder=(opened.manifest.encoder, encoder_path),
         disguises=disguises,
         voice_dir=voice_dir,
         seed=seed,
@@ -271,11 +277,11 @@ def _spread(count: int, places: int) -> list[int]:
 class _Clip:
     """One clip's sound, to be heard otherwise."""
 
-    def __init__(self, job: _Job, corpus: Path, encoder: str, seed: int) -> None:
+    def __init__(self, job: _Job, corpus: Path, encoder: Encoder, seed: int) -> None:
         self._job, self._corpus, self._seed = job, corpus, seed
         self._samples = clip_samples(corpus, job.source)
         self._frames = _frames(self._samples)
-        self._speech = worker_encoder(encoder)
+        self._speech = worker_encoder(*encoder)
 
     def disguised(self, number: int) -> Voice:
         return heard(self._speech, *in_disguise(self._samples, self._rng("disguise", number)))
@@ -327,7 +333,7 @@ def _frames(samples: FloatArray) -> int:
 
 
 def _voices_of(
-    job: _Job, corpus: Path, encoder: str, disguises: int, voice_dir: Path | None, seed: int
+    job: _Job, corpus: Path, encoder: Encoder, disguises: int, voice_dir: Path | None, seed: int
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
     clip = _Clip(job, corpus, encoder, seed)
