@@ -26,7 +26,7 @@ import numpy as np
 from geneface import ops
 from geneface.bench.timing import Timing, machine, timed
 from geneface.bench.train_nerf import random_batch, random_scene
-from geneface.ops.field import ENCODED, FEATURES, FIELD_BLOCK, LEVELS, OUTPUTS, FieldGradients
+from geneface.ops.field import ENCODED, FEATURES, FIELD_BLOCK, LEVELS, OUTPUTS, FieldGradients, field_backward
 from geneface.ops.nerf import FieldFrame, FieldLoss, FieldScene
 
 POINTS = 64 * FIELD_BLOCK
@@ -99,7 +99,7 @@ def measure(scene: FieldScene, size: int, repeats: int) -> dict[str, Measured]:
             timed(lambda: ops.field_forward(head, positions, bias), repeats), POINTS, forward_flops(width)
         ),
         "backward": Measured(
-            timed(lambda: ops.field_backward(head, positions, bias, grad_raw), repeats), POINTS, training_flops(width)
+            timed(lambda: field_backward(head, positions, bias, grad_raw), repeats), POINTS, training_flops(width)
         ),
         "adam_table": _measure_adam(head.table.shape, repeats, random),
         "render_field": Measured(

@@ -1,12 +1,12 @@
-"""How far speech to motion generalises: people left out of training, disguised recordings, synthetic voices.
+"""How far speech to motion generalises: people left out of training, augmented recordings, synthetic voices.
 
     python benchmarks/generalisation.py CORPUS FOLDER... [--portrait PORTRAIT ...] [--words WORDS.json ...]
-        [--adapt-seconds 5 10] [--voice-dir DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...]
+        [--adapt-seconds 5 10] [--voice-folder DIR --speakers af_sarah,bm_daniel] [--only ours,no-voices,...]
         [--seeds 0 1 2] [--steps 300] [--sync MODEL] [--work DIR] [-o table.md]
 
 CORPUS is a folder of `geneface corpus prepare` (and `corpus voices`), FOLDERs the videos it was made from. Each variant
-is trained on the clips of the reference speaker alone; all clips of the others, the portraits, and his held-out clips
-in disguise, with a lingering vowel and in voices that training never heard are scored beside his held-out clips. A
+is trained on the clips of the reference speaker alone. It is scored on his held-out clips, on the same clips augmented,
+with held vowels and in voices that were not in training, on all clips of the others, and on the portraits. A
 portrait's held-out seconds are scored with the generic model, and adapted to its other seconds. Writes a Markdown
 table, and all figures as JSON.
 """
@@ -30,22 +30,14 @@ from geneface.analysis.speech import load_encoder
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
-from geneface.corpus.held_vowels import draw_hold
-from geneface.corpus.resynthesis import AlignmentError, Words, respeak, spoken, synthesiser
-from geneface.corpus.voices import (
-    VOICES_NAME,
-    Voice,
-    at_times,
-    heard,
-    in_disguise,
-    lingering,
-    read_words,
-    words_of,
-)
+from geneface.corpus.held_vowels import draw_held_vowel
+from geneface.corpus.resynthesis import AlignmentError, resynthesise, spoken, synthesiser
+from geneface.corpus.voices import VOICES_NAME, Voice, at_times, augmented, heard, with_held_vowel, words_of
 from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
 from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
 from geneface.io.store import TensorFile, save_tensors
+from geneface.io.words import Words, read_words
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel, PersonMotion
@@ -62,10 +54,10 @@ VARIANTS: dict[str, dict[str, object]] = {
     "ours": {},
     "regression": {"objective": "regression"},
     "no-voices": {"voices_share": 0.0},
-    "no-disguise": {},
-    "no-hold": {},
-    "no-quiet": {},
-    "no-respoken": {},
+    "no-augmentation": {},
+    "no-held-vowel": {},
+    "no-non-speech": {},
+    "no-resynthesis": {},
     "half-voices": {"voices_share": 0.5},
     "whole-future": {"future_frames": None},
     "little-dropout": {"dropout": 0.1},
@@ -84,7 +76,7 @@ class TestSets:
 
     people: dict[str, list[ClipData]]
     recordings: dict[str, list[ClipData]]
-    """His held-out clips, heard otherwise."""
+    """His held-out clips with other sound."""
     portraits: dict[str, Path]
     words: dict[str, Words]
     sounds: dict[str, FloatArray]
@@ -106,35 +98,35 @@ def only_reference(data: CorpusData) -> tuple[CorpusData, dict[str, list[ClipDat
 
 
 def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work: Path) -> dict[str, list[ClipData]]:
-    """Held-out clips in disguise, with a lingering vowel, and spoken again (kept in `work`)."""
+    """Held-out clips augmented, with a held vowel, and resynthesised (kept in `work`)."""
     corpus = Corpus.load(arguments.corpus)
     encoder = load_encoder(corpus.manifest.encoder)
     sounds = clip_sounds(arguments.corpus, arguments.folders, clips)
     words = all_words(arguments)
     speakers = [name for name in (arguments.speakers or "").split(",") if name]
-    result: dict[str, list[ClipData]] = {"disguised": [], "held vowels": [], "respoken": []}
+    result: dict[str, list[ClipData]] = {"augmented": [], "held vowels": [], "resynthesised": []}
     chosen = set(np.linspace(0, len(clips) - 1, min(_SPOKEN_CLIPS, len(clips))).astype(int)) if speakers else set()
     for index, clip in enumerate(clips):
         samples, rng = sounds[clip.name], np.random.default_rng([99, index])
-        result["disguised"].append(_shown(clip, heard(encoder, *in_disguise(samples, rng))))
-        hold = draw_hold(samples, rng)
-        if hold is not None:
-            result["held vowels"].append(_shown(clip, heard(encoder, *lingering(samples, hold))))
+        result["augmented"].append(_shown(clip, heard(encoder, *augmented(samples, rng))))
+        held = draw_held_vowel(samples, rng)
+        if held is not None:
+            result["held vowels"].append(_shown(clip, heard(encoder, *with_held_vowel(samples, held))))
         said = words_of(words, clip.name)
         if index not in chosen or not said:
             continue
         name = speakers[index % len(speakers)]
         path = work / encoder.name / f"{clip.name}__{name}.safetensors"
         if not path.is_file():
-            voice = synthesiser(arguments.voice_dir, name)
+            voice = synthesiser(arguments.voice_folder, name)
             try:
-                again = respeak(said, samples, clip.features.astype(np.float32), voice, encoder, rng)
+                again = resynthesise(said, samples, clip.features.astype(np.float32), voice, encoder, rng)
             except AlignmentError as error:
                 print(f"{clip.name}, {name}: {error}", file=sys.stderr)
                 continue
             save_tensors(path, {"features": again.features, "times": again.frame_times})
         tensors = TensorFile(path)
-        result["respoken"].append(_shown(clip, Voice(tensors.get("features"), tensors.get("times"))))
+        result["resynthesised"].append(_shown(clip, Voice(tensors.get("features"), tensors.get("times"))))
     return result
 
 
@@ -303,7 +295,7 @@ def main() -> None:
     parser.add_argument("--portrait", type=Path, action="append", default=[])
     parser.add_argument("--adapt-seconds", type=float, nargs="*", default=[], help="adapt to so few of them, too")
     parser.add_argument("--words", type=Path, action="append", default=[], help="more than one: see grid_words.py")
-    parser.add_argument("--voice-dir", type=Path)
+    parser.add_argument("--voice-folder", type=Path)
     parser.add_argument("--speakers")
     parser.add_argument("--only", default="ours")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -313,7 +305,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("generalisation.md"))
     arguments = parser.parse_args()
     data, people = only_reference(load_corpus_data(Corpus.load(arguments.corpus), voices=True))
-    recordings = other_recordings(arguments, data.heldout, arguments.work / "respoken")
+    recordings = other_recordings(arguments, data.heldout, arguments.work / "resynthesised")
     sets = TestSets(
         people,
         recordings,

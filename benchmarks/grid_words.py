@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.analysis.windows import SAMPLES_PER_ROW
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
 from geneface.corpus.prepare import clip_samples, find_sources
-from geneface.corpus.resynthesis import AlignmentError, Words, align, speech_span, spoken
-from geneface.corpus.voices import read_words, words_of
+from geneface.corpus.resynthesis import AlignmentError, align, speech_span, spoken
+from geneface.corpus.voices import words_of
+from geneface.io.words import Words, read_words
+from geneface.signal.timing import SAMPLES_PER_ROW
 from geneface.types import FEATURE_RATE_HZ, FloatArray
 
 SLOTS = 6

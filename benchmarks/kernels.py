@@ -55,7 +55,6 @@ def measure(scene: Scene, repeats: int) -> dict[str, Timing]:
         "image_loss": lambda: ops.image_loss(output.image, target, weight),
         "rasterize_backward": lambda: ops.rasterize_backward(output, grad_image),
         "project_backward": lambda: ops.project_backward(s.base, splats, grad_splats, basis.shape[2], *view),
-        "condition_gradient": lambda: ops.condition_gradient(s.basis, back.dynamic),
         "adam": lambda: ops.adam(base, back.base, *moments, step=1, lr=1e-6),
         "adam_basis": lambda: ops.adam_basis(
             basis, back.dynamic, s.condition, *basis_moments, step=1, lr=1e-6, decay=0.1

@@ -15,12 +15,13 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.avatar.avatar import Avatar
-from geneface.corpus.non_speech import KINDS, quiet_sound
+from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.geometry.landmarks import lip_opening, lip_width
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
+from geneface.signal.sound import levelled
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
 
 _FRAMES = 8
@@ -61,7 +62,7 @@ def chords(seconds: float, rng: np.random.Generator) -> FloatArray:
 def synthetic_sounds(seconds: float) -> dict[str, FloatArray]:
     rng = np.random.default_rng(0)
     speech = read_audio(asset_path("speech", "demo.flac")).samples[: round(seconds * SPEECH_RATE_HZ)]
-    sounds = {kind: quiet_sound(seconds, rng, kind) for kind in KINDS}
+    sounds = {kind: non_speech_sound(seconds, rng, kind) for kind in KINDS}
     return {
         "song": sung_scale(seconds, rng),
         "chords": chords(seconds, rng),

@@ -22,7 +22,8 @@ from geneface.geometry.camera import project, to_camera
 from geneface.portrait.lips_asked import LipListener
 from geneface.portrait.offsets import RunFrames, run_offsets
 from geneface.portrait.portrait import Portrait
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound
+from geneface.signal.sound import cut_frames
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
 
 _MANY = 24
@@ -87,7 +88,7 @@ def pieces(recording: Recording, seconds: int) -> Iterator[list[Piece]]:
 
 def moved(recording: Recording, piece: Piece, late: float) -> Waveform:
     """The sound of a piece as a file of its length would hold it, late by so many frames."""
-    return Waveform(cut_sound(Waveform(recording.sounds[piece.segment]), piece.start - late, piece.frames))
+    return Waveform(cut_frames(Waveform(recording.sounds[piece.segment]), piece.start - late, piece.frames))
 
 
 def estimate(recording: Recording, chosen: list[Piece], sounds: list[Waveform]) -> list[SoundOffset]:
@@ -138,7 +139,7 @@ def drifting(recording: Recording, ppm: float) -> list[Outcome]:
     joined = Waveform(np.concatenate(recording.sounds))
     results = []
     for late in (-3.0, 0.0, 5.0):
-        sound = Waveform(cut_sound(joined, -late, int(edges[-1]), pace_of(ppm)))
+        sound = Waveform(cut_frames(joined, -late, int(edges[-1]), pace_of(ppm)))
         runs = [(0, int(start), mesh) for start, mesh in zip(edges[:-1], recording.meshes, strict=True)]
         truth = [own + late for own in recording.late]
         results.append(outcome(run_offsets([sound], runs, _LISTENER), runs, truth, ppm))
@@ -185,7 +186,7 @@ def controls(
     results: dict[str, list[Outcome]] = defaultdict(list)
     chosen_pieces = list(pieces(recording, seconds))[::2] if seconds else [whole(recording)]
     for chosen in chosen_pieces:
-        lengths = [piece.frames * FRAME_SAMPLES for piece in chosen]
+        lengths = [piece.frames * SAMPLES_PER_FRAME for piece in chosen]
         for other in others:
             voice = np.concatenate(other.sounds)
             voice = np.tile(voice, 1 + 2 * max(lengths) // len(voice))

@@ -31,6 +31,7 @@ from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.io.image import write_png
 from geneface.portrait.portrait import Portrait
 from geneface.render.condition import fit_conditions, pose_inputs
+from geneface.signal.spans import spread_indices
 from geneface.types import MotionTrack
 
 RIDGE = 3.0
@@ -193,7 +194,7 @@ def sheet(portrait: Portrait, frames: np.ndarray, renders: dict[str, Callable[[i
 
 def spread(frames: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the frames, evenly spread."""
-    return frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    return frames[spread_indices(len(frames), count)]
 
 
 def main() -> None:

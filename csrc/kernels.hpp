@@ -58,13 +58,6 @@ struct ProjectBackwardArgs {
   double* pose_sums;  // [project_backward_tasks(count), 6]: gradients of turn and shift, one row a task
 };
 
-struct ConditionGradientArgs {
-  int condition_count, size;
-  const float* basis;  // [condition_count, size]
-  const float* grad;   // [size]
-  float* grad_condition;
-};
-
 // A splat prepared for blending: log2 alpha = quadratic form of (pixel - centre) + log_opacity.
 // One line of the cache each: tiles read them in no order that a processor could foresee.
 struct alignas(64) PackedSplat {
@@ -257,7 +250,6 @@ struct PeakArgs {
 struct Kernels {
   void (*project)(const ProjectArgs&);
   void (*project_backward)(const ProjectBackwardArgs&);
-  void (*condition_gradient)(const ConditionGradientArgs&);
   void (*rasterize)(const RasterArgs&);
   void (*rasterize_backward)(const RasterBackwardArgs&);
   void (*adam)(const AdamArgs&);

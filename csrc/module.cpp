@@ -186,13 +186,6 @@ void project_backward(Array<const float> base, Matrix<const float> values, Matri
   for (int k = 0; k < 6; k++) grad_pose.data()[k] = static_cast<float>(total[k]);
 }
 
-void condition_gradient(Array<const float> basis, Array<const float> grad, Array<float> grad_condition) {
-  const ConditionGradientArgs args = {length(basis.shape(0)), length(grad.size()), basis.data(), grad.data(),
-                                      grad_condition.data()};
-  nb::gil_scoped_release release;
-  current->kernels->condition_gradient(args);
-}
-
 AdamRule adam_rule(double correction1, double correction2, double beta1, double beta2, double eps) {
   return {static_cast<float>(correction1), static_cast<float>(correction2), static_cast<float>(beta1),
           static_cast<float>(beta2), static_cast<float>(eps)};
@@ -321,7 +314,6 @@ NB_MODULE(_native, m) {
   m.def("rasterize_backward", &rasterize_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg());
   m.def("project_backward", &project_backward);
-  m.def("condition_gradient", &condition_gradient);
   m.def("adam", &adam);
   m.def("adam_basis", &adam_basis);
   m.def("adam_table", &adam_table);

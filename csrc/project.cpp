@@ -271,20 +271,5 @@ void project_backward(const ProjectBackwardArgs& args) {
   });
 }
 
-void condition_gradient(const ConditionGradientArgs& args) {
-  for_each_task(args.condition_count, [&](int c) {
-    const float* basis = args.basis + static_cast<ptrdiff_t>(c) * args.size;
-    double total = 0;
-    for (int start = 0; start < args.size; start += kProjectTask) {
-      Floats part = broadcast(0.f);
-      const int end = smaller(args.size, start + kProjectTask);
-      for (int i = start; i < end; i += kLanes)
-        part += load_some(basis + i, end - i) * load_some(args.grad + i, end - i);
-      total += sum(part);
-    }
-    args.grad_condition[c] = static_cast<float>(total);
-  });
-}
-
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

@@ -6,7 +6,6 @@ namespace GENEFACE_TARGET {
 
 void project(const ProjectArgs&);
 void project_backward(const ProjectBackwardArgs&);
-void condition_gradient(const ConditionGradientArgs&);
 void rasterize(const RasterArgs&);
 void rasterize_backward(const RasterBackwardArgs&);
 void adam(const AdamArgs&);
@@ -24,7 +23,6 @@ int64_t peak(const PeakArgs&);
 
 const Kernels kernels = {project,
                          project_backward,
-                         condition_gradient,
                          rasterize,
                          rasterize_backward,
                          adam,

@@ -15,8 +15,8 @@ import geneface
 PACKAGE = Path(geneface.__file__).resolve().parent
 TIERS = {
     "errors": 0,
-    "types": 1, "config": 1,
-    "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "_native": 2,
+    "types": 1, "config": 1, "workers": 1,
+    "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "signal": 2, "_native": 2,
     "analysis": 3, "motion": 3, "render": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,

@@ -68,7 +68,6 @@ def prepare(
     Raises:
         InputError: the videos can't be used (it says why and where), or `out` can't be written.
     """
-    from geneface.io.lock import exclusive_folder
     from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
     paths = videos_of([videos] if isinstance(videos, str | os.PathLike) else videos)
@@ -79,9 +78,8 @@ def prepare(
         encoder_path=None if encoder_path is None else str(encoder_path),
         correct_sound=correct_sound,
     )
-    with exclusive_folder(Path(out)):
-        spoken = None if words is None else Path(words)
-        return prepare_portrait(paths, Path(out), config, resume=resume, progress=progress, words=spoken)
+    spoken = None if words is None else Path(words)
+    return prepare_portrait(paths, Path(out), config, resume=resume, progress=progress, words=spoken)
 
 
 def train(

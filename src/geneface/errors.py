@@ -42,7 +42,7 @@ class MissingExtraError(InputError):
             missing = getattr(error, "name", None) or package
             super().__init__(
                 f"this needs the package {missing.split('.')[0]}, which is not installed",
-                f"install it with: pip install 'geneface[{extra}]'",
+                f"install it, in the project's folder, with: pip install '.[{extra}]'",
             )
 
     @staticmethod

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.analysis.background import clean_plate, fill_smoothly, sample_indices
-
-pytest.importorskip("cv2", reason="needs the [prepare] extra")
+from geneface.analysis.background import clean_plate, fill_smoothly
 
 SIZE, COUNT = 64, 24
 
@@ -78,8 +76,3 @@ def test_filling_keeps_what_is_known(shape: tuple[int, int]):
     np.testing.assert_allclose(filled[weight > 0], image[weight > 0], atol=1e-6)
     low, high = image[weight > 0].min(0) - 1e-5, image[weight > 0].max(0) + 1e-5
     assert ((filled >= low) & (filled <= high)).all()
-
-
-def test_samples_are_spread_over_all():
-    assert sample_indices(10, 4).tolist() == [0, 3, 6, 9]
-    assert sample_indices(3, 10).tolist() == [0, 1, 2]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.signal.sound import levelled
 
 from .tiny_models import tiny_hubert
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
-from geneface.analysis.mel import speech_gain
 from geneface.analysis.speech import ShippedEncoder
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
+from geneface.signal.sound import speech_gain
 from geneface.types import FloatArray
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from geneface.analysis.background import Plate
-from geneface.analysis.segmentation import PersonSegmenter, refine_matte, split_head, steady_mattes
+from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
+from geneface.analysis.tracker import open_segmenter
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL
 from geneface.geometry.topology import mean_face
+from geneface.imaging.filters import erode, gaussian_blur, square
+from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.types import Camera
-
-cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -33,7 +34,7 @@ def scene(back: np.ndarray, matte: np.ndarray) -> tuple[np.ndarray, Plate]:
 def test_the_plate_sharpens_a_blurred_and_shifted_matte():
     truth = blob(40)
     image, plate = scene(np.tile([20.0, 110, 200], (SIZE, SIZE, 1)), truth)
-    rough = cv2.GaussianBlur(blob(41.5, (65, 64)), (0, 0), 2)
+    rough = gaussian_blur(blob(41.5, (65, 64)), 2)
     refined = refine_matte(image, rough, plate)
     assert np.abs(refined - truth).mean() < 0.25 * np.abs(rough - truth).mean()
 
@@ -42,14 +43,14 @@ def test_a_change_of_light_is_no_person():
     truth = blob(40)
     image, plate = scene(np.tile([20.0, 110, 200], (SIZE, SIZE, 1)), truth)
     brighter = np.clip(image.astype(int) + 15, 0, 255).astype(np.uint8)
-    refined = refine_matte(brighter, cv2.GaussianBlur(truth, (0, 0), 1.5), plate)
+    refined = refine_matte(brighter, gaussian_blur(truth, 1.5), plate)
     assert refined[truth == 0].max() < 0.2
 
 
 def test_a_background_like_the_person_leaves_the_matte_alone():
     truth = blob(40)
     image, plate = scene(np.tile([175.0, 125, 95], (SIZE, SIZE, 1)), truth)
-    rough = cv2.GaussianBlur(truth, (0, 0), 1.5)
+    rough = gaussian_blur(truth, 1.5)
     np.testing.assert_allclose(refine_matte(image, rough, plate), rough, atol=0.06)
 
 
@@ -79,10 +80,8 @@ def test_face_and_hair_are_head_and_neck_and_clothes_are_torso(mesh: np.ndarray,
     assert head[17, 64] > 0.95
     assert torso[int(chin[1]) + 3, int(chin[0])] > 0.95
     assert torso[120, 30] > 0.95
-    inside = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillPoly(inside, [mesh[list(MESH_OVAL)].astype(np.int32)], 1)
-    inside = cv2.erode(inside, np.ones((5, 5), np.uint8))
-    assert head[inside > 0].min() > 0.95
+    inside = erode(pixels_inside_polygon(mesh[list(MESH_OVAL), :2], SIZE, SIZE), square(2))
+    assert head[inside].min() > 0.95
 
 
 def test_the_face_is_whole_where_the_matte_has_a_hole(mesh: np.ndarray, person: np.ndarray):
@@ -114,7 +113,7 @@ def test_averaging_follows_the_head(mesh: np.ndarray):
 
 def test_a_person_is_found_in_a_picture():
     data = pytest.importorskip("skimage.data", reason="needs scikit-image")
-    with PersonSegmenter() as segmenter:
+    with open_segmenter() as segmenter:
         matte = segmenter.matte(np.ascontiguousarray(data.astronaut()[:300, 70:370]))
     assert matte.shape == (300, 300)
     assert matte[120, 155] > 0.95 and matte[20, 280] < 0.05

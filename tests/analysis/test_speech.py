@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from geneface.analysis import windows
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path, sha256
+from geneface.signal.sound import levelled
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_the_shipped_graph_is_the_one_of_its_card() -> None:
     assert card["check"]["relative_rms"] < 0.02
     # The two parts of Whisper-base as CTranslate2's model.bin.
     assert [digest[:8] for digest in card["source_sha256"]] == ["221b8a89", "c8f550bd"]
-    assert card["teaching"]["after"] < 0.2 < 0.6 < card["teaching"]["before"]
+    assert card["distillation"]["after"] < 0.2 < 0.6 < card["distillation"]["before"]
     assert 7e6 < graph.stat().st_size < 14e6
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.signal.sound import levelled
 
 from .tiny_models import tiny_whisper
 

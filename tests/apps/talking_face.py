@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
+from geneface.imaging.warp import sample, warp_affine
+
 pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
@@ -34,12 +35,14 @@ def talking_frames(opening: np.ndarray, drop_px: float = 14.0) -> list[np.ndarra
         below = y > _MOUTH[1]
         # The chin follows, the neck does not.
         shift = np.where(below, gap * np.exp(-(((y - _MOUTH[1]) / 45) ** 2)), 0)
-        talking = cv2.remap(picture, x, y - shift, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        talking = sample(picture, x + 0.5, y - shift + 0.5)
         inside = below & (y < _MOUTH[1] + gap)
         talking[inside] = (60, 20, 25)
-        move = cv2.getRotationMatrix2D((150, 150), 3 * np.sin(index / 9), SIZE / 300)
-        move[:, 2] += SIZE / 2 - 150 + np.array([4 * np.sin(index / 7), 3 * np.cos(index / 11)])
-        images.append(cv2.warpAffine(talking, move, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE))
+        angle, scale = np.radians(3 * np.sin(index / 9)), SIZE / 300
+        turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        middle = SIZE / 2 + np.array([4 * np.sin(index / 7), 3 * np.cos(index / 11)])
+        move = np.column_stack([turn, middle - turn @ [150, 150]])
+        images.append(np.rint(warp_affine(talking, move, SIZE, SIZE)).astype(np.uint8))
     return images
 
 

@@ -152,5 +152,5 @@ def test_a_missing_extra_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.
 
     (tmp_path / "a.mp4").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    run("prepare", tmp_path / "a.mp4", "-o", tmp_path / "portrait").refused("mediapipe", "geneface[prepare]")
+    run("prepare", tmp_path / "a.mp4", "-o", tmp_path / "portrait").refused("mediapipe", ".[prepare]")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -83,7 +83,10 @@ def test_an_extra_that_is_there_but_does_not_load() -> None:
     broken = ImportError("DLL load failed while importing _framework_bindings")
     library = ImportError("libEGL.so.1: cannot open shared object file: No such file or directory")
     for error, words in (
-        (absent, "the package mediapipe, which is not installed: install it with: pip install 'geneface[prepare]'"),
+        (
+            absent,
+            "mediapipe, which is not installed: install it, in the project's folder, with: pip install '.[prepare]'",
+        ),
         (part, "the package absl, which is not installed"),
         (broken, "the package mediapipe can't be loaded (DLL load failed while importing _framework_bindings)"),
         (library, "the system library libEGL.so.1 is missing or can't be loaded: install it (Debian, Ubuntu: apt"),

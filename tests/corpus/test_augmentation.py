@@ -1,4 +1,4 @@
-"""Disguises measured from outside: pitch, formants, timing, reverberation, noise, bands, codecs; and their edges."""
+"""Augmentations measured from outside: pitch, formants, timing, reverberation, noise, bands, codecs; and their edges."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from geneface.corpus import augmentation as module
-from geneface.corpus.augmentation import Disguise, channels, disguise, draw_disguise, frame_times
+from geneface.corpus.augmentation import Augmentation, augment, channels, draw_augmentation, frame_times
 
 RATE = 16_000
-ROOM = Disguise(room_seconds=0.5, room_share=0.4)
-EVERYTHING = Disguise(0.85, 1.8, 1.2, 0.4, 0.2, "pink", 20.0, 2.0, 0.001, -3.0, "opus", 16_000)
+ROOM = Augmentation(room_seconds=0.5, room_share=0.4)
+EVERYTHING = Augmentation(0.85, 1.8, 1.2, 0.4, 0.2, "pink", 20.0, 2.0, 0.001, -3.0, "opus", 16_000)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -84,15 +84,15 @@ def late_seconds(before: np.ndarray, after: np.ndarray, times: np.ndarray, speed
     return np.array(result)
 
 
-def test_no_disguise_changes_nothing() -> None:
+def test_no_augmentation_changes_nothing() -> None:
     sound = bursts(1.0)[0]
-    assert np.array_equal(disguise(sound, Disguise(), rng()), sound)
+    assert np.array_equal(augment(sound, Augmentation(), rng()), sound)
 
 
 @pytest.mark.parametrize("pitch", [0.7, 0.9, 1.3, 2.0])
 def test_a_tone_moves_by_the_pitch(pitch: float, tone: np.ndarray) -> None:
     # With the formants, as there is one peak alone.
-    changed = disguise(tone, Disguise(pitch=pitch, formant=pitch), rng())
+    changed = augment(tone, Augmentation(pitch=pitch, formant=pitch), rng())
     peak_hz = np.argmax(np.abs(np.fft.rfft(changed[2000:14_000] * np.hanning(12_000), 160_000))) / 10
     assert peak_hz == pytest.approx(440 * pitch, abs=2)
 
@@ -100,14 +100,14 @@ def test_a_tone_moves_by_the_pitch(pitch: float, tone: np.ndarray) -> None:
 @pytest.mark.parametrize("speed", [0.8, 1.25])
 @pytest.mark.parametrize("pitch", [0.75, 1.0, 1.7])
 def test_pitch_is_independent_of_speed(speed: float, pitch: float) -> None:
-    changed = disguise(vowel(120, (600, 1500)), Disguise(speed=speed, pitch=pitch), rng())
+    changed = augment(vowel(120, (600, 1500)), Augmentation(speed=speed, pitch=pitch), rng())
     assert fundamental_hz(changed[3000:9000]) == pytest.approx(120 * pitch, rel=0.03)
 
 
 @pytest.mark.parametrize("formant", [0.85, 1.0, 1.2])
 @pytest.mark.parametrize("pitch", [0.8, 1.0, 1.7])
 def test_formants_are_independent_of_pitch(pitch: float, formant: float) -> None:
-    changed = disguise(vowel(110, (650, 1700)), Disguise(pitch=pitch, formant=formant), rng())[4000:12_000]
+    changed = augment(vowel(110, (650, 1700)), Augmentation(pitch=pitch, formant=formant), rng())[4000:12_000]
     assert fundamental_hz(changed[:6000]) == pytest.approx(110 * pitch, rel=0.03)
     # Compared with what is measured of the true vowel: a prediction leans towards the nearest harmonic.
     wanted = vowel(110 * pitch, (650 * formant, 1700 * formant))[4000:12_000]
@@ -125,36 +125,36 @@ def test_formants_are_independent_of_pitch(pitch: float, formant: float) -> None
 
 def test_a_lower_pitch_keeps_the_top_of_the_band() -> None:
     noise = (0.1 * rng().standard_normal(2 * RATE)).astype(np.float32)
-    power = np.abs(np.fft.rfft(disguise(noise, Disguise(pitch=0.7), rng()))) ** 2
+    power = np.abs(np.fft.rfft(augment(noise, Augmentation(pitch=0.7), rng()))) ** 2
     assert power[13_000:15_500].mean() == pytest.approx(power[4000:8000].mean(), rel=0.5)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        Disguise(speed=0.8),
-        Disguise(speed=1.25),
-        Disguise(pitch=2.0, speed=0.8),
-        Disguise(pitch=0.7, formant=0.9, speed=1.25),
-        Disguise(pitch=1.6, formant=1.2),
-        Disguise(formant=1.2),
+        Augmentation(speed=0.8),
+        Augmentation(speed=1.25),
+        Augmentation(pitch=2.0, speed=0.8),
+        Augmentation(pitch=0.7, formant=0.9, speed=1.25),
+        Augmentation(pitch=1.6, formant=1.2),
+        Augmentation(formant=1.2),
         ROOM,
-        Disguise(noise="pink", snr_db=15.0),
-        Disguise(channel="telephone", tilt_db=3.0),
+        Augmentation(noise="pink", snr_db=15.0),
+        Augmentation(channel="telephone", tilt_db=3.0),
         EVERYTHING,
     ],
 )
-def test_events_keep_their_time(change: Disguise) -> None:
+def test_events_keep_their_time(change: Augmentation) -> None:
     sound, times = bursts(4.0)
-    late = late_seconds(sound, disguise(sound, change, rng()), times, change.speed)
+    late = late_seconds(sound, augment(sound, change, rng()), times, change.speed)
     assert np.abs(late).max() <= 0.010
     assert abs(late.mean()) <= 0.005
 
 
 def test_a_long_sound_does_not_drift() -> None:
     sound, times = bursts(40.0)
-    change = Disguise(speed=0.87, pitch=1.5)
-    late = late_seconds(sound, disguise(sound, change, rng()), times[-8:], change.speed)
+    change = Augmentation(speed=0.87, pitch=1.5)
+    late = late_seconds(sound, augment(sound, change, rng()), times[-8:], change.speed)
     assert np.abs(late).max() <= 0.010
 
 
@@ -163,7 +163,7 @@ def test_channels_are_not_late(channel: module.Channel) -> None:
     sound = bursts(1.5, seed=3)[0]
     codec = module._CODECS.get(channel)
     for bit_rate in codec.bit_rates if codec else (0,):
-        heard = disguise(sound, Disguise(channel=channel, bit_rate=bit_rate), rng())
+        heard = augment(sound, Augmentation(channel=channel, bit_rate=bit_rate), rng())
         spectrum = np.fft.rfft(heard, 1 << 16) * np.conj(np.fft.rfft(sound, 1 << 16))
         likeness = np.fft.irfft(spectrum) / np.sqrt(np.sum(sound**2) * np.sum(heard**2))
         lag = (int(np.argmax(likeness)) + (1 << 15)) % (1 << 16) - (1 << 15)
@@ -175,7 +175,7 @@ def test_channels_are_not_late(channel: module.Channel) -> None:
 def test_a_room_has_its_reverberation_time(seconds: float, share: float) -> None:
     click = np.zeros(RATE, np.float32)
     click[0] = 0.5
-    response = disguise(click, Disguise(room_seconds=seconds, room_share=share), rng()).astype(np.float64) / 0.5
+    response = augment(click, Augmentation(room_seconds=seconds, room_share=share), rng()).astype(np.float64) / 0.5
     assert response[0] == pytest.approx(1.0, abs=0.05)
     assert np.sum(response[1:] ** 2) == pytest.approx(share, rel=0.05)
     decay_db = 10 * np.log10(np.cumsum(response[:0:-1] ** 2)[::-1] / np.sum(response[1:] ** 2) + 1e-12)
@@ -188,25 +188,25 @@ def test_a_room_has_its_reverberation_time(seconds: float, share: float) -> None
 @pytest.mark.parametrize("level", [0.9, 0.0005])
 def test_noise_has_its_level(kind: module.Noise, level: float) -> None:
     speech = level * vowel(120, (600, 1500), 2.0)
-    noise = disguise(speech, Disguise(noise=kind, snr_db=12.0), rng()) - speech
+    noise = augment(speech, Augmentation(noise=kind, snr_db=12.0), rng()) - speech
     assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(12.0, abs=0.5)
 
 
 def test_pauses_are_not_counted_as_speech() -> None:
     speech = np.concatenate([vowel(120, (600, 1500)), np.zeros(3 * RATE, np.float32)])
-    noise = disguise(speech, Disguise(noise="white", snr_db=10.0), rng()) - speech
+    noise = augment(speech, Augmentation(noise="white", snr_db=10.0), rng()) - speech
     assert 10 * np.log10(np.mean(speech[:RATE] ** 2) / np.mean(noise**2)) == pytest.approx(10.0, abs=0.5)
 
 
 def test_noises_have_their_colour() -> None:
     silence = np.zeros(4 * RATE, np.float32)
     power = {
-        kind: np.abs(np.fft.rfft(disguise(silence, Disguise(noise=kind), rng()))) ** 2 for kind in ("white", "pink")
+        kind: np.abs(np.fft.rfft(augment(silence, Augmentation(noise=kind), rng()))) ** 2 for kind in ("white", "pink")
     }
     octaves = {kind: values[400:800].mean() / values[12_800:25_600].mean() for kind, values in power.items()}
     assert octaves["white"] == pytest.approx(1, rel=0.2)
     assert octaves["pink"] == pytest.approx(32, rel=0.3)
-    hum = np.abs(np.fft.rfft(disguise(silence, Disguise(noise="hum"), rng()))) ** 2
+    hum = np.abs(np.fft.rfft(augment(silence, Augmentation(noise="hum"), rng()))) ** 2
     assert max(hum[:4000:200].sum(), hum[:4000:240].sum()) > 0.999 * hum.sum()
 
 
@@ -214,7 +214,7 @@ def test_noises_have_their_colour() -> None:
 def test_a_telephone_passes_its_band_alone(channel: module.Channel) -> None:
     noise = (0.1 * rng().standard_normal(2 * RATE)).astype(np.float32)
     before, after = (
-        np.abs(np.fft.rfft(sound)) ** 2 for sound in (noise, disguise(noise, Disguise(channel=channel), rng()))
+        np.abs(np.fft.rfft(sound)) ** 2 for sound in (noise, augment(noise, Augmentation(channel=channel), rng()))
     )
     ratio_db = 10 * np.log10(
         [after[part].sum() / before[part].sum() for part in (np.s_[:240], np.s_[700:6600], np.s_[8200:])]
@@ -225,9 +225,9 @@ def test_a_telephone_passes_its_band_alone(channel: module.Channel) -> None:
 
 def test_the_microphone_tilts_and_clips() -> None:
     noise = (0.1 * rng().standard_normal(2 * RATE)).astype(np.float32)
-    power = np.abs(np.fft.rfft(disguise(noise, Disguise(tilt_db=3.0), rng()))) ** 2
+    power = np.abs(np.fft.rfft(augment(noise, Augmentation(tilt_db=3.0), rng()))) ** 2
     assert 10 * np.log10(power[7800:8200].mean() / power[1950:2050].mean()) == pytest.approx(6.0, abs=1.0)
-    clipped = disguise(noise, Disguise(clip_share=0.02, level_db=-6.0), rng())
+    clipped = augment(noise, Augmentation(clip_share=0.02, level_db=-6.0), rng())
     assert np.mean(np.abs(clipped) > 0.9999 * np.abs(clipped).max()) == pytest.approx(0.02, rel=0.1)
     quiet = np.abs(noise) < 0.1
     assert np.allclose(clipped[quiet], noise[quiet] * 10 ** (-6 / 20))
@@ -235,23 +235,23 @@ def test_the_microphone_tilts_and_clips() -> None:
 
 def test_level_stops_at_full_scale() -> None:
     sound = bursts(1.0)[0]
-    loud = disguise(sound, Disguise(level_db=60.0), rng())
+    loud = augment(sound, Augmentation(level_db=60.0), rng())
     assert np.allclose(loud, sound / np.abs(sound).max(), atol=1e-6)
 
 
 def test_the_same_state_gives_the_same_sound() -> None:
     sound = bursts(1.0)[0]
-    assert draw_disguise(rng(5)) == draw_disguise(rng(5))
-    assert np.array_equal(disguise(sound, EVERYTHING, rng(5)), disguise(sound, EVERYTHING, rng(5)))
-    assert not np.array_equal(disguise(sound, EVERYTHING, rng(5)), disguise(sound, EVERYTHING, rng(6)))
+    assert draw_augmentation(rng(5)) == draw_augmentation(rng(5))
+    assert np.array_equal(augment(sound, EVERYTHING, rng(5)), augment(sound, EVERYTHING, rng(5)))
+    assert not np.array_equal(augment(sound, EVERYTHING, rng(5)), augment(sound, EVERYTHING, rng(6)))
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 159, 641, 16_001])
 @pytest.mark.parametrize("seed", range(6))
 def test_any_length_and_draw(length: int, seed: int) -> None:
-    change = draw_disguise(rng(seed)) if seed else EVERYTHING
+    change = draw_augmentation(rng(seed)) if seed else EVERYTHING
     sound = rng(seed).uniform(-1, 1, length).astype(np.float32)
-    changed = disguise(sound, change, rng())
+    changed = augment(sound, change, rng())
     assert changed.dtype == np.float32
     assert changed.shape == (round(length / change.speed),)
     assert np.isfinite(changed).all() and np.abs(changed).max(initial=0) <= 1
@@ -259,18 +259,23 @@ def test_any_length_and_draw(length: int, seed: int) -> None:
 
 def test_extreme_factors_and_samples() -> None:
     sound = np.array([np.nan, np.inf, -np.inf, 1e-42] * 700, np.float32)
-    for change in (Disguise(0.3, 3.0, 2.0), Disguise(3.0, 0.3, 0.5), Disguise(pitch=0.05), Disguise(noise="white")):
-        changed = disguise(sound, change, rng())
+    for change in (
+        Augmentation(0.3, 3.0, 2.0),
+        Augmentation(3.0, 0.3, 0.5),
+        Augmentation(pitch=0.05),
+        Augmentation(noise="white"),
+    ):
+        changed = augment(sound, change, rng())
         assert len(changed) == round(2800 / change.speed)
         assert np.isfinite(changed).all() and np.abs(changed).max() <= 1
-    faint = disguise(np.full(100, 1e-42, np.float32), Disguise(noise="white"), rng())
+    faint = augment(np.full(100, 1e-42, np.float32), Augmentation(noise="white"), rng())
     assert np.isfinite(faint).all()
 
 
-@pytest.mark.parametrize("change", [replace(EVERYTHING, noise="none", channel="none"), Disguise(pitch=0.7), ROOM])
-def test_silence_stays_silence(change: Disguise) -> None:
-    assert not disguise(np.zeros(5000, np.float32), change, rng()).any()
-    assert disguise(np.zeros(5000, np.float32), replace(change, noise="white"), rng()).any()
+@pytest.mark.parametrize("change", [replace(EVERYTHING, noise="none", channel="none"), Augmentation(pitch=0.7), ROOM])
+def test_silence_stays_silence(change: Augmentation) -> None:
+    assert not augment(np.zeros(5000, np.float32), change, rng()).any()
+    assert augment(np.zeros(5000, np.float32), replace(change, noise="white"), rng()).any()
 
 
 def test_a_missing_encoder_leaves_its_channel_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,14 +284,14 @@ def test_a_missing_encoder_leaves_its_channel_out(monkeypatch: pytest.MonkeyPatc
     channels.cache_clear()
     try:
         assert channels() == ("telephone", "aac")
-        assert {draw_disguise(rng(seed)).channel for seed in range(60)} == {"none", "telephone", "aac"}
-        assert np.array_equal(disguise(sound, Disguise(channel="opus"), rng()), sound)
+        assert {draw_augmentation(rng(seed)).channel for seed in range(60)} == {"none", "telephone", "aac"}
+        assert np.array_equal(augment(sound, Augmentation(channel="opus"), rng()), sound)
     finally:
         channels.cache_clear()
 
 
 def test_draws_are_realistic() -> None:
-    draws = [draw_disguise(rng(seed)) for seed in range(1000)]
+    draws = [draw_augmentation(rng(seed)) for seed in range(1000)]
     speed, pitch, formant, snr_db = (
         np.array([getattr(draw, name) for draw in draws]) for name in ("speed", "pitch", "formant", "snr_db")
     )
@@ -307,7 +312,7 @@ def test_draws_are_realistic() -> None:
 @pytest.mark.parametrize("speed", [0.8, 0.93, 1.0, 1.1, 1.25])
 def test_frame_times_follow_the_sound(frames: int, speed: float) -> None:
     times = frame_times(frames, speed)
-    samples = len(disguise(np.zeros(640 * frames, np.float32), Disguise(speed=speed), rng()))
+    samples = len(augment(np.zeros(640 * frames, np.float32), Augmentation(speed=speed), rng()))
     assert times.dtype == np.float32
     assert 640 * len(times) <= samples < 640 * (len(times) + 1)
     assert np.allclose(times[:-1], np.arange(len(times) - 1) * speed, atol=1e-4)

@@ -1,8 +1,6 @@
 """Corpus preparation from made-up tracks: names, split, geometry, alignment with the sound, resumption."""
 
-import signal
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +8,10 @@ import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import Source, each, find_sources, frame_samples, heldout_names, prepare_corpus
+from geneface.corpus.prepare import Source, find_sources, heldout_names, prepare_corpus
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.store import load_tensors, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, Waveform, no_progress
 
 from .corpus_fixtures import FRAMES, make_clips, track
 
@@ -119,18 +116,6 @@ def test_sampler_keeps_speech_and_motion_together(tracked):
     assert not np.array_equal(sampler.draw(6, seed=2)[0], features)
 
 
-def test_samples_follow_the_video_clock():
-    sound = Waveform(np.arange(1, 16001, dtype=np.float32), start_seconds=-0.1)
-    samples = frame_samples(sound, 0.0, 10)
-    assert len(samples) == 6400 and samples[0] == 1601
-    late = frame_samples(Waveform(sound.samples, 0.25), 0.0, 10)
-    assert late[3999] == 0 and late[4000] == 1
-    short = frame_samples(Waveform(sound.samples[:100], 0.0), 0.04, 2)
-    assert not short.any()
-    assert frame_samples(sound, 0.5, 25)[-1] == 0
-    assert SPEECH_RATE_HZ == 16000
-
-
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_started_corpus_is_not_mixed_with_another(tracked, resume):
     videos, out = tracked
@@ -190,10 +175,3 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
         with pytest.raises(InputError, match="not empty"):
             prepare_corpus(tmp_path / "videos", tmp_path / "mine", encoder="mel", resume=resume, workers=1)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills as the system's out-of-memory killer does")
-def test_a_helper_that_the_system_kills_is_not_waited_for() -> None:
-    with pytest.raises(BrokenProcessPool):
-        # Every process can import this.
-        each(signal.raise_signal, [signal.SIGKILL, signal.SIGKILL], 2, "track", no_progress)

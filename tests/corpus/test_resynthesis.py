@@ -1,4 +1,4 @@
-"""Alignment against a plain implementation and against known warps; layout, rejection and spelling of respoken clips."""
+"""Alignment against a plain implementation and against known warps; layout, rejection and spelling of resynthesised clips."""
 
 # ruff: noqa: RUF001  (phonetic letters are meant)
 from __future__ import annotations
@@ -15,9 +15,10 @@ import pytest
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.tts import phonemes
 from geneface.corpus import resynthesis as module
-from geneface.corpus.resynthesis import AlignmentError, Respoken, align, respeak, sentence, synthesiser, warp
-from geneface.io.audio import read_audio, resample
+from geneface.corpus.resynthesis import AlignmentError, Resynthesis, align, resynthesise, sentence, synthesiser, warp
+from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
+from geneface.signal.sound import resample
 
 RATE = 16_000
 LEAD, TAIL = 0.6, 0.8
@@ -69,9 +70,9 @@ def clip() -> tuple[list[tuple[float, float, str]], np.ndarray, np.ndarray]:
     return words, sound, encoder().encode(sound).values
 
 
-def say(speaker, seed: int = 0) -> Respoken:
+def say(speaker, seed: int = 0) -> Resynthesis:
     words, samples, features = clip()
-    return respeak(words, samples, features, speaker, encoder(), rng(seed))
+    return resynthesise(words, samples, features, speaker, encoder(), rng(seed))
 
 
 def naive_cost(cost: np.ndarray, bend: float) -> float:
@@ -171,7 +172,7 @@ def test_constant_features_are_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.0, 1.25])
-def test_a_respoken_clip_shows_the_clips_frames(speed: float) -> None:
+def test_a_resynthesised_clip_shows_the_clips_frames(speed: float) -> None:
     # Played slower or faster: another pitch and another vocal tract, too.
     voice = np.pad(resample(phrase(), RATE * speed, RATE), (1500, 5000))
     result = say(lambda text: voice)
@@ -255,7 +256,7 @@ def test_clips_without_speech_are_refused() -> None:
         (words, np.zeros_like(samples)),
     ):
         with pytest.raises(AlignmentError):
-            respeak(
+            resynthesise(
                 bad_words,
                 sound,
                 encoder().encode(sound, len(features) // 2).values,
@@ -302,8 +303,8 @@ def test_two_synthetic_voices_say_the_same() -> None:
     words = [(0.4, seconds, word) for _, _, word in words]
     features = encoder().encode(real).values
     voice = synthesiser(KOKORO, "bf_emma")
-    result = respeak(words, real, features, voice, encoder(), rng())
+    result = resynthesise(words, real, features, voice, encoder(), rng())
     assert result.mismatch < 0.6
     other = [(0.4, seconds, word) for word in ("set", "white", "by", "f", "two", "again")]
     with pytest.raises(AlignmentError):
-        respeak(other, real, features, voice, encoder(), rng())
+        resynthesise(other, real, features, voice, encoder(), rng())

@@ -1,5 +1,6 @@
 """More voices for a corpus: files, times, resumption, sounds without speech, and the sampler that draws them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.non_speech import KINDS, quiet_sound
+from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.corpus.prepare import find_sources
-from geneface.corpus.resynthesis import AlignmentError, Respoken
-from geneface.corpus.voices import Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices, read_words
+from geneface.corpus.resynthesis import AlignmentError, Resynthesis
+from geneface.corpus.voices import VOICES_NAME, Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.types import SPEECH_RATE_HZ
@@ -29,7 +30,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_each_training_clip_gets_its_files_and_no_held_out_one_does(corpus, monkeypatch):
     clips, out = corpus
-    record = add_voices(out, [clips], disguises=2, holds=0, quiet=5, workers=1)
+    record = add_voices(out, [clips], augmentations=2, held_vowels=0, non_speech=5, workers=1)
     training = [entry.name for entry in Corpus.load(out).clips(heldout=False)]
     expected = {f"{name}__{kind}" for name in training for kind in ("0", "1")}
     quiet = {f"{training[index]}__quiet" for index in (0, 2, 4, 6, 8)}
@@ -49,11 +50,19 @@ def test_each_training_clip_gets_its_files_and_no_held_out_one_does(corpus, monk
     def unused(*_arguments, **_others):
         raise AssertionError("what exists is made again")
 
-    monkeypatch.setattr(voices, "disguise", unused)
-    monkeypatch.setattr(voices, "quiet_sound", unused)
-    assert add_voices(out, [clips], disguises=2, holds=0, quiet=5, workers=1) == record
+    monkeypatch.setattr(voices, "augment", unused)
+    monkeypatch.setattr(voices, "non_speech_sound", unused)
+    assert add_voices(out, [clips], augmentations=2, held_vowels=0, non_speech=5, workers=1) == record
     with pytest.raises(InputError, match="other voices already"):
-        add_voices(out, [clips], disguises=1, holds=0, quiet=5, workers=1)
+        add_voices(out, [clips], augmentations=1, held_vowels=0, non_speech=5, workers=1)
+
+
+def test_a_record_with_the_old_names_is_read(tmp_path):
+    old = {"format": 1, "disguises": 3, "holds": 250, "quiet": 822, "files": ["ann__0"]}
+    (tmp_path / VOICES_NAME).write_text(json.dumps(old))
+    record = read_voices(tmp_path)
+    assert (record.augmentations, record.held_vowels, record.non_speech) == (3, 250, 822)
+    assert VoicesRecord.model_validate(record.model_dump(mode="json")) == record
 
 
 def spoken_vowel() -> np.ndarray:
@@ -72,14 +81,14 @@ def bare(corpus, tmp_path) -> tuple[Path, Path]:
     return clips, copy
 
 
-def test_a_vowel_lingers_with_its_motion(tmp_path):
+def test_a_vowel_is_held_with_its_motion(tmp_path):
     """Clips that are silent but for a vowel in the middle."""
     clips, out = tmp_path / "ann", tmp_path / "corpus"
     make_corpus(clips, out, spoken_vowel())
-    record = add_voices(out, [clips], disguises=0, holds=3, quiet=0, workers=1)
+    record = add_voices(out, [clips], augmentations=0, held_vowels=3, non_speech=0, workers=1)
     assert len(record.files) == 3 and all(name.endswith("__hold") for name in record.files)
     for (voice,) in load_voices(out).values():
-        assert voice.kind == "hold" and len(voice.times) > 45
+        assert voice.kind == "held-vowel" and len(voice.times) > 45
         assert (voice.times >= 0).all() and (voice.times <= 49).all() and (np.diff(voice.times) >= 0).all()
         # Many frames show nearly the same moment.
         assert max(np.sum(np.abs(voice.times - time) < 1) for time in voice.times) >= 5
@@ -94,12 +103,12 @@ def test_an_interrupted_run_is_not_gone_on_with_by_other_settings(bare, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(voices, "each", stopped)
         with pytest.raises(KeyboardInterrupt):
-            add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=7)
+            add_voices(out, [clips], augmentations=1, non_speech=0, workers=1, seed=7)
     with pytest.raises(InputError, match="unfinished"):
         load_voices(out)
     with pytest.raises(InputError, match="other voices already"):
-        add_voices(out, [clips], disguises=1, quiet=0, workers=1, seed=8)
-    assert add_voices(out, [clips], disguises=1, holds=250, quiet=0, workers=1, seed=7).files
+        add_voices(out, [clips], augmentations=1, non_speech=0, workers=1, seed=8)
+    assert add_voices(out, [clips], augmentations=1, held_vowels=250, non_speech=0, workers=1, seed=7).files
 
 
 def test_sentences_are_spoken_again(bare, monkeypatch):
@@ -110,21 +119,21 @@ def test_sentences_are_spoken_again(bare, monkeypatch):
         speaker(words[0][2])
         if words[0][2] == "lost":
             raise AlignmentError("no likeness")
-        return Respoken(samples[:25_600], features[:80], np.linspace(0, 49, 40, dtype=np.float32), 0.1)
+        return Resynthesis(samples[:25_600], features[:80], np.linspace(0, 49, 40, dtype=np.float32), 0.1)
 
     monkeypatch.setattr(voices, "synthesiser", lambda folder, name: lambda text: said.append(f"{name}: {text}"))
-    monkeypatch.setattr(voices, "respeak", again)
+    monkeypatch.setattr(voices, "resynthesise", again)
     words = {path.stem: [(0.1, 0.5, "bin")] for path in clips.iterdir()}
     training = [entry.name.partition("__")[2] for entry in Corpus.load(out).clips(heldout=False)]
     words[training[2]] = [(0.1, 0.5, "lost")]
     record = add_voices(
         out,
         [clips],
-        disguises=0,
-        holds=0,
-        quiet=0,
+        augmentations=0,
+        held_vowels=0,
+        non_speech=0,
         words=words,
-        voice_dir=out,
+        voice_folder=out,
         speakers=["one", "two"],
         sentences=4,
         workers=1,
@@ -133,7 +142,7 @@ def test_sentences_are_spoken_again(bare, monkeypatch):
     assert record.misaligned == 1 and len(record.files) == 3
     assert {name.rpartition("__")[2] for name in record.files} == {"one", "two"}
     loaded = [voice for heard in load_voices(out).values() for voice in heard]
-    assert all(voice.kind == "respoken" and len(voice.times) == 40 for voice in loaded)
+    assert all(voice.kind == "resynthesis" and len(voice.times) == 40 for voice in loaded)
 
 
 def test_words_that_could_be_of_two_clips_are_refused(bare, tmp_path):
@@ -146,7 +155,7 @@ def test_words_that_could_be_of_two_clips_are_refused(bare, tmp_path):
     assert voices.words_of(words, "bob__b")[0][2] == "lay"
 
 
-def test_quiet_sounds_go_with_a_frame_of_closed_lips(corpus):
+def test_non_speech_sounds_go_with_a_frame_of_closed_lips(corpus):
     _, out = corpus
     opened = Corpus.load(out)
     for entry in opened.clips(heldout=False):
@@ -182,9 +191,9 @@ def test_sentences_are_spread_over_the_clips_and_voices_take_turns(corpus):
     clips, _ = corpus
     sources = find_sources(clips)
     words = {source.name: [(0.1, 0.5, "bin")] if index < 8 else () for index, source in enumerate(sources)}
-    jobs = voices._jobs(sources, words, VoicesRecord(speakers=("one", "two"), sentences=4))
-    assert [job.speaker for job in jobs] == ["one", None, "two", None, "one", None, None, "two", None, None]
-    assert not any(job.speaker for job in voices._jobs(sources, words, VoicesRecord(sentences=4)))
+    tasks = voices._tasks(sources, words, VoicesRecord(speakers=("one", "two"), sentences=4))
+    assert [task.speaker for task in tasks] == ["one", None, "two", None, "one", None, None, "two", None, None]
+    assert not any(task.speaker for task in voices._tasks(sources, words, VoicesRecord(sentences=4)))
 
 
 def test_bad_requests_name_what_is_missing(corpus, tmp_path):
@@ -194,11 +203,6 @@ def test_bad_requests_name_what_is_missing(corpus, tmp_path):
     make_clips(tmp_path / "bob", ["x"])
     with pytest.raises(InputError, match="none of the folders"):
         add_voices(out, [tmp_path / "bob"])
-    (tmp_path / "words.json").write_text('{"a": [["x", 1, "bin"]]}')
-    with pytest.raises(InputError, match="does not hold words"):
-        read_words(tmp_path / "words.json")
-    (tmp_path / "words.json").write_text('{"a": [[0, 1.5, "bin"]]}')
-    assert read_words(tmp_path / "words.json") == {"a": [(0.0, 1.5, "bin")]}
 
 
 def test_motion_between_frames_is_linear():
@@ -214,9 +218,9 @@ def test_motion_between_frames_is_linear():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sounds_without_speech(kind):
-    sound = quiet_sound(2.0, np.random.default_rng(3), kind)
+    sound = non_speech_sound(2.0, np.random.default_rng(3), kind)
     assert sound.shape == (2 * SPEECH_RATE_HZ,) and np.isfinite(sound).all() and np.abs(sound).max() <= 1
-    assert np.array_equal(sound, quiet_sound(2.0, np.random.default_rng(3), kind))
+    assert np.array_equal(sound, non_speech_sound(2.0, np.random.default_rng(3), kind))
     assert (sound.std() > 0) == (kind != "silence")
     with pytest.raises(ValueError, match="no such kind"):
-        quiet_sound(1.0, np.random.default_rng(0), "speech")
+        non_speech_sound(1.0, np.random.default_rng(0), "speech")

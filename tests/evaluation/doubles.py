@@ -12,9 +12,8 @@ from scipy import ndimage
 from geneface.avatar.performance import Performance
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, LIPS, MESH_SIZE, positions
 from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
-    SPEECH_RATE_HZ,
-    VIDEO_RATE_HZ,
     ByteArray,
     Camera,
     FloatArray,
@@ -24,7 +23,6 @@ from geneface.types import (
 )
 
 SIZE = 64
-SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 UPPER, LOWER = positions((82, 13, 312)), positions((87, 14, 317))
 
 

@@ -46,19 +46,6 @@ def field_network(draw: Draw) -> Arguments:
     return {"field": given["field"], "inputs": draw.floats(given["field"].inputs, count), "bias": given["bias"]}
 
 
-def _check_backward(result: Any, given: Arguments) -> None:
-    grad, grad_bias, grad_positions = result
-    is_array(grad.table, (1, *given["field"].table.shape))
-    is_array(grad_bias, given["bias"].shape)
-    is_array(grad_positions, given["positions"].shape)
-
-
-@fuzzer(_check_backward)
-def field_backward(draw: Draw) -> Arguments:
-    given = _points(draw)
-    return given | {"grad_raw": draw.floats(OUTPUTS, given["positions"].shape[1])}
-
-
 @fuzzer(lambda result, given: result > given["rounds"])
 def multiply_peak(draw: Draw) -> Arguments:
     return {"rounds": draw.integer(1, 1000), "halves": draw.chance(0.5)}

@@ -160,12 +160,6 @@ def project_backward(draw: Draw) -> Arguments:
     }
 
 
-@fuzzer(lambda result, given: is_array(result, (given["basis"].shape[0],)))
-def condition_gradient(draw: Draw) -> Arguments:
-    _, basis, _ = _layer(draw, 0, draw.length())
-    return {"basis": basis, "grad_dynamic": draw.floats(*basis.shape[1:])}
-
-
 # ---- optimiser
 
 

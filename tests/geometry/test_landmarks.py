@@ -9,12 +9,13 @@ from geneface.geometry import landmarks as names
 from geneface.geometry.topology import mean_face
 
 FACE = mean_face()[list(names.KEYPOINTS)]
+CLASSIC_68 = names.positions(names.CLASSIC_68_MESH)
 
 
 def test_the_named_set_holds_the_classic_68_and_more():
-    assert len(names.CLASSIC_68) == 68 == len(set(names.CLASSIC_68_MESH))
+    assert len(CLASSIC_68) == 68 == len(set(names.CLASSIC_68_MESH))
     assert names.KEYPOINT_COUNT == len(set(names.KEYPOINTS)) == len(FACE)
-    assert [names.KEYPOINTS[position] for position in names.CLASSIC_68] == list(names.CLASSIC_68_MESH)
+    assert [names.KEYPOINTS[position] for position in CLASSIC_68] == list(names.CLASSIC_68_MESH)
     with pytest.raises(KeyError):
         names.positions((names.MESH_SIZE,))
 
@@ -28,7 +29,7 @@ def test_groups_lie_where_their_names_say():
 
 
 def test_the_classic_68_run_from_left_to_right_and_mirror():
-    classic = FACE[names.CLASSIC_68]
+    classic = FACE[CLASSIC_68]
     jaw = classic[:17]
     # The first and last points are at the temples, where the face is a little narrower.
     assert (np.diff(jaw[1:-1, 0]) > 0).all() and jaw[:, 1].argmin() == 8

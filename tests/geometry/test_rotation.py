@@ -8,7 +8,6 @@ from scipy.spatial.transform import Rotation
 
 from geneface.geometry.rotation import (
     compose,
-    interpolate,
     mean_rotation,
     rotation_matrix,
     rotation_vector,
@@ -45,17 +44,6 @@ def test_compose_applies_the_inner_rotation_first():
     outer, inner = VECTORS[:20], VECTORS[20:40]
     expected = (Rotation.from_rotvec(outer) * Rotation.from_rotvec(inner)).as_matrix()
     np.testing.assert_allclose(rotation_matrix(compose(outer, inner)), expected, atol=1e-12)
-
-
-def test_interpolation_is_at_constant_speed_on_the_shortest_way():
-    start, stop = np.array([0.3, -0.2, 0.1]), np.array([-0.5, 0.4, 1.0])
-    steps = np.linspace(0, 1, 9)
-    path = interpolate(np.tile(start, (9, 1)), np.tile(stop, (9, 1)), steps)
-    turns = Rotation.from_rotvec(path)
-    angles = (turns[:-1].inv() * turns[1:]).magnitude()
-    whole = (Rotation.from_rotvec(start).inv() * Rotation.from_rotvec(stop)).magnitude()
-    np.testing.assert_allclose(angles, whole / 8, rtol=1e-9)
-    np.testing.assert_allclose(rotation_matrix(path[-1]), rotation_matrix(stop), atol=1e-12)
 
 
 def test_mean_of_symmetric_rotations_is_their_middle():

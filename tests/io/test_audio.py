@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from geneface.errors import InputError
-from geneface.io.audio import SoundReader, read_audio, resample, write_wav
+from geneface.io.audio import SoundReader, read_audio, write_wav
+from geneface.signal.sound import resample
 from geneface.types import Waveform
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.audio import SoundFile
+from geneface.io.audio import SourceSound
 from geneface.io.media import probe
 from geneface.io.video import read_frames, write_video, write_webm_alpha
 from geneface.ops import reference
@@ -211,7 +211,7 @@ def test_error_while_drawing_leaves_nothing(tmp_path) -> None:
 def test_error_while_encoding_reaches_the_caller(tmp_path, tone, make_wav) -> None:
     bad = np.tile(tone, 4)
     bad[50_000] = np.nan
-    sound = SoundFile(make_wav("bad.wav", bad))
+    sound = SourceSound(make_wav("bad.wav", bad))
     drawn = []
 
     def frames():

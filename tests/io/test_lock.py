@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.lock import exclusive_folder, remove_leftovers
+from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
 
 _HOLD = """
 import sys, time
@@ -36,7 +36,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
     assert list(folder.iterdir()) == [folder / "result"]
 
 
-def test_an_unused_folder_goes_again(tmp_path: Path) -> None:
+def test_an_unused_folder_is_removed_again(tmp_path: Path) -> None:
     with pytest.raises(KeyError), exclusive_folder(tmp_path / "a" / "b"):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
@@ -72,3 +72,37 @@ def test_a_failure_removes_what_helpers_left_in_a_new_folder_and_looks_no_furthe
                 path.touch()
             raise KeyError
         assert [path.exists() for path in left] == [stays, False]
+
+
+def test_work_is_begun_once_and_gone_on_with_by_the_same_settings_only(tmp_path: Path) -> None:
+    begun, other = InputError("begun", "resume it"), InputError("other", "use the same")
+
+    def claim(settings: dict[str, object], resume: bool) -> bool:
+        return claim_folder(tmp_path, "work/run.json", settings, resume, begun=begun, other=other)
+
+    assert not claim({"seed": 1}, resume=True)
+    with pytest.raises(InputError, match="begun: resume it"):
+        claim({"seed": 1}, resume=False)
+    with pytest.raises(InputError, match="other: use the same"):
+        claim({"seed": 2}, resume=True)
+    assert claim({"seed": 1}, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_work_is_not_begun_among_other_files(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "thesis.txt").touch()
+    error = InputError("no", "no")
+    with pytest.raises(InputError, match="not empty"):
+        claim_folder(tmp_path, "run.json", {}, resume, begun=error, other=error, present=tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_clearing_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    (folder / "deep").mkdir(parents=True)
+    elsewhere.mkdir()
+    for file in (folder / "a", folder / "deep" / "b", elsewhere / "c"):
+        file.touch()
+    (folder / "link").symlink_to(elsewhere)
+    clear_folder(folder)
+    assert not any(folder.iterdir()) and (elsewhere / "c").is_file()

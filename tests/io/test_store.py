@@ -153,7 +153,7 @@ def test_the_reference_implementation_is_read(tmp_path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"x": np.arange(6.0).reshape(3, 2)}, path)
     assert np.array_equal(store.TensorFile(path).rows("x", 1, 3), [[2, 3], [4, 5]])
-    assert store.TensorFile(path).shape("x") == (3, 2) and store.TensorFile(path).metadata == {}
+    assert store.TensorFile(path).get("x").shape == (3, 2) and store.TensorFile(path).metadata == {}
 
 
 def test_same_tensors_give_the_same_bytes(tmp_path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.io.audio import SoundFile, read_audio
+from geneface.io.audio import SourceSound, read_audio
 from geneface.io.video import read_frames, write_video
 from geneface.types import Waveform
 
@@ -119,7 +119,7 @@ def test_copied_sound_file_keeps_channels_and_time(make_media, tmp_path) -> None
     stereo = np.stack([click_samples(44_100), np.zeros(88_200, np.float32)], axis=1)
     source = make_media("stereo.m4a", samples=stereo, sample_rate=44_100)
     path = tmp_path / "out.mp4"
-    write_video(path, flash_images(), SoundFile(source))
+    write_video(path, flash_images(), SourceSound(source))
     again = read_audio(path)
     assert click_seconds(again) == pytest.approx(FLASH_SECONDS, abs=TOLERANCE_SECONDS)
     assert np.abs(again.samples).max() == pytest.approx(0.4, abs=0.1)

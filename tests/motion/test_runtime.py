@@ -173,11 +173,6 @@ def test_seed_matters_only_with_temperature(model):
     )
 
 
-def test_style_scales_the_amplitude(model):
-    features = speech(40)
-    assert np.allclose(model.predict(features, style=1.5), 1.5 * model.predict(features), atol=1e-6)
-
-
 def test_person_is_applied_with_context(model):
     class Blur:
         past_frames, future_frames = 3, 0

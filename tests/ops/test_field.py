@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from geneface import ops
-from geneface.bench import torch_field as field_torch
+from geneface.bench import torch_field
 from geneface.bench.torch_field import TorchField
-from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, from_bfloat16, to_bfloat16
+from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, field_backward, from_bfloat16, to_bfloat16
 
 from .field_margins import smooth
 from .field_scenes import constant_field, make_field
@@ -66,8 +66,8 @@ def test_gates_choose_between_the_parts_of_a_bias(dims: int, width: int, count: 
     bias = random.normal(size=(-(-count // FIELD_BLOCK), 3, width)).astype(np.float32)
     gates = (random.uniform(-1, 1, count) * (random.random(count) < 0.7)).astype(np.float32)
     twin = TorchField.of(field, "cpu", torch.float64)
-    of_each = field_torch.gated_bias(tensor(bias).repeat_interleave(FIELD_BLOCK, 0)[:count], tensor(gates))
-    expected = field_torch.field_forward(twin, tensor(positions.T), of_each, tensor(extra.T) if dims == 2 else None)
+    of_each = torch_field.gated_bias(tensor(bias).repeat_interleave(FIELD_BLOCK, 0)[:count], tensor(gates))
+    expected = torch_field.field_forward(twin, tensor(positions.T), of_each, tensor(extra.T) if dims == 2 else None)
     close(ops.field_forward(field, positions, bias, extra, gates), expected.detach().numpy().T, 1e-5)
     with pytest.raises(ValueError, match="gates"):
         ops.field_forward(field, positions, bias, extra, np.append(gates, np.float32(0)))
@@ -83,12 +83,12 @@ def test_values_and_gradients_are_those_of_the_twin(dims: int, width: int, count
     assert field.dims == dims and field.inputs == (ENCODED if dims == 3 else TORSO_INPUTS)
     grad_raw = np.random.default_rng(1).normal(size=(4, count)).astype(np.float32)
     raw = ops.field_forward(field, positions, bias, extra)
-    grad, grad_bias, grad_positions = ops.field_backward(field, positions, bias, grad_raw, extra)
+    grad, grad_bias, grad_positions = field_backward(field, positions, bias, grad_raw, extra)
 
     twin = TorchField.of(field, "cpu", torch.float64)
     leaves = tensor(positions), tensor(bias), tensor(extra)
     more = leaves[2].T if dims == 2 else None
-    expected = field_torch.field_forward(twin, leaves[0].T, of_points(leaves[1], count), more)
+    expected = torch_field.field_forward(twin, leaves[0].T, of_points(leaves[1], count), more)
     expected.backward(tensor(grad_raw.T))
     close(raw, expected.detach().numpy().T, 1e-5)
     for name, parameter in twin.parameters.items():
@@ -174,7 +174,7 @@ def test_the_largest_grid_hashes_as_the_twin_does(dims: int):
     field = replace(field, resolution=np.array([64, 1000, 3001, 4096], np.int32))
     positions = np.random.default_rng(0).random((dims, 300), np.float32)
     twin = TorchField.of(field, "cpu", torch.float64)
-    expected = field_torch.encode(twin, tensor(positions.T)).detach().numpy().T
+    expected = torch_field.encode(twin, tensor(positions.T)).detach().numpy().T
     for level in range(4):
         # In single precision a position is known to a few thousandths of the finest cells.
         close(features_of(field, positions, level), expected[8 * level : 8 * level + 8], 3e-4)
@@ -206,11 +206,11 @@ def test_no_points_and_points_outside():
     field = make_field(32)
     nothing, no_bias = np.zeros((3, 0), np.float32), np.zeros((0, 32), np.float32)
     assert ops.field_forward(field, nothing, no_bias).shape == (4, 0)
-    grad, grad_bias, grad_positions = ops.field_backward(field, nothing, no_bias, np.zeros((4, 0), np.float32))
+    grad, grad_bias, grad_positions = field_backward(field, nothing, no_bias, np.zeros((4, 0), np.float32))
     assert not grad.table.any() and grad_bias.shape == (0, 32) and grad_positions.shape == (3, 0)
     outside = np.array([[-5, 7, 1e6, np.nan], [0, 1, np.inf, -np.inf], [-1e-6, 1 + 1e-6, -1e30, 0]], np.float32)
     ops.field_forward(field, outside, np.zeros((1, 32), np.float32))
-    ops.field_backward(field, outside, np.zeros((1, 32), np.float32), np.ones((4, 4), np.float32))
+    field_backward(field, outside, np.zeros((1, 32), np.float32), np.ones((4, 4), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from geneface.ops.types import (
 )
 
 from .scenes import Scene, make_scene
+from .twin_gradients import small_turn
 
 torch = pytest.importorskip("torch")
 twin = pytest.importorskip("geneface.bench.torch_gaussian")
@@ -175,7 +176,7 @@ class Leaves:
     def arguments(self, scene: Scene) -> tuple[Any, ...]:
         """Of `project`."""
         rotation, translation = (tensor(array, dtype=self.base.dtype) for array in scene.view[:2])
-        rotation = twin.small_turn(self.turn) @ rotation
+        rotation = small_turn(self.turn) @ rotation
         return self.base, self.basis, self.condition, rotation, translation + self.shift, scene.camera
 
     def gradients(self) -> Arrays:
@@ -190,7 +191,7 @@ def kernel_gradients(scene: Scene, splats: ops.Splats, grad_splats: np.ndarray) 
     return {
         "base": back.base,
         "basis": np.multiply.outer(single.condition, back.dynamic),
-        "condition": ops.condition_gradient(single.basis, np.ascontiguousarray(back.dynamic)),
+        "condition": np.tensordot(single.basis, back.dynamic, 2),
         "turn": back.pose[:3],
         "shift": back.pose[3:],
     }

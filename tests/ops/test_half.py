@@ -13,7 +13,7 @@ import torch
 
 from geneface import ops
 from geneface.bench.torch_field import TorchField, encode
-from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, from_bfloat16, to_bfloat16
+from geneface.ops.field import ENCODED, FIELD_BLOCK, TORSO_INPUTS, Field, field_backward, from_bfloat16, to_bfloat16
 from geneface.ops.native import kernels
 
 from .field_scenes import make_batch, make_field, make_scene
@@ -47,7 +47,7 @@ def test_layers_are_sums_of_products(width: int):
     bias = random.normal(size=(-(-COUNT // FIELD_BLOCK), width)).astype(np.float32) * np.float32(0.3)
     grad_raw = random.normal(size=(4, COUNT)).astype(np.float32)
     raw = ops.field_forward(field, positions, bias)
-    grad, grad_bias, _ = ops.field_backward(field, positions, bias, grad_raw)
+    grad, grad_bias, _ = field_backward(field, positions, bias, grad_raw)
 
     x = features(field, positions)
     assert x.shape == (COUNT, ENCODED)

@@ -11,7 +11,7 @@ import torch
 
 from geneface import ops
 from geneface.bench.torch_field import TorchFrames, TorchScene, render_picture
-from geneface.bench.torch_field_train import Patches, train_gradients, train_loss
+from geneface.bench.torch_field_train import Patches, train_loss
 from geneface.ops.nerf import CELLS, COARSE_CELLS, MAX_RAY_SAMPLES, PATCH, PATCH_RAYS, TORSO_SCALE, coarse_occupancy
 
 from .field_margins import settled
@@ -24,6 +24,7 @@ from .field_scenes import (
     make_frame,
     make_scene,
 )
+from .twin_gradients import train_gradients
 
 pytestmark = pytest.mark.usefixtures("float_networks")
 

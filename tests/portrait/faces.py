@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
+from geneface.imaging.warp import sample, warp_affine
 from geneface.types import SPEECH_RATE_HZ
 
-cv2 = pytest.importorskip("cv2", reason="needs the [prepare] extra")
 pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
@@ -17,16 +18,23 @@ def astronaut() -> np.ndarray:
     return np.ascontiguousarray(data.astronaut()[:300, 70:370])
 
 
+def turned(degrees: float, scale: float, center: ArrayLike, target: ArrayLike) -> np.ndarray:
+    """[2, 3] a turn and a zoom that bring a place to another."""
+    across, down = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    factor = np.array([[across, down], [-down, across]])
+    return np.column_stack([factor, np.asarray(target) - factor @ np.asarray(center)])
+
+
 def moving_face(frames: int, zoom: float = 1.0, size: int = 240, speaks: bool = True) -> list[np.ndarray]:
     """The face swaying and nodding a little, uint8 [size, size, 3] each; with `speaks` its mouth opens and closes."""
     picture = astronaut()
     images = []
     for index in range(frames):
         angle, scale = 3 * np.sin(index / 9), zoom * size / 300 * (1 + 0.02 * np.sin(index / 14))
-        move = cv2.getRotationMatrix2D((150, 150), angle, scale)
-        move[:, 2] += np.array([size / 2, size / 2]) - 150 + [4 * np.sin(index / 7), 3 * np.cos(index / 11)]
+        sway = np.array([4 * np.sin(index / 7), 3 * np.cos(index / 11)])
+        move = turned(angle, scale, (150, 150), sway + size / 2)
         shown = open_mouth(picture, 5 * (1 - np.cos(index * 0.9))) if speaks else picture
-        images.append(cv2.warpAffine(shown, move, (size, size), borderMode=cv2.BORDER_REPLICATE))
+        images.append(np.rint(warp_affine(shown, move, size, size)).astype(np.uint8))
     return images
 
 
@@ -37,7 +45,7 @@ def open_mouth(picture: np.ndarray, drop_px: float) -> np.ndarray:
     gap = drop_px * np.clip(1 - ((x - middle) / half_width) ** 2, 0, 1)
     below = y > line
     shift = np.where(below, gap * np.exp(-(((y - line) / 45) ** 2)), 0).astype(np.float32)
-    opened = cv2.remap(picture, x, y - shift, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    opened = np.rint(sample(picture, x + 0.5, y - shift + 0.5)).astype(np.uint8)
     opened[below & (y < line + gap)] = (60, 20, 25)
     return opened
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from faces import cv2
-
+from geneface.imaging.resize import resize_linear
+from geneface.imaging.warp import warp_affine
 from geneface.portrait.camera_motion import CameraPath, camera_path, follow_on, usual_place
 
 SIZE, VIEWS = 192, 24
@@ -19,7 +15,7 @@ SIZE, VIEWS = 192, 24
 def wall(seed: int = 0) -> np.ndarray:
     """A wall with a pattern, three times as large as the picture."""
     rng = np.random.default_rng(seed)
-    rough = cv2.resize(rng.uniform(0, 255, (60, 60, 3)).astype(np.float32), (3 * SIZE, 3 * SIZE))
+    rough = resize_linear(rng.uniform(0, 255, (60, 60, 3)).astype(np.float32), 3 * SIZE, 3 * SIZE)
     return rough.clip(0, 255).astype(np.uint8)
 
 
@@ -32,7 +28,7 @@ def film(background: np.ndarray, place: np.ndarray, walker: bool = False) -> tup
         scale = np.exp(size)
         move = np.array([[scale, 0, 0], [0, scale, 0]])
         move[:, 2] = SIZE / 2 + SIZE * np.array([right, down]) - scale * 1.5 * SIZE
-        image = cv2.warpAffine(background, move, (SIZE, SIZE))
+        image = np.rint(warp_affine(background, move, SIZE, SIZE))
         sway = 6 * np.sin(index / 2)
         person = ((x - SIZE / 2 - sway) / 40) ** 2 + ((y - SIZE / 2) / 55) ** 2 < 1
         person |= (y > 0.8 * SIZE) & (np.abs(x - SIZE / 2 - sway) < 70)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2", reason="needs the [prepare] extra")
-
 from geneface.portrait.covered import covered
 from geneface.portrait.unwrap import TEXELS, texel_of
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from faces import astronaut, cv2
+from faces import astronaut, turned
 
-from geneface.analysis.tracker import FaceTracker
+from geneface.analysis.tracker import open_tracker
 from geneface.geometry.topology import mean_face, mesh_triangles
+from geneface.imaging.warp import warp_affine
 from geneface.io.image import read_image
 from geneface.portrait.identity import Signature, distance, limit, one_person, signature
 from geneface.portrait.unwrap import TEXELS, face_texels, texel_of, unwrap
@@ -29,12 +30,11 @@ def views(picture: np.ndarray, count: int = 6, size: int = 256, seed: int = 0) -
     rng = np.random.default_rng(seed)
     images, meshes = [], []
     height, width = picture.shape[:2]
-    with FaceTracker() as tracker:
+    with open_tracker() as tracker:
         for _ in range(count):
             angle, scale = rng.uniform(-6, 6), size / max(height, width) * rng.uniform(0.95, 1.05)
-            move = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
-            move[:, 2] += np.array([size / 2 - width / 2, size / 2 - height / 2]) + rng.uniform(-4, 4, 2)
-            image = cv2.warpAffine(picture, move, (size, size), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_AREA)
+            move = turned(angle, scale, (width / 2, height / 2), size / 2 + rng.uniform(-4, 4, 2))
+            image = np.rint(warp_affine(picture, move, size, size)).astype(np.uint8)
             mesh = tracker.track(image)
             assert mesh is not None
             images.append(image)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-
-pytest.importorskip("cv2", reason="needs the [prepare] extra")
 
 from geneface.portrait.light import face_level, level_steps
 from geneface.portrait.unwrap import TEXELS

@@ -17,7 +17,8 @@ from geneface.io.store import asset_path
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.lips_asked import LipListener, head_landmarks, rest_shape, sounding_frames
 from geneface.portrait.offsets import RunOffset, describe_offsets, describe_source, run_offsets
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound
+from geneface.signal.sound import cut_frames
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Camera, FloatArray, Waveform
 
 CAMERA = Camera(4.5, 256, 256)
@@ -71,8 +72,8 @@ def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
     listener: LipListener, faces: np.ndarray, sentence: FloatArray
 ):
     """Three files, recorded alike; the last one's sound is of another moment."""
-    sounds = [Waveform(cut_sound(Waveform(sentence), first - 4, 120)) for first in (0, 120)]
-    strange = Waveform(cut_sound(Waveform(sentence[::-1].copy()), 0, 120))
+    sounds = [Waveform(cut_frames(Waveform(sentence), first - 4, 120)) for first in (0, 120)]
+    strange = Waveform(cut_frames(Waveform(sentence[::-1].copy()), 0, 120))
     runs = [(0, 0, faces[:120]), (1, 0, faces[120:240]), (2, 0, faces[60:180])]
     first, second, third = run_offsets([*sounds, strange], runs, listener)
     assert first.confident and first == second and first.frames == pytest.approx(4, abs=0.5)
@@ -85,7 +86,7 @@ def test_four_seconds_tell_their_offset_and_its_sign(
     listener: LipListener, faces: np.ndarray, sentence: FloatArray, late: float, first: int
 ):
     """The file's sound ends with its pictures; what it says comes `late` frames after the lips."""
-    sound = cut_sound(Waveform(sentence), first - late, 100)
+    sound = cut_frames(Waveform(sentence), first - late, 100)
     offset = found(listener, faces[first : first + 100], sound)
     assert offset.confident and offset.frames == pytest.approx(late, abs=0.5)
 
@@ -112,8 +113,8 @@ def test_of_two_sources_and_runs_each_has_its_own(listener: LipListener, faces: 
 @pytest.mark.parametrize("jump", [2, 7])
 def test_a_cut_after_which_the_sound_is_late(listener: LipListener, faces: np.ndarray, sentence: FloatArray, jump: int):
     """The second shot's sound comes late, after so many frames of silence."""
-    cut = 200 * FRAME_SAMPLES
-    sound = np.concatenate([sentence[:cut], np.zeros(jump * FRAME_SAMPLES, np.float32), sentence[cut:]])
+    cut = 200 * SAMPLES_PER_FRAME
+    sound = np.concatenate([sentence[:cut], np.zeros(jump * SAMPLES_PER_FRAME, np.float32), sentence[cut:]])
     runs = [(0, 0, faces[:200]), (0, 200, faces[200:])]
     offsets = run_offsets([Waveform(sound)], runs, listener)
     assert [offset.frames for offset in offsets] == pytest.approx([0, jump], abs=0.5)
@@ -123,7 +124,7 @@ def test_a_drift_is_found(listener: LipListener, faces: np.ndarray, sentence: Fl
     ppm = 2000.0
     lips, said = np.concatenate([faces, faces]), np.concatenate([sentence, sentence])
     # What is played slower becomes later and later.
-    sound = cut_sound(Waveform(said), -1, len(lips), 1e6 * (1 / (1 + 1e-6 * ppm) - 1))
+    sound = cut_frames(Waveform(said), -1, len(lips), 1e6 * (1 / (1 + 1e-6 * ppm) - 1))
     offset = found(listener, lips, sound)
     assert offset.drift_ppm == pytest.approx(ppm, rel=0.3)
     for frame in (0, len(lips)):
@@ -151,12 +152,12 @@ def test_other_sounds_are_left_as_they_are(listener: LipListener, faces: np.ndar
     }
     sound = sounds[wrong]()
     for first, last in ((0, len(faces)), (0, 100), (150, 250)):
-        offset = found(listener, faces[first:last], sound[first * FRAME_SAMPLES : last * FRAME_SAMPLES])
+        offset = found(listener, faces[first:last], sound[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME])
         assert not offset.confident and offset.frames == 0 and offset.shift(100) == 0
 
 
 def test_speech_is_found_under_music(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
-    late = cut_sound(Waveform(sentence), -4, len(faces))
+    late = cut_frames(Waveform(sentence), -4, len(faces))
     offset = found(listener, faces, late + tune(len(late)))
     assert offset.confident and offset.frames == pytest.approx(4, abs=0.5)
 
@@ -179,8 +180,8 @@ def test_the_head_frame_keeps_the_lips_and_loses_the_head(faces: np.ndarray, lip
 
 
 def test_frames_that_sound():
-    samples = np.zeros(20 * FRAME_SAMPLES, np.float32)
-    samples[5 * FRAME_SAMPLES : 12 * FRAME_SAMPLES] = 0.1
+    samples = np.zeros(20 * SAMPLES_PER_FRAME, np.float32)
+    samples[5 * SAMPLES_PER_FRAME : 12 * SAMPLES_PER_FRAME] = 0.1
     assert np.flatnonzero(sounding_frames(samples)).tolist() == list(range(5, 12))
 
 

@@ -229,9 +229,6 @@ def test_a_damaged_manifest_is_named(tmp_path: Path):
 def test_unknown_settings_are_refused():
     with pytest.raises(ValueError, match="extra"):
         PrepareConfig(sise=64)  # type: ignore[call-arg]
-    with pytest.raises(InputError, match="preset"):
-        PrepareConfig.preset("huge")
-    assert PrepareConfig.preset("tiny").size == 128
 
 
 def test_check_names_what_is_wrong_and_where(make_media):

@@ -11,8 +11,8 @@ from geneface.geometry.topology import mean_face
 from geneface.portrait.plan import Shot
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import plan_segments, segment_names
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
 from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, split_run, tracked_runs
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Camera, Waveform
 
 SCAN = SourceScan("/videos/a.mp4", 640, 480, 300, 25.0, False, 0, (), (), "")
@@ -125,7 +125,7 @@ def test_names_are_unique_and_safe():
 )
 def test_pictures_whose_sound_is_missing_are_left_out(late: float, first: int, count: int):
     tracked = Run(0, 0, 0, meshes(100))
-    sound = Waveform(np.zeros(100 * FRAME_SAMPLES, np.float32))
+    sound = Waveform(np.zeros(100 * SAMPLES_PER_FRAME, np.float32))
     offset = SoundOffset(late, 0.0, 0.98, late, 9.0, 5.0)
     segments, rest = plan_segments([SCAN], [tracked], [sound], [offset])
     assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
@@ -135,20 +135,9 @@ def test_pictures_whose_sound_is_missing_are_left_out(late: float, first: int, c
     assert len(rest) == (late != 0)
 
 
-def test_sound_is_cut_to_the_sample_and_padded_with_silence():
-    samples = np.arange(1, 16_001, dtype=np.float32)
-    late = Waveform(samples, start_seconds=0.1)
-    piece = cut_sound(late, 0, 5)
-    assert len(piece) == 5 * FRAME_SAMPLES
-    assert (piece[:1600] == 0).all() and piece[1600] == 1
-    early = cut_sound(Waveform(samples, start_seconds=-0.1), 0, 26)
-    assert early[0] == 1601 and early[-1] == 0
-    assert sound_frames(late) == (2, 28) and sound_frames(Waveform(samples)) == (0, 25)
-
-
 def test_each_run_has_the_offset_that_was_found_for_it():
     runs = [run(0, 100), run(150, 300)]
-    sound = Waveform(np.zeros(320 * FRAME_SAMPLES, np.float32))
+    sound = Waveform(np.zeros(320 * SAMPLES_PER_FRAME, np.float32))
     drifting = SoundOffset(1.0, 10_000.0, 1.0, 1.0, 9.0, 5.0)
     segments, _ = plan_segments([SCAN], runs, [sound], [UNKNOWN, drifting])
     assert [(s.sound_shift, s.sound_drift_ppm) for s in segments] == [(0, 0), (pytest.approx(2.5), 10_000)]
@@ -156,7 +145,7 @@ def test_each_run_has_the_offset_that_was_found_for_it():
 
 def test_a_shot_with_an_offset_of_its_own_hears_no_sound_of_its_neighbours():
     runs = [run(0, 100), run(100, 200), run(200, 300)]
-    sound = Waveform(np.zeros(300 * FRAME_SAMPLES, np.float32))
+    sound = Waveform(np.zeros(300 * SAMPLES_PER_FRAME, np.float32))
     late, early = (SoundOffset(frames, 0.0, 1.0, frames, 9.0, 5.0) for frames in (8.0, -5.0))
     segments, rest = plan_segments([SCAN], runs, [sound], [late, early, early])
     assert [(s.run.start, s.run.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
@@ -164,30 +153,6 @@ def test_a_shot_with_an_offset_of_its_own_hears_no_sound_of_its_neighbours():
     # One offset: the sound goes on over the cut.
     alike, _ = plan_segments([SCAN], runs, [sound], [late, late, late])
     assert [s.run.frames for s in alike] == [100, 100, 92]
-
-
-def test_sound_is_moved_by_parts_of_a_frame():
-    samples = np.arange(16_000, dtype=np.float32)
-    assert cut_sound(Waveform(samples), 2.5, 3)[0] == 2.5 * FRAME_SAMPLES
-    assert cut_sound(Waveform(samples), -0.25, 3)[160] == 0 and cut_sound(Waveform(samples), -0.25, 3)[161] == 1
-
-
-@pytest.mark.parametrize("ppm", [100.0, -2000.0])
-def test_drifting_sound_is_brought_to_the_pace_of_its_pictures(ppm: float):
-    """A tone that is sampled at another pace, against the tone itself."""
-    time = np.arange(10 * 16_000) / 16_000
-    sound = Waveform(np.sin(2 * np.pi * 440 * time))
-    piece = cut_sound(sound, 50, 125, ppm)
-    wanted = np.sin(2 * np.pi * 440 * (2 + np.arange(len(piece)) / 16_000 * (1 + 1e-6 * ppm)))
-    assert len(piece) == 125 * FRAME_SAMPLES
-    # Within a sample: the first one is rounded.
-    assert np.abs(piece - wanted).max() < 2 * np.pi * 440 / 16_000
-
-
-def test_drifting_sound_ends_in_silence_where_the_recording_does():
-    piece = cut_sound(Waveform(np.full(16_000, 0.5)), 20, 10, 500.0)
-    assert len(piece) == 10 * FRAME_SAMPLES
-    assert piece[1000] == pytest.approx(0.5, abs=1e-3) and np.abs(piece[3400:]).max() < 1e-3
 
 
 def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from geneface.errors import InputError
 from geneface.io.store import read_json, write_json
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentInfo
-from geneface.portrait.sound import cut_sound
-from geneface.portrait.words import find_words, read_words, segment_words, with_words
+from geneface.portrait.words import find_words, segment_words, with_words
+from geneface.signal.sound import cut_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Waveform
 
 
@@ -40,37 +40,6 @@ def click(seconds: float, length: float = 6.0) -> np.ndarray:
     first = round(seconds * SPEECH_RATE_HZ)
     samples[first : first + 160] = 0.9
     return samples
-
-
-def test_words_are_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "words.json", {"one": [[0, 0.5, "sil"], [0.5, 0.75, "bin"]], "two": []})
-    assert read_words(path) == {"one": ((0.0, 0.5, "sil"), (0.5, 0.75, "bin")), "two": ()}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "not valid JSON"),
-        ("[1, 2]", "one entry a clip"),
-        ('{"one": {"a": 1}}', "the words of 'one'"),
-        ('{"one": [[0, 1, "a"], [1, 2]]}', "at entry 1 of 'one'"),
-        ('{"one": [[0, 1, "a", "b"]]}', "at entry 0 of 'one'"),
-        ('{"one": [3]}', "at entry 0 of 'one'"),
-        ('{"one": [["0", 1, "a"]]}', "at entry 0 of 'one'"),
-        ('{"one": [[0, 1, 2]]}', "at entry 0 of 'one'"),
-        ('{"one": [[0, true, "a"]]}', "at entry 0 of 'one'"),
-        ('{"one": [[NaN, 1, "a"]]}', "at entry 0 of 'one'"),
-        ('{"one": [[0, Infinity, "a"]]}', "at entry 0 of 'one'"),
-        ('{"one": [[0, 1' + "0" * 400 + ', "a"]]}', "at entry 0 of 'one'"),
-        ('{"one": [[0, 1, "a"], [2, 1.5, "b"]]}', "at entry 1 of 'one'"),
-    ],
-)
-def test_damaged_words_are_named(tmp_path: Path, text: str, words: str) -> None:
-    path = tmp_path / "words.json"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_words(path)
-    assert words in str(caught.value) and str(path) in str(caught.value)
 
 
 def test_words_lie_beside_the_video_or_in_a_named_file(tmp_path: Path) -> None:
@@ -96,7 +65,7 @@ def test_a_word_lies_where_its_sound_does(start_frame: int, shift: float, sound_
     """Against the sound that `prepare` cuts out for the segment: the click is where the word says."""
     spoken = 2.3
     sound = Waveform(click(spoken), sound_start)
-    piece = cut_sound(sound, start_frame + shift, 75, ppm)
+    piece = cut_frames(sound, start_frame + shift, 75, ppm)
     heard = float(np.flatnonzero(piece > 0.5)[0]) / SPEECH_RATE_HZ
     begin = (start_frame + shift) / VIDEO_RATE_HZ - sound_start
     ((start, end, word),) = segment_words(((spoken, spoken + 0.2, "by"),), begin, 75, ppm)

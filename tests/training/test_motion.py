@@ -43,7 +43,7 @@ def test_folder_predicts_what_was_scored(small_corpus, trained):
     clips = [clip for clip in load_corpus_data(small_corpus).heldout if clip.speaker == "b"]
     corpus_clips = {clip.name: clip for clip in small_corpus.clips(heldout=True)}
     predicted = [
-        clip.neutral + model.predict(small_corpus.features(corpus_clips[clip.name]), style=clip.gain) for clip in clips
+        clip.neutral + clip.gain * model.predict(small_corpus.features(corpus_clips[clip.name])) for clip in clips
     ]
     score = score_lips(predicted, [clip.landmarks for clip in clips])
     assert score.opening_correlation == pytest.approx(metrics["b"]["temperature_0"]["opening_correlation"], abs=2e-3)

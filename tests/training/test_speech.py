@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ShippedEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.session import open_session
+from geneface.signal.sound import levelled
 from geneface.training.speech import export as speech
 from geneface.training.speech.export import build_graph, export_speech_encoder, quantise
 
@@ -107,14 +108,14 @@ def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, rec
     assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
 
 
-def test_a_taught_encoder_is_checked_against_what_it_was_taught(folder: Path, recording: Path, tmp_path: Path) -> None:
+def test_a_distilled_encoder_is_checked_against_its_own_layers(folder: Path, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.onnx"
-    card = export_speech_encoder(folder, out, [recording], LAYERS, teaching=[recording], steps=20)
+    card = export_speech_encoder(folder, out, [recording], LAYERS, distillation=[recording], steps=20)
     assert card["name"] == f"whisper-{LAYERS}-streaming"
-    assert card["teaching"]["after"] < card["teaching"]["before"] and card["teaching"]["recordings"] == 1
+    assert card["distillation"]["after"] < card["distillation"]["before"] and card["distillation"]["recordings"] == 1
     assert card["check"]["relative_rms"] < speech.MAX_RELATIVE_ERROR
     plain = tmp_path / "plain.onnx"
-    assert export_speech_encoder(folder, plain, [recording], LAYERS)["teaching"] is None
+    assert export_speech_encoder(folder, plain, [recording], LAYERS)["distillation"] is None
     samples = speech.read_audio(recording).samples
     assert (
         np.abs(ShippedEncoder(out).encode(samples).values - ShippedEncoder(plain).encode(samples).values).max() > 0.01
@@ -122,7 +123,7 @@ def test_a_taught_encoder_is_checked_against_what_it_was_taught(folder: Path, re
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".safetensors", ".json", ".wav"}
 
 
-def test_the_command_teaches_and_an_interrupted_teaching_is_not_lost(
+def test_the_command_distils_and_an_interrupted_distillation_is_not_lost(
     folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from typer.testing import CliRunner
@@ -138,14 +139,14 @@ def test_the_command_teaches_and_an_interrupted_teaching_is_not_lost(
         result = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
         return result.exit_code, result.output + result.stderr
 
-    code, text = run("--teaching", str(empty))
+    code, text = run("--distillation", str(empty))
     assert code == 2 and "holds no recording" in text
     with monkeypatch.context() as patch:
         patch.setattr(speech, "build_graph", lambda *_: (_ for _ in ()).throw(InputError("stopped", "go on")))
-        assert run("--teaching", str(recording))[0] == 2
-    code, text = run("--teaching", str(recording))
-    assert code == 2 and "interrupted teaching" in text and not out.exists()
-    code, text = run("--teaching", str(recording), "--resume", "--json")
+        assert run("--distillation", str(recording))[0] == 2
+    code, text = run("--distillation", str(recording))
+    assert code == 2 and "holds a training already" in text and not out.exists()
+    code, text = run("--distillation", str(recording), "--resume", "--json")
     assert code == 0 and json.loads(text)["steps"] == 4
     assert {path.suffix for path in out.parent.iterdir()} == {".onnx", ".safetensors", ".json"}
 

@@ -98,10 +98,6 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     total = resize_area(weight, *half)
     mean = resize_area(image * share, *half) / np.maximum(total, 1e-6)[..., None]
     coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
-    fine = resize_linear(coarse, height, width)
-    return (share * image + (1 - share) * fine).astype(np.float32, copy=False)
-
-
-def sample_indices(count: int, samples: int) -> NDArray[np.intp]:
-    """At most `samples` numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(np.intp))
+    filled = resize_linear(coarse, height, width)
+    filled += share * (image - filled)
+    return filled

@@ -1,4 +1,4 @@
-"""HuBERT features through transformers (`geneface[hubert]`), for models of the class of facebook/hubert-large-ls960-ft.
+"""HuBERT features through transformers (extra `[hubert]`), for models of the class of facebook/hubert-large-ls960-ft.
 
 Symbols: T samples at 16 kHz, R rows at 50 Hz, D width (1024 for large).
 HuBERT's convolutions have a stride of 320 samples, exactly 50 Hz, but see 400 samples and use no padding: T samples
@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from geneface.analysis.mel import cut, levelled
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, SAMPLES_PER_ROW, WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError, MissingExtraError
+from geneface.signal.sound import cut, levelled
+from geneface.signal.timing import SAMPLES_PER_ROW
 from geneface.types import FloatArray, SpeechFeatures
 
 DEFAULT_MODEL = "facebook/hubert-large-ls960-ft"

@@ -1,4 +1,4 @@
-"""The two towers of the sync judge: lips and speech as unit vectors that are close where they keep time.
+"""The two towers of the lip-sync classifier: lips and speech as unit vectors that are close where they keep time.
 
 Symbols: F video frames at 25 Hz, 2F rows of features at 50 Hz, K named landmarks, W = F - 8 windows, E embedding width.
 """
@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening, positions
+from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, read_json
+from geneface.io.store import asset_path
 from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from typing_extensions import Self
 
-JUDGE_FORMAT = 1
+LIP_SYNC_FORMAT = 1
 
 
-class JudgeConfig(Config):
-    """`judge.json` of a folder of `pretrain judge`."""
+class LipSyncConfig(Config):
+    """`lip_sync.json` of a folder of `pretrain lip-sync`."""
 
-    format: int = JUDGE_FORMAT
+    format: int = LIP_SYNC_FORMAT
     encoder: str
     """Speech encoder whose features it takes."""
     feature_width: int
@@ -47,33 +47,27 @@ class JudgeConfig(Config):
     """What made it: corpus, settings, names of the clips it was trained on."""
 
 
-class JudgeTowers:
-    """The networks of a folder (`judge.json`, `lips.onnx`, `speech.onnx`)."""
+class LipSyncTowers:
+    """The networks of a folder (`lip_sync.json`, `lips.onnx`, `speech.onnx`)."""
 
-    def __init__(self, config: JudgeConfig, lips: InferenceSession, speech: InferenceSession) -> None:
+    def __init__(self, config: LipSyncConfig, lips: InferenceSession, speech: InferenceSession) -> None:
         self.config, self._lips, self._speech = config, lips, speech
         self._points = positions(config.landmarks)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
-        """Load a folder, by default the judge that ships with the package.
+        """Load a folder, by default the classifier that ships with the package.
 
         Raises:
             InputError: a file is missing, unreadable, or of another format or landmark set.
         """
-        folder = asset_path("judge") if folder is None else Path(folder)
-        try:
-            config = JudgeConfig.model_validate(read_json(folder / "judge.json"))
-        except ValidationError as error:
-            raise InputError(
-                f"{folder / 'judge.json'} is not a judge's", "give a folder of `pretrain judge`"
-            ) from error
-        if config.format != JUDGE_FORMAT:
-            raise InputError(f"the judge {folder} is of another version", "train it again with this version")
+        folder = asset_path("lip_sync") if folder is None else Path(folder)
+        again = "train the lip-sync classifier again"
+        config = read_record(LipSyncConfig, folder / "lip_sync.json", LIP_SYNC_FORMAT, again)
         try:
             return cls(config, open_session(folder / "lips.onnx"), open_session(folder / "speech.onnx"))
         except KeyError as error:
-            raise InputError(f"the judge {folder} sees landmarks that are unknown", "train it again") from error
+            raise InputError(f"the lip-sync classifier {folder} sees unknown landmarks", "train it again") from error
 
     def gain_of(self, clips: Sequence[NDArray[np.floating[Any]]]) -> float:
         """How much wider than the training's reference speaker a person opens the lips, from the ground truth's clips.
@@ -104,8 +98,8 @@ class JudgeTowers:
         """
         if features.encoder != self.config.encoder or features.values.shape[1] != self.config.feature_width:
             raise InputError(
-                f"the sync judge takes speech features of {self.config.encoder}, not of {features.encoder}",
-                f"encode the speech with {self.config.encoder}, or give the judge the samples",
+                f"the lip-sync classifier takes speech features of {self.config.encoder}, not of {features.encoder}",
+                f"encode the speech with {self.config.encoder}, or give the samples",
             )
         inputs = {"features": np.ascontiguousarray(features.values[None], np.float32)}
         return np.asarray(self._speech.run(["embedding"], inputs)[0])[0]

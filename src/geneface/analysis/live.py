@@ -12,9 +12,11 @@ from collections import deque
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, WINDOW, cut, gain_of, log_mel
+from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.speech import StreamingEncoder
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS, ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS
+from geneface.signal.sound import cut, gain_of
+from geneface.signal.timing import ROWS_PER_FRAME, SAMPLES_PER_ROW, frames_to_cover
 from geneface.types import FloatArray
 
 _MEMORY_BLOCKS = 15 * 50
@@ -103,7 +105,7 @@ class LiveSpeech:
 
     def finish(self) -> FloatArray:
         """The rows that were still waiting; after the sound there is silence."""
-        last = -(-self._received // (SAMPLES_PER_ROW * ROWS_PER_FRAME)) * ROWS_PER_FRAME
+        last = frames_to_cover(self._received) * ROWS_PER_FRAME
         silence = (last + self._encoder.future_rows + 2) * SAMPLES_PER_ROW - self._received
         self._sound = np.concatenate([self._sound, self._level.push(np.zeros(silence, np.float32))])
         return self._rows_to(last)

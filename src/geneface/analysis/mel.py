@@ -4,7 +4,8 @@ Symbols: T samples at 16 kHz, M spectrogram rows at 100 Hz (row t is centred on 
 
 Two things differ from Whisper's own front end, so that a row depends only on the sound around it:
 - Whisper clamps every utterance to 8 decades below its own loudest bin. Here the clamp is a constant,
-  `FLOOR`, because sound is first brought to one level (`speech_gain`), where the loudest bin of speech is known.
+  `FLOOR`, because sound is first brought to one level (`signal.sound.speech_gain`), where the loudest bin of speech is
+  known.
 - Beyond both ends of the sound there is silence, not its mirror image.
 """
 
@@ -13,8 +14,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geneface.signal.sound import cut
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 MEL_RATE_HZ = 100
@@ -23,16 +24,9 @@ HOP = SPEECH_RATE_HZ // MEL_RATE_HZ
 WINDOW = 400
 """Samples under the Hann window: 25 ms, also the length of the Fourier transform."""
 
-LEVEL_DB = -20.0
-"""Level of speech, in dB of full scale, that `speech_gain` brings a sound to."""
-MAX_GAIN_DB = 30.0
-"""A whisper is amplified by no more than this: the noise of a silent recording must stay noise."""
-_KNOCK, _WORD_BLOCKS = 4.0, 10
-"""No block of speech has so many times the power of the tenth loudest one: 0.2 s."""
 FLOOR = -6.5
 """Smallest log10 mel power: 8 decades below the loudest bin of speech at `LEVEL_DB` (about +1.5)."""
 
-_LEVEL_BLOCK = SPEECH_RATE_HZ // 50
 _BLOCK_ROWS = 1024
 
 
@@ -78,42 +72,3 @@ def log_mel(samples: FloatArray, first_row: int, rows: int, bins: int = 80) -> F
         log_power = np.log10(np.maximum(np.einsum("rf,fb->rb", power, filters), 10.0**FLOOR))
         result[start : start + count] = (log_power + 4.0) / 4.0
     return result
-
-
-def cut(samples: FloatArray, begin: int, length: int) -> FloatArray:
-    """`samples[begin : begin + length]`, with silence wherever that reaches beyond the sound."""
-    inside = samples[max(begin, 0) : max(begin + length, 0)]
-    before = min(max(-begin, 0), length)
-    return np.pad(inside, (before, length - before - len(inside)))
-
-
-def speech_gain(samples: FloatArray) -> float:
-    """Factor that brings the speech of a sound to `LEVEL_DB` (`gain_of` the 20 ms blocks' mean squares)."""
-    power = _block_power(samples)
-    return gain_of(power) if len(power) and power.max() > 0.0 else 1.0
-
-
-def gain_of(power: NDArray[np.float64]) -> float:
-    """The same of mean squares [*], some above 0.
-
-    The level is that of the blocks within 30 dB of the loud ones (95th percentile): pauses don't count. Neither does
-    a knock on the microphone, for more than a loud vowel: it is shorter than a word.
-    """
-    active = power[power >= max(np.percentile(power, 95) * 1e-3, np.finfo(np.float64).tiny)]
-    rank = min(len(active), _WORD_BLOCKS)
-    level_db = 10.0 * np.log10(np.minimum(active, _KNOCK * np.partition(active, -rank)[-rank]).mean())
-    return float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
-
-
-def levelled(samples: FloatArray) -> FloatArray:
-    """[T] samples at the reference level."""
-    return samples * np.float32(speech_gain(samples))
-
-
-def _block_power(samples: FloatArray) -> NDArray[np.float64]:
-    """Mean square of every whole 20 ms block (of all samples, if they are fewer)."""
-    count = len(samples) // _LEVEL_BLOCK
-    if not count:
-        return np.array([np.mean(np.square(samples, dtype=np.float64))]) if len(samples) else np.empty(0)
-    blocks = samples[: count * _LEVEL_BLOCK].reshape(count, _LEVEL_BLOCK)
-    return np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64) / _LEVEL_BLOCK

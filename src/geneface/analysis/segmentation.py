@@ -1,4 +1,4 @@
-"""Who is where in a picture: person against background, head against torso. [prepare] extra.
+"""Who is where in a picture: person against background, head against torso.
 
 Mattes are float32 in [0, 1], [H, W]. Symbols: S image size. The head is face, hair and ears; neck and clothes are
 torso: the line between them is the jaw, continued level with it to both sides.

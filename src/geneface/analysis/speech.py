@@ -2,15 +2,15 @@
 
 Symbols: T samples at 16 kHz, F video frames at 25 Hz, 2F rows at 50 Hz, D feature width.
 Row i describes the 20 ms that start at i / 50 s. Every encoder brings the sound to one level first
-(`mel.speech_gain`), so a quiet recording gives the features of a loud one. One call sees the whole sound and
+(`signal.sound.speech_gain`), so a quiet recording gives the features of a loud one. One call sees the whole sound and
 is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
 | whisper-2-streaming | 512 | nothing: shipped with the package |
 | mel | 80 | nothing |
-| whisper | 512 (base) | a local Whisper model and `geneface[train]` |
-| hubert | 1024 (large) | a local or hub HuBERT model and `geneface[hubert]` |
+| whisper | 512 (base) | a local Whisper model and the extra `[train]` |
+| hubert | 1024 (large) | a local or hub HuBERT model and the extra `[hubert]` |
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from geneface.analysis.mel import HOP, WINDOW, cut, levelled, log_mel, speech_gain
+from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
@@ -33,6 +33,7 @@ from geneface.analysis.windows import (
 from geneface.errors import InputError
 from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
 DEFAULT_ENCODER = "whisper-2-streaming"

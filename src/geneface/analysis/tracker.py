@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from geneface.analysis.face.detection import BlazeFaceDetector
 from geneface.analysis.face.mesh import AttentionMeshTracker
 from geneface.analysis.face.person import SelfieSegmenter
-from geneface.errors import MissingExtraError
 from geneface.geometry.landmarks import MESH_SIZE
 from geneface.types import ByteArray, FloatArray
 
@@ -83,20 +82,6 @@ def open_detector(min_confidence: float = 0.6) -> FaceDetector:
 def open_segmenter() -> PersonSegmenter:
     """A segmenter."""
     return SelfieSegmenter()
-
-
-def opencv() -> Any:
-    """OpenCV, on one thread, since frames are shared out among processes.
-
-    Raises:
-        MissingExtraError: it is not installed, or lacks a library of the system.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError("opencv-contrib-python", "prepare", error) from error
-    cv2.setNumThreads(1)
-    return cv2
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whisper's encoder in PyTorch (`geneface[train]`), for the full model and as the reference of the exported one.
+"""Whisper's encoder in PyTorch (the extra `[train]`), for the full model and as the reference of the exported one.
 
 Symbols: M spectrogram rows at 100 Hz (even), R = M / 2 rows at 50 Hz, D width.
 Radford et al. 2022, "Robust speech recognition via large-scale weak supervision", section 2.2.
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
 from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import MissingExtraError
+from geneface.signal.sound import levelled
 from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:

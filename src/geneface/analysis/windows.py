@@ -10,15 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
+from geneface.types import FEATURE_RATE_HZ, FloatArray
 
 CORE_ROWS = 200
 CONTEXT_ROWS = 50
 WINDOW_ROWS = CORE_ROWS + 2 * CONTEXT_ROWS
 EDGE_ROWS = 1
 """Rows at either end of a stretch that the padding of Whisper's convolutions spoils."""
-SAMPLES_PER_ROW = SPEECH_RATE_HZ // FEATURE_RATE_HZ
-ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 
 LOOK_AHEAD_SECONDS = (CORE_ROWS + CONTEXT_ROWS) / FEATURE_RATE_HZ
 """Sound after a row that may change it, at most: the first row of a core hears the window's end."""
@@ -28,7 +27,7 @@ def feature_rows(samples: FloatArray, frames: int | None = None) -> int:
     """Rows of [T] samples: two for each of `frames`, by default as many as the sound lasts, rounded up."""
     if samples.ndim != 1:
         raise ValueError(f"samples have shape {samples.shape}, not [T]")
-    return ROWS_PER_FRAME * (-(-len(samples) // (SAMPLES_PER_ROW * ROWS_PER_FRAME)) if frames is None else frames)
+    return ROWS_PER_FRAME * (frames_to_cover(len(samples)) if frames is None else frames)
 
 
 def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatArray:

@@ -10,20 +10,40 @@ import typer
 
 from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, clips_of, existing, print_json
 from geneface.apps.progress import progress_bars
+from geneface.apps.renamed import renamed
 from geneface.io.clips import SOUND_SUFFIXES, VIDEO_SUFFIXES
 
 _EXAMPLE_CORPUS = "Example: geneface corpus prepare grid/s1 grid/s26 -o corpus"
-_EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --disguises 3"
+_EXAMPLE_VOICES = "Example: geneface corpus voices corpus grid/s1 grid/s26 --augmentations 3"
 _EXAMPLE_SYNC = "Example: geneface pretrain sync corpus -o model"
-_EXAMPLE_JUDGE = "Example: geneface pretrain judge corpus -o judge"
+_EXAMPLE_LIP_SYNC = "Example: geneface pretrain lip-sync corpus -o lip_sync"
 _EXAMPLE_MOTION = "Example: geneface pretrain motion corpus --sync model -o model"
-_EXAMPLE_SPEECH = "Example: geneface pretrain speech model.bin --recordings speech --teaching voices -o encoder.onnx"
+_EXAMPLE_SPEECH = (
+    "Example: geneface pretrain speech model.bin --recordings speech --distillation voices -o encoder.onnx"
+)
 
 CorpusArgument = Annotated[Path, typer.Argument(help="A folder of `geneface corpus prepare`.")]
-ModelOption = Annotated[Path, typer.Option("-o", "--out", help="Folder of the model; checkpoints lie in it too.")]
+ModelOption = Annotated[Path, typer.Option("-o", "--out", help="Folder of the model and its checkpoints.")]
 
-corpus_app = typer.Typer(help="Recordings of many speakers.", no_args_is_help=True, rich_markup_mode=None)
-pretrain_app = typer.Typer(help="Train the generic models.", no_args_is_help=True, rich_markup_mode=None)
+corpus_app = typer.Typer(
+    help="Recordings of many speakers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=renamed(
+        {
+            "disguises": "augmentations",
+            "holds": "held-vowels",
+            "quiet": "non-speech",
+            "voice-dir": "voice-folder",
+        }
+    ),
+)
+pretrain_app = typer.Typer(
+    help="Train the generic models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=renamed({"judge": "lip-sync", "teaching": "distillation"}),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -69,23 +89,24 @@ def corpus_prepare(
 def corpus_voices(
     corpus: CorpusArgument,
     folders: Annotated[list[Path], typer.Argument(help="The folders that the corpus was prepared from.")],
-    disguises: Annotated[int, typer.Option(help="Disguised recordings of each training clip.", min=0)] = 3,
-    holds: Annotated[int, typer.Option(help="Clips with a vowel that lingers, at most.", min=0)] = 250,
-    quiet: Annotated[int, typer.Option(help="Sounds without speech, to keep the lips closed.", min=0)] = 250,
+    augmentations: Annotated[int, typer.Option(help="Augmented recordings of each training clip.", min=0)] = 3,
+    held_vowels: Annotated[int, typer.Option(help="Clips with a vowel that is held, at most.", min=0)] = 250,
+    non_speech: Annotated[int, typer.Option(help="Sounds without speech, to keep the lips closed.", min=0)] = 250,
     words: Annotated[
         Path | None, typer.Option(help='JSON {clip: [[start_s, end_s, word], ...]}, "sil" and "sp" are silence.')
     ] = None,
-    voice_dir: Annotated[Path | None, typer.Option(help="Text-to-speech voices, as for render --text.")] = None,
-    speakers: Annotated[str, typer.Option(help="Voices that speak the clips' words again: af_heart,bm_george")] = "",
-    sentences: Annotated[int, typer.Option(help="Clips that they speak, at most.", min=0)] = 250,
+    voice_folder: Annotated[Path | None, typer.Option(help="Kokoro model and voices, as for render --text.")] = None,
+    speakers: Annotated[str, typer.Option(help="Voices that say the clips' words again: af_heart,bm_george")] = "",
+    sentences: Annotated[int, typer.Option(help="Clips that they resynthesise, at most.", min=0)] = 250,
     encoder_path: Annotated[
         Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
     ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Add other recordings of the training clips: disguised, lingering, respoken. Interrupted, it goes on."""
-    from geneface.corpus.voices import add_voices, read_words
+    """Add recordings to the training clips: augmented, with held vowels, resynthesised. Interrupted, it goes on."""
+    from geneface.corpus.voices import add_voices
+    from geneface.io.words import read_words
 
     existing(corpus, "the corpus")
     for folder in folders:
@@ -94,11 +115,11 @@ def corpus_voices(
         record = add_voices(
             corpus,
             folders,
-            disguises=disguises,
-            holds=holds,
-            quiet=quiet,
+            augmentations=augmentations,
+            held_vowels=held_vowels,
+            non_speech=non_speech,
             words=None if words is None else read_words(words),
-            voice_dir=voice_dir,
+            voice_folder=voice_folder,
             speakers=[name for name in speakers.split(",") if name],
             sentences=sentences,
             encoder_path=encoder_path,
@@ -130,8 +151,8 @@ def pretrain_sync(
     _print_scores(out, scores, json)
 
 
-@pretrain_app.command("judge", epilog=_EXAMPLE_JUDGE)
-def pretrain_judge(
+@pretrain_app.command("lip-sync", epilog=_EXAMPLE_LIP_SYNC)
+def pretrain_lip_sync(
     corpus: CorpusArgument,
     out: ModelOption,
     attribution: Annotated[
@@ -142,12 +163,12 @@ def pretrain_judge(
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train the expert that measures sync and is never a training loss, on half of the clips."""
+    """Train the lip-sync classifier, which measures and is never a training loss, on half of the clips."""
     from geneface.training.motion import lip_sync
 
     existing(corpus, "the corpus")
     with progress_bars(not json) as progress:
-        scores = lip_sync.pretrain_judge(
+        scores = lip_sync.pretrain_lip_sync(
             corpus, out, preset, seed=seed, attribution=attribution, resume=resume, progress=progress
         )
     _print_scores(out, scores, json)
@@ -180,25 +201,25 @@ def pretrain_speech(
         list[Path], typer.Argument(help="Whisper as CTranslate2 model.bin (or its parts), or a folder.")
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The ONNX file to write; statistics and card lie beside it.")
+        Path, typer.Option("-o", "--out", help="The ONNX file to write; statistics and card are written next to it.")
     ],
     recordings: Annotated[
         list[Path], typer.Option(help="Speech of many voices, files or folders, to check and normalise.")
     ],
-    teaching: Annotated[
+    distillation: Annotated[
         list[Path] | None,
-        typer.Option(help="Any speech, files or folders, on which the layers learn to hear only what is near."),
+        typer.Option(help="Any speech, files or folders, on which the layers learn to attend only to what is near."),
     ] = None,
     layers: Annotated[int, typer.Option(help="Transformer layers to keep.", min=1)] = 2,
-    steps: Annotated[int, typer.Option(help="Updates of that teaching.", min=1)] = 400,
+    steps: Annotated[int, typer.Option(help="Updates of the distillation.", min=1)] = 400,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Export the first layers of Whisper's encoder as the default speech encoder, taught to stream."""
+    """Export the first layers of Whisper's encoder as the default speech encoder, distilled for streaming."""
     from geneface.training.speech.export import export_speech_encoder
 
-    for path in (*weights, *recordings, *(teaching or ())):
+    for path in (*weights, *recordings, *(distillation or ())):
         existing(path, "the file or folder")
     with progress_bars(not json) as progress:
         card = export_speech_encoder(
@@ -207,12 +228,12 @@ def pretrain_speech(
             _sounds(recordings),
             layers,
             progress,
-            teaching=_sounds(teaching or ()),
+            distillation=_sounds(distillation or ()),
             steps=steps,
             seed=seed,
             resume=resume,
         )
-    _print_scores(out, card["check"] | (card["teaching"] or {}), json)
+    _print_scores(out, card["check"] | (card["distillation"] or {}), json)
 
 
 def _sounds(paths: Sequence[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
-from geneface.analysis.windows import CORE_ROWS, ROWS_PER_FRAME
+from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.finish import Finish
@@ -34,8 +34,8 @@ from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     ByteArray,
     Camera,
@@ -50,7 +50,6 @@ Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
 _FACE_SIGMA_FRAMES = 1.5
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
@@ -318,7 +317,7 @@ class Avatar:
         performance = performance_or_default(performance)
         has_sound = format in ("mp4", "webm-alpha")
         samples, sound = speech_and_sound(audio) if has_sound else (speech_samples(audio), None)
-        total = -(-len(samples) // _SAMPLES_PER_FRAME)
+        total = frames_to_cover(len(samples))
 
         def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
             for done, frame in enumerate(frames, start=1):

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import CHEEKS, JAW, KEYPOINT_COUNT, LEFT_EYE, LIPS, RIGHT_EYE, eye_openness
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+from geneface.signal.spans import true_spans
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
+from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MOUTH: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
 """What moves with the mouth: lips, jaw line and cheeks."""
 
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _FLOOR_DB = -60.0
 """Below this, relative to full scale, nothing counts as speech."""
 _BELOW_PEAK_DB = 32.0
@@ -53,10 +54,10 @@ class BlinkStatistics:
 
 def frame_energy_db(samples: FloatArray) -> FloatArray:
     """Mean power of each video frame's 40 ms in dB of full scale. [T] -> [ceil(T / 640)]."""
-    whole = len(samples) // _SAMPLES_PER_FRAME
-    rows = samples[: whole * _SAMPLES_PER_FRAME].reshape(whole, _SAMPLES_PER_FRAME)
-    power = np.einsum("ij,ij->i", rows, rows) / _SAMPLES_PER_FRAME
-    rest = samples[whole * _SAMPLES_PER_FRAME :]
+    whole = whole_frames(len(samples))
+    rows = samples[: whole * SAMPLES_PER_FRAME].reshape(whole, SAMPLES_PER_FRAME)
+    power = np.einsum("ij,ij->i", rows, rows) / SAMPLES_PER_FRAME
+    rest = samples[whole * SAMPLES_PER_FRAME :]
     if len(rest):
         power = np.append(power, np.dot(rest, rest) / len(rest))
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
@@ -73,7 +74,7 @@ def voice_activity(samples: FloatArray) -> NDArray[np.bool_]:
     noise, speech = np.percentile(energy, [5, 95])
     threshold = max(_FLOOR_DB, speech - _BELOW_PEAK_DB, noise + 0.35 * (speech - noise))
     voiced = energy > min(threshold, max(speech - 6.0, _FLOOR_DB))
-    for start, stop in true_runs(~voiced):
+    for start, stop in true_spans(~voiced):
         if stop - start < _MIN_SILENCE_FRAMES and start > 0 and stop < len(voiced):
             voiced[start:stop] = True
     return voiced
@@ -86,7 +87,7 @@ def closing_weight(voiced: NDArray[np.bool_]) -> FloatArray:
     sound begins, so that neither the last nor the first phoneme is touched.
     """
     weight = np.zeros(len(voiced), np.float32)
-    for start, stop in true_runs(~voiced):
+    for start, stop in true_spans(~voiced):
         frames = np.arange(start, stop)
         since_end = frames - (start + _HANGOVER_FRAMES) + 1 if start > 0 else np.full(len(frames), _RAMP_FRAMES)
         to_onset = (stop - _LEAD_FRAMES) - frames if stop < len(voiced) else np.full(len(frames), _RAMP_FRAMES)
@@ -160,7 +161,7 @@ def measure_blinks(landmarks: FloatArray, runs: list[slice]) -> BlinkStatistics:
     depths, lengths = [], []
     for run in runs:
         track = openness[run]
-        for start, stop in true_runs(track < 0.72 * open_level):
+        for start, stop in true_spans(track < 0.72 * open_level):
             if stop - start <= _LONGEST_BLINK_FRAMES and track[start:stop].min() < 0.6 * open_level:
                 depths.append(float(track[start:stop].min()))
                 lengths.append(stop - start)
@@ -197,9 +198,3 @@ def _geometric_closing(points: FloatArray) -> FloatArray:
         lower, upper = eye[1:8], eye[15:8:-1]
         closing[upper] = 0.9 * (points[lower] - points[upper])
     return closing
-
-
-def true_runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Start and stop of each stretch of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT
-from geneface.io.audio import LOUDEST, SoundFile, read_audio, read_speech
+from geneface.io.audio import LOUDEST, SourceSound, read_audio, read_speech
 from geneface.types import FloatArray, HeadPose, MotionTrack, Waveform, mono_samples
 
 MIN_SIZE, MAX_SIZE = 64, 1024
@@ -24,7 +24,7 @@ def speech_samples(audio: Waveform | Path | str) -> FloatArray:
     return _speech(samples)
 
 
-def speech_and_sound(audio: Waveform | Path | str) -> tuple[FloatArray, Waveform | SoundFile]:
+def speech_and_sound(audio: Waveform | Path | str) -> tuple[FloatArray, Waveform | SourceSound]:
     """`speech_samples`, and the sound that a video of it has: a file's own, in full quality."""
     if isinstance(audio, Waveform):
         samples = speech_samples(audio)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
 from geneface.analysis.windows import WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.avatar.avatar import Avatar
@@ -15,6 +15,7 @@ from geneface.bench.timing import beside, timed
 from geneface.bench.twin import torch_extra
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path
+from geneface.signal.sound import levelled
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 WHISPER_WIDTH, WHISPER_HEADS, WHISPER_LAYERS, MEL_BINS = 512, 8, 2, 80

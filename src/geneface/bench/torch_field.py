@@ -6,7 +6,7 @@ operations that exist there), but it has NOT been measured, or even tried, on a 
 
 Symbols: N points or samples, R rays, C frames, W width of a hidden layer, I inputs of a network, the others
 as in `ops.field` and `ops.nerf`. Read in this order: `encode` and `network` are a field; `march` finds samples on rays,
-`blend` makes a head of them, `torso` stands behind it; `render` puts them together. Losses are in `field_torch_train`.
+`blend` makes a head of them, `torso` stands behind it; `render` puts them together. Losses are in `torch_field_train`.
 """
 
 from __future__ import annotations

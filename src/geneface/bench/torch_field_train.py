@@ -1,7 +1,6 @@
 """Losses of the radiance fields for patches of training frames, and their gradients by autograd: `ops.train_field`.
 
-Symbols: M patches, the others as in `field_torch`. `train_gradients` takes and returns the same arrays as the compiled
-`ops.train_field`, so a trainer may use either; the remark about CUDA in `field_torch` holds here, too.
+Symbols: M patches, the others as in `torch_field`, whose remark about CUDA holds here too.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ import torch
 from torch import Tensor
 
 from geneface.bench.torch_field import RAYS_AT_ONCE, Picture, Rays, Samples, TorchFrames, TorchScene, render
-from geneface.ops.field import FieldGradients
-from geneface.ops.nerf import PATCH, PATCH_RAYS, BatchGradients, FieldLoss, FieldScene, RayBatch
-from geneface.ops.types import Array
+from geneface.ops.nerf import PATCH, PATCH_RAYS, FieldLoss, RayBatch
 
 
 @dataclass(frozen=True)
@@ -82,36 +79,3 @@ def train_loss(
     """What these patches add to the losses [M, 3] of `FieldLoss` of a batch of so many pixels."""
     picture = render(scene, frames, patches.rays)
     return torch.stack(losses(picture, patches, loss), 1) / pixels, picture.samples
-
-
-def train_gradients(
-    scene: FieldScene,
-    batch: RayBatch,
-    loss: FieldLoss,
-    head_grad: FieldGradients,
-    torso_grad: FieldGradients,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> BatchGradients:
-    """`ops.train_field` by autograd on a device: same arguments, same results; the fields' gradients go to slot 0.
-
-    `samples` counts all that were looked up, which here are also those behind what is already opaque.
-    """
-    twin, frames = TorchScene.of(scene, device, dtype), TorchFrames.of_batch(batch, device, dtype)
-    chunks, count = batch.corners.shape[:2]
-    totals, samples = np.zeros((chunks, 3)), np.zeros(chunks, np.int64)
-    for patches in Patches.of(batch, device, dtype):
-        values, found = train_loss(twin, frames, patches, loss, chunks * count * PATCH_RAYS)
-        values.sum().backward()
-        np.add.at(totals, patches.rays.frame[::PATCH_RAYS].cpu().numpy(), values.detach().cpu().numpy())
-        samples += np.bincount(patches.rays.frame[found.ray].cpu().numpy(), minlength=chunks)
-    for field, grad in ((twin.head, head_grad), (twin.torso, torso_grad)):
-        for name, parameter in field.parameters.items():
-            getattr(grad, name)[0] += _gradient(parameter)
-    leaves = (frames.head_bias, frames.torso_bias, frames.warp, frames.turn_shift, frames.torso_motion)
-    return BatchGradients(*(_gradient(leaf).astype(np.float32) for leaf in leaves), losses=totals, samples=samples)
-
-
-def _gradient(leaf: Tensor) -> Array:
-    """The gradient that a leaf has gathered, as an array; zeros if nothing reached it."""
-    return np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.cpu().numpy()

@@ -93,12 +93,6 @@ def quaternion_matrix(quaternion: Tensor) -> Tensor:
     return torch.stack([torch.stack(row) for row in rows])
 
 
-def small_turn(turn: Tensor) -> Tensor:
-    """exp of a rotation vector [3] as a matrix [3, 3], to the first order: exact, gradient included, at zero."""
-    one = torch.eye(3).to(turn)
-    return one + torch.linalg.cross(turn.expand(3, 3), one).T
-
-
 def project(
     base: Tensor,
     basis: Tensor,

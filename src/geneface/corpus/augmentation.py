@@ -1,7 +1,7 @@
-"""Disguised recordings of a clip's speech: another voice, room, microphone and line, with the motion still in step.
+"""Augmentation of a clip's speech: another voice, room, microphone and line, with the motion still in step.
 
-Symbols: T samples at 16 kHz of the clip, T' = round(T / speed) samples of the disguise. What sounds at time t of the
-clip sounds at t / speed of the disguise, within 10 ms: nothing here has a delay that is not taken out again.
+Symbols: T samples at 16 kHz of the clip, T' = round(T / speed) samples of the augmented sound. What sounds at time t of
+the clip sounds at t / speed of the augmented sound, within 10 ms: every delay is taken out again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from geneface.analysis.mel import LEVEL_DB, cut, speech_gain
-from geneface.io.audio import resample
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
+from geneface.signal.sound import LEVEL_DB, cut, resample, speech_gain
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
+from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 Noise = Literal["none", "white", "pink", "hum"]
 Channel = Literal["none", "telephone", "mulaw", "amr", "opus", "mp3", "aac"]
@@ -42,11 +42,11 @@ _FFT_STEP = 4096
 
 
 @dataclass(frozen=True)
-class Disguise:
+class Augmentation:
     """One recording situation; without arguments it changes nothing."""
 
     speed: float = 1.0
-    """1.1: the disguised sound is 1.1 times faster, and so must be the motion (`frame_times`)."""
+    """1.1: the new sound is 1.1 times faster, and so must be the motion (`frame_times`)."""
     pitch: float = 1.0
     formant: float = 1.0
     """Factors of the fundamental and of the formants (the vocal tract's length is divided by it)."""
@@ -91,7 +91,7 @@ def channels() -> tuple[Channel, ...]:
     return tuple(name for name in get_args(Channel)[1:] if name not in missing)
 
 
-def draw_disguise(rng: np.random.Generator) -> Disguise:
+def draw_augmentation(rng: np.random.Generator) -> Augmentation:
     """Draw a recording situation for the voice of a man; one in eight is nearly clean.
 
     Women's fundamentals are 1.7 times those of men, their formants 1.17 times, hence the power of 0.3 (Peterson &
@@ -102,11 +102,11 @@ def draw_disguise(rng: np.random.Generator) -> Disguise:
         return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if rng.random() < share else otherwise
 
     if rng.random() < 0.125:
-        return Disguise(speed=spread(0.97, 1.03), level_db=float(rng.uniform(-6.0, 0.0)))
+        return Augmentation(speed=spread(0.97, 1.03), level_db=float(rng.uniform(-6.0, 0.0)))
     kind = rng.choice(5, p=(0.15, 0.17, 0.2, 0.18, 0.3))
     pitch = spread(*((1.0, 1.0), (0.7, 0.92), (0.92, 1.15), (1.15, 1.5), (1.5, 2.0))[kind])
     channel = channels()[rng.integers(len(channels()))] if rng.random() < 0.45 else "none"
-    return Disguise(
+    return Augmentation(
         speed=spread(0.8, 1.25, 0.6, 1.0),
         pitch=pitch,
         formant=float(np.clip(pitch**0.3 * np.exp(rng.normal(0.0, 0.05)), 0.85, 1.25)) if kind else 1.0,
@@ -123,8 +123,8 @@ def draw_disguise(rng: np.random.Generator) -> Disguise:
     )
 
 
-def disguise(samples: FloatArray, change: Disguise, rng: np.random.Generator) -> FloatArray:
-    """Record a clip's speech again, in another situation.
+def augment(samples: FloatArray, change: Augmentation, rng: np.random.Generator) -> FloatArray:
+    """The clip's speech as if it had been recorded in another situation.
 
     Args:
         samples: [T] in [-1, 1] at 16 kHz.
@@ -154,17 +154,17 @@ def disguise(samples: FloatArray, change: Disguise, rng: np.random.Generator) ->
 
 
 def frame_times(frames: int, speed: float) -> FloatArray:
-    """Which frame of the clip each frame of the disguise shows.
+    """Which frame of the clip each frame of the augmented sound shows.
 
     Returns:
         [F'] fractional frames: f * speed, at most `frames` - 1. F' counts the frames that own 640 samples of the
-        disguise; its samples beyond 640 F' are to be dropped.
+        augmented sound; its samples beyond 640 F' are to be dropped.
     """
-    owned = SPEECH_RATE_HZ // VIDEO_RATE_HZ
-    return np.minimum(np.arange(round(frames * owned / speed) // owned) * speed, frames - 1).astype(np.float32)
+    shown = whole_frames(round(frames * SAMPLES_PER_FRAME / speed))
+    return np.minimum(np.arange(shown) * speed, frames - 1).astype(np.float32)
 
 
-def _with_voice(samples: FloatArray, change: Disguise) -> FloatArray:
+def _with_voice(samples: FloatArray, change: Augmentation) -> FloatArray:
     """Change speed, pitch and formants: [T] -> [T'].
 
     Stretching by pitch / speed and then playing `pitch` times faster leaves the speed, and moves fundamental and
@@ -213,7 +213,7 @@ def warped(samples: FloatArray, places: NDArray[np.floating], length: int) -> Fl
     return cut((pieces[:-1, step:] + pieces[1:, :step]).reshape(-1), -early, length)
 
 
-def _with_formants(sound: FloatArray, samples: FloatArray, change: Disguise) -> FloatArray:
+def _with_formants(sound: FloatArray, samples: FloatArray, change: Augmentation) -> FloatArray:
     """Give `sound` [T'] the spectral envelopes of the clip [T], their frequencies warped by the factor of the formants.
 
     The warp is that of Jaitly & Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", ICML

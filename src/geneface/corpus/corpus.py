@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.io.store import load_tensors, read_json
+from geneface.io.records import read_record
+from geneface.io.store import load_tensors
 from geneface.types import FloatArray, SpeechFeatures
 
 MANIFEST_NAME = "manifest.json"
@@ -86,12 +86,9 @@ class Corpus:
         folder = Path(folder)
         if not (folder / MANIFEST_NAME).is_file():
             raise InputError(f"{folder} has no manifest.json", "finish it with: geneface corpus prepare --resume")
-        try:
-            manifest = CorpusManifest.model_validate(read_json(folder / MANIFEST_NAME))
-        except ValidationError as error:
-            raise InputError(f"{folder / MANIFEST_NAME} is not a corpus's manifest", "prepare it again") from error
-        if manifest.format != CORPUS_FORMAT or manifest.keypoints != KEYPOINTS:
-            raise InputError(f"the corpus {folder} is of another version", "prepare it again")
+        manifest = read_record(CorpusManifest, folder / MANIFEST_NAME, CORPUS_FORMAT, "prepare the corpus again")
+        if manifest.keypoints != KEYPOINTS:
+            raise InputError(f"the corpus {folder} has other landmarks", "prepare it again with this version")
         neutral = load_tensors(folder / "speakers.safetensors")
         return cls(folder, manifest, {name: mesh[list(KEYPOINTS)] for name, mesh in neutral.items()})
 

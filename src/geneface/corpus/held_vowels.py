@@ -1,4 +1,4 @@
-"""Held vowels: the sound lingers at one moment of a clip, and so do the lips.
+"""Held vowels: one moment of a clip is drawn out, and so are the lips.
 
 Read sentences have no vowel longer than a fraction of a second. A model of those alone closes the lips on a sung note
 and on words that are spoken slowly. Symbols: T samples at 16 kHz, F frames at 25 Hz.
@@ -15,7 +15,7 @@ from geneface.corpus.augmentation import WARP_STEP, warped
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
 
 _HALF_SECONDS = 0.03
-"""To both sides of the moment: what is heard there is what lingers, a few periods of the voice."""
+"""To both sides of the moment: what is heard there is held, a few periods of the voice."""
 _SHORTEST, _LONGEST = 0.2, 1.6
 _HOP = SPEECH_RATE_HZ // 100
 _PERIODS = (SPEECH_RATE_HZ // 400, SPEECH_RATE_HZ // 70)
@@ -27,18 +27,18 @@ _LOUD_DB = 9.0
 
 
 @dataclass(frozen=True)
-class Hold:
-    """What lingers, and how much longer; both in seconds."""
+class HeldVowel:
+    """Which moment is held, and how much longer; both in seconds."""
 
     moment: float
     seconds: float
 
 
-def draw_hold(samples: FloatArray, rng: np.random.Generator) -> Hold | None:
+def draw_held_vowel(samples: FloatArray, rng: np.random.Generator) -> HeldVowel | None:
     """Draw a moment of a vowel in [T]; None where there is none: loud, and with a period."""
     moments = vowel_moments(samples)
     seconds = float(np.exp(rng.uniform(np.log(_SHORTEST), np.log(_LONGEST))))
-    return Hold(float(rng.choice(moments)), seconds) if len(moments) else None
+    return HeldVowel(float(rng.choice(moments)), seconds) if len(moments) else None
 
 
 def vowel_moments(samples: FloatArray) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def vowel_moments(samples: FloatArray) -> NDArray[np.float64]:
     pieces = samples[starts[:, None] + np.arange(3 * longest)].astype(np.float64)
     powers = np.mean(np.square(pieces), axis=1)
     loud = powers > powers.max() * 10.0 ** (-_LOUD_DB / 10.0)
-    # Silence has no vowel, however loud it is beside itself.
+    # Silence has no vowel, however loud it is for itself.
     chosen = np.flatnonzero(loud & (powers > 1e-8))
     heads = pieces[chosen, :longest]
     likeness = np.zeros(len(chosen))
@@ -61,22 +61,22 @@ def vowel_moments(samples: FloatArray) -> NDArray[np.float64]:
     return (starts[chosen[likeness > _VOICED]] + 1.5 * longest) / SPEECH_RATE_HZ
 
 
-def hold_sound(samples: FloatArray, hold: Hold) -> FloatArray:
-    """[T] -> [T'], longer by the hold, at the same pitch."""
-    length = len(samples) + round(hold.seconds * SPEECH_RATE_HZ)
+def hold_vowel(samples: FloatArray, held: HeldVowel) -> FloatArray:
+    """[T] -> [T'], longer by the held vowel, at the same pitch."""
+    length = len(samples) + round(held.seconds * SPEECH_RATE_HZ)
     times = np.arange(-(-length // WARP_STEP) + 2) * WARP_STEP / SPEECH_RATE_HZ
-    return warped(samples, _original(times, hold) * SPEECH_RATE_HZ, length)
+    return warped(samples, _original(times, held) * SPEECH_RATE_HZ, length)
 
 
-def held_frames(times: FloatArray, hold: Hold) -> FloatArray:
-    """Fractional frames [F] of the lingering clip -> those of the clip itself."""
-    return (_original(times / VIDEO_RATE_HZ, hold) * VIDEO_RATE_HZ).astype(np.float32)
+def held_frames(times: FloatArray, held: HeldVowel) -> FloatArray:
+    """Fractional frames [F] of the longer clip -> those of the clip itself."""
+    return (_original(times / VIDEO_RATE_HZ, held) * VIDEO_RATE_HZ).astype(np.float32)
 
 
-def _original(seconds: NDArray[np.floating], hold: Hold) -> NDArray[np.floating]:
-    """Which second of the clip is heard at each of the lingering one."""
-    begin, end = hold.moment - _HALF_SECONDS, hold.moment + _HALF_SECONDS
-    inside = np.interp(seconds, [begin, end + hold.seconds], [begin, end])
-    after = np.where(seconds > end + hold.seconds, seconds - hold.seconds, inside)
+def _original(seconds: NDArray[np.floating], held: HeldVowel) -> NDArray[np.floating]:
+    """Which second of the clip is heard at each of the longer one."""
+    begin, end = held.moment - _HALF_SECONDS, held.moment + _HALF_SECONDS
+    inside = np.interp(seconds, [begin, end + held.seconds], [begin, end])
+    after = np.where(seconds > end + held.seconds, seconds - held.seconds, inside)
     # A moment at the very start has less than half before it.
     return np.maximum(np.where(seconds < begin, seconds, after), 0.0)

@@ -1,4 +1,4 @@
-"""Sounds to which nobody speaks: silence, noise, breath, drums. Lips must not follow them.
+"""Sounds without speech: silence, noise, breath, drums. Lips must not follow them.
 
 T samples at 16 kHz in [-1, 1]. A model trained on speech alone moves the lips to anything: a drum is a
 consonant to it.
@@ -14,7 +14,7 @@ KINDS = ("silence", "noise", "breath", "drums")
 """No notes: sung and slowly spoken vowels are too much like them."""
 
 
-def quiet_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
+def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
     """Make [T] samples of one of `KINDS`, by default any; all but silence at a random level with a faint noise."""
     count = round(seconds * SPEECH_RATE_HZ)
     kind = str(rng.choice(KINDS)) if kind is None else kind

@@ -9,15 +9,10 @@ Each clip's result is written atomically; what exists is not computed again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-import multiprocessing
 import re
-import shutil
-import signal
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -32,17 +27,17 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
 from geneface.io.clips import VIDEO_SUFFIXES, find_clips
-from geneface.io.lock import exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, load_tensors, read_json, save_tensors, write_json
+from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
+from geneface.io.store import TensorFile, load_tensors, save_tensors, write_json
 from geneface.io.video import read_frames
+from geneface.signal.sound import cut_frames
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
     ProgressFn,
-    Waveform,
     no_progress,
 )
+from geneface.workers import run_tasks
 
 WORKERS = 2
 MIN_FRAMES = 50
@@ -50,7 +45,6 @@ MIN_FOUND = 0.95
 """Share of frames with a face that a clip must have."""
 _POSE_FRAMES = 3000
 """Frames that a speaker's neutral face and focal length are solved from."""
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _SPEAKER_PREFIX = re.compile(r"^(s\d+)_")
 
 
@@ -117,12 +111,20 @@ def prepare_corpus(
     name = load_encoder(encoder, encoder_path).name
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
-        _claim(out, settings, resume)
+        claim_folder(
+            out,
+            "settings.json",
+            settings,
+            resume,
+            begun=InputError(f"{out} holds a corpus already", "add --resume to continue it, or choose another folder"),
+            other=InputError(f"{out} was begun with other clips or another encoder", "choose another folder"),
+            present=(path for path in out.iterdir() if not path.name.startswith(".")),
+        )
         try:
             manifest = _prepare(sources, out, name, encoder_path, workers, progress)
         except InputError:
             if not resume:
-                _abandon(out)
+                clear_folder(out)
             raise
         remove_leftovers(out)
     return manifest
@@ -132,7 +134,7 @@ def _prepare(
     sources: list[Source], out: Path, encoder: str, encoder_path: Path | None, workers: int, progress: ProgressFn
 ) -> CorpusManifest:
     """All steps in their order."""
-    unreadable = each(functools.partial(_track, out=out), sources, workers, "track", progress)
+    unreadable = run_stage(functools.partial(_track, out=out), sources, workers, "track", progress)
     reasons = {
         source.name: reason or _why_drop(read_track(out, source))
         for source, reason in zip(sources, unreadable, strict=True)
@@ -146,7 +148,7 @@ def _prepare(
     heldout = heldout_names(sources)
     focals = _solve_speakers(usable, heldout, out)
     finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
-    shapes = each(finish, usable, workers, "clips", progress)
+    shapes = run_stage(finish, usable, workers, "clips", progress)
     manifest = CorpusManifest(
         encoder=encoder,
         feature_width=shapes[0][1],
@@ -175,65 +177,22 @@ def heldout_names(sources: Iterable[Source]) -> set[str]:
     return {name for names in by_speaker.values() for index, name in enumerate(sorted(names)) if is_heldout(index)}
 
 
-def frame_samples(sound: Waveform, first_frame_seconds: float, frames: int) -> FloatArray:
-    """The samples [640 F] that belong to the frames, whatever the streams' start times; else silence."""
-    start = round((first_frame_seconds - sound.start_seconds) * SPEECH_RATE_HZ)
-    samples = np.zeros(frames * _SAMPLES_PER_FRAME, np.float32)
-    low, high = max(0, -start), min(len(samples), len(sound.samples) - start)
-    if high > low:
-        samples[low:high] = sound.samples[low + start : high + start]
-    return samples
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
-def _claim(out: Path, settings: dict[str, object], resume: bool) -> None:
-    """Make the folder, or make sure that it was begun with the same settings."""
-    record = out / "settings.json"
-    if record.is_file():
-        if not resume:
-            raise InputError(f"{out} holds a corpus already", "add --resume to continue it, or choose another folder")
-        if read_json(record) != settings:
-            raise InputError(f"{out} was begun with other clips or another encoder", "choose another folder")
-        return
-    if any(not path.name.startswith(".") for path in out.iterdir()):
-        raise InputError(f"the folder {out} is not empty", "choose another one")
-    write_json(record, settings)
+def run_stage(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, stage: str, progress: ProgressFn
+) -> list[Result]:
+    """Results of `function` over `tasks` in their order, by worker processes (see `workers.run_tasks`)."""
+    done = 0
 
+    def finished(index: int, result: Result) -> None:
+        nonlocal done
+        done += 1
+        progress(stage, done, len(tasks))
 
-def _abandon(out: Path) -> None:
-    """Remove what this run wrote into the folder, which was empty: nothing half-made stays."""
-    for path in list(out.iterdir()):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-_Job = TypeVar("_Job")
-_T = TypeVar("_T")
-
-
-def each(work: Callable[[_Job], _T], jobs: Sequence[_Job], workers: int, stage: str, progress: ProgressFn) -> list[_T]:
-    """Run `work` on each job in worker processes (in this one if `workers` is 1), in order."""
-    # Spawned, not forked: the tracker and onnxruntime start threads. An executor and not a pool, which waits for ever
-    # for a process that the system has killed.
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        if workers == 1:
-            results_in_order = map(work, jobs)
-        else:
-            pool = ProcessPoolExecutor(workers, context, _ignore_interruptions)
-            stack.callback(pool.shutdown, cancel_futures=True)
-            results_in_order = pool.map(work, jobs)
-        results = []
-        for result in results_in_order:
-            results.append(result)
-            progress(stage, len(results), len(jobs))
-    return results
-
-
-def _ignore_interruptions() -> None:
-    """Ctrl-C reaches every process of a terminal; the caller alone reacts to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return run_tasks(function, tasks, workers, finished)
 
 
 def _raw_path(out: Path, source: Source) -> Path:
@@ -294,7 +253,7 @@ def read_track(out: Path, source: Source) -> RawTrack:
 def clip_samples(out: Path, source: Source) -> FloatArray:
     """[640 F] samples at 16 kHz of a clip that was tracked, from its first frame to its last."""
     raw = read_track(out, source)
-    return frame_samples(read_audio(source.path), raw.first_frame_seconds, len(raw.track))
+    return cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, len(raw.track))
 
 
 def _why_drop(raw: RawTrack) -> str:
@@ -357,7 +316,7 @@ def _finish(
         return frames, speech.width
     neutral = load_tensors(out / "speakers.safetensors")[source.speaker]
     solved = solve_head_poses(raw.track.mesh_px, raw.width, raw.height, neutral=neutral, focal=focals[source.speaker])
-    samples = frame_samples(read_audio(source.path), raw.first_frame_seconds, frames)
+    samples = cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, frames)
     features = speech.encode(samples, frames)
     tensors = {
         "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),

@@ -1,4 +1,4 @@
-"""Sentences of a corpus's clips, spoken again by synthetic voices and aligned in time to the real recording.
+"""Resynthesis: sentences of a corpus's clips in synthetic voices, aligned in time to the real recording.
 
 So many voices share one measured motion. Symbols: T samples at 16 kHz, F frames at 25 Hz, D feature width; R rows at
 50 Hz of the real recording, S rows of the synthetic speech. A row's place is its start: row 2 f is frame f.
@@ -6,20 +6,27 @@ So many voices share one measured motion. Symbols: T samples at 16 kHz, F frames
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.mel import LEVEL_DB, cut, speech_gain
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.tts import speak
-from geneface.analysis.windows import ROWS_PER_FRAME, SAMPLES_PER_ROW
+from geneface.io.words import Words
+from geneface.signal.sound import LEVEL_DB, cut, speech_gain
+from geneface.signal.timing import (
+    ROWS_PER_FRAME,
+    SAMPLES_PER_FRAME,
+    SAMPLES_PER_ROW,
+    rows_to_cover,
+    whole_frames,
+    whole_rows,
+)
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
-Words = Sequence[tuple[float, float, str]]
 """(start, end, word) in seconds of the clip's sound."""
 Synthesiser = Callable[[str], FloatArray]
 """Text to sound [*] in [-1, 1] at 16 kHz."""
@@ -46,9 +53,9 @@ _STEPS = ((1, 1), (1, 2), (1, 3), (2, 1), (3, 1))
 """Rows of (real, synthetic) that a step of the path takes: slopes from 1/3 to 3."""
 _BEND = 0.1
 """Price of each row that a step takes more on one side: keeps the path straight where sounds last."""
-_SMOOTH_ROWS, _STRETCH_ROWS = 7, 9
-_WORST_MEAN, _WORST_STRETCH = 0.7, 0.95
-"""Cosine distance over the sentence, and over its worst `_STRETCH_ROWS`. Of 60 sentences (15 clips of GRID, 4 voices,
+_SMOOTH_ROWS, _WORST_ROWS = 7, 9
+_WORST_MEAN, _WORST_PART = 0.7, 0.95
+"""Cosine distance over the sentence, and over its worst `_WORST_ROWS`. Of 60 sentences (15 clips of GRID, 4 voices,
 features "whisper-2-band") 53 pass, the others are of a voice that pauses; of 120 wrong ones none; with 2 of 6 words
 wrong 41 of 120. With the features "whisper-2-streaming" all of 240 sentences (12 voices that don't pause) pass."""
 
@@ -58,7 +65,7 @@ class AlignmentError(ValueError):
 
 
 @dataclass(frozen=True)
-class Respoken:
+class Resynthesis:
     """A clip's sentence in another voice."""
 
     samples: FloatArray
@@ -71,10 +78,10 @@ class Respoken:
     """Mean cosine distance of the speech's features to those of the clip: 0 is the same, 1 is unrelated."""
 
 
-def synthesiser(voice_dir: Path, voice: str, language: str | None = None) -> Synthesiser:
+def synthesiser(voice_folder: Path, voice: str, language: str | None = None) -> Synthesiser:
     """A voice of `analysis.tts` that reads English, as do voices of other languages; `language` is the accent."""
     language = language or ("en-gb" if voice.startswith("b") else "en-us")
-    return lambda text: speak(text, voice_dir, voice, language).samples
+    return lambda text: speak(text, voice_folder, voice, language).samples
 
 
 def spoken(words: Words) -> list[tuple[float, float, str]]:
@@ -96,14 +103,14 @@ def sentence(words: Words) -> str:
     return text.strip(" ,")
 
 
-def respeak(
+def resynthesise(
     words: Words,
     real_samples: FloatArray,
     real_features: FloatArray,
     speaker: Synthesiser,
     encoder: SpeechEncoder,
     rng: np.random.Generator,
-) -> Respoken:
+) -> Resynthesis:
     """Say a clip's sentence with another voice.
 
     The clip's silence before and after its speech is there too, as long as in the clip and shown at its own speed.
@@ -127,18 +134,18 @@ def respeak(
     voice = _without_pauses(np.asarray(speaker(sentence(words)), np.float32))
     start, end = speech_span(voice)
     longer = (end - start) - (real_end - real_start)
-    frames = (len(clip) + longer) // (ROWS_PER_FRAME * SAMPLES_PER_ROW)
-    samples = _with_noise(cut(voice, start - real_start, frames * ROWS_PER_FRAME * SAMPLES_PER_ROW), rng)
+    frames = whole_frames(len(clip) + longer)
+    samples = _with_noise(cut(voice, start - real_start, frames * SAMPLES_PER_FRAME), rng)
     features = encoder.encode(samples, frames).values
-    first = max(0, real_start // SAMPLES_PER_ROW - _MARGIN_ROWS)
-    real_last = min(len(real_features), -(-real_end // SAMPLES_PER_ROW) + _MARGIN_ROWS)
-    speech = slice(real_start // SAMPLES_PER_ROW - first, -(-(real_end + longer) // SAMPLES_PER_ROW) - first)
+    first = max(0, whole_rows(real_start) - _MARGIN_ROWS)
+    real_last = min(len(real_features), rows_to_cover(real_end) + _MARGIN_ROWS)
+    speech = slice(whole_rows(real_start) - first, rows_to_cover(real_end + longer) - first)
     last = min(len(features), first + speech.stop + _MARGIN_ROWS)
     rows, distances = _aligned(real_features[first:real_last], features[first:last])
     after = np.arange(real_last, real_last + len(features) - last)
     times = np.concatenate([np.arange(first), first + rows, after])[::ROWS_PER_FRAME] / ROWS_PER_FRAME
     times = np.minimum(times, len(real_features) / ROWS_PER_FRAME - 1).astype(np.float32)
-    return Respoken(samples, features, times, _checked_mismatch(distances[speech]))
+    return Resynthesis(samples, features, times, _checked_mismatch(distances[speech]))
 
 
 def align(real: FloatArray, spoken: FloatArray) -> FloatArray:
@@ -214,8 +221,8 @@ def _directions(features: FloatArray) -> NDArray[np.float64]:
 def _checked_mismatch(distances: NDArray[np.float64]) -> float:
     """The mean of [S] distances, if all is well."""
     mean = float(distances.mean())
-    worst = float(np.convolve(distances, np.ones(_STRETCH_ROWS) / _STRETCH_ROWS, "valid").max())
-    if mean > _WORST_MEAN or worst > _WORST_STRETCH:
+    worst = float(np.convolve(distances, np.ones(_WORST_ROWS) / _WORST_ROWS, "valid").max())
+    if mean > _WORST_MEAN or worst > _WORST_PART:
         raise AlignmentError(f"the speech is unlike the recording: {mean:.2f} in the mean, {worst:.2f} at worst")
     return mean
 

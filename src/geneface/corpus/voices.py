@@ -1,5 +1,5 @@
-"""More to hear for a corpus: its training clips disguised, with a vowel that lingers, and spoken again, each with the
-motion that belongs to it; and sounds that are no speech, with the clip's closed lips.
+"""More speech for a corpus: its training clips augmented, with held vowels, and resynthesised, each with the motion
+that belongs to it; and sounds without speech, with the clip's closed lips.
 
 F' frames at 25 Hz of the new sound, D feature width. Adds to a corpus folder (see `corpus.corpus`):
 
@@ -7,7 +7,7 @@ F' frames at 25 Hz of the new sound, D feature width. Adds to a corpus folder (s
     voices/<clip>__<n>.safetensors  features [2F', D] f16; times [F'] f32: the frame of the clip, fractional, that each
                               frame of the new sound shows
 
-Held-out clips get none: what is never trained on must not be heard in disguise either.
+Held-out clips get none: what is never trained on must not be trained on in another voice either.
 """
 
 from __future__ import annotations
@@ -23,53 +23,58 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AliasChoices, Field
 
 from geneface.analysis.speech import SpeechEncoder, is_shipped, load_encoder
 from geneface.config import Config
-from geneface.corpus.augmentation import disguise, draw_disguise, frame_times
+from geneface.corpus.augmentation import augment, draw_augmentation, frame_times
 from geneface.corpus.corpus import Corpus
-from geneface.corpus.held_vowels import Hold, draw_hold, held_frames, hold_sound
-from geneface.corpus.non_speech import quiet_sound
-from geneface.corpus.prepare import Source, clip_samples, each, find_sources, worker_encoder
-from geneface.corpus.resynthesis import AlignmentError, Words, respeak, synthesiser
+from geneface.corpus.held_vowels import HeldVowel, draw_held_vowel, held_frames, hold_vowel
+from geneface.corpus.non_speech import non_speech_sound
+from geneface.corpus.prepare import Source, clip_samples, find_sources, run_stage, worker_encoder
+from geneface.corpus.resynthesis import AlignmentError, resynthesise, synthesiser
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.lock import exclusive_folder, remove_leftovers
 from geneface.io.records import read_record
-from geneface.io.store import load_tensors, read_json, save_tensors, write_json
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.io.store import load_tensors, save_tensors, write_json
+from geneface.io.words import Words
+from geneface.signal.timing import whole_frames
+from geneface.types import VIDEO_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
-_HOLDS_DISGUISED = 0.5
-"""Share of the lingering vowels that are heard in disguise too."""
+_HELD_AUGMENTED = 0.5
+"""Share of the held vowels that are augmented too."""
 Encoder = tuple[str, Path | None]
 """Name and weights of a speech encoder."""
-Kind = Literal["disguise", "hold", "quiet", "respoken"]
+Kind = Literal["augmentation", "held-vowel", "non-speech", "resynthesis"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_HELD, _NON_SPEECH = "hold", "quiet"
+"""Ends of names in voices/; a number is an augmentation's, and a synthetic voice's name is a resynthesis's."""
 
 
 class VoicesRecord(Config):
-    """`voices.json`."""
+    """`voices.json`; three of its keys had other names before."""
 
     format: int = VOICES_FORMAT
-    disguises: int = 0
-    """Disguised recordings of each training clip."""
-    holds: int = 0
-    """Clips with a vowel that lingers, at most, spread over all (`corpus.held_vowels`)."""
-    quiet: int = 0
+    augmentations: int = Field(0, validation_alias=AliasChoices("augmentations", "disguises"))
+    """Augmented recordings of each training clip."""
+    held_vowels: int = Field(0, validation_alias=AliasChoices("held_vowels", "holds"))
+    """Clips with a held vowel, at most, spread over all (`corpus.held_vowels`)."""
+    non_speech: int = Field(0, validation_alias=AliasChoices("non_speech", "quiet"))
     """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()
     """Synthetic voices, which take turns."""
     sentences: int = 0
-    """Clips that they speak again, at most: those that have words."""
+    """Clips that are resynthesised, at most: those that have words."""
     words: str = ""
     """Digest of the words they say."""
     seed: int = 0
     files: tuple[str, ...] = ()
     """Names in voices/, without suffix."""
     misaligned: int = 0
-    """Respoken sentences that were thrown away."""
+    """Resynthesised sentences that were thrown away."""
 
 
 def read_voices(folder: Path) -> VoicesRecord:
@@ -90,7 +95,7 @@ class Voice:
     """[2F', D]."""
     times: FloatArray
     """[F'] fractional frames of the clip."""
-    kind: Kind = "disguise"
+    kind: Kind = "augmentation"
 
 
 def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, list[Voice]]:
@@ -102,7 +107,7 @@ def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, l
     voices: dict[str, list[Voice]] = {}
     record = read_voices(folder)
     files = record.files
-    if not files and record.disguises + record.holds + record.quiet + record.sentences:
+    if not files and record.augmentations + record.held_vowels + record.non_speech + record.sentences:
         raise InputError(f"the voices of {folder} are unfinished", f"run corpus voices again, or remove {VOICES_NAME}")
     for index, name in enumerate(files):
         tensors = load_tensors(folder / "voices" / f"{name}.safetensors")
@@ -116,21 +121,21 @@ def load_voices(folder: Path, progress: ProgressFn = no_progress) -> dict[str, l
 def _kind(label: str, speakers: Sequence[str]) -> Kind:
     """What the end of a file's name says."""
     if label in speakers:
-        return "respoken"
+        return "resynthesis"
     if label.isdigit():
-        return "disguise"
-    return "hold" if label == "hold" else "quiet"
+        return "augmentation"
+    return "held-vowel" if label == _HELD else "non-speech"
 
 
 def add_voices(
     corpus: Path,
     folders: Sequence[Path],
     *,
-    disguises: int = 3,
-    holds: int = 250,
-    quiet: int = 250,
+    augmentations: int = 3,
+    held_vowels: int = 250,
+    non_speech: int = 250,
     words: Mapping[str, Words] | None = None,
-    voice_dir: Path | None = None,
+    voice_folder: Path | None = None,
     speakers: Sequence[str] = (),
     sentences: int = 250,
     encoder_path: Path | None = None,
@@ -138,28 +143,28 @@ def add_voices(
     workers: int = 2,
     progress: ProgressFn = no_progress,
 ) -> VoicesRecord:
-    """Disguise the training clips of a corpus, and speak their sentences again; what exists is not made again.
+    """Augment and resynthesise the training clips of a corpus; what exists is not made again.
 
     Args:
         folders: the clips' videos, as given to `prepare_corpus`.
-        disguises: of each clip.
-        holds: clips with a vowel that lingers.
-        quiet: sounds that are no speech, at most one a clip.
+        augmentations: of each clip.
+        held_vowels: clips with a held vowel.
+        non_speech: sounds without speech, at most one a clip.
         words: of each clip, by its name in the corpus (speaker__stem) or the stem of its file, for the synthetic
             voices.
-        voice_dir, speakers: text-to-speech voices (`analysis.tts`).
-        sentences: clips to speak again, spread over all that have words; each takes a few seconds.
+        voice_folder, speakers: text-to-speech voices (`analysis.tts`).
+        sentences: clips to resynthesise, spread over all that have words; each takes a few seconds.
         encoder_path: weights of the corpus's speech encoder, where that is not shipped.
 
     Raises:
         InputError: a video is missing, voices are asked for without words or folder, or lack what they need, or the
             folder has voices of other settings.
     """
-    if speakers and (words is None or voice_dir is None):
-        raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-dir")
+    if speakers and (words is None or voice_folder is None):
+        raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-folder")
     for speaker in speakers:
-        assert voice_dir is not None
-        synthesiser(voice_dir, speaker)("ready")  # what it lacks is better known before the work than after
+        assert voice_folder is not None
+        synthesiser(voice_folder, speaker)("ready")  # what it lacks is better known before the work than after
     opened = Corpus.load(corpus)
     if encoder_path is not None or not is_shipped(opened.manifest.encoder):
         load_encoder(opened.manifest.encoder, encoder_path)  # likewise
@@ -170,21 +175,21 @@ def add_voices(
         _voices_of,
         corpus=corpus,
         encoder=(opened.manifest.encoder, encoder_path),
-        disguises=disguises,
-        voice_dir=voice_dir,
+        augmentations=augmentations,
+        voice_folder=voice_folder,
         seed=seed,
     )
     spoken = sentences if speakers else 0
     record = VoicesRecord(
-        disguises=disguises,
-        holds=holds,
-        quiet=quiet,
+        augmentations=augmentations,
+        held_vowels=held_vowels,
+        non_speech=non_speech,
         speakers=tuple(speakers),
         sentences=spoken,
         words=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16] if spoken else "",
         seed=seed,
     )
-    jobs = _jobs(training, said, record)
+    tasks = _tasks(training, said, record)
     with exclusive_folder(corpus):
         done = read_voices(corpus)
         if done != VoicesRecord() and done.model_copy(update={"files": (), "misaligned": 0}) != record:
@@ -192,7 +197,7 @@ def add_voices(
         # Before the work: files of an interrupted run must not pass for those of another one's settings.
         if not done.files:
             write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
-        made = each(make, jobs, workers, "voices", progress)
+        made = run_stage(make, tasks, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
         write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
@@ -220,51 +225,36 @@ def _said(training: Sequence[Source], sources: Sequence[Source], words: Mapping[
     return said
 
 
-def read_words(path: Path) -> dict[str, Words]:
-    """Words of clips from JSON: {clip: [[start_s, end_s, word], ...]}.
-
-    Raises:
-        InputError: the file is missing or of another form.
-    """
-    try:
-        return {
-            str(clip): [(float(start), float(end), str(word)) for start, end, word in words]
-            for clip, words in read_json(path).items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} does not hold words", "give {clip: [[start_s, end_s, word], ...]}") from error
-
-
 def words_of(words: Mapping[str, Words], clip: str) -> Words:
     """A clip's words by its name in a corpus (speaker__stem), or else by the stem of its file; none are no words."""
     return words.get(clip) or words.get(clip.partition("__")[2], ())
 
 
 @dataclass(frozen=True)
-class _Job:
+class _ClipTask:
     """What one clip needs."""
 
     index: int
     source: Source
     speaker: str | None
-    """The voice that speaks it again, if any."""
+    """The synthetic voice that says its words, if any."""
     words: Words
-    has_hold: bool
-    """Whether it is heard with a vowel that lingers."""
-    has_quiet: bool
+    has_held_vowel: bool
+    """Whether it gets a recording with a held vowel."""
+    has_non_speech: bool
     """Whether it gets a sound without speech."""
 
 
-def _jobs(sources: list[Source], said: Mapping[str, Words], record: VoicesRecord) -> list[_Job]:
+def _tasks(sources: list[Source], said: Mapping[str, Words], record: VoicesRecord) -> list[_ClipTask]:
     """`said`: the words of each source by its name."""
     spoken = [index for index, source in enumerate(sources) if said[source.name]] if record.speakers else []
     voices = {
         spoken[place]: record.speakers[turn % len(record.speakers)]
         for turn, place in enumerate(_spread(record.sentences, len(spoken)))
     }
-    held, silent = set(_spread(record.holds, len(sources))), set(_spread(record.quiet, len(sources)))
+    held, silent = set(_spread(record.held_vowels, len(sources))), set(_spread(record.non_speech, len(sources)))
     return [
-        _Job(index, source, voices.get(index), said[source.name], index in held, index in silent)
+        _ClipTask(index, source, voices.get(index), said[source.name], index in held, index in silent)
         for index, source in enumerate(sources)
     ]
 
@@ -275,36 +265,38 @@ def _spread(count: int, places: int) -> list[int]:
 
 
 class _Clip:
-    """One clip's sound, to be heard otherwise."""
+    """One clip's sound, of which other recordings are made."""
 
-    def __init__(self, job: _Job, corpus: Path, encoder: Encoder, seed: int) -> None:
-        self._job, self._corpus, self._seed = job, corpus, seed
-        self._samples = clip_samples(corpus, job.source)
-        self._frames = _frames(self._samples)
+    def __init__(self, task: _ClipTask, corpus: Path, encoder: Encoder, seed: int) -> None:
+        self._task, self._corpus, self._seed = task, corpus, seed
+        self._samples = clip_samples(corpus, task.source)
+        self._frames = whole_frames(len(self._samples))
         self._speech = worker_encoder(*encoder)
 
-    def disguised(self, number: int) -> Voice:
-        return heard(self._speech, *in_disguise(self._samples, self._rng("disguise", number)))
+    def augmented(self, number: int) -> Voice:
+        return heard(self._speech, *augmented(self._samples, self._rng("augmentation", number)))
 
     def held(self) -> Voice | None:
-        rng = self._rng("hold")
-        hold = draw_hold(self._samples, rng)
-        if hold is None:
+        rng = self._rng("held-vowel")
+        held = draw_held_vowel(self._samples, rng)
+        if held is None:
             return None
-        return heard(self._speech, *lingering(self._samples, hold, rng if rng.random() < _HOLDS_DISGUISED else None))
+        return heard(
+            self._speech, *with_held_vowel(self._samples, held, rng if rng.random() < _HELD_AUGMENTED else None)
+        )
 
-    def wordless(self) -> Voice:
-        closed = np.full(self._frames, _closed_frame(self._corpus, self._job.source), np.float32)
-        return heard(self._speech, quiet_sound(self._frames / VIDEO_RATE_HZ, self._rng("quiet")), closed)
+    def non_speech(self) -> Voice:
+        closed = np.full(self._frames, _closed_frame(self._corpus, self._task.source), np.float32)
+        return heard(self._speech, non_speech_sound(self._frames / VIDEO_RATE_HZ, self._rng("non-speech")), closed)
 
-    def respoken(self, voice: str, folder: Path) -> Voice:
+    def resynthesised(self, voice: str, folder: Path) -> Voice:
         real = self._speech.encode(self._samples, self._frames).values
         say = synthesiser(folder, voice)
-        again = respeak(self._job.words, self._samples, real, say, self._speech, self._rng("respoken"))
+        again = resynthesise(self._task.words, self._samples, real, say, self._speech, self._rng("resynthesis"))
         return Voice(again.features.astype(np.float16), again.frame_times)
 
     def _rng(self, kind: Kind, number: int = 0) -> np.random.Generator:
-        return np.random.default_rng([self._seed, self._job.index, KINDS.index(kind), number])
+        return np.random.default_rng([self._seed, self._task.index, KINDS.index(kind), number])
 
 
 def heard(encoder: SpeechEncoder, sound: FloatArray, times: FloatArray) -> Voice:
@@ -312,43 +304,40 @@ def heard(encoder: SpeechEncoder, sound: FloatArray, times: FloatArray) -> Voice
     return Voice(encoder.encode(sound, len(times)).values.astype(np.float16), times)
 
 
-def in_disguise(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """The sound otherwise recorded, and which of its frames [F'] each new one shows."""
-    change = draw_disguise(rng)
-    return disguise(sound, change, rng), frame_times(_frames(sound), change.speed)
+def augmented(sound: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """The sound augmented, and which of its frames [F'] each new one shows."""
+    change = draw_augmentation(rng)
+    return augment(sound, change, rng), frame_times(whole_frames(len(sound)), change.speed)
 
 
-def lingering(samples: FloatArray, hold: Hold, rng: np.random.Generator | None = None) -> tuple[FloatArray, FloatArray]:
-    """The clip with a vowel that lingers, and which of its frames [F'] each new one shows; `rng`: in disguise, too."""
-    sound = hold_sound(samples, hold)
-    times = np.arange(_frames(sound), dtype=np.float32)
+def with_held_vowel(
+    samples: FloatArray, held: HeldVowel, rng: np.random.Generator | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """The clip with a held vowel, and which of its frames [F'] each new one shows; `rng`: augmented, too."""
+    sound = hold_vowel(samples, held)
+    times = np.arange(whole_frames(len(sound)), dtype=np.float32)
     if rng is not None:
-        sound, times = in_disguise(sound, rng)
-    return sound, np.minimum(held_frames(times, hold), np.float32(_frames(samples) - 1))
-
-
-def _frames(samples: FloatArray) -> int:
-    """Whole video frames that a sound lasts."""
-    return len(samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
+        sound, times = augmented(sound, rng)
+    return sound, np.minimum(held_frames(times, held), np.float32(whole_frames(len(samples)) - 1))
 
 
 def _voices_of(
-    job: _Job, corpus: Path, encoder: Encoder, disguises: int, voice_dir: Path | None, seed: int
+    task: _ClipTask, corpus: Path, encoder: Encoder, augmentations: int, voice_folder: Path | None, seed: int
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
-    clip = _Clip(job, corpus, encoder, seed)
+    clip = _Clip(task, corpus, encoder, seed)
     made: dict[str, Callable[[], Voice | None]] = {
-        str(number): functools.partial(clip.disguised, number) for number in range(disguises)
+        str(number): functools.partial(clip.augmented, number) for number in range(augmentations)
     }
-    if job.has_hold:
-        made["hold"] = clip.held
-    if job.has_quiet:
-        made["quiet"] = clip.wordless
-    if job.speaker is not None and voice_dir is not None:
-        made[job.speaker] = functools.partial(clip.respoken, job.speaker, voice_dir)
+    if task.has_held_vowel:
+        made[_HELD] = clip.held
+    if task.has_non_speech:
+        made[_NON_SPEECH] = clip.non_speech
+    if task.speaker is not None and voice_folder is not None:
+        made[task.speaker] = functools.partial(clip.resynthesised, task.speaker, voice_folder)
     names, misaligned = [], 0
     for kind, make in made.items():
-        name = f"{job.source.name}__{kind}"
+        name = f"{task.source.name}__{kind}"
         path = corpus / "voices" / f"{name}.safetensors"
         try:
             voice = None if path.is_file() else make()

@@ -20,7 +20,7 @@ from geneface.errors import InputError
 from geneface.evaluation.metrics.image import SSIM_RADIUS
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.metrics.registry import used_definitions
-from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, SAMPLES_PER_FRAME
+from geneface.evaluation.protocol.chunks import CHUNK_FRAMES
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
 from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.tables import Person, VideoTables
@@ -42,8 +42,9 @@ from geneface.io.audio import read_audio
 from geneface.io.media import probe
 from geneface.io.video import read_frames
 from geneface.portrait.tracks import mouth_boxes
+from geneface.signal.sound import cut_frames
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     ByteArray,
     Camera,
@@ -141,7 +142,7 @@ class _Chunks:
         for pairs in _batches(self._pairs, self._size):
             images = [pair[0] for pair in pairs]
             still = images[0] if still is None else still
-            sounds = [_cut(sound, start, len(images)) for sound in self._sounds]
+            sounds = [_heard_from(sound, start, len(images)) for sound in self._sounds]
             references, track = self._references(images)
             yield Chunk(
                 name=f"{start / VIDEO_RATE_HZ:.1f} s",
@@ -195,16 +196,8 @@ def _sound(path: Path) -> Waveform | None:
     return read_audio(path) if info.audio is not None else None
 
 
-def _cut(sound: Waveform | None, start: int, frames: int) -> Waveform | None:
-    """Sound of frames start .. start + frames - 1, padded with silence; counted from the first picture."""
-    if sound is None:
-        return None
-    first = start * SAMPLES_PER_FRAME - round(sound.start_seconds * SPEECH_RATE_HZ)
-    wanted = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
-    low, high = max(first, 0), min(first + len(wanted), len(sound.samples))
-    if high > low:
-        wanted[low - first : high - first] = sound.samples[low:high]
-    return Waveform(wanted)
+def _heard_from(sound: Waveform | None, start: int, frames: int) -> Waveform | None:
+    return None if sound is None else Waveform(cut_frames(sound, start, frames))
 
 
 def _extent(reference: Path, other: Path) -> tuple[int, int]:

@@ -32,6 +32,24 @@ MESH_CHEEKS = (
     202, 422, 204, 424, 32, 262, 199, 200, 18, 164, 206, 426, 92, 322, 43, 273,
 )  # fmt: skip
 
+MESH_HAIRLINE, MESH_CHIN = 10, 152
+"""Ends of the face's height, in the middle."""
+MESH_FACE_SIDES = (234, 454)
+"""Ends of the face's width, left and right, before the ears."""
+MESH_NOSE_BRIDGE, MESH_NOSE_BASE = 168, 2
+"""Between the eyes; where the nose meets the upper lip."""
+MESH_MOUTH_CORNERS = (61, 291)
+MESH_LIPS_MIDDLE = (0, 17)
+"""Outer edges of the upper and the lower lip, in the middle."""
+MESH_UPPER_INNER, MESH_LOWER_INNER = (82, 13, 312), (87, 14, 317)
+"""Three pairs of the lips' inner edges that face each other, left to right: their distance is the lip opening."""
+MESH_INNER_MIDDLE = (MESH_UPPER_INNER[1], MESH_LOWER_INNER[1])
+MESH_IRIS_CENTRES = (468, 473)
+MESH_EYE_CORNERS = ((33, 133), (362, 263))
+"""Of the left eye and of the right one, each left to right."""
+MESH_MIRRORED = ((33, 263), (133, 362), (234, 454), (127, 356), (54, 284), (67, 297), (61, 291), (58, 288))
+"""Pairs of points that mirror each other: eye corners, sides, temples, forehead, mouth corners, jaw."""
+
 CLASSIC_68_MESH = (
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
     71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
@@ -68,7 +86,6 @@ def positions(mesh_indices: tuple[int, ...]) -> NDArray[np.intp]:
     return np.array([_POSITION[index] for index in mesh_indices], dtype=np.intp)
 
 
-CLASSIC_68 = positions(CLASSIC_68_MESH)
 LIPS_OUTER = positions(MESH_LIPS_OUTER)
 LIPS_INNER = positions(MESH_LIPS_INNER)
 LIPS = np.concatenate([LIPS_OUTER, LIPS_INNER])
@@ -82,30 +99,32 @@ OVAL = positions(MESH_OVAL)
 CHEEKS = positions(MESH_CHEEKS)
 MOUTH_REGION = np.unique(np.concatenate([LIPS, JAW, CHEEKS, positions(MESH_NOSE)]))
 """What speech moves, and what moves with it; nothing of the eyes."""
-GAZE = positions((468, 473)), positions((33, 133, 263, 362))
+GAZE = positions(MESH_IRIS_CENTRES), positions((33, 133, 263, 362))
 """Centres of the irises, and the corners of the eyes."""
 
-_UPPER_INNER, _LOWER_INNER = positions((82, 13, 312)), positions((87, 14, 317))
-_MOUTH_CORNERS, _LIPS_MIDDLE = positions((61, 291)), positions((0, 13, 14, 17))
+UPPER_INNER, LOWER_INNER = positions(MESH_UPPER_INNER), positions(MESH_LOWER_INNER)
+MOUTH_CORNERS = positions(MESH_MOUTH_CORNERS)
+FACE_SIDES = positions(MESH_FACE_SIDES)
+_LIPS_MIDDLE = positions((0, 13, 14, 17))
 _EYE_LIDS = (
-    (positions((160, 159, 158)), positions((144, 145, 153)), positions((33, 133))),
-    (positions((385, 386, 387)), positions((380, 374, 373)), positions((362, 263))),
+    (positions((160, 159, 158)), positions((144, 145, 153)), positions(MESH_EYE_CORNERS[0])),
+    (positions((385, 386, 387)), positions((380, 374, 373)), positions(MESH_EYE_CORNERS[1])),
 )
 
 
 def lip_opening(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Distance between the inner lips, mean of three pairs. points: [..., K, D] -> [...], same unit."""
-    return np.linalg.norm(points[..., _UPPER_INNER, :] - points[..., _LOWER_INNER, :], axis=-1).mean(-1)
+    return np.linalg.norm(points[..., UPPER_INNER, :] - points[..., LOWER_INNER, :], axis=-1).mean(-1)
 
 
 def lip_width(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Distance between the corners of the mouth. points: [..., K, D] -> [...], same unit."""
-    return np.linalg.norm(points[..., _MOUTH_CORNERS[0], :] - points[..., _MOUTH_CORNERS[1], :], axis=-1)
+    return np.linalg.norm(points[..., MOUTH_CORNERS[0], :] - points[..., MOUTH_CORNERS[1], :], axis=-1)
 
 
 def lip_protrusion(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """How far the middle of the lips is before the corners, along z. points: [..., K, 3] -> [...], same unit."""
-    return points[..., _LIPS_MIDDLE, 2].mean(-1) - points[..., _MOUTH_CORNERS, 2].mean(-1)
+    return points[..., _LIPS_MIDDLE, 2].mean(-1) - points[..., MOUTH_CORNERS, 2].mean(-1)
 
 
 def eye_openness(points: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geneface.geometry.camera import camera_to_pixels, pixels_to_camera, project, to_camera, to_head
-from geneface.geometry.landmarks import MESH_SURFACE_SIZE, STABLE_MESH
+from geneface.geometry.landmarks import (
+    MESH_CHIN,
+    MESH_FACE_SIDES,
+    MESH_HAIRLINE,
+    MESH_LOWER_INNER,
+    MESH_MIRRORED,
+    MESH_SURFACE_SIZE,
+    MESH_UPPER_INNER,
+    STABLE_MESH,
+)
 from geneface.geometry.rotation import mean_rotation, rotation_matrix, rotation_vector, skew, umeyama
 from geneface.types import Camera, FloatArray, HeadPose
 
@@ -26,10 +35,7 @@ FACE_HEIGHT = 0.5
 DEFAULT_FOCAL = 4.5
 """Focal length in image widths of a head-and-shoulders shot where the video itself does not tell."""
 
-_HAIRLINE, _CHIN, _TEMPLES = 10, 152, (234, 454)
 _FACE_CENTER = np.array([0.0, -0.02, 0.1])
-_MIRRORED = ((33, 263), (133, 362), (234, 454), (127, 356), (54, 284), (67, 297), (61, 291), (58, 288))
-_INNER_LIPS = ((82, 87), (13, 14), (312, 317))
 _STABLE = np.array(STABLE_MESH)
 _ALL, _ALL_BUT_DEPTH, _POSITION = (0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (3, 4)
 """Which of the six unknowns of a pose are solved for: rotation x, y, z, translation x, y, z."""
@@ -58,10 +64,10 @@ def orient(mesh: ArrayLike) -> Array:
     x is the mean direction between mirrored points; y is hairline minus chin, made square to x.
     """
     mesh = np.asarray(mesh, np.float64)
-    left, right = (mesh[[pair[side] for pair in _MIRRORED]] for side in (0, 1))
+    left, right = (mesh[[pair[side] for pair in MESH_MIRRORED]] for side in (0, 1))
     x = (right - left).sum(0)
     x /= np.linalg.norm(x)
-    y = mesh[_HAIRLINE] - mesh[_CHIN]
+    y = mesh[MESH_HAIRLINE] - mesh[MESH_CHIN]
     y -= x * (x @ y)
     y /= np.linalg.norm(y)
     aligned = mesh @ np.stack([x, y, np.cross(x, y)], axis=1)
@@ -70,11 +76,11 @@ def orient(mesh: ArrayLike) -> Array:
 
 def _place(mesh: Array) -> Array:
     """Scale and shift a mesh whose axes are right to the head frame's unit and origin."""
-    mesh = mesh * float(FACE_HEIGHT / np.linalg.norm(mesh[_HAIRLINE] - mesh[_CHIN]))
+    mesh = mesh * float(FACE_HEIGHT / np.linalg.norm(mesh[MESH_HAIRLINE] - mesh[MESH_CHIN]))
     middle = np.array(
         [
-            mesh[list(_TEMPLES), 0].mean(),
-            mesh[[_HAIRLINE, _CHIN], 1].mean(),
+            mesh[list(MESH_FACE_SIDES), 0].mean(),
+            mesh[[MESH_HAIRLINE, MESH_CHIN], 1].mean(),
             mesh[:MESH_SURFACE_SIZE, 2].mean(),
         ]
     )
@@ -84,7 +90,7 @@ def _place(mesh: Array) -> Array:
 def neutral_shape(meshes: ArrayLike) -> Array:
     """The face at rest [478, 3]: median of the third of the meshes [F, 478, 3] with the least open lips."""
     meshes = np.asarray(meshes, np.float64)
-    upper, lower = (meshes[:, [pair[side] for pair in _INNER_LIPS]] for side in (0, 1))
+    upper, lower = (meshes[:, list(edge)] for edge in (MESH_UPPER_INNER, MESH_LOWER_INNER))
     opening = np.linalg.norm(upper - lower, axis=-1).mean(-1)
     closed = np.argsort(opening, kind="stable")[: max(1, len(meshes) // 3)]
     return np.median(meshes[closed], axis=0)

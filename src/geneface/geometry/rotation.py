@@ -69,13 +69,6 @@ def compose(outer: ArrayLike, inner: ArrayLike) -> Array:
     return rotation_vector(rotation_matrix(outer) @ rotation_matrix(inner))
 
 
-def interpolate(start: ArrayLike, stop: ArrayLike, fraction: ArrayLike) -> Array:
-    """Spherical interpolation of rotation vectors [..., 3] along the shortest way; `fraction` [...] in [0, 1]."""
-    start = np.asarray(start, dtype=np.float64)
-    difference = rotation_vector(rotation_matrix(stop) @ np.swapaxes(rotation_matrix(start), -1, -2))
-    return compose(difference * np.asarray(fraction, dtype=np.float64)[..., None], start)
-
-
 def mean_rotation(rotations: ArrayLike, steps: int = 5) -> Array:
     """Mean on the rotation group of rotation vectors [N, 3] -> [3] (iterated tangent-space mean)."""
     rotations = np.asarray(rotations, dtype=np.float64)

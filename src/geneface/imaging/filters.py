@@ -25,15 +25,28 @@ def box_blur(values: Floats, span: int) -> Floats:
     """Mean over a square of `span` pixels, an odd number."""
     if span < 1 or span % 2 == 0:
         raise ValueError(f"the span must be odd, not {span}")
-    kind = values.dtype
     for axis in (0, 1):
-        # Running sums in double precision: float32 would lose what differences of large sums keep.
-        padded = mirrored(values, span // 2, axis).astype(np.float64)
-        sums = np.cumsum(padded, axis=axis)
-        sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
-        length = sums.shape[axis] - span
-        values = (_slice(sums, span, length, axis) - _slice(sums, 0, length, axis)) / span
-    return values.astype(kind)
+        values = _window_sums(mirrored(values, span // 2, axis), span, axis)
+        values *= values.dtype.type(1 / span)
+    return values
+
+
+def _window_sums(values: Floats, span: int, axis: int) -> Floats:
+    """Sums of `span` neighbours, fewer by span - 1: put together from sums of 1, 2, 4 ... neighbours, which are exact
+    where the differences of long running sums would not be.
+    """
+    length = values.shape[axis] - span + 1
+    total = np.zeros_like(_slice(values, 0, length, axis))
+    covered = 0
+    for bit in range(span.bit_length()):
+        if bit:
+            half = 1 << (bit - 1)
+            rest = values.shape[axis] - half
+            values = _slice(values, 0, rest, axis) + _slice(values, half, rest, axis)
+        if span >> bit & 1:
+            total += _slice(values, covered, length, axis)
+            covered += 1 << bit
+    return total
 
 
 def gaussian_blur(values: Floats, deviation: float) -> Floats:

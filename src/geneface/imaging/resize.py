@@ -68,11 +68,16 @@ def _resize(image: Image, height: int, width: int, taps: Callable[[int, int], Ta
     kind = np.float64 if image.dtype == np.float64 else np.float32
     down, across = taps(image.shape[0], height), taps(image.shape[1], width)
     out = np.empty((height, width, *image.shape[2:]), image.dtype)
+    # Columns are the slower to gather: they come when there are fewest rows.
+    grows = height > len(image)
+    if grows:
+        image = _weigh_columns(image, across, kind)
     # Some rows at a time, whose intermediate values stay in the processor's cache.
     for start in range(0, height, _ROWS):
         stop = min(start + _ROWS, height)
-        rows = _weigh_rows(image, down, start, stop, kind)
-        values = _weigh_columns(rows, across)
+        values = _weigh_rows(image, down, start, stop, kind)
+        if not grows:
+            values = _weigh_columns(values, across, kind)
         out[start:stop] = np.clip(np.rint(values, out=values), 0, 255, out=values) if out.dtype == np.uint8 else values
     return out
 
@@ -86,11 +91,11 @@ def _weigh_rows(image: Image, taps: Taps, start: int, stop: int, kind: type) -> 
     return total.reshape(stop - start, *image.shape[1:])
 
 
-def _weigh_columns(rows: Image, taps: Taps) -> Image:
+def _weigh_columns(rows: Image, taps: Taps, kind: type) -> Image:
     """[n, target, ...] of rows [n, source, ...]."""
     # As rows of numbers, whatever the channels: numpy is slow over a last axis of three.
     channels = math.prod(rows.shape[2:])
-    total = np.zeros((len(rows), len(taps[0][0]) * channels), rows.dtype)
+    total = np.zeros((len(rows), len(taps[0][0]) * channels), kind)
     for source, weight in taps:
         total += np.take(rows, source, 1, mode="clip").reshape(len(rows), -1) * np.repeat(weight, channels)
     return total.reshape(len(rows), -1, *rows.shape[2:])

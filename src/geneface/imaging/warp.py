@@ -29,7 +29,7 @@ def sample(image: Image, x: NDArray[np.floating], y: NDArray[np.floating], beyon
         height, width = height + 2, width + 2
         x, y = x + 1, y + 1
     x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-    left, top = x.astype(np.int32), y.astype(np.int32)
+    left, top = x.astype(np.intp), y.astype(np.intp)
     right = np.minimum(left + 1, width - 1) - left
     below = (np.minimum(top + 1, height - 1) - top) * width
     # Whole numbers taken from float32 would make it double.
@@ -39,12 +39,16 @@ def sample(image: Image, x: NDArray[np.floating], y: NDArray[np.floating], beyon
     if image.ndim > 2:
         across, down = across[..., None], down[..., None]
 
-    def row(at: NDArray[np.int32]) -> FloatArray:
-        first = flat.take(at, 0).astype(np.float32, copy=False)
-        return first + across * (flat.take(at + right, 0) - first)
+    def row(at: NDArray[np.intp]) -> FloatArray:
+        first = flat.take(at, 0, mode="clip").astype(np.float32, copy=False)
+        step = flat.take(at + right, 0, mode="clip") - first
+        step *= across
+        return np.add(first, step, out=first)
 
-    upper = row(place)
-    return upper + down * (row(place + below) - upper)
+    upper, lower = row(place), row(place + below)
+    lower -= upper
+    lower *= down
+    return np.add(upper, lower, out=upper)
 
 
 def warp_affine(image: Image, move: NDArray[np.floating], height: int, width: int) -> FloatArray:

@@ -51,7 +51,7 @@ _PLAIN_FORMATS = ("u8", "s16", "s32", "flt", "dbl")
 
 
 @dataclass(frozen=True)
-class SoundFile:
+class SourceSound:
     """Sound that is copied from a file while a video is written, in full quality."""
 
     path: Path
@@ -77,7 +77,7 @@ def read_audio(path: Path | str) -> Waveform:
     return Waveform(samples, reader.start_seconds)
 
 
-def read_speech(path: Path | str) -> tuple[Waveform, SoundFile]:
+def read_speech(path: Path | str) -> tuple[Waveform, SourceSound]:
     """`read_audio`, and the same sound for a video that shows its speaker: from one pass over the file.
 
     Up to `KEPT_BYTES` of the sound track are kept; a longer one will be decoded a second time.
@@ -86,18 +86,13 @@ def read_speech(path: Path | str) -> tuple[Waveform, SoundFile]:
     samples, kept = reader.read(SPEECH_RATE_HZ, soundtrack=True)
     if not len(samples):
         raise InputError(f"the sound of {path} is empty", "give a file with at least some sound")
-    return Waveform(samples, reader.start_seconds), SoundFile(reader.path, kept=kept)
+    return Waveform(samples, reader.start_seconds), SourceSound(reader.path, kept=kept)
 
 
 def write_wav(path: Path | str, audio: Waveform) -> None:
     """Write 16-bit PCM at 16 kHz, atomically. The start time is not kept: WAV has no clock."""
     with atomic_path(path) as temporary:
         soundfile.write(temporary, audio.samples, SPEECH_RATE_HZ, subtype="PCM_16", format="WAV")
-
-
-def resample(samples: FloatArray, from_hz: float, to_hz: float) -> FloatArray:
-    """Band-limited resampling of [T] or [T, C]; sample 0 keeps its time, the length becomes T to_hz / from_hz."""
-    return soxr.resample(np.asarray(samples, np.float32), from_hz, to_hz, quality="HQ")
 
 
 class SoundReader:

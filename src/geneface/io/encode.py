@@ -26,7 +26,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from geneface.errors import InputError
-from geneface.io.audio import SOUNDTRACK_RATE_HZ, SoundFile, SoundReader
+from geneface.io.audio import SOUNDTRACK_RATE_HZ, SoundReader, SourceSound
 from geneface.io.store import atomic_path
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
@@ -61,7 +61,7 @@ class _Target:
 def write_video(
     path: Path | str,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     *,
     rate_hz: int = VIDEO_RATE_HZ,
     metadata: Mapping[str, str] | None = None,
@@ -75,7 +75,7 @@ def write_video(
     Args:
         path: appears when all is written; after an exception nothing is left.
         frames: uint8 [H, W, 3], all of one size, or planes [3 H / 2, W]; buffers may be reused by the caller.
-        audio: a `Waveform` or a `SoundFile` sounds from its own start_seconds, counted from the first picture.
+        audio: a `Waveform` or a `SourceSound` sounds from its own start_seconds, counted from the first picture.
         rate_hz: pictures per second.
         metadata: added to `SYNTHETIC_METADATA`.
         crf: quality of x264, 0 is lossless, 18 is hard to tell from the source.
@@ -104,7 +104,7 @@ def write_video(
 def write_webm_alpha(
     path: Path | str,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     *,
     rate_hz: int = VIDEO_RATE_HZ,
     metadata: Mapping[str, str] | None = None,
@@ -136,7 +136,7 @@ def _write(
     target: _Target,
     path: Path,
     frames: Iterable[ByteArray],
-    audio: Waveform | SoundFile | None,
+    audio: Waveform | SourceSound | None,
     rate_hz: int,
     metadata: Mapping[str, str] | None,
 ) -> int:
@@ -165,13 +165,13 @@ def _write(
     return count
 
 
-def _channels(audio: Waveform | SoundFile | None) -> int:
-    if not isinstance(audio, SoundFile):
+def _channels(audio: Waveform | SourceSound | None) -> int:
+    if not isinstance(audio, SourceSound):
         return 1
     return min(2, SoundReader(audio.path).channels()) if audio.kept is None else audio.kept.shape[1]
 
 
-def _sound_blocks(audio: Waveform | SoundFile | None, channels: int) -> Generator[FloatArray, None, None]:
+def _sound_blocks(audio: Waveform | SourceSound | None, channels: int) -> Generator[FloatArray, None, None]:
     """Yield blocks [T, C] at the output's rate; the first sample sounds with the first picture."""
     if audio is None:
         return

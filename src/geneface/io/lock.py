@@ -1,22 +1,25 @@
-"""One process at a time in a folder of unfinished work."""
+"""Folders of unfinished work: one process at a time, begun and gone on with by the same settings only."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.place import check_name, lock_folder, new_folders, remove_leftovers, writing
+from geneface.io.store import read_json, write_json
 
-__all__ = ["exclusive_folder", "remove_leftovers"]
+__all__ = ["claim_folder", "clear_folder", "exclusive_folder", "remove_leftovers"]
 
 
 @contextmanager
 def exclusive_folder(folder: Path | str) -> Iterator[None]:
-    """Keep a folder, made if missing, to this process for the block; it goes again if nothing was put into it.
+    """Keep a folder, made if missing, to this process for the block; it is removed again if nothing was put into it.
 
     The lock is on the folder itself (flock): it leaves no file behind and ends with the process, however that ends.
     Systems and file systems that can't lock a folder are used without a lock. Temporary files of killed processes are
@@ -42,6 +45,54 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
         finally:
             if handle is not None:
                 os.close(handle)
+
+
+def claim_folder(
+    folder: Path,
+    record: str,
+    settings: Mapping[str, Any],
+    resume: bool,
+    *,
+    begun: InputError,
+    other: InputError,
+    present: Iterable[Path] = (),
+) -> bool:
+    """Begin work in a folder, or go on with what was begun there.
+
+    Args:
+        record: name of a JSON file in the folder that says what is being made; it is written when work begins.
+        settings: whatever decides the result, plain values (JSON).
+        resume: go on, if the work was begun with the same settings.
+        begun: raised where work was begun and `resume` is false.
+        other: raised where it was begun with other settings.
+        present: files that were there before the work; where there are any, none is begun.
+
+    Returns:
+        Whether the work was begun before.
+
+    Raises:
+        InputError: `begun`, `other`, or there are files of something else.
+    """
+    path = folder / record
+    if path.is_file():
+        if not resume:
+            raise begun
+        if read_json(path) != settings:
+            raise other
+        return True
+    if any(True for _ in present):
+        raise InputError(f"the folder {folder} is not empty", "choose another one")
+    write_json(path, dict(settings))
+    return False
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what lies in a folder that was empty when the work began: nothing half-made stays."""
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _check_writable(folder: Path) -> None:

@@ -241,10 +241,6 @@ class TensorFile:
         """Names of the tensors."""
         return self.names
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one tensor."""
-        return tuple(self._slice(name).get_shape())
-
     def get(self, name: str) -> NDArray[Any]:
         """One whole tensor, as a copy."""
         self._slice(name)

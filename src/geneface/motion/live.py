@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geneface.motion.runtime import ROWS_PER_FRAME, MotionModel, PersonMotion, Window
+from geneface.motion.runtime import MotionModel, PersonMotion, Window
+from geneface.signal.timing import ROWS_PER_FRAME
 from geneface.types import FloatArray
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.signal.spans import spread_indices
 from geneface.types import FloatArray
 
 NEIGHBOURS = 10
@@ -25,8 +26,7 @@ _STEADINESS = 1e-3
 
 def seen_shapes(coefficients: NDArray[np.floating]) -> FloatArray:
     """[F, C] -> [N, c] as many of the frames, evenly spaced, as are worth keeping."""
-    count = min(len(coefficients), SEEN_FRAMES)
-    index = np.linspace(0, max(len(coefficients) - 1, 0), count).round().astype(int)
+    index = spread_indices(len(coefficients), SEEN_FRAMES)
     return np.asarray(coefficients[index, :COMPONENTS], np.float32)
 
 

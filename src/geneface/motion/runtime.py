@@ -24,12 +24,12 @@ from geneface.io.session import open_session
 from geneface.io.store import asset_path, load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.generic import GenericMotion
-from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+from geneface.signal.timing import ROWS_PER_FRAME
+from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 MODEL_FORMAT = 3
 _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250
@@ -180,7 +180,6 @@ class MotionModel:
         *,
         temperature: float = 0.0,
         seed: int = 0,
-        style: float | None = None,
         person: PersonMotion | None = None,
     ) -> FloatArray:
         """Displacement from neutral of the whole recording in one piece: features [2F, D] -> [F, K, 3].
@@ -189,12 +188,11 @@ class MotionModel:
             temperature: 0 follows the mean path; 1 samples the prior as trained: brows, cheeks and the rest of the
                 face vary. Lips and jaw follow the mean path.
             seed: of the noise; nothing random remains at temperature 0.
-            style: amplitude, 1 (default) is that of the corpus's reference speaker.
             person: applied to the generic motion.
         """
         frames = len(features.values) // ROWS_PER_FRAME
         chunks = self.predict_windows(
-            features, temperature=temperature, seed=seed, style=style, person=person, window_frames=max(frames, 1)
+            features, temperature=temperature, seed=seed, person=person, window_frames=max(frames, 1)
         )
         return next(chunks, np.zeros((0, *self.basis.mean.shape), np.float32))
 
@@ -205,7 +203,7 @@ class MotionModel:
         """
         rows = np.concatenate([*self._rows(features)])
         frames = len(rows) // ROWS_PER_FRAME
-        return self._generic(Window(rows[: frames * ROWS_PER_FRAME], 0, 0, frames), 0.0, 0, None)
+        return self._generic(Window(rows[: frames * ROWS_PER_FRAME], 0, 0, frames), 0.0, 0)
 
     def predict_windows(
         self,
@@ -213,7 +211,6 @@ class MotionModel:
         *,
         temperature: float = 0.0,
         seed: int = 0,
-        style: float | None = None,
         person: PersonMotion | None = None,
         window_frames: int = _WINDOW_FRAMES,
         early_start: bool = False,
@@ -232,7 +229,7 @@ class MotionModel:
         ahead = future + -future % stride
         first = window - ahead if early_start and window > ahead else window
         for piece in windows(self._rows(features), window, past, future, first):
-            yield self.motion_of(piece, temperature, seed, style, person)
+            yield self.motion_of(piece, temperature, seed, person)
 
     def context(self, person: PersonMotion | None = None) -> tuple[int, int]:
         """Frames before a frame, in whole latent steps, and after it that its motion depends on."""
@@ -246,13 +243,12 @@ class MotionModel:
         piece: Window,
         temperature: float = 0.0,
         seed: int = 0,
-        style: float | None = None,
         person: PersonMotion | None = None,
     ) -> FloatArray:
         """Displacement [f, K, 3] of the wanted frames of a window that has the context they need (`context`)."""
-        motion = self._moved(piece, 0.0, seed, style, person)
+        motion = self._moved(piece, 0.0, seed, person)
         if temperature:
-            sample = self._moved(piece, temperature, seed, style, person)
+            sample = self._moved(piece, temperature, seed, person)
             # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
             sample[:, _SPEAKING] = motion[:, _SPEAKING]
             motion = sample
@@ -267,11 +263,9 @@ class MotionModel:
                 )
             yield np.asarray(block.values, dtype=np.float32)
 
-    def _moved(
-        self, piece: Window, temperature: float, seed: int, style: float | None, person: PersonMotion | None
-    ) -> FloatArray:
+    def _moved(self, piece: Window, temperature: float, seed: int, person: PersonMotion | None) -> FloatArray:
         """Displacement [f, K, 3] of the wanted frames."""
-        generic = self._generic(piece, temperature, seed, style)
+        generic = self._generic(piece, temperature, seed)
         first, last = piece.keep_from - piece.start, piece.keep_to - piece.start
         if person is None:
             return generic.displacement[first:last]
@@ -280,7 +274,7 @@ class MotionModel:
         moved = person.apply(generic[start : last + person.future_frames])
         return moved[first - start : last - start]
 
-    def _generic(self, piece: Window, temperature: float, seed: int, style: float | None) -> GenericMotion:
+    def _generic(self, piece: Window, temperature: float, seed: int) -> GenericMotion:
         """All frames of a window."""
         stride = self.config.latent_stride
         rows, frames = piece.rows, len(piece.rows) // ROWS_PER_FRAME
@@ -293,7 +287,4 @@ class MotionModel:
             noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
         inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
         motion, hidden = (np.asarray(out)[0].T[:frames] for out in self.session.run(["motion", "hidden"], inputs))
-        displacement = self.basis.displacement(motion)
-        if style is not None:
-            displacement = style * displacement
-        return GenericMotion(displacement, np.ascontiguousarray(hidden), piece.rows)
+        return GenericMotion(self.basis.displacement(motion), np.ascontiguousarray(hidden), piece.rows)

@@ -7,7 +7,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 
 from __future__ import annotations
 
-from geneface.ops.field import Field, FieldGradients, field_backward, field_forward, field_network
+from geneface.ops.field import Field, FieldGradients, field_forward, field_network
 from geneface.ops.image import image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
@@ -31,7 +31,6 @@ from geneface.ops.nerf import (
 )
 from geneface.ops.optimizer import adam, adam_basis, adam_table
 from geneface.ops.splatting import (
-    condition_gradient,
     project,
     project_backward,
     rasterize,
@@ -59,8 +58,6 @@ __all__ = [
     "adam_table",
     "available_instruction_sets",
     "coarse_occupancy",
-    "condition_gradient",
-    "field_backward",
     "field_forward",
     "field_network",
     "image_loss",

@@ -240,11 +240,6 @@ def project_backward(
     return ProjectionGradients(grad_base, grad_base[np.array(DYNAMIC_ROWS), :dynamic_count], pose)
 
 
-def condition_gradient(basis: Array, grad_dynamic: Array) -> Array:
-    """Gradient [C] of the condition. See `ops.condition_gradient`."""
-    return np.tensordot(basis, grad_dynamic, 2)
-
-
 def adam(
     param: Array,
     grad: Array,

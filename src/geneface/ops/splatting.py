@@ -169,12 +169,3 @@ def project_backward(
         grad_pose,
     )
     return ProjectionGradients(grad_base, grad_base[np.array(DYNAMIC_ROWS), :dynamic_count], grad_pose)
-
-
-def condition_gradient(basis: Array, grad_dynamic: Array) -> Array:
-    """Gradient [C] of the condition, for `ProjectionGradients.dynamic` [7, D] and the basis [C, 7, D]."""
-    check("basis", basis, (None, len(DYNAMIC_ROWS), None))
-    check("grad_dynamic", grad_dynamic, basis.shape[1:])
-    grad = np.empty(basis.shape[0], np.float32)
-    kernels().condition_gradient(basis, grad_dynamic, grad)
-    return grad

@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.background import sample_indices
 from geneface.imaging.filters import dilate, square
 from geneface.imaging.tracking import Level, agreed_similarity, corner_strength, pick_corners, pyramid, track_points
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
@@ -133,7 +133,7 @@ def usual_place(values: Array, tolerance: Array, weight: NDArray[np.floating] | 
         return np.zeros(0, bool)
     weight = np.ones(len(values)) if weight is None else np.asarray(weight)
     scaled = values / tolerance
-    centers = scaled[sample_indices(len(scaled), _MAX_CENTERS)]
+    centers = scaled[spread_indices(len(scaled), _MAX_CENTERS)]
     counts = [float(weight[(np.abs(scaled - center) <= 1).all(1)].sum()) for center in centers]
     best = (np.abs(scaled - centers[int(np.argmax(counts))]) <= 1).all(1)
     # Once more about the middle of what was found: a centre taken from the samples lies at no particular place.

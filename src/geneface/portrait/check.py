@@ -24,9 +24,10 @@ from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS,
 from geneface.portrait.preview import check_preview, write_preview
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.survey import Survey, survey
-from geneface.portrait.verdict import spans
 from geneface.portrait.workspace import Workspace
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ProgressFn, Waveform, no_progress
+from geneface.signal.spans import true_spans
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
+from geneface.types import VIDEO_RATE_HZ, ProgressFn, Waveform, no_progress
 
 Severity = Literal["error", "warning", "info"]
 
@@ -170,10 +171,10 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
         cause = f"the sound starts {sound.start_seconds:+.2f} s from the first picture"
         yield Finding("info", name, f"{cause}: pictures without sound are not used", "", "")
     # The longest stretch that is 35 dB below the loud parts.
-    frames = len(sound.samples) * VIDEO_RATE_HZ // SPEECH_RATE_HZ
-    energy = np.square(sound.samples[: frames * SPEECH_RATE_HZ // VIDEO_RATE_HZ]).reshape(max(frames, 1), -1).mean(-1)
+    frames = whole_frames(len(sound.samples))
+    energy = np.square(sound.samples[: frames * SAMPLES_PER_FRAME]).reshape(max(frames, 1), -1).mean(-1)
     quiet = energy < 10**-3.5 * np.quantile(energy, 0.95)
-    start, stop = max(spans(quiet), key=lambda span: span[1] - span[0], default=(0, 0))
+    start, stop = max(true_spans(quiet), key=lambda span: span[1] - span[0], default=(0, 0))
     if stop - start > 3 * VIDEO_RATE_HZ:
         where = f"from {start / VIDEO_RATE_HZ:.2f} to {stop / VIDEO_RATE_HZ:.2f} s"
         yield Finding("info", name, "a long silence, from which lips learn nothing", where, "")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.geometry.landmarks import MESH_CHIN, MESH_LIPS_MIDDLE, MESH_MOUTH_CORNERS, MESH_NOSE_BASE
 from geneface.portrait.unwrap import TEXELS, face_texels, texel_of
 from geneface.types import ByteArray
 
 Array = NDArray[np.float64]
 
-_NOSE, _UPPER_LIP, _CHIN = 2, 0, 152
-_CORNERS, _EDGES, _MARGIN = (61, 291), (0, 17), 1.0
-"""The lips' mesh points, and so many texels around them: the tracker's error."""
+_MARGIN = 1.0
+"""Texels around the lips: the tracker's error."""
 _WAYS = 8
 """Components of skin around a mouth that speaks, light included."""
 _FRAMES_PER_WAY = 6
@@ -58,7 +58,7 @@ def covered(faces: ByteArray, shot: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def _lips() -> NDArray[np.bool_]:
     """[T, T] lips and what is between them: teeth and tongue come and go where nothing is covered."""
-    corners, edges = [texel_of(index) for index in _CORNERS], [texel_of(index) for index in _EDGES]
+    corners, edges = [texel_of(index) for index in MESH_MOUTH_CORNERS], [texel_of(index) for index in MESH_LIPS_MIDDLE]
     row, column = (sum(point[axis] for point in (*corners, *edges)) / 4 for axis in (0, 1))
     high = (edges[1][0] - edges[0][0]) / 2 + _MARGIN
     wide = (corners[1][1] - corners[0][1]) / 2 + _MARGIN
@@ -69,7 +69,7 @@ def _lips() -> NDArray[np.bool_]:
 def _lower_faces(faces: ByteArray) -> Array:
     """[f, n] colours of the skin below the nose, in units of the brightness above it."""
     on, rows = face_texels(), np.arange(TEXELS)[:, None]
-    (nose, _), (lip, _), (chin, _) = (texel_of(index) for index in (_NOSE, _UPPER_LIP, _CHIN))
+    (nose, _), (lip, _), (chin, _) = (texel_of(index) for index in (MESH_NOSE_BASE, MESH_LIPS_MIDDLE[0], MESH_CHIN))
     lower = on & (rows >= (nose + lip) / 2) & (rows < chin - 1) & ~_lips()
     upper = on & (rows < nose - 2)
     values = np.asarray(faces, np.float64)

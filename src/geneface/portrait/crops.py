@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import MESH_SURFACE_SIZE
+from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE, MESH_SURFACE_SIZE
 from geneface.types import FloatArray
 
 _HAIR, _ASIDE, _BELOW = 0.40, 0.23, 0.08
@@ -81,7 +81,7 @@ class Framed:
 
 def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:
     """[f] hairline to chin of meshes [f, 478, 3], pixels."""
-    return np.linalg.norm(mesh_px[:, 152, :2] - mesh_px[:, 10, :2], axis=-1).astype(np.float64)
+    return np.linalg.norm(mesh_px[:, MESH_CHIN, :2] - mesh_px[:, MESH_HAIRLINE, :2], axis=-1).astype(np.float64)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import PersonSegmenter, fill_missing, open_segmenter, open_tracker
-from geneface.geometry.landmarks import MESH_SURFACE_SIZE
+from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE, MESH_SURFACE_SIZE
 from geneface.imaging.resize import resize_area
 from geneface.io.store import TensorFile, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, ChunkTask, chunk_count, chunk_path, missing_chunks
@@ -119,7 +119,7 @@ def hair_reach(matte: FloatArray, mesh_px: NDArray[np.floating]) -> tuple[float,
     """
     points = np.asarray(mesh_px, np.float64)[:MESH_SURFACE_SIZE, :2]
     low, high = points.min(0), points.max(0)
-    face = float(np.linalg.norm(points[152] - points[10]))
+    face = float(np.linalg.norm(points[MESH_CHIN] - points[MESH_HAIRLINE]))
     person = np.pad(matte > 0.5, 1)
     x0, x1 = (1 + int(np.clip(value, 0, matte.shape[1])) for value in (low[0], high[0]))
     # Above the middle of the face: below it the hair falls on the shoulders.

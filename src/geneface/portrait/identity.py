@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.background import sample_indices
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_vector, umeyama
 from geneface.geometry.topology import mean_face
 from geneface.imaging.filters import gaussian_blur
 from geneface.portrait.unwrap import face_texels
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
@@ -85,7 +85,7 @@ def limit(seconds: NDArray[np.floating] | float) -> Array:
 def one_person(signatures: list[Signature]) -> Array:
     """How far each stretch [N] is from the person who is seen longest, in units of the limit: above 1 is another."""
     seconds = np.array([one.seconds for one in signatures])
-    centers = sample_indices(len(signatures), _MAX_CENTERS)
+    centers = spread_indices(len(signatures), _MAX_CENTERS)
     apart = distance([signatures[center] for center in centers], signatures)
     core = apart <= _CORE * limit(np.minimum(seconds[centers][:, None], seconds))
     near = core[int((core * seconds).sum(1).argmax())]

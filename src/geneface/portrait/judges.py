@@ -25,7 +25,8 @@ from geneface.portrait.quality import (
     moving_camera,
     only_a_picture,
 )
-from geneface.portrait.verdict import Drop, Judge, Note, TrackedShot, Verdict, spans
+from geneface.portrait.verdict import Drop, Judge, Note, TrackedShot, Verdict
+from geneface.signal.spans import true_spans
 from geneface.types import FloatArray
 
 _EDGE_SHARE = 0.04
@@ -69,7 +70,7 @@ def other_face(shots: Sequence[TrackedShot]) -> Verdict:
         edges = np.concatenate([[0], (frames[1:] + frames[:-1] + 1) // 2, [shot.shot.frames]])
         for flag, (start, stop) in zip(off, pairwise(edges.tolist()), strict=True):
             wrong[start:stop] = flag
-        drops += [Drop(number, start, stop, OTHER_FACE) for start, stop in spans(wrong)]
+        drops += [Drop(number, start, stop, OTHER_FACE) for start, stop in true_spans(wrong)]
     return Verdict(tuple(drops))
 
 
@@ -92,7 +93,7 @@ def leaves_picture(shots: Sequence[TrackedShot]) -> Verdict:
         size = np.array([shot.scan.width, shot.scan.height])
         beyond = np.maximum(-points.min(1), points.max(1) - size).max(1)
         outside = (beyond > _EDGE_SHARE * face) & shot.followed.found
-        drops += [Drop(number, start, stop, FACE_LEAVES) for start, stop in spans(outside)]
+        drops += [Drop(number, start, stop, FACE_LEAVES) for start, stop in true_spans(outside)]
         hair = float(np.median(shot.followed.hair[:, 1])) if len(shot.followed.hair) else 0.0
         top = points[..., 1].min(1) - hair * face
         cut_off = (top < _TOP_SHARE * face) & shot.followed.found

@@ -1,7 +1,7 @@
 """Lips as they are seen and as their sound asks for, in the terms of `analysis.sync_offset`: what finds its offset.
 
-The motion model says how lips would move to a sound, the sync judge's towers what look and sound have in common. Both
-speak of people in general, so a few seconds of anybody are enough.
+The motion model says how lips would move to a sound; the lip-sync classifier's towers say what look and sound have in
+common. Both are about people in general, so a few seconds of anybody are enough.
 
 Symbols: f frames of a stretch, F of all, K named landmarks.
 """
@@ -14,14 +14,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.lip_sync import JudgeTowers
+from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
 from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width
 from geneface.geometry.pose import neutral_shape, orient
 from geneface.geometry.rotation import umeyama
 from geneface.motion.runtime import MotionModel
-from geneface.portrait.sound import FRAME_SAMPLES, cut_sound, sound_frames
+from geneface.signal.sound import covered_frames, cut_frames
+from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
 from geneface.types import FloatArray, Waveform
 
 _STRETCH_FRAMES = 1500
@@ -77,7 +78,7 @@ class LipListener:
     """Compares seen lips with sounds; holds the networks."""
 
     def __init__(self) -> None:
-        self._model, self._towers = MotionModel.load(), JudgeTowers.load()
+        self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
         self._encoder = load_encoder(self._model.config.encoder)
 
     def agreements(
@@ -106,10 +107,10 @@ class LipListener:
 
     def _compare(self, points: Array, neutral: Array, gain: float, start: int, sound: Waveform) -> list[Agreement]:
         reach = MAX_LAG_FRAMES + _CONTEXT_FRAMES
-        first, last = sound_frames(sound)
+        first, last = covered_frames(sound)
         # The recording alone: silence added at its ends would be heard as the end of speech.
         first, last = max(first, start - reach), min(last, start + len(points) + reach)
-        samples = cut_sound(sound, first, max(0, last - first))
+        samples = cut_frames(sound, first, max(0, last - first))
         if min(len(points), last - first) <= self._towers.config.window or not samples.any():
             return []
         features = self._encoder.encode(samples, last - first)
@@ -127,7 +128,7 @@ def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
     """Frames [f] of a sound that are not silent beside its loud ones."""
-    frames = len(samples) // FRAME_SAMPLES
-    rows = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES).astype(np.float64)
+    frames = whole_frames(len(samples))
+    rows = samples[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).astype(np.float64)
     level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)
     return level > max(_FLOOR_DB, np.quantile(level, 0.95) - _BELOW_LOUD_DB)

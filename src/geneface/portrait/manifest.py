@@ -10,14 +10,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.store import read_json, write_json
+from geneface.io.records import read_versioned
+from geneface.io.store import write_json
+from geneface.io.words import Words
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 LITTLE_HELDOUT_SECONDS = 3.0
 """With less held out, figures of the lips say little."""
 
-Words = tuple[tuple[float, float, str], ...]
 """(start, end, word) in seconds; "sil" and "sp" are silence."""
 
 
@@ -97,9 +98,7 @@ class PortraitManifest:
                 f"{folder} is not a finished portrait: it has no {MANIFEST_NAME}",
                 "run geneface prepare again, with --resume to go on where it stopped",
             )
-        values = read_json(folder / MANIFEST_NAME)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise InputError(f"{folder / MANIFEST_NAME} is of another version", "prepare the portrait again")
+        values = read_versioned(folder / MANIFEST_NAME, FORMAT, "prepare the portrait again")
         try:
             segments = tuple(_segment(segment) for segment in values.pop("segments"))
             dropped = tuple(DroppedSpan(**span) for span in values.pop("dropped"))

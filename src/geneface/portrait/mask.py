@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.analysis.background import Plate, clean_plate, sample_indices
+from geneface.analysis.background import Plate, clean_plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
 from geneface.geometry.pose import smooth_in_time
 from geneface.io.store import TensorFile, load_tensors, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, chunk_path
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
 
 _PLATE_SAMPLES = 96
@@ -57,7 +58,7 @@ def make_plate(task: PlateTask) -> None:
     counts = np.array([ref.frames for ref in task.refs])
     starts = np.concatenate([[0], np.cumsum(counts)])
     images, mattes = [], []
-    for index in sample_indices(int(starts[-1]), _PLATE_SAMPLES):
+    for index in spread_indices(int(starts[-1]), _PLATE_SAMPLES):
         run = int(np.searchsorted(starts, index, side="right")) - 1
         row = int(index - starts[run])
         images.append(read_rows(task.refs[run], "frames", row, row + 1)[0])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geneface.geometry.camera import camera_to_pixels
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_matrix, rotation_vector, skew
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose
 
 Array = NDArray[np.float64]
@@ -98,7 +99,7 @@ def refine_poses(
     matrix, translation = first[0].copy(), translation.copy()
     points = head_points(neutral.astype(np.float64))
     known = np.flatnonzero(trusted)
-    chosen = known[np.linspace(0, len(known) - 1, min(APPEARANCE_FRAMES, len(known))).round().astype(int)]
+    chosen = known[spread_indices(len(known), APPEARANCE_FRAMES)]
     done, total = 0, len(matrix) + (ROUNDS - 1) * len(chosen)
     for number in range(ROUNDS):
         appearance = measure_appearance(read, points, matrix, translation, chosen, camera)

@@ -1,4 +1,4 @@
-"""A portrait: the training data of one person, as `prepare_portrait` leaves it on disk. Needs no [prepare] extra.
+"""A portrait: the training data of one person, as `prepare_portrait` leaves it on disk.
 
 Symbols: F frames of all segments one after the other, S image size in pixels, K named landmarks, D feature width.
 """

@@ -20,9 +20,11 @@ from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
+from geneface.io.lock import clear_folder, exclusive_folder
+from geneface.io.words import Words
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
-from geneface.portrait.manifest import PortraitManifest, SegmentInfo, Words
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.portrait.notes import describe
 from geneface.portrait.offsets import describe_offsets
 from geneface.portrait.plan import refuse_too_little, usable_shots
@@ -53,18 +55,6 @@ class PrepareConfig(Config):
     workers: int = Field(default=2, ge=1)
     """Processes at work; the result does not depend on it."""
 
-    @classmethod
-    def preset(cls, name: str) -> PrepareConfig:
-        """`tiny` (128 pixels), `fast` (256) or `good` (512).
-
-        Raises:
-            InputError: there is no such preset.
-        """
-        sizes: dict[str, Literal[128, 256, 512]] = {"tiny": 128, "fast": 256, "good": 512}
-        if name not in sizes:
-            raise InputError(f"there is no preset {name!r}", f"choose one of {', '.join(sizes)}")
-        return cls(size=sizes[name])
-
 
 def prepare_portrait(
     videos: Sequence[Path],
@@ -83,7 +73,8 @@ def prepare_portrait(
         words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
 
     Raises:
-        InputError: the videos or the words can't be used (the message says why and where), or `out` can't be written.
+        InputError: the videos or the words can't be used (the message says why and where), `out` can't be written, or
+            another run is at work in it.
     """
     if not videos:
         raise InputError("no video is given", "name at least one video file")
@@ -94,20 +85,21 @@ def prepare_portrait(
     # Workers only share out the work: a run may go on with another number of them.
     run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
     spoken = find_words(videos, words)
-    if work.open(run, resume):
-        finished = PortraitManifest.read(out)
-        manifest = with_words(finished, videos, spoken)
-        if manifest != finished:
-            manifest.write(out)
-    else:
-        try:
-            made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config, spoken)
-        except InputError:
-            if not resume:
-                work.abandon()
-            raise
-        made.write(out)
-    work.close()
+    with exclusive_folder(out):
+        if work.open(run, resume):
+            finished = PortraitManifest.read(out)
+            manifest = with_words(finished, videos, spoken)
+            if manifest != finished:
+                manifest.write(out)
+        else:
+            try:
+                made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config, spoken)
+            except InputError:
+                if not resume:
+                    clear_folder(out)
+                raise
+            made.write(out)
+        work.close()
     return PortraitManifest.read(out)
 
 

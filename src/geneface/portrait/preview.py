@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.analysis.background import sample_indices
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.image import read_png, write_jpeg
 from geneface.io.store import TensorFile
@@ -24,6 +23,7 @@ from geneface.portrait.plan import remedy_for
 from geneface.portrait.portrait import segment_path
 from geneface.portrait.segments import Segment
 from geneface.portrait.survey import Survey
+from geneface.signal.spans import spread_indices
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
 
 PREVIEW_NAME = "preview.jpg"
@@ -128,7 +128,7 @@ def _choose(found: Survey, scene: int) -> list[_Shown]:
     members = [segment for segment in found.segments if segment.run.scene == scene]
     all_shown = [_Shown(segment, row) for segment in members for row in range(segment.run.frames)]
     kept = [one for one in all_shown if _is_kept(found, one)] or all_shown
-    return [kept[index] for index in sample_indices(len(kept), _PICTURES)]
+    return [kept[index] for index in spread_indices(len(kept), _PICTURES)]
 
 
 def _is_kept(found: Survey, shown: _Shown) -> bool:

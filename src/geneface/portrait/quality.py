@@ -30,7 +30,8 @@ from geneface.portrait.plan import (
 )
 from geneface.portrait.sittings import one_sitting
 from geneface.portrait.stillness import is_picture
-from geneface.portrait.verdict import Drop, Note, TrackedShot, Verdict, spans
+from geneface.portrait.verdict import Drop, Note, TrackedShot, Verdict
+from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ
 
 _PIECE_VIEWS = 4 * VIDEO_RATE_HZ // VIEW_FRAMES
@@ -221,4 +222,6 @@ def _pieces(views: int) -> list[tuple[int, int]]:
 def _drops(number: int, shot: TrackedShot, views: NDArray[np.bool_], reason: str) -> list[Drop]:
     """Drops of the frames that flagged views [v] stand for."""
     last = shot.shot.frames
-    return [Drop(number, start * VIEW_FRAMES, min(stop * VIEW_FRAMES, last), reason) for start, stop in spans(views)]
+    return [
+        Drop(number, start * VIEW_FRAMES, min(stop * VIEW_FRAMES, last), reason) for start, stop in true_spans(views)
+    ]

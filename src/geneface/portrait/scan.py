@@ -20,7 +20,8 @@ from geneface.io.media import probe
 from geneface.io.video import VideoFrame, read_frames
 from geneface.portrait.combing import comb_share, is_combed
 from geneface.portrait.speech_presence import holds_speech
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
+from geneface.signal.timing import whole_frames
+from geneface.types import ByteArray, FloatArray, Waveform
 
 FACE_CHECK_FRAMES = 5
 """A face is looked for in every fifth frame."""
@@ -293,7 +294,7 @@ def _check_faces(detector: FaceDetector, image: ByteArray, frame: int) -> FaceCh
 
 def _sound_fault(samples: FloatArray) -> str:
     """Why a sound can't be used; empty if it can."""
-    if len(samples) < SPEECH_RATE_HZ // VIDEO_RATE_HZ:
+    if not whole_frames(len(samples)):
         return "its sound is empty"
     if float(np.abs(samples).max()) < _SILENCE_PEAK:
         return "it is silent"

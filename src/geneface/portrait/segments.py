@@ -17,8 +17,8 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.plan import NO_SOUND_HERE, dropped
 from geneface.portrait.scan import SourceScan
-from geneface.portrait.sound import sound_frames
 from geneface.portrait.tracks import Run, heldout_starts
+from geneface.signal.sound import covered_frames
 from geneface.types import Waveform
 
 
@@ -90,7 +90,7 @@ def _own_sound(
     Where shots of a file have offsets of their own, its sound was cut with its pictures: beyond the next shot's first
     picture stands that shot's sound.
     """
-    start, stop = sound_frames(sound)
+    start, stop = covered_frames(sound)
     for other, own in zip(runs, offsets, strict=True):
         if other.source == run.source and own != offset:
             if other.start >= run.start + run.frames:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE
 from geneface.types import ByteArray, FloatArray
 
 Array = NDArray[np.float64]
@@ -20,7 +21,8 @@ LIMIT = 0.25
 sitting differ by .1 at most, those of another light or shirt by .4 and more (GRID speakers 1, 26 and 31)."""
 _DARKEST = 8.0
 """Added to levels of 255: the colour of black cloth is noise."""
-_CHEEKS, _CHIN, _HAIRLINE = (117, 346, 50, 280, 205, 425), 152, 10
+_CHEEKS = (117, 346, 50, 280, 205, 425)
+"""Mesh points in the middle of the cheeks, left and right: skin that neither hair nor beard covers."""
 _CLOTHES = (0.3, 0.75), 0.45
 """Where clothes are: below the chin from and to, and to each side of it, in heights of the face."""
 
@@ -34,12 +36,12 @@ def colours(pictures: ByteArray, mesh_px: FloatArray) -> Array:
     """
     found = np.full((len(pictures), 2, 3), np.nan)
     for row, (picture, mesh) in enumerate(zip(pictures, np.asarray(mesh_px, np.float64)[..., :2], strict=True)):
-        face = float(np.linalg.norm(mesh[_CHIN] - mesh[_HAIRLINE]))
+        face = float(np.linalg.norm(mesh[MESH_CHIN] - mesh[MESH_HAIRLINE]))
         half = 0.04 * face
         cheeks = [_mean(picture, *(mesh[i] - half), *(mesh[i] + half)) for i in _CHEEKS]
         found[row, 0] = np.nanmedian(cheeks, axis=0) if np.isfinite(cheeks).any() else np.nan
         (near, far), aside = _CLOTHES
-        x, y = mesh[_CHIN]
+        x, y = mesh[MESH_CHIN]
         found[row, 1] = _mean(picture, x - aside * face, y + near * face, x + aside * face, y + far * face)
     known = np.isfinite(found).all(-1)
     result = np.full((2, 3), np.nan)

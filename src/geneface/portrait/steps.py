@@ -35,11 +35,11 @@ from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
 from geneface.portrait.scan import Scanned, SourceScan, scan_or_error
 from geneface.portrait.segments import Segment
-from geneface.portrait.sound import cut_sound
 from geneface.portrait.tracks import Run, mouth_boxes
-from geneface.portrait.workers import run_tasks
 from geneface.portrait.workspace import Workspace
+from geneface.signal.sound import cut_frames
 from geneface.types import Camera, FloatArray, ProgressFn, Waveform
+from geneface.workers import run_tasks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -325,7 +325,7 @@ def encode_speech(
     for number, segment in enumerate(segments):
         sound, run = sounds[segment.run.source], segment.run
         assert sound is not None
-        samples = cut_sound(sound, run.start + segment.sound_shift, run.frames, segment.sound_drift_ppm)
+        samples = cut_frames(sound, run.start + segment.sound_shift, run.frames, segment.sound_drift_ppm)
         write_wav(audio_path(job.work.out, segment.name), Waveform(samples))
         features[segment.name] = encoder.encode(samples, run.frames).values.astype(np.float16)
         job.progress("speech features", number + 1, len(segments))

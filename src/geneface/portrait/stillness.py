@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import KEYPOINTS, eye_openness, lip_opening
+from geneface.geometry.landmarks import KEYPOINTS, MESH_CHIN, MESH_HAIRLINE, eye_openness, lip_opening
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MIN_SECONDS = 2.0
@@ -30,7 +30,7 @@ def is_picture(mesh_px: FloatArray, found: NDArray[np.bool_]) -> bool:
     points = np.asarray(mesh_px, np.float64)[found][..., :2]
     if len(points) < MIN_SECONDS * VIDEO_RATE_HZ:
         return False
-    face = float(np.median(np.linalg.norm(points[:, 10] - points[:, 152], axis=-1)))
+    face = float(np.median(np.linalg.norm(points[:, MESH_HAIRLINE] - points[:, MESH_CHIN], axis=-1)))
     named = points[:, list(KEYPOINTS)]
     lips = _steady(lip_opening(named)) / max(face, 1e-6)
     lids = _steady(eye_openness(named).mean(-1))

@@ -20,7 +20,8 @@ from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, Shot, usable_
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import Run, split_run, tracked_runs
-from geneface.portrait.verdict import Note, TrackedShot, spans
+from geneface.portrait.verdict import Note, TrackedShot
+from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
 _FRAMINGS = 3
@@ -120,7 +121,8 @@ def frame_runs(
         for run, head, scene in zip(pending, framed, scene_of, strict=True):
             run = replace(run, scene=len(squares) + scene)
             is_inside = inside(head.heads, found[scene])
-            away = [span for span in spans(~is_inside) if span[1] - span[0] >= _OWN_FRAMES and turn + 1 < _FRAMINGS]
+            outside = true_spans(~is_inside) if turn + 1 < _FRAMINGS else []
+            away = [(start, stop) for start, stop in outside if stop - start >= _OWN_FRAMES]
             elsewhere += [run.cut(run.start + start, run.start + stop) for start, stop in away]
             edges = [0, *(edge for span in away for edge in span), run.frames]
             for start, stop in zip(edges[::2], edges[1::2], strict=True):

@@ -12,7 +12,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import MESH_LIPS_OUTER
+from geneface.geometry.landmarks import (
+    MESH_FACE_SIDES,
+    MESH_HAIRLINE,
+    MESH_LIPS_OUTER,
+    MESH_NOSE_BRIDGE,
+    MESH_SURFACE_SIZE,
+)
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.plan import FACE_LOST, MIN_SEGMENT_SECONDS, TRACKED_TOO_SHORT, Shot, dropped
 from geneface.portrait.scan import SourceScan
@@ -114,9 +120,10 @@ def bridge_gaps(mesh_px: FloatArray, found: NDArray[np.bool_]) -> tuple[FloatArr
 
 def _jumps(mesh_px: FloatArray) -> NDArray[np.bool_]:
     """[f - 1] whether the face jumps between frames."""
-    width = np.linalg.norm(mesh_px[:, 454, :2] - mesh_px[:, 234, :2], axis=-1) + 1e-6
-    height = np.linalg.norm(mesh_px[:, 10, :2] - mesh_px[:, 168, :2], axis=-1) + 1e-6
-    moved = np.linalg.norm(np.diff(mesh_px[:, :468, :2].mean(1), axis=0), axis=-1)
+    left, right = MESH_FACE_SIDES
+    width = np.linalg.norm(mesh_px[:, right, :2] - mesh_px[:, left, :2], axis=-1) + 1e-6
+    height = np.linalg.norm(mesh_px[:, MESH_HAIRLINE, :2] - mesh_px[:, MESH_NOSE_BRIDGE, :2], axis=-1) + 1e-6
+    moved = np.linalg.norm(np.diff(mesh_px[:, :MESH_SURFACE_SIZE, :2].mean(1), axis=0), axis=-1)
     scaled = np.abs(np.diff(np.log(height)))
     return (moved > _JUMP_SHARE * width[1:]) | (scaled > 2 * _JUMP_SCALE)
 

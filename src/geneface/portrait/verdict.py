@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geneface.portrait.clues import Clues, load_clues
 from geneface.portrait.follow import Followed, load_followed
 from geneface.portrait.plan import Shot
@@ -74,9 +71,3 @@ class Verdict:
 
 
 Judge = Callable[[Sequence[TrackedShot]], Verdict]
-
-
-def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, stop) of each run of True in flags [f]."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

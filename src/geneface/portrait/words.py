@@ -1,9 +1,7 @@
-"""Word times of a portrait's segments, from a `words.json` beside the clips.
+"""Word times of a portrait's segments, from a `words.json` next to the clips (`io.words`), by the clips' stems.
 
-    {clip stem: [[start, end, word], ...]}    seconds from the first sample of that clip's sound
-
-"sil" and "sp" mean silence. In the manifest the times count from the segment's first frame, on the picture's
-timeline: where the sound was moved to its picture, the words are moved with it.
+In the manifest the times count from the segment's first frame, on the picture's timeline: where the sound was moved
+to its picture, the words are moved with it.
 """
 
 from __future__ import annotations
@@ -11,55 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.audio import read_audio
-from geneface.io.store import read_json
-from geneface.portrait.manifest import PortraitManifest, SegmentInfo, Words
+from geneface.io.words import Words, read_words
+from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.portrait.segments import source_stems
 from geneface.types import VIDEO_RATE_HZ
 
 WORDS_NAME = "words.json"
-_LONGEST = 1e7
-"""Seconds; no recording is longer."""
-_SHAPE = "each clip needs a list of [start, end, word], in seconds"
-
-
-def read_words(path: Path) -> dict[str, Words]:
-    """Words of every clip in the file, by the clip's stem.
-
-    Raises:
-        InputError: it is missing or damaged; names the file and the entry.
-    """
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no word times: it is not an object with one entry a clip", _SHAPE)
-    return {stem: _clip_words(path, stem, entries) for stem, entries in values.items()}
-
-
-def _clip_words(path: Path, stem: str, entries: Any) -> Words:
-    if not isinstance(entries, list):
-        raise InputError(f"the words of {stem!r} in {path} are not a list", _SHAPE)
-    return tuple(_entry(path, stem, number, entry) for number, entry in enumerate(entries))
-
-
-def _entry(path: Path, stem: str, number: int, entry: Any) -> tuple[float, float, str]:
-    where = f"at entry {number} of {stem!r}"
-    try:
-        start, end, word = entry
-    except (TypeError, ValueError):
-        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where) from None
-    if not (_is_time(start) and _is_time(end) and isinstance(word, str)):
-        raise InputError(f"{path} is damaged, {entry!r} is not a word with its times", _SHAPE, where)
-    if end < start:
-        raise InputError(f"{path} is damaged, the word {word!r} ends before it starts", _SHAPE, where)
-    return float(start), float(end), word
-
-
-def _is_time(value: Any) -> bool:
-    # Integers may be too large for a float; comparing them is safe.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LONGEST <= value <= _LONGEST
 
 
 def find_words(videos: Sequence[Path], file: Path | None = None) -> dict[Path, Words]:

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.store import read_json, write_json, writing
+from geneface.io.lock import claim_folder
+from geneface.io.store import writing
 from geneface.portrait.manifest import MANIFEST_NAME
+
+_RECORD = "work/run.json"
+"""Sources and settings of the run, in the portrait's folder."""
 
 
 class Workspace:
@@ -22,8 +26,6 @@ class Workspace:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.root = out / "work"
-        self._record = self.root / "run.json"
-        self._existed = out.is_dir()
 
     def open(self, run: dict[str, Any], resume: bool) -> bool:
         """Begin or go on.
@@ -38,20 +40,20 @@ class Workspace:
         Raises:
             InputError: the folder holds something else.
         """
-        if resume and self._record.is_file():
-            if read_json(self._record) != run:
-                raise InputError(
-                    f"{self.out} was begun with other videos or settings", "choose another folder, or the same inputs"
-                )
-            return (self.out / MANIFEST_NAME).is_file()
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            begun = self._record.is_file()
-            remedy = "add --resume to go on with it, or choose another one" if begun else "choose another one"
-            raise InputError(f"the folder {self.out} is not empty", remedy)
-        with writing(self.out):
-            self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self._record, run)
-        return False
+        is_begun = claim_folder(
+            self.out,
+            _RECORD,
+            run,
+            resume,
+            begun=InputError(
+                f"the folder {self.out} is not empty", "add --resume to go on with it, or choose another one"
+            ),
+            other=InputError(
+                f"{self.out} was begun with other videos or settings", "choose another folder, or the same inputs"
+            ),
+            present=self.out.iterdir(),
+        )
+        return is_begun and (self.out / MANIFEST_NAME).is_file()
 
     def folder(self, *parts: str) -> Path:
         """A folder of the workspace; it is made."""
@@ -65,20 +67,10 @@ class Workspace:
         for path in self.root.iterdir() if self.root.is_dir() else ():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path != self._record:
+            elif path != self.out / _RECORD:
                 path.unlink()
         for path in self.out.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
-
-    def abandon(self) -> None:
-        """Remove all that this run wrote (the folder was empty or absent): nothing half-made stays."""
-        for path in list(self.out.iterdir()) if self.out.is_dir() else ():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        if not self._existed and self.out.is_dir():
-            self.out.rmdir()
 
 
 def describe_sources(videos: Sequence[Path]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from geneface.avatar.person import PersonStatistics, measure_person
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lids_have_closed
-from geneface.io.lock import exclusive_folder
+from geneface.io.lock import claim_folder, exclusive_folder
 from geneface.io.place import check_space, rehearse_folder
 from geneface.io.store import read_json, sha256, write_json
 from geneface.motion.person import load_person
@@ -100,7 +100,17 @@ def build_avatar(
     settings = _settings(portrait.folder, model.folder, config)
     work = out.with_name(f"{out.name}.partial")
     with exclusive_folder(work):
-        _claim(work, settings, resume)
+        claim_folder(
+            work,
+            _SETTINGS_FILE,
+            settings,
+            resume,
+            begun=InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder"),
+            other=InputError(
+                f"{work} was begun with another portrait or other settings",
+                "repeat the first command with --resume, or remove that folder",
+            ),
+        )
         try:
             return _build(portrait, out, work, config, model, resume, progress)
         except InputError:
@@ -167,24 +177,6 @@ def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainCon
         "motion_sha256": sha256(motion_folder / "motion.onnx"),
         **config.model_dump(mode="json"),
     }
-
-
-def _claim(work: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Begin the unfinished avatar's folder, or check that what lies there is of the same training.
-
-    Raises:
-        InputError: unfinished work lies there and `resume` is false, or it was begun otherwise.
-    """
-    if (work / _SETTINGS_FILE).is_file():
-        if not resume:
-            raise InputError(f"{work} holds an unfinished training", "add --resume to go on, or remove that folder")
-        if read_json(work / _SETTINGS_FILE) != settings:
-            raise InputError(
-                f"{work} was begun with another portrait or other settings",
-                "repeat the first command with --resume, or remove that folder",
-            )
-    else:
-        write_json(work / _SETTINGS_FILE, settings)
 
 
 def draw_poster(

@@ -62,7 +62,7 @@ def train(
 
     Args:
         settings: whatever decides the result; a checkpoint made with others is refused.
-        resume: go on from the checkpoint, if there is one; without it training starts anew.
+        resume: go on from the checkpoint, if there is one; without it training starts again.
 
     Returns:
         history, one row each `log_every` steps: step and the means of the step's figures.
@@ -93,19 +93,20 @@ def train(
 
 
 @contextmanager
-def model_folder(out: Path, result: str, work: str, resume: bool) -> Iterator[Path]:
-    """Keep a model's folder to this training for the block; yields the folder for its checkpoints.
+def training_folder(out: Path, resume: bool, *, result: str | None = None, work: str = "") -> Iterator[Path]:
+    """Keep a folder to one training for the block; yields the folder for its checkpoints.
 
     Args:
-        result: a file that the finished training writes into `out`.
-        work: name of the checkpoints' folder in `out`.
+        result: a file that the finished training writes into `out`, if it writes one.
+        work: name of the checkpoints' folder in `out`; by default they are in `out` itself.
 
     Raises:
-        InputError: another process trains there, or an earlier training lies there and `resume` is false.
+        InputError: another process trains there, or a training was begun or finished there and `resume` is false.
     """
     with exclusive_folder(out):
-        if not resume and any(path.exists() for path in (out / result, out / work / CHECKPOINT)):
-            raise InputError(f"{out} holds a model already", "add --resume to go on with it, or choose another folder")
+        traces = [out / work / CHECKPOINT, *([] if result is None else [out / result])]
+        if not resume and any(path.exists() for path in traces):
+            raise InputError(f"{out} holds a training already", "add --resume to go on with it, or remove that folder")
         remove_leftovers(out / work)
         yield out / work
 
@@ -156,15 +157,15 @@ def _restore(
     """Load a checkpoint into the task; returns the number of steps done."""
     stored = TensorFile(path)
     if "training" not in stored.metadata:
-        raise InputError(f"{path} is not a checkpoint of a training", "start anew in another folder")
+        raise InputError(f"{path} is not a checkpoint of a training", "train in another folder")
     record = json.loads(stored.metadata["training"])
     if record["settings"] != settings:
         changed = sorted(key for key in settings if record["settings"].get(key) != settings[key])
         raise InputError(
             f"{path} was made with other settings ({', '.join(changed) or 'keys missing'})",
-            "use the same settings, or start anew without --resume",
+            "use the same settings, or train in another folder",
         )
-    # A copy each: the file's memory map is read-only and goes away.
+    # A copy each: the file's memory map is read-only and is closed.
     tensors = {key: torch.from_numpy(np.array(stored.get(key))) for key in stored.keys()}  # noqa: SIM118
     for name, module in task.modules.items():
         module.load_state_dict(_below(tensors, f"module.{name}."))

@@ -189,24 +189,28 @@ def test_wrong_inputs_are_refused(judge, speech, lips):
         judge.score([(lips[:-1], speech)], NEUTRAL)
 
 
-@pytest.mark.parametrize("name", ["judge.json", "lips.onnx", "speech.onnx"])
+@pytest.mark.parametrize("name", ["lip_sync.json", "lips.onnx", "speech.onnx"])
 def test_damaged_folders_name_the_file(tmp_path: Path, name):
     folder = tmp_path / "judge"
-    shutil.copytree(asset_path("judge"), folder)
+    shutil.copytree(asset_path("lip_sync"), folder)
     (folder / name).unlink()
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
         SyncJudge.load(folder)
     if name.endswith(".json"):
-        record = read_json(asset_path("judge") / name)
-        for wrong, words in (({"format": 9}, "version"), ({"cats": 1}, "judge's"), ({"landmarks": [3]}, "landmarks")):
+        record = read_json(asset_path("lip_sync") / name)
+        for wrong, words in (
+            ({"format": 9}, "version"),
+            ({"cats": 1}, "damaged: train the lip-sync classifier again"),
+            ({"landmarks": [3]}, "landmarks"),
+        ):
             write_json(folder / name, {**record, **wrong})
             with pytest.raises(InputError, match=words):
                 SyncJudge.load(folder)
 
 
 def test_bundled_judge_is_small_honest_and_of_the_default_encoder(judge):
-    assert sum(path.stat().st_size for path in asset_path("judge").iterdir()) < 1_000_000
+    assert sum(path.stat().st_size for path in asset_path("lip_sync").iterdir()) < 1_000_000
     assert judge.config.encoder == "whisper-2-streaming" and judge.config.heldout["lag_accuracy"] > 0.9
     assert len(judge.config.landmarks) < KEYPOINT_COUNT
-    card = (asset_path("judge") / "README.md").read_text(encoding="utf-8")
+    card = (asset_path("lip_sync") / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card and "never a training loss" in card

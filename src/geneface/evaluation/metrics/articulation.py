@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.idle import true_runs, voice_activity
+from geneface.avatar.idle import voice_activity
 from geneface.evaluation.metrics.lips import Curve, Points, averaged_correlation, correlation
 from geneface.evaluation.schema import Figure, figure, missing
 from geneface.geometry.landmarks import LIPS, lip_opening
+from geneface.io.words import Words
+from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 ARTICULATION_KEYS = (
@@ -64,7 +66,6 @@ _SILENCE_WORDS = frozenset({"", "sil", "sp"})
 _MUTE_INITIALS = ("ph", "ps", "pn", "pt", "mn")
 _BILABIALS = ("b", "p", "m")
 
-Words = Sequence[tuple[float, float, str]]
 Frames = NDArray[np.bool_]
 
 
@@ -168,7 +169,7 @@ def _closed_runs(reference: Curve, levels: OpeningLevels) -> list[tuple[int, int
     is_open = reference > levels.open
     return [
         (start, stop)
-        for start, stop in true_runs(reference < levels.closed)
+        for start, stop in true_spans(reference < levels.closed)
         if stop - start <= _MAX_CLOSURE_FRAMES
         and reference[start:stop].min() < levels.closure
         and is_open[max(start - _FLANK_FRAMES, 0) : start].any()
@@ -189,7 +190,7 @@ def closes(closed: Frames, start: int, stop: int) -> bool:
 def clearly_open(reference: Curve, levels: OpeningLevels) -> Frames:
     """[F] frames in which the ground truth is open and not within two frames of a closed one."""
     near = np.zeros(len(reference), bool)
-    for start, stop in true_runs(reference < levels.closed):
+    for start, stop in true_spans(reference < levels.closed):
         near[max(start - _NEAR_CLOSURE_FRAMES, 0) : stop + _NEAR_CLOSURE_FRAMES] = True
     return (reference > levels.open) & ~near
 
@@ -273,7 +274,7 @@ def silent_frames(frames: int, words: Words | None, samples: FloatArray | None) 
     elif samples is not None:
         known = ~voice_activity(samples)[:frames]
         silent[: len(known)] = known
-    for start, stop in true_runs(silent):
+    for start, stop in true_spans(silent):
         if start > 0:
             silent[start : min(start + TAIL_FRAMES, stop)] = False
         if stop < frames:

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.lip_sync import JudgeTowers
+from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import SpeechEncoder, load_encoder
-from geneface.types import FEATURE_RATE_HZ, VIDEO_RATE_HZ, FloatArray, SpeechFeatures
+from geneface.signal.timing import ROWS_PER_FRAME
+from geneface.types import FloatArray, SpeechFeatures
 
 MAX_LAG_FRAMES = 15
 """Lags are searched from -15 to 15 frames, 0.6 s to either side, as SyncNet does."""
 _TIE = 1e-6
 """Distances closer than this differ by rounding alone."""
-_ROWS_PER_FRAME = FEATURE_RATE_HZ // VIDEO_RATE_HZ
 
 Clip = tuple[NDArray[np.floating[Any]], SpeechFeatures | NDArray[np.floating[Any]]]
 """Landmarks [F, K, 3], and the speech of the same time: features [2F, D] of the judge's encoder, or samples [T]."""
@@ -53,7 +53,7 @@ class JudgeScore:
     """Clips that had any."""
 
 
-class SyncJudge(JudgeTowers):
+class SyncJudge(LipSyncTowers):
     """The towers of a folder, and what they say of lips."""
 
     def encode(self, samples: NDArray[np.floating[Any]], frames: int | None = None) -> SpeechFeatures:
@@ -79,7 +79,7 @@ class SyncJudge(JudgeTowers):
         parts = []
         for points, speech in clips:
             features = speech if isinstance(speech, SpeechFeatures) else self.encode(speech, len(points))
-            if len(features.values) != _ROWS_PER_FRAME * len(points):
+            if len(features.values) != ROWS_PER_FRAME * len(points):
                 raise ValueError(f"{len(features.values)} feature rows for {len(points)} frames of landmarks")
             if len(points) >= self.config.window + 2 * MAX_LAG_FRAMES:
                 lips = self.embed_lips(points, neutral, gain)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.evaluation.schema import Figure, figure
-from geneface.geometry.landmarks import LIPS, lip_opening, lip_width, positions
+from geneface.geometry.landmarks import FACE_SIDES, LIPS, lip_opening, lip_width
 
 MAX_LAG_FRAMES = 15
 """Offsets are searched from -15 to 15 frames (0.6 s): beyond it speech matches itself by chance."""
-_CHEEK_BONES = positions((234, 454))
+
 CONSTANT = "the lips do not move"
 _FLAT = 1e-9
 
@@ -27,7 +27,7 @@ Curve = NDArray[np.floating[Any]]
 
 def face_width(points: Points) -> NDArray[np.floating[Any]]:
     """Distance between the face's left and right edge (mesh 234 and 454). [..., K, D] -> [...], same unit."""
-    return np.linalg.norm(points[..., _CHEEK_BONES[0], :] - points[..., _CHEEK_BONES[1], :], axis=-1)
+    return np.linalg.norm(points[..., FACE_SIDES[0], :] - points[..., FACE_SIDES[1], :], axis=-1)
 
 
 def pearson(a: Curve, b: Curve) -> float:

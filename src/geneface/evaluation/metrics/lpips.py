@@ -189,14 +189,6 @@ class Lpips:
         """
         return self.compare(self.features(reference), self.features(other)).distance
 
-    def distance_map(self, reference: ByteArray, other: ByteArray) -> FloatArray:
-        """`LpipsResult.map` of two pictures of one size.
-
-        Raises:
-            ValueError: the sizes differ, or a side is below LPIPS_MIN_SIDE_PX.
-        """
-        return self.compare(self.features(reference), self.features(other)).map
-
 
 def _linear(layer: int) -> str:
     return f"lin{layer}.model.1.weight"

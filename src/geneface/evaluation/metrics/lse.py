@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
 from geneface.evaluation.networks.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
+from geneface.geometry.landmarks import MESH_SURFACE_SIZE
+from geneface.signal.timing import whole_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 MAX_LAG_FRAMES = 15
@@ -34,12 +36,10 @@ MIN_FRAMES = 36
 """Of shorter clips most pairs of some lag would be with zeros; they have no score."""
 TOO_SHORT = f"no clip has the {MIN_FRAMES} frames that SyncNet's lags need"
 
-_SKIN_POINTS = 468
 _CROP_SCALE = 0.4
 _GREY = 110
 _MEDIAN_FRAMES = 13
 _COLUMNS_PER_FRAME = 100 // VIDEO_RATE_HZ
-_SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _BATCH = 16
 _EPSILON = 1e-6
 """Added to each coordinate of a difference by the published program's distance."""
@@ -88,7 +88,7 @@ class SyncNetScorer:
         Returns:
             the score, nan for clips of fewer than `MIN_FRAMES` frames that have sound.
         """
-        length = min(len(frames), len(sound.samples) // _SAMPLES_PER_FRAME)
+        length = min(len(frames), whole_frames(len(sound.samples)))
         if length < MIN_FRAMES:
             return _NO_SCORE
         crops = crop_faces(frames[:length], face_boxes(mesh_px[:length]))
@@ -148,7 +148,7 @@ def mfcc(samples: FloatArray) -> FloatArray:
 
 def face_boxes(mesh_px: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Boxes [F, 4] around the skin points of meshes [F, 478, 2 or 3]; they may reach outside the picture."""
-    points = np.asarray(mesh_px, np.float64)[:, :_SKIN_POINTS, :2]
+    points = np.asarray(mesh_px, np.float64)[:, :MESH_SURFACE_SIZE, :2]
     return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 

@@ -18,9 +18,9 @@ from geneface.evaluation.protocol.controls import DELAY_FRAMES
 from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
-from geneface.portrait.manifest import Words
+from geneface.io.words import Words
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
-    SPEECH_RATE_HZ,
     VIDEO_RATE_HZ,
     FloatArray,
     MotionTrack,
@@ -29,7 +29,6 @@ from geneface.types import (
 
 CHUNK_FRAMES = 100
 """Longer spans are measured in pieces: bounds memory."""
-SAMPLES_PER_FRAME = SPEECH_RATE_HZ // VIDEO_RATE_HZ
 _ALPHA = 127
 
 

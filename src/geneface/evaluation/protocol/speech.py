@@ -16,14 +16,16 @@ from geneface.evaluation.metrics.articulation import ArticulationClip, articulat
 from geneface.evaluation.metrics.lips import face_width, lip_figures
 from geneface.evaluation.metrics.registry import JUDGE_KEYS, LIP_KEYS
 from geneface.evaluation.metrics.stability import stability_ratio_figures
-from geneface.evaluation.protocol.chunks import SAMPLES_PER_FRAME, shift_words
+from geneface.evaluation.protocol.chunks import shift_words
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
 from geneface.evaluation.protocol.tables import judge_figures
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, Words
+from geneface.io.words import Words
+from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, MotionTrack, ProgressFn, Waveform
 
 CONTEXT_FRAMES = 50

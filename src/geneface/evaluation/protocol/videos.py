@@ -30,7 +30,7 @@ from geneface.evaluation.protocol.controls import (
 )
 from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
 from geneface.evaluation.tools import Tools
-from geneface.portrait.manifest import Words
+from geneface.io.words import Words
 from geneface.types import ByteArray, FloatArray, Waveform
 
 _WORKERS = 2

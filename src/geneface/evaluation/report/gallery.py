@@ -13,6 +13,7 @@ from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
 from geneface.evaluation.report.write import SHEET_FILE, Film, LipCurve, Plot, ReportMedia, Series
 from geneface.io.video import write_png
+from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray
 
 SHEET_FRAMES = 6
@@ -82,8 +83,7 @@ class Gallery:
 
 def _spread(entries: Sequence[SheetEntry]) -> list[SheetEntry]:
     """At most `SHEET_FRAMES` of them, evenly."""
-    chosen = np.linspace(0, len(entries) - 1, min(SHEET_FRAMES, len(entries))).round().astype(int)
-    return [entries[index] for index in chosen]
+    return [entries[index] for index in spread_indices(len(entries), SHEET_FRAMES)]
 
 
 def error_maps(scores: VideoScores, rows: Sequence[str]) -> list[tuple[str, ByteArray]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.io.words import Words
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
 
 Values = NDArray[np.floating[Any]]
@@ -75,7 +76,7 @@ class LipCurve:
     other: Values
     samples: FloatArray | None = None
     """[T] at 16 kHz; sample 0 sounds with frame 0."""
-    words: tuple[tuple[float, float, str], ...] = ()
+    words: Words = ()
 
 
 @dataclass(frozen=True)

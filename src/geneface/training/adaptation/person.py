@@ -14,6 +14,7 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.motion.person import AdaptationRecord, save_person
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
+from geneface.signal.spans import true_spans
 from geneface.training.adaptation.fit import Stretch, fit_adaptation
 from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
 
@@ -46,13 +47,7 @@ def training_stretches(portrait: Portrait, model: MotionModel) -> list[Stretch]:
         frames = np.flatnonzero(portrait.segment == segment)
         generic = model.generic(portrait.features(int(segment)))[: len(frames)]
         whole = Stretch(generic, portrait.landmarks[frames] - neutral)
-        for start, stop in runs(~portrait.heldout[frames]):
+        for start, stop in true_spans(~portrait.heldout[frames]):
             if stop - start >= _SHORTEST_STRETCH:
                 stretches.append(whole[start:stop])
     return stretches
-
-
-def runs(chosen: np.ndarray) -> list[tuple[int, int]]:
-    """[start, stop) of each run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(int)))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

@@ -1,8 +1,9 @@
-"""Train the sync judge: an expert that measures, and is never a loss. F frames, P landmarks, E embedding width.
+"""Train the lip-sync classifier: it measures, and is never a loss. F frames, P landmarks, E embedding width.
 
-What a model was trained to please can't judge it. The judge therefore differs from the expert of `pretrain sync` in
-what it has seen (every second training clip of each speaker; the expert sees them all), in its sizes, and in its seed.
-Neither sees the corpus's held-out clips. Its folder is read by `analysis.lip_sync`; nothing else in training may.
+A network that a model was trained to please can't measure that model. So the classifier differs from the expert of
+`pretrain sync` in what it has seen (every second training clip of each speaker; the expert sees them all), in its
+sizes, and in its seed. Neither sees the corpus's held-out clips. Its folder is read by `analysis.lip_sync`, and by
+nothing else in training.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.store import atomic_path, write_json
 from geneface.motion.export import export_onnx
 from geneface.motion.sync import SYNC_LANDMARKS, WINDOW, SyncExpert
-from geneface.training.loop import file_digest, model_folder, train
+from geneface.training.loop import file_digest, train, training_folder
 from geneface.training.motion.sync import SyncTask, SyncTrainConfig, score_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
-JUDGE_FORMAT = 1
+LIP_SYNC_FORMAT = 1
 CLIP_PERIOD = 2
 """Of each speaker's training clips, in the order of their names, the first of so many is trained on."""
+RECORD_NAME = "lip_sync.json"
 DEFAULT_SEED = 1
 """Not the expert's."""
 
 _GAIN_RANGE = 0.1
 """Lips are scaled by exp(+-this), much less than the expert's: to it amplitude must not matter, but a mouth that opens
-half as far as it should is out of step with its speech, and the judge has to see that."""
+half as far as it should is out of step with its speech, and the classifier has to see that."""
 
-JUDGE_PRESETS = {
+LIP_SYNC_PRESETS = {
     "tiny": SyncTrainConfig(steps=40, batch=4, channels=24, embedding=12, gain_range=_GAIN_RANGE),
     "fast": SyncTrainConfig(steps=600, channels=80, embedding=48, gain_range=_GAIN_RANGE),
     "good": SyncTrainConfig(steps=2000, channels=80, embedding=48, gain_range=_GAIN_RANGE),
@@ -44,13 +46,13 @@ JUDGE_PRESETS = {
 """On 412 clips, nearly all of one speaker, `good` over-fits: held-out lips are further from their speech."""
 
 
-def judge_clips(clips: list[ClipData]) -> list[ClipData]:
-    """The training clips that the judge is trained on."""
+def classifier_clips(clips: list[ClipData]) -> list[ClipData]:
+    """The training clips that the classifier is trained on."""
     speakers = sorted({clip.speaker for clip in clips})
     return [clip for name in speakers for clip in [c for c in clips if c.speaker == name][::CLIP_PERIOD]]
 
 
-def pretrain_judge(
+def pretrain_lip_sync(
     corpus: Path | str,
     out: Path | str,
     preset: str = "fast",
@@ -60,7 +62,7 @@ def pretrain_judge(
     resume: bool = False,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
-    """Train the judge on a corpus folder and write `lips.onnx`, `speech.onnx`, `judge.json` and `README.md` into `out`.
+    """Train the classifier on a corpus folder; write `lips.onnx`, `speech.onnx`, `lip_sync.json` and `README.md`.
 
     Args:
         attribution: whose recordings, under which licence; one paragraph of the card.
@@ -68,24 +70,24 @@ def pretrain_judge(
     Returns:
         `score_expert` on the held-out clips, over all and by speaker.
     """
-    config = choose_preset(JUDGE_PRESETS, preset)
+    config = choose_preset(LIP_SYNC_PRESETS, preset)
     opened = Corpus.load(Path(corpus))
     out = Path(out)
-    with model_folder(out, "judge.json", "work-judge", resume) as work:
+    with training_folder(out, resume, result=RECORD_NAME, work="work-lip-sync") as work:
         whole = load_corpus_data(opened, progress)
-        data = replace(whole, training=judge_clips(whole.training))
+        data = replace(whole, training=classifier_clips(whole.training))
         torch.manual_seed(seed)
         task = SyncTask(data, config)
-        task.name = "judge"
+        task.name = "lip-sync"
         digest = file_digest(opened.folder / MANIFEST_NAME)
-        settings = {"stage": "judge", **config.model_dump(), "corpus": digest, "period": CLIP_PERIOD}
+        settings = {"stage": "lip-sync", **config.model_dump(), "corpus": digest, "period": CLIP_PERIOD}
         train(task, config.steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
         expert = task.modules["average"]
         assert isinstance(expert, SyncExpert)
         scores = heldout_scores(expert, data.heldout)
         export_towers(expert, out)
         record = {
-            "format": JUDGE_FORMAT,
+            "format": LIP_SYNC_FORMAT,
             "encoder": data.encoder,
             "feature_width": data.feature_width,
             "window": WINDOW,
@@ -95,7 +97,7 @@ def pretrain_judge(
             "training": {**settings, "seed": seed, "preset": preset, "clips": [clip.name for clip in data.training]},
         }
         _write_card(out, data, scores, attribution)
-        write_json(out / "judge.json", record)
+        write_json(out / RECORD_NAME, record)
     return scores
 
 
@@ -153,7 +155,7 @@ def _write_card(folder: Path, data: CorpusData, scores: dict[str, Any], attribut
         for name, own in scores["speakers"].items()
     ]
     points = len(SYNC_LANDMARKS)
-    text = f"""# Sync judge: do these lips and this speech keep time?
+    text = f"""# Lip-sync classifier: do these lips and this speech keep time?
 
 It measures and is never a training loss: no model has been trained to please it.
 
@@ -161,7 +163,7 @@ It measures and is never a training loss: no model has been trained to please it
 |---|---|
 | `lips.onnx` | displacement of {points} lip and jaw landmarks [1, F, {points}, 3] to unit vectors |
 | `speech.onnx` | features of {data.encoder} [1, 2F, {data.feature_width}] to unit vectors |
-| `judge.json` | what the run time must know, scores, settings, names of the clips it was trained on |
+| `lip_sync.json` | what the run time must know, scores, settings, names of the clips it was trained on |
 
 Both see {WINDOW} frames at a time. **Trained on** {len(data.training)} clips: every second training clip of each
 speaker of a corpus, none of its held-out ones. No clip, frame or sound of the corpus is in these files.

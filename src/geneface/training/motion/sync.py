@@ -15,7 +15,7 @@ from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_
 from geneface.errors import InputError
 from geneface.io.store import TensorFile, read_json, save_tensors, write_json
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert, SyncExpertConfig, contrastive_loss, lag_scores
-from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
@@ -155,7 +155,7 @@ def pretrain_sync(
     config = choose_preset(SYNC_PRESETS, preset)
     opened = Corpus.load(Path(corpus))
     out = Path(out)
-    with model_folder(out, "sync.json", "work-sync", resume) as work:
+    with training_folder(out, resume, result="sync.json", work="work-sync") as work:
         data = load_corpus_data(opened, progress)
         torch.manual_seed(seed)
         task = SyncTask(data, config)

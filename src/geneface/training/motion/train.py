@@ -30,7 +30,7 @@ from geneface.config import Config
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, SequenceSampler, load_corpus_data
 from geneface.corpus.voices import VOICES_NAME
-from geneface.geometry.landmarks import lip_protrusion, positions
+from geneface.geometry.landmarks import LOWER_INNER, MOUTH_CORNERS, UPPER_INNER, lip_protrusion
 from geneface.io.store import atomic_path, save_tensors, write_json
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.export import export_onnx
@@ -39,12 +39,11 @@ from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
-from geneface.training.loop import descend, file_digest, learning_rate, model_folder, train, update_average
+from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
 
-_INNER_UPPER, _INNER_LOWER, _CORNERS = positions((82, 13, 312)), positions((87, 14, 317)), positions((61, 291))
 _SAMPLED_SHARE = 4
 """One sequence in so many also gets a sample of the prior."""
 _STILL_SHARE = 0.05
@@ -239,8 +238,8 @@ def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
     """[C, 3]: vertical opening and horizontal width of the mouth per coefficient, and protrusion: how far the middle of
     the lips is before their corners; each of unit variance, or less where it hardly moves beside the others."""
     y, x = basis.synthesis[..., 1], basis.synthesis[..., 0]
-    opening = y[:, _INNER_UPPER].mean(1) - y[:, _INNER_LOWER].mean(1)
-    width = x[:, _CORNERS[1]] - x[:, _CORNERS[0]]
+    opening = y[:, UPPER_INNER].mean(1) - y[:, LOWER_INNER].mean(1)
+    width = x[:, MOUTH_CORNERS[1]] - x[:, MOUTH_CORNERS[0]]
     maps = np.stack([opening, width, lip_protrusion(basis.synthesis)], axis=-1)
     deviations = (coefficients @ maps).std(0)
     return torch.from_numpy((maps / np.maximum(deviations, _STILL_SHARE * deviations.max())).astype(np.float32))
@@ -292,7 +291,7 @@ def pretrain_motion(
     config = choose_preset(MOTION_PRESETS, preset)
     opened = Corpus.load(Path(corpus))
     out = Path(out)
-    with model_folder(out, "motion.onnx", "work-motion", resume) as work:
+    with training_folder(out, resume, result="motion.onnx", work="work-motion") as work:
         data = load_corpus_data(opened, progress, voices=True)
         expert = load_expert(Path(sync_model), data.encoder) if sync_model is not None else None
         basis = fit_basis(np.concatenate([clip.displacement for clip in data.training]), config.motion_width)

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import MESH_OVAL
+from geneface.geometry.landmarks import MESH_INNER_MIDDLE, MESH_OVAL
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, to_bfloat16
 from geneface.ops.nerf import CELLS, TORSO_CELLS, TORSO_SCALE, shifted
 from geneface.portrait.portrait import Portrait
 from geneface.render.nerf import ConditionedField
+from geneface.signal.spans import spread_indices
 from geneface.training.renderer.statistics import PortraitStatistics
 from geneface.training.renderer.surface import (
-    INNER_LIPS,
     border,
     face_triangles,
     neck_filled,
@@ -86,7 +86,7 @@ def fit_warp(mesh: Array, parts: Sequence[tuple[Array, Array]], box: tuple[float
     Returns:
         [E, G, J, 4], the parts one after the other.
     """
-    chosen = np.linspace(0, len(mesh) - 1, min(WARP_FRAMES, len(mesh))).round().astype(int)
+    chosen = spread_indices(len(mesh), WARP_FRAMES)
     still, shape = mesh.mean(0), parts[0][1].shape
     warps = np.stack([inverse_warp(mesh[i], still, box, *shape) for i in chosen]).reshape(len(chosen), -1)
     result = []
@@ -151,8 +151,8 @@ def occupancy_prior(
     """Cells [128, 128, 128] (z, y, x) in which a head may be: a band around the surface, the union over expressions."""
     mesh = portrait.mesh[frames]
     samples = sample_surface(mesh.mean(0), face_triangles(), SURFACE_POINTS, rng)
-    opening = mesh[:, INNER_LIPS[0], 1] - mesh[:, INNER_LIPS[1], 1]
-    spread = np.argsort(opening)[np.linspace(0, len(mesh) - 1, min(SURFACE_FRAMES, len(mesh))).round().astype(int)]
+    opening = mesh[:, MESH_INNER_MIDDLE[0], 1] - mesh[:, MESH_INNER_MIDDLE[1], 1]
+    spread = np.argsort(opening)[spread_indices(len(mesh), SURFACE_FRAMES)]
     shapes = mesh[spread]
     # What is driven beyond what was seen must have room, too.
     ends = shapes[[0, -1]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geneface.portrait.portrait import Portrait
+from geneface.signal.spans import spread_indices
 
 STATISTICS_FRAMES = 48
 
@@ -30,7 +31,7 @@ class PortraitStatistics:
 
 def portrait_statistics(portrait: Portrait, frames: np.ndarray, count: int = STATISTICS_FRAMES) -> PortraitStatistics:
     """Read `count` of the given frames, evenly spread."""
-    chosen = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    chosen = frames[spread_indices(len(frames), count)]
     images, masks = zip(*(portrait.frame(int(index)) for index in chosen), strict=True)
     stacked = np.stack(masks)
     return PortraitStatistics(chosen, np.stack(images), stacked[..., 0], stacked[..., 1])

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_OVAL, MESH_RIGHT_EYE
+from geneface.geometry.landmarks import (
+    MESH_INNER_MIDDLE,
+    MESH_IRIS_CENTRES,
+    MESH_LEFT_EYE,
+    MESH_MOUTH_CORNERS,
+    MESH_OVAL,
+    MESH_RIGHT_EYE,
+)
 from geneface.geometry.topology import mesh_triangles
 from geneface.imaging.shapes import inside_polygon
 from geneface.portrait.portrait import Portrait
@@ -20,8 +27,6 @@ from geneface.training.renderer.statistics import PortraitStatistics
 
 Array = NDArray[np.floating]
 
-MOUTH_CORNERS, INNER_LIPS = (61, 291), (13, 14)
-LEFT_IRIS, RIGHT_IRIS = 468, 473
 MOUTH_RADIUS, EYE_RADIUS = 0.075, 0.05
 """Head units within which the surface is sampled more densely."""
 MOUTH_DENSITY, EYE_DENSITY = 4.0, 4.0
@@ -57,7 +62,7 @@ class SurfaceSamples:
 def face_triangles() -> np.ndarray:
     """Triangles [T, 3] of the face's surface, eyes filled in (the mesh leaves them open), the mouth left open."""
     eyes = []
-    for iris, contour in ((LEFT_IRIS, MESH_LEFT_EYE), (RIGHT_IRIS, MESH_RIGHT_EYE)):
+    for iris, contour in ((MESH_IRIS_CENTRES[0], MESH_LEFT_EYE), (MESH_IRIS_CENTRES[1], MESH_RIGHT_EYE)):
         eyes += [(iris, a, b) for a, b in zip(contour, contour[1:] + contour[:1], strict=True)]
     surface = mesh_triangles(fill_holes=False)
     return np.concatenate([surface, np.array(eyes, dtype=surface.dtype)])
@@ -69,11 +74,11 @@ def sample_surface(neutral: Array, triangles: np.ndarray, count: int, rng: np.ra
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     centres = corners.mean(1)
     density = np.ones(len(triangles))
-    mouth = neutral[[*MOUTH_CORNERS, *INNER_LIPS]].mean(0)
+    mouth = neutral[[*MESH_MOUTH_CORNERS, *MESH_INNER_MIDDLE]].mean(0)
     for centre, radius, gain in (
         (mouth, MOUTH_RADIUS, MOUTH_DENSITY),
-        (neutral[LEFT_IRIS], EYE_RADIUS, EYE_DENSITY),
-        (neutral[RIGHT_IRIS], EYE_RADIUS, EYE_DENSITY),
+        (neutral[MESH_IRIS_CENTRES[0]], EYE_RADIUS, EYE_DENSITY),
+        (neutral[MESH_IRIS_CENTRES[1]], EYE_RADIUS, EYE_DENSITY),
     ):
         density += gain * np.exp(-((centres - centre) ** 2).sum(1) / radius**2)
     mass = area * density
@@ -97,14 +102,14 @@ def ramp(way: Array) -> Array:
 def border(neutral: Array) -> tuple[float, float]:
     """Height of the border under the eyes, and of the strip on each side in which motion begins; head units."""
     lids = float(neutral[[*MESH_LEFT_EYE, *MESH_RIGHT_EYE], 1].min())
-    lips = float(neutral[list(INNER_LIPS), 1].mean())
+    lips = float(neutral[list(MESH_INNER_MIDDLE), 1].mean())
     return lids - BORDER_BELOW_LIDS * (lids - lips), BORDER_WIDTH * (lids - lips)
 
 
 def sample_mouth(neutral: Array, count: int, rng: np.random.Generator) -> Cloud:
     """Points in a bowl behind the lips, bent like a row of teeth."""
-    centre = neutral[[*MOUTH_CORNERS, *INNER_LIPS]].mean(0)
-    half_width = abs(neutral[MOUTH_CORNERS[0], 0] - neutral[MOUTH_CORNERS[1], 0]) / 2
+    centre = neutral[[*MESH_MOUTH_CORNERS, *MESH_INNER_MIDDLE]].mean(0)
+    half_width = abs(neutral[MESH_MOUTH_CORNERS[0], 0] - neutral[MESH_MOUTH_CORNERS[1], 0]) / 2
     across = rng.uniform(-0.85, 0.85, count)
     along = rng.uniform(-0.55, 0.55, count)
     depth = -0.02 - 0.03 * rng.random(count) - 0.02 * np.abs(across)

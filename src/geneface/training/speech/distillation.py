@@ -1,8 +1,8 @@
-"""Whisper's first layers taught to hear a band only, by the same layers that hear their whole window.
+"""Distillation of Whisper's first layers: a student that attends to a band only, a teacher that attends to everything.
 
-Narrowed to a band without training, the layers answer with other features than they would have: they never learned to
-do without the rest of the window. A few minutes of distillation (Hinton, Vinyals & Dean, "Distilling the knowledge in
-a neural network", 2015) on any speech give most of them back. Symbols: B windows of `WINDOW_ROWS` rows at 50 Hz (R),
+Narrowed to a band without training, the layers return other features: they never learned to work without the rest of
+the window. A few minutes of distillation (Hinton, Vinyals & Dean, "Distilling the knowledge in a neural network", 2015)
+on any speech restore most of them. Symbols: B windows of `WINDOW_ROWS` rows at 50 Hz (R),
 M = 2 R spectrogram rows, D width, H heads.
 """
 
@@ -17,21 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geneface.analysis.mel import cut, levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper import apply_layer, stem
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
-from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, SAMPLES_PER_ROW, WINDOW_ROWS
-from geneface.corpus.augmentation import disguise, draw_disguise
-from geneface.errors import InputError
+from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
+from geneface.corpus.augmentation import augment, draw_augmentation
 from geneface.io.audio import read_audio
-from geneface.io.lock import exclusive_folder
-from geneface.training.loop import CHECKPOINT, descend, file_digest, learning_rate, train
+from geneface.signal.sound import cut, levelled
+from geneface.signal.timing import SAMPLES_PER_ROW
+from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder
 from geneface.types import FloatArray, ProgressFn, no_progress
 
 BATCH = 6
 PEAK_RATE = 2e-4
-_DISGUISED = 0.6
-"""Share of the windows that are heard in disguise."""
+_AUGMENTED = 0.6
+"""Share of the windows that are augmented."""
 _TEST_BATCHES = 6
 _STATISTICS_BATCHES = 12
 _TEST_SEED, _STATISTICS_SEED = 1 << 40, 1 << 41
@@ -39,7 +39,7 @@ _TEST_SEED, _STATISTICS_SEED = 1 << 40, 1 << 41
 _CORE = slice(CONTEXT_ROWS, CONTEXT_ROWS + CORE_ROWS)
 _WINDOW_SAMPLES = WINDOW_ROWS * SAMPLES_PER_ROW
 _PEAK = 0.3
-"""Of full scale, what a window is scaled to before it is disguised."""
+"""Of full scale, what a window is scaled to before it is augmented."""
 
 
 class BandLayers(nn.Module):
@@ -103,15 +103,15 @@ class SpeechWindows:
         while sum(map(len, pieces)) < _WINDOW_SAMPLES:
             pieces.append(group[rng.integers(len(group))][:_WINDOW_SAMPLES])
         sound = np.concatenate(pieces)[:_WINDOW_SAMPLES]
-        if rng.random() >= _DISGUISED:
+        if rng.random() >= _AUGMENTED:
             return sound
-        # The teacher hears the same sound: its speed may be any, but not its length.
-        change = replace(draw_disguise(rng), speed=1.0)
+        # Teacher and student hear the same sound, whose length must not change.
+        change = replace(draw_augmentation(rng), speed=1.0)
         peak = max(float(np.abs(sound).max()), 1e-6)
-        return levelled(cut(disguise(sound * np.float32(_PEAK / peak), change, rng), 0, _WINDOW_SAMPLES))
+        return levelled(cut(augment(sound * np.float32(_PEAK / peak), change, rng), 0, _WINDOW_SAMPLES))
 
 
-class StreamingTask:
+class DistillationTask:
     """The update that `train` repeats."""
 
     name = "adapt to the band"
@@ -158,7 +158,7 @@ class StreamingTask:
         return float(np.mean([float(self._loss(_TEST_SEED + index)) for index in range(_TEST_BATCHES)]))
 
 
-def teach(
+def distil(
     weights: WhisperWeights,
     recordings: Sequence[Path],
     layers: int,
@@ -172,29 +172,27 @@ def teach(
     resume: bool = False,
     progress: ProgressFn = no_progress,
 ) -> tuple[WhisperWeights, dict[str, Any]]:
-    """Teach the first layers to do with a band of attention.
+    """Distil the first layers into ones that attend to a band only.
 
     Args:
         recordings: any speech; those of one folder are strung together.
         past_rows, future_rows: that a row attends to before and after itself, in every layer.
         work: folder of the checkpoints.
         source: what identifies the weights: a checkpoint of others is refused.
-        resume: go on with an interrupted teaching.
+        resume: go on with an interrupted distillation.
 
     Returns:
         weights with other first layers; what the encoder's card says of it, with the errors before and after: mean
         squares over the features' variance, on other windows of the recordings.
 
     Raises:
-        InputError: an interrupted teaching lies in `work` and `resume` is false, or it was of other settings.
+        InputError: a distillation was begun in `work` and `resume` is false, or it was begun with other settings.
     """
-    with exclusive_folder(work):
-        if not resume and (work / CHECKPOINT).exists():
-            raise InputError(f"{work} holds an interrupted teaching", "add --resume to go on with it, or remove it")
+    with training_folder(work, resume):
         windows = SpeechWindows(recordings, weights.bins, progress)
         place = torch.arange(WINDOW_ROWS)
         ahead = place[None] - place[:, None]
-        task = StreamingTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
+        task = DistillationTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
         before = task.error()
         settings = {
             "source": list(source),
@@ -208,11 +206,11 @@ def teach(
         train(task, steps, work, settings=settings, seed=seed, resume=resume, progress=progress)
     student = task.modules["student"]
     assert isinstance(student, BandLayers)
-    lessons = {
+    figures = {
         "before": before,
         "after": task.error(),
         "steps": steps,
         "seed": seed,
         "recordings": len(recordings),
     }
-    return student.into(weights), lessons
+    return student.into(weights), figures

@@ -4,7 +4,7 @@ Symbols: M spectrogram rows at 100 Hz, R = M / 2 rows at 50 Hz, B mel bins, D wi
 The graph maps `mel` [M, B], whose first row is at place `first` [1] of its window, to `hidden` [R, D], the sum of the
 residual stream after the last kept layer. Attention is narrowed to a band around each row, so that live speech has
 the features of recorded speech: rows far away say little about the lips, and those to come have not been spoken yet.
-The layers are taught to do with it (`training.speech.distillation`).
+The layers are distilled for it (`training.speech.distillation`).
 Matrices are stored in 8 bits with one scale for 64 inputs of an output, the convolutions in 16, and
 everything is computed in 32: the runtime expands the constants once, when it loads the graph.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geneface.analysis.mel import levelled, log_mel
+from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
@@ -26,7 +26,9 @@ from geneface.errors import InputError, MissingExtraError
 from geneface.io.audio import read_audio
 from geneface.io.session import open_session
 from geneface.io.store import atomic_path, save_tensors, sha256, write_json
-from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, ProgressFn, no_progress
+from geneface.signal.sound import levelled
+from geneface.signal.timing import whole_rows
+from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,7 +42,7 @@ PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
 FUTURE_ROWS = 2
 """Rows after itself that it attends to in each layer: 40 ms."""
-TEACHING_STEPS = 400
+DISTILLATION_STEPS = 400
 """Updates of `training.speech.distillation`."""
 STATISTICS_STEP_ROWS = 37
 """Windows of the statistics start so far apart: no multiple of a rhythm in the recordings or of the window."""
@@ -53,8 +55,8 @@ def export_speech_encoder(
     layers: int = 2,
     progress: ProgressFn = no_progress,
     *,
-    teaching: Sequence[Path] = (),
-    steps: int = TEACHING_STEPS,
+    distillation: Sequence[Path] = (),
+    steps: int = DISTILLATION_STEPS,
     seed: int = 0,
     resume: bool = False,
 ) -> dict[str, Any]:
@@ -65,12 +67,13 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
             that were taught) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
-        teaching: recordings of any speech on which the layers learn to do with their band of attention, in `steps`
-            updates; none: they are narrowed without. Checkpoints lie in a folder beside `out` until it is written.
-        resume: go on with an interrupted teaching.
+        distillation: recordings of any speech on which the layers learn to work with their band of attention, in
+            `steps` updates; none: they are narrowed without. Checkpoints are kept in a folder next to `out` until it is
+            written.
+        resume: go on with an interrupted distillation.
 
     Raises:
-        InputError: a wrong number of layers, too little speech, an interrupted teaching without `resume`, or the
+        InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or the
             graph differs from the exact layers by more than `MAX_RELATIVE_ERROR`.
     """
     full = read_whisper(weights)
@@ -81,13 +84,13 @@ def export_speech_encoder(
     if not windows:
         raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
     source = [sha256(part) for part in _parts(weights)]
-    lessons: dict[str, Any] | None = None
-    if teaching:
-        from geneface.training.speech.distillation import teach
+    distilled: dict[str, Any] | None = None
+    if distillation:
+        from geneface.training.speech.distillation import distil
 
-        full, lessons = teach(
+        full, distilled = distil(
             full,
-            teaching,
+            distillation,
             layers,
             PAST_ROWS,
             FUTURE_ROWS,
@@ -114,7 +117,7 @@ def export_speech_encoder(
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
     card: dict[str, Any] = {
-        "name": f"whisper-{layers}-{'streaming' if teaching else 'band'}",
+        "name": f"whisper-{layers}-{'streaming' if distillation else 'band'}",
         "graph": out.name,
         "sha256": sha256(out),
         "layers": layers,
@@ -125,19 +128,19 @@ def export_speech_encoder(
         "past_rows": PAST_ROWS,
         "future_rows": list(future_rows),
         "source_sha256": source,
-        "teaching": lessons,
+        "distillation": distilled,
         "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
     }
     write_json(out.with_suffix(".json"), card)
-    if teaching:
+    if distillation:
         shutil.rmtree(_work(out), ignore_errors=True)
     return card
 
 
 def _work(out: Path) -> Path:
-    """Where the teaching's checkpoints lie."""
-    return out.with_name(f"{out.name}.teaching")
+    """Where the checkpoints of the distillation are kept."""
+    return out.with_name(f"{out.name}.distillation")
 
 
 def build_graph(
@@ -278,7 +281,7 @@ def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn)
     """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
     for done, path in enumerate(recordings):
         sound = levelled(read_audio(path).samples)
-        rows = len(sound) * FEATURE_RATE_HZ // SPEECH_RATE_HZ
+        rows = whole_rows(len(sound))
         for first in range(-CONTEXT_ROWS, rows - CONTEXT_ROWS - CORE_ROWS + 1, STATISTICS_STEP_ROWS):
             yield log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins)
         progress("read speech", done + 1, len(recordings))

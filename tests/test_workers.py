@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.portrait.workers import run_tasks
+from geneface.workers import run_tasks
 
 
 def refuse(task: int) -> int:
@@ -55,7 +55,7 @@ def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     script.write_text(
         "import os, time\n"
         "from pathlib import Path\n"
-        "from geneface.portrait.workers import run_tasks\n"
+        "from geneface.workers import run_tasks\n"
         "def task(path):\n"
         "    Path(path).write_text(str(os.getpid()))\n"
         "    time.sleep(60)\n"

@@ -1,4 +1,4 @@
-"""Layers taught to hear a band: the module against the functional layers, what teaching changes, windows of speech."""
+"""Distillation into a band: the module against the functional layers, what it changes, windows of speech."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geneface.errors import InputError
 torch = pytest.importorskip("torch")
 
 from geneface.training.speech import distillation as streaming  # noqa: E402
-from geneface.training.speech.distillation import BandLayers, SpeechWindows, teach  # noqa: E402
+from geneface.training.speech.distillation import BandLayers, SpeechWindows, distil  # noqa: E402
 
 D, H, BINS = 16, 2, 12
 
@@ -63,17 +63,17 @@ def test_the_module_equals_the_layers(weights, band):
     assert BandLayers(weights, 2).into(weights).layers[1].up[0].tolist() == weights.layers[1].up[0].tolist()
 
 
-def test_teaching_brings_the_band_nearer_to_the_whole_window(weights, recordings, tmp_path, monkeypatch):
+def test_distillation_brings_the_band_nearer_to_the_whole_window(weights, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "PEAK_RATE", 3e-3)
-    taught, error = teach(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40)
+    distilled, error = distil(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40)
     assert error["after"] < 0.8 * error["before"]
-    # Only what was taught has changed.
-    assert taught.layers[2] is weights.layers[2] and taught.conv1 is weights.conv1
-    assert np.abs(taught.layers[0].query[0] - weights.layers[0].query[0]).max() > 0
-    again, _ = teach(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40, resume=True)
-    assert np.array_equal(again.layers[1].down[0], taught.layers[1].down[0])
+    # Only the distilled layers have changed.
+    assert distilled.layers[2] is weights.layers[2] and distilled.conv1 is weights.conv1
+    assert np.abs(distilled.layers[0].query[0] - weights.layers[0].query[0]).max() > 0
+    again, _ = distil(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40, resume=True)
+    assert np.array_equal(again.layers[1].down[0], distilled.layers[1].down[0])
     with pytest.raises(InputError, match="other settings"):
-        teach(weights, recordings, 2, 3, 1, tmp_path, ["b"], steps=40, resume=True)
+        distil(weights, recordings, 2, 3, 1, tmp_path, ["b"], steps=40, resume=True)
 
 
 def test_windows_are_drawn_from_all_recordings_and_short_ones_strung_together(recordings, monkeypatch):
@@ -81,7 +81,7 @@ def test_windows_are_drawn_from_all_recordings_and_short_ones_strung_together(re
     first = windows.draw(3, seed=4)
     assert first.shape == (3, 2 * WINDOW_ROWS, 80) and np.isfinite(first).all()
     assert np.array_equal(first, windows.draw(3, seed=4)) and not np.array_equal(first, windows.draw(3, seed=5))
-    monkeypatch.setattr(streaming, "_DISGUISED", 0.0)
+    monkeypatch.setattr(streaming, "_AUGMENTED", 0.0)
     short = SpeechWindows(recordings[1:], 80).draw(1, seed=0)[0]
     # Half a second strung together twelve times: no silence in it.
     assert short.max(axis=1).min() > short.max() - 1

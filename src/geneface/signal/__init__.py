@@ -1,0 +1,1 @@
+"""What every stage counts and cuts alike: frames, rows and samples, spans of them, pieces of sound. Pure functions."""
