@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from geneface.analysis import windows
 from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
@@ -14,6 +13,7 @@ from geneface.errors import InputError
 from geneface.io.audio import read_audio
 from geneface.io.store import asset_path, sha256
 from geneface.signal.sound import levelled
+from geneface.signal.timing import SAMPLES_PER_ROW
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_sound_gives_the_same_features_wherever_it_stands(demo: np.ndarray) ->
     encoder = ShippedEncoder()
     whole = encoder.encode(demo).values
     shift = 74  # rows; nothing to do with the window
-    part = encoder.encode(demo[shift * windows.SAMPLES_PER_ROW :]).values
+    part = encoder.encode(demo[shift * SAMPLES_PER_ROW :]).values
     inside = slice(20, len(part) - 20)
     difference = np.sqrt(np.mean((whole[shift : shift + len(part)] - part)[inside] ** 2))
     assert difference < 0.4
