@@ -18,8 +18,8 @@ import torch
 from geneface.avatar.avatar import _FACE_SIGMA_FRAMES
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, smooth
 from geneface.corpus.dataset import ClipData, CorpusData
-from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
+from geneface.evaluation.metrics.registry import lip_metrics
 from geneface.evaluation.metrics.stability import stability_ratio_figures
 from geneface.evaluation.schema import Figure
 from geneface.geometry.landmarks import KEYPOINT_COUNT, LIPS
@@ -237,7 +237,7 @@ def score_variant(
     drawn = [variant.finish(predict_clip(model, basis, clip, 1.0, index)) for index, clip in enumerate(clips)]
     truth = [clip.landmarks for clip in clips]
     widths = [float(face_width(clip.neutral)) for clip in clips]
-    sampled = lip_figures([(t / w, d / w) for t, d, w in zip(truth, drawn, widths, strict=True)])
+    sampled = lip_figures([LipClip(t / w, d / w) for t, d, w in zip(truth, drawn, widths, strict=True)])
     kept = ("opening_correlation", "opening_amplitude_ratio")
     return motion_figures(truth, mean, widths) | {SAMPLED + key: sampled[key] for key in kept}
 
@@ -253,13 +253,12 @@ def motion_figures(
         sounds: [T] at 16 kHz of each clip, where known.
     """
     clips = [
-        ArticulationClip(t / w, p / w, sounds[index] if sounds else None)
+        LipClip(t / w, p / w, sounds[index] if sounds else None)
         for index, (t, p, w) in enumerate(zip(truth, predicted, widths, strict=True))
     ]
     jitter = stability_ratio_figures([_still_head(points) for points in truth], [_still_head(p) for p in predicted])
     return {
-        **lip_figures([(clip.reference, clip.other) for clip in clips]),
-        **articulation_figures(clips),
+        **lip_metrics(clips),
         "brow_jitter_ratio": jitter["brow_jitter_ratio"],
     }
 

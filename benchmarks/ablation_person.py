@@ -16,14 +16,18 @@ from ablation_motion import FINISHES, OURS, motion_figures, windowed
 from geneface.avatar import avatar as avatar_module
 from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
-from geneface.evaluation.metrics.image import ciede2000, erode, lab, luminance, psnr, sharpness
+from geneface.evaluation.metrics.colour import ciede2000, lab
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.pixels import erode, luminance
+from geneface.evaluation.metrics.psnr import psnr
+from geneface.evaluation.metrics.sharpness import sharpness
 from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.schema import Figure, figure
 from geneface.evaluation.subjects import evenly_spaced, heldout_spans
 from geneface.geometry.landmarks import KEYPOINTS
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import TensorFile, asset_path
+from geneface.io.tensors import TensorFile
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer

@@ -6,8 +6,8 @@
 CORPUS is a folder of `geneface corpus prepare`: variants of the motion model are trained on it and scored on its
 held-out clips. With the portrait of a person and the avatar trained from it, variants of the avatar's motion and of
 its renderer are scored on the portrait's held-out frames. --sync is a folder with a sync expert, for example the
-package's assets/motion. Writes a Markdown table with a section for each shortcoming that the paper states, and beside
-it a JSON file with every figure of every seed. What is finished is kept in a folder beside the table
+package's assets/motion. Writes a Markdown table with a section for each shortcoming that the paper states, and next to
+it a JSON file with every figure of every seed. What is finished is kept in a folder next to the table
 and not done again.
 """
 
@@ -48,10 +48,11 @@ from ablation_report import CHANGES, Row, report
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import CorpusData, load_corpus_data
-from geneface.evaluation.metrics import articulation, image, lips, stability
+from geneface.evaluation.metrics import articulation, colour, lips, pixels, psnr, sharpness, stability
 from geneface.evaluation.protocol import speech
 from geneface.evaluation.schema import Figure
-from geneface.io.store import read_json, sha256, write_json
+from geneface.io.atomic import sha256
+from geneface.io.records import read_json, write_json
 from geneface.motion.basis import MotionBasis
 from geneface.motion.sync import SyncExpert
 from geneface.portrait import manifest as portrait_manifest
@@ -197,7 +198,8 @@ def _avatar_digest(avatar: Avatar) -> str:
 
 def _code_digest() -> str:
     """Changes with the code of the figures: what is trained is kept then, and scored again."""
-    modules = (ablation_motion, ablation_person, articulation, image, lips, speech, stability)
+    measures = (articulation, colour, lips, pixels, psnr, sharpness, speech, stability)
+    modules = (ablation_motion, ablation_person, *measures)
     return hashlib.sha256("".join(sha256(Path(str(module.__file__))) for module in modules).encode()).hexdigest()[:8]
 
 

@@ -29,9 +29,9 @@ import soundfile
 
 from geneface import ops
 from geneface.avatar.avatar import Avatar
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.io.encode import write_video
-from geneface.io.store import asset_path
 from geneface.types import SPEECH_RATE_HZ, Waveform
 
 STREAM_SECONDS = (1, 10, 80)

@@ -33,10 +33,10 @@ from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.corpus.held_vowels import draw_held_vowel
 from geneface.corpus.resynthesis import AlignmentError, resynthesise, spoken, synthesiser
 from geneface.corpus.voices import VOICES_NAME, Voice, at_times, augmented, heard, with_held_vowel, words_of
-from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width
+from geneface.evaluation.metrics.registry import lip_metrics
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening, lip_protrusion
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.io.words import Words, read_words
 from geneface.motion.basis import MotionBasis, fit_basis
 from geneface.motion.person import load_person
@@ -178,11 +178,11 @@ def clip_figures(
         width = float(face_width(clip.neutral))
         said = words_of(words, clip.name)
         sound = sounds.get(clip.name)
-        scored.append(ArticulationClip(clip.landmarks / width, points / width, sound, said))
+        scored.append(LipClip(clip.landmarks / width, points / width, sound, said))
         inside = _speech(said, sound)
         if inside is not None:
             within.append(correlation(lip_opening(points[inside]), lip_opening(clip.landmarks[inside])))
-    figures = lip_figures([(clip.reference, clip.other) for clip in scored]) | articulation_figures(scored)
+    figures = lip_metrics(scored)
     protruded = [(lip_protrusion(clip.reference), lip_protrusion(clip.other)) for clip in scored]
     values = {name: figure.value for name, figure in figures.items() if isinstance(figure.value, float | int)}
     values["protrusion_correlation"] = float(np.mean([correlation(*curves) for curves in protruded]))
@@ -231,8 +231,11 @@ def tested(
         inside = chosen[frames]
         if inside.any():
             pairs.append((portrait.landmarks[frames][inside] / width, predicted[inside]))
-    articulated = articulation_figures([ArticulationClip(truth, other) for truth, other in pairs])
-    return {key: float(f.value) for key, f in (lip_figures(pairs) | articulated).items() if f.value is not None}
+    return {
+        key: float(f.value)
+        for key, f in lip_metrics([LipClip(truth, other) for truth, other in pairs]).items()
+        if f.value is not None
+    }
 
 
 def measure(

@@ -4,7 +4,7 @@
 
 For each sound: spectrogram, opening and width of the lips, recorded and live, and eight frames in one picture. With
 --synthetic also a sung scale, chords, silence, noise, breath, drums and clipped speech, made here. Prints how much the
-lips move to each. Needs matplotlib, which geneface[prepare] brings.
+lips move to each. Needs matplotlib, which the development extras bring.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from geneface.analysis.mel import log_mel
 from geneface.avatar.avatar import Avatar
 from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.geometry.landmarks import lip_opening, lip_width
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.signal.sound import levelled
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
 

@@ -20,7 +20,7 @@ import numpy as np
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.geometry.camera import project, to_camera
 from geneface.portrait.lips_asked import LipListener
-from geneface.portrait.offsets import RunFrames, run_offsets
+from geneface.portrait.offsets import SpanFrames, span_offsets
 from geneface.portrait.portrait import Portrait
 from geneface.signal.sound import cut_frames
 from geneface.signal.timing import SAMPLES_PER_FRAME
@@ -92,10 +92,10 @@ def moved(recording: Recording, piece: Piece, late: float) -> Waveform:
 
 
 def estimate(recording: Recording, chosen: list[Piece], sounds: list[Waveform]) -> list[SoundOffset]:
-    return run_offsets(sounds, runs_of(recording, chosen), _LISTENER)
+    return span_offsets(sounds, spans_of(recording, chosen), _LISTENER)
 
 
-def runs_of(recording: Recording, chosen: list[Piece]) -> list[RunFrames]:
+def spans_of(recording: Recording, chosen: list[Piece]) -> list[SpanFrames]:
     return [
         (number, 0, recording.meshes[piece.segment][piece.start : piece.start + piece.frames])
         for number, piece in enumerate(chosen)
@@ -103,7 +103,7 @@ def runs_of(recording: Recording, chosen: list[Piece]) -> list[RunFrames]:
 
 
 def outcome(
-    found: Sequence[SoundOffset], runs: Sequence[RunFrames], late: Sequence[float], ppm: float = 0.0
+    found: Sequence[SoundOffset], runs: Sequence[SpanFrames], late: Sequence[float], ppm: float = 0.0
 ) -> Outcome:
     """The worst error at both ends of all runs."""
     errors = [0.0]
@@ -130,7 +130,7 @@ def planted(
 def judged(recording: Recording, chosen: list[Piece], sounds: list[Waveform], late: float) -> Outcome:
     """What is found of sounds that are late by so much."""
     truth = [recording.late[piece.segment] + late for piece in chosen]
-    return outcome(estimate(recording, chosen, sounds), runs_of(recording, chosen), truth)
+    return outcome(estimate(recording, chosen, sounds), spans_of(recording, chosen), truth)
 
 
 def drifting(recording: Recording, ppm: float) -> list[Outcome]:
@@ -142,7 +142,7 @@ def drifting(recording: Recording, ppm: float) -> list[Outcome]:
         sound = Waveform(cut_frames(joined, -late, int(edges[-1]), pace_of(ppm)))
         runs = [(0, int(start), mesh) for start, mesh in zip(edges[:-1], recording.meshes, strict=True)]
         truth = [own + late for own in recording.late]
-        results.append(outcome(run_offsets([sound], runs, _LISTENER), runs, truth, ppm))
+        results.append(outcome(span_offsets([sound], runs, _LISTENER), runs, truth, ppm))
     return results
 
 

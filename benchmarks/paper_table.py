@@ -31,8 +31,8 @@ COLUMNS = (
     ("LSE-D", "sync", "lse_d"),
     ("LPIPS", "image_frame", "frame_lpips"),
     ("sharpness, head", "image_head", "head_sharpness_ratio"),
-    ("judge, confidence", "sync", "judge_confidence"),
-    ("judge, distance", "sync", "judge_distance"),
+    ("lip-sync confidence", "sync", "lip_sync_confidence"),
+    ("lip-sync distance", "sync", "lip_sync_distance"),
 )
 LIP_COLUMNS = (
     ("opening correlation", "lips", "opening_correlation"),

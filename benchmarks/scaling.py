@@ -10,7 +10,7 @@ portrait   of a training of a fixed number of steps, both renderers: seconds fro
 gaussians  ms of a frame and of a training step of the head of `benchmarks/kernels.py` at 256 px
 
 Every figure is a median of at least five, with least and most. FOLDER gets a PNG of each, scaling.png with the main
-panel of all that were measured, and scaling.json. Pictures need matplotlib, which the extra [prepare] brings.
+panel of all that were measured, and scaling.json. Pictures need matplotlib, which the development extras bring.
 
 A training that has just begun is what `portrait` shows: a field's steps get cheaper when the empty space has been
 found.

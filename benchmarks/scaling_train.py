@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import TRACKS_NAME, Portrait
 from geneface.training.trainers import TRAININGS, training_of

@@ -238,6 +238,15 @@ struct AdamTableArgs {
   AdamRule rule;
 };
 
+struct CutOutArgs {
+  const uint8_t* image;  // [height, width, 3]
+  int width, height;
+  double move[6];  // two rows of three: takes column and row of the crop to those of the picture
+  int canvas;      // side of the black square in whose corner the picture lies, its edge continued; 0: no end
+  int side;
+  uint8_t* planes;  // [3, side, side]
+};
+
 // A measurement, see peak.cpp.
 struct PeakArgs {
   int tasks;
@@ -257,6 +266,7 @@ struct Kernels {
   void (*image_loss)(const ImageLossArgs&);
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
   void (*to_yuv420)(const float* image, int width, int height, int channels, uint8_t* planes);
+  void (*cut_out)(const CutOutArgs&);
   void (*field_forward)(const FieldArgs&);
   void (*field_network)(const FieldArgs&);
   void (*field_backward)(const FieldBackwardArgs&);

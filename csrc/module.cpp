@@ -10,6 +10,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -280,6 +281,19 @@ void to_yuv420(Array<const float> image, Array<uint8_t> planes) {
   current->kernels->to_yuv420(image.data(), width, height, channels, planes.data());
 }
 
+void cut_out(Array<const uint8_t> image, Array<const double> move, int canvas, Array<uint8_t> planes) {
+  CutOutArgs args{};
+  args.image = image.data();
+  args.height = length(image.shape(0));
+  args.width = length(image.shape(1));
+  std::copy_n(move.data(), 6, args.move);
+  args.canvas = canvas;
+  args.side = length(planes.shape(1));
+  args.planes = planes.data();
+  nb::gil_scoped_release release;
+  current->kernels->cut_out(args);
+}
+
 }  // namespace
 
 const Kernels& active_kernels() { return *current->kernels; }
@@ -320,5 +334,6 @@ NB_MODULE(_native, m) {
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
   m.def("to_yuv420", &to_yuv420);
+  m.def("cut_out", &cut_out);
   register_fields(m);
 }

@@ -13,6 +13,7 @@ void adam_basis(const AdamBasisArgs&);
 void image_loss(const ImageLossArgs&);
 void to_uint8(const float*, int, int, uint8_t*);
 void to_yuv420(const float*, int, int, int, uint8_t*);
+void cut_out(const CutOutArgs&);
 void field_forward(const FieldArgs&);
 void field_network(const FieldArgs&);
 void field_backward(const FieldBackwardArgs&);
@@ -30,6 +31,7 @@ const Kernels kernels = {project,
                          image_loss,
                          to_uint8,
                          to_yuv420,
+                         cut_out,
                          field_forward,
                          field_network,
                          field_backward,

@@ -15,8 +15,8 @@ import soundfile
 
 import geneface
 from geneface import api
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 BLOCKS = re.findall(r"^```python([^\n]*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -39,7 +39,8 @@ CORE_PACKAGES = {
 CORE_MODULES = (
     "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
     "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
-    "training.gaussian.train", "training.avatar", "portrait.portrait", "evaluation.evaluate", "evaluation.compare",
+    "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
+    "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip
 """What rendering, evaluating and training a renderer run on."""
 WHERE_ALLOWED = {
@@ -54,11 +55,11 @@ WHERE_ALLOWED = {
         "evaluation/metrics/fid",
         "evaluation/metrics/lse",
     ),
-    "skimage": ("evaluation/metrics/image",),
-    "PIL": ("evaluation/metrics/fid", "evaluation/metrics/niqe", "evaluation/metrics/lse"),
+    "skimage": ("evaluation/metrics/colour",),
+    "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),
-    "mediapipe": ("analysis/", "portrait/"),
+    "mediapipe": (),
     "scipy": (),
     "cv2": (),
     "transformers": ("analysis/",),
@@ -144,6 +145,7 @@ def test_every_folder_has_a_tier() -> None:
     assert folders <= set(TIERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_one_place_opens_onnx_graphs(path: Path) -> None:
     """It is where onnxruntime's reports to its makers are turned off."""
@@ -166,6 +168,7 @@ def _module_file(name: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+@pytest.mark.slow
 def test_the_core_path_imports_core_packages_alone() -> None:
     pending, seen, foreign = [f"geneface.{name}" for name in CORE_MODULES], set(), set()
     while pending:
@@ -184,6 +187,7 @@ def test_the_core_path_imports_core_packages_alone() -> None:
     assert len(seen) > len(CORE_MODULES)
 
 
+@pytest.mark.slow
 def test_the_core_path_loads_without_the_extras() -> None:
     blocked = sorted(WHERE_ALLOWED)
     program = f"""

@@ -168,13 +168,20 @@ class Converter:
         return before[0], before[1], after[0], after[1]
 
     def _pad(self, operator: Operator) -> str | None:
-        """Zeros around a picture become pads of the convolution that follows; added channels a node."""
+        """Zeros around a picture become pads of the convolution that follows.
+
+        Channels of zeros are added by a convolution with ones and zeros, as onnxruntime has no Pad in the layout of its
+        convolutions.
+        """
         (_, top, left, first), (_, bottom, right, last) = self.constant(operator.inputs[1]).T.tolist()
         source = self._input(operator)
         if not first and not last:
             self._padded[operator.outputs[0]] = source, (top, left, bottom, right)
             return None
-        return self.writer.node("Pad", source, self.writer.integers(0, first, top, left, 0, last, bottom, right))
+        assert not (top or left or bottom or right), "channels alone"
+        channels = self.source.shapes[operator.inputs[0]][3]
+        kernel = np.eye(first + channels + last, channels, -first, dtype=np.float16)[..., None, None]
+        return self.writer.node("Conv", source, self.writer.constant(kernel), kernel_shape=(1, 1))
 
     def _max_pool(self, operator: Operator) -> str:
         options = self._options(operator)
@@ -218,12 +225,13 @@ class Converter:
         return self.writer.node("Resize", self._input(operator), "", scales, mode="linear")
 
     def _prelu(self, operator: Operator) -> str:
-        """a x + (1 - a) max(x, 0): onnxruntime runs these four in the layout of its convolutions, PRelu outside it."""
+        """x + (1 - a) max(-x, 0): onnxruntime runs these in the layout of its convolutions, and PRelu outside it."""
         writer, name = self.writer, self._input(operator)
-        slope = writer.constant(self.constant(operator.inputs[1]).transpose(2, 0, 1))
-        negative = writer.node("Mul", name, slope)
-        rest = writer.node("Mul", writer.node("Relu", name), writer.node("Sub", writer.floats(1), slope))
-        return writer.node("Add", rest, negative)
+        slope = self.constant(operator.inputs[1]).transpose(2, 0, 1)
+        # By channel, as the slopes are: onnxruntime then makes convolutions of the products.
+        turned = writer.node("Mul", name, writer.constant(-np.ones_like(slope)))
+        rest = writer.node("Sub", writer.floats(1), writer.constant(slope))
+        return writer.node("Add", writer.node("Mul", writer.node("Relu", turned), rest), name)
 
     def _hard_swish(self, operator: Operator) -> str:
         name = self._input(operator)

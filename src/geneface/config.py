@@ -1,4 +1,4 @@
-"""Settings: one frozen class a stage, kept beside the stage's code; an unknown key is an error."""
+"""Settings: one frozen class a stage, kept with the stage's code; an unknown key is an error."""
 
 from __future__ import annotations
 

@@ -62,11 +62,6 @@ _LIBRARY = re.compile(
 )
 """What the dynamic loader of Linux says, and what cffi says."""
 _DEBIAN = {
-    "libGLES": "libgles2",
-    "libGL": "libgl1",
-    "libEGL": "libegl1",
-    "libgthread": "libglib2.0-0",
-    "libglib": "libglib2.0-0",
     "libgomp": "libgomp1",
     "libsndfile": "libsndfile1",
     "libstdc++": "libstdc++6",

@@ -5,8 +5,8 @@ import pytest
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import ShippedEncoder
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.signal.sound import speech_gain
 from geneface.types import FloatArray
 

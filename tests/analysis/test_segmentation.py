@@ -7,12 +7,11 @@ import pytest
 
 from geneface.analysis.background import Plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
-from geneface.analysis.tracker import open_segmenter
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import MESH_OVAL
-from geneface.geometry.topology import mean_face
 from geneface.imaging.filters import erode, gaussian_blur, square
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.face_mesh import mean_face
 from geneface.types import Camera
 
 SIZE = 128
@@ -109,11 +108,3 @@ def test_averaging_follows_the_head(mesh: np.ndarray):
     noisy = [matte.copy() for matte in mattes]
     noisy[1][60:70, 60:70] = 0
     assert steady_mattes(noisy, meshes)[65, 65] == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_person_is_found_in_a_picture():
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image")
-    with open_segmenter() as segmenter:
-        matte = segmenter.matte(np.ascontiguousarray(data.astronaut()[:300, 70:370]))
-    assert matte.shape == (300, 300)
-    assert matte[120, 155] > 0.95 and matte[20, 280] < 0.05

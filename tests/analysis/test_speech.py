@@ -10,8 +10,9 @@ from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.atomic import sha256
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, sha256
 from geneface.signal.sound import levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
 
@@ -136,6 +137,10 @@ def test_unknown_names_and_missing_weights_are_named() -> None:
         load_encoder("whisper-9000")
     with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
+
+
+def test_weights_that_are_nowhere_are_named() -> None:
+    pytest.importorskip("torch", reason="needs the [train] extra")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
 

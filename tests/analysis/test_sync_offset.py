@@ -14,7 +14,7 @@ from geneface.analysis.sync_offset import (
     SoundOffset,
     compare,
     fit_offset,
-    fit_runs,
+    fit_spans,
 )
 
 WIDTH, REACH = 16, 8
@@ -105,7 +105,7 @@ def test_still_lips_and_no_windows_give_no_answer():
     still = LipTrack(np.ones((200, 4)), np.ones((WIDTH, 200 - REACH)) / 4)
     found = fit_offset(compare(still, speech.at(np.arange(200)), 0, np.ones(200, bool)))
     assert not found.confident and np.isfinite(found.agreement)
-    assert fit_offset([]) == UNKNOWN and fit_runs([], may_drift=True) == []
+    assert fit_offset([]) == UNKNOWN and fit_spans([], may_drift=True) == []
 
 
 def test_silence_gives_no_answer_however_well_it_fits():
@@ -138,46 +138,46 @@ def test_no_drift_is_made_up():
 
 def test_a_stretch_with_another_offset_keeps_it_and_does_not_shift_the_others():
     runs = [agreements(1, 200, start=0), agreements(1, 200, start=300), agreements(6, 150, start=700)]
-    found = fit_runs(runs, may_drift=True)
+    found = fit_spans(runs, may_drift=True)
     assert [offset.frames for offset in found] == pytest.approx([1, 1, 6], abs=0.25)
     assert found[0] == found[1] and found[0].confident and found[2].confident
     # As if the third had never been there.
-    assert found[0] == fit_runs(runs[:2], may_drift=True)[0]
+    assert found[0] == fit_spans(runs[:2], may_drift=True)[0]
 
 
 @pytest.mark.parametrize("jump", [2, 5, 10])
 def test_two_halves_that_differ_have_two_offsets_and_no_drift(jump: int):
-    found = fit_runs([agreements(-3, 300), agreements(jump - 3, 300, start=300)], may_drift=True)
+    found = fit_spans([agreements(-3, 300), agreements(jump - 3, 300, start=300)], may_drift=True)
     assert [offset.frames for offset in found] == pytest.approx([-3, jump - 3], abs=0.25)
     assert [offset.drift_ppm for offset in found] == [0, 0]
 
 
 def test_shots_of_a_drifting_file_share_the_drift():
     shots = [agreements(1, 120, drift=1e-3, start=start) for start in range(0, 3000, 150)]
-    (found,) = set(fit_runs(shots, may_drift=True))
+    (found,) = set(fit_spans(shots, may_drift=True))
     assert found.drift_ppm == pytest.approx(1000, abs=100) and found.frames == pytest.approx(1, abs=0.25)
 
 
 def test_a_stretch_that_can_not_tell_follows_the_others():
     weak = agreements(3, 30, noise=4.0, start=900)
     assert not fit_offset(weak).confident
-    found = fit_runs([agreements(3, 300), weak], may_drift=True)
+    found = fit_spans([agreements(3, 300), weak], may_drift=True)
     assert found[0] == found[1] and found[1].confident
 
 
 def test_clips_of_three_seconds_share_an_offset_unless_they_are_far_apart():
-    near = fit_runs([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
+    near = fit_spans([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
     assert len(set(near)) == 1
-    far = fit_runs([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 7])], may_drift=False)
+    far = fit_spans([agreements(late, 75, seed) for seed, late in enumerate([0, 0, 7])], may_drift=False)
     assert [offset.frames for offset in far] == pytest.approx([0, 0, 7], abs=0.25)
-    longer = fit_runs([agreements(late, 125, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
+    longer = fit_spans([agreements(late, 125, seed) for seed, late in enumerate([0, 0, 2.2])], may_drift=False)
     assert [offset.frames for offset in longer] == pytest.approx([0, 0, 2.2], abs=0.25)
 
 
 def test_short_clips_are_pooled():
     clips = [agreements(-4, 40, seed, noise=1.5) for seed in range(10)]
     assert not all(fit_offset(clip).confident for clip in clips)
-    (found,) = set(fit_runs(clips, may_drift=False))
+    (found,) = set(fit_spans(clips, may_drift=False))
     assert found.confident and found.frames == pytest.approx(-4, abs=0.25)
 
 

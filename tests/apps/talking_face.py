@@ -7,7 +7,6 @@ import pytest
 
 from geneface.imaging.warp import sample, warp_affine
 
-pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
 SIZE = 256

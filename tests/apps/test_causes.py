@@ -12,13 +12,13 @@ import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from geneface.apps.causes import explain
 from geneface.errors import InputError, MissingExtraError
+from geneface.io.session import open_session
 
-from .conftest import Run, environment
+from .conftest import environment
 
 
 def _from(cause: BaseException) -> RuntimeError:
@@ -39,8 +39,8 @@ def _from(cause: BaseException) -> RuntimeError:
         (BrokenProcessPool("terminated abruptly"), ["helper processes", "memory ran out"]),
         (_from(BrokenProcessPool("terminated abruptly")), ["helper processes", "memory ran out"]),
         (
-            ImportError("libGL.so.1: cannot open shared object file: No such file or directory"),
-            ["libGL.so.1", "apt install libgl1"],
+            ImportError("libgomp.so.1: cannot open shared object file: No such file or directory"),
+            ["libgomp.so.1", "apt install libgomp1"],
         ),
         (OSError("cannot load library 'libsndfile.so': libsndfile.so: cannot"), ["libsndfile.so", "libsndfile1"]),
         (ImportError("libfoo-3.so.7: cannot open shared object file: no"), ["libfoo-3.so.7", "package that brings it"]),
@@ -78,35 +78,36 @@ def test_damage_that_is_a_want_of_memory() -> None:
 
 
 def test_an_extra_that_is_there_but_does_not_load() -> None:
-    absent = ModuleNotFoundError("No module named 'mediapipe'", name="mediapipe")
-    part = ModuleNotFoundError("No module named 'absl.flags'", name="absl.flags")
-    broken = ImportError("DLL load failed while importing _framework_bindings")
-    library = ImportError("libEGL.so.1: cannot open shared object file: No such file or directory")
+    absent = ModuleNotFoundError("No module named 'torch'", name="torch")
+    part = ModuleNotFoundError("No module named 'sympy.core'", name="sympy.core")
+    broken = ImportError("DLL load failed while importing _C")
+    library = ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
     for error, words in (
         (
             absent,
-            "mediapipe, which is not installed: install it, in the project's folder, with: pip install '.[prepare]'",
+            "the package torch, which is not installed: install it, in the project's folder, with: pip install '.[train]'",
         ),
-        (part, "the package absl, which is not installed"),
-        (broken, "the package mediapipe can't be loaded (DLL load failed while importing _framework_bindings)"),
-        (library, "the system library libEGL.so.1 is missing or can't be loaded: install it (Debian, Ubuntu: apt"),
+        (part, "the package sympy, which is not installed"),
+        (broken, "the package torch can't be loaded (DLL load failed while importing _C)"),
+        (library, "the system library libgomp.so.1 is missing or can't be loaded: install it (Debian, Ubuntu: apt"),
     ):
-        assert words in str(MissingExtraError("mediapipe", "prepare", error))
+        assert words in str(MissingExtraError("torch", "train", error))
 
 
-def test_a_library_that_mediapipe_lacks(run: Run, make_media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = make_media("a.mp4", images=[np.zeros((64, 64, 3), np.uint8)] * 30, samples=np.zeros(16_000, np.float32))
-
+def test_a_library_that_onnxruntime_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     class Finder:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name == "mediapipe":
-                raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory", name="cv2")
+            if name == "onnxruntime":
+                raise ImportError(
+                    "libstdc++.so.6: cannot open shared object file: No such file or directory", name=name
+                )
 
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    for name in [name for name in sys.modules if name.split(".")[0] == "mediapipe"]:
-        monkeypatch.delitem(sys.modules, name)
-    run("prepare", video, "-o", tmp_path / "portrait").refused("libGL.so.1", "apt install libgl1")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    with pytest.raises(ImportError) as caught:
+        open_session(b"")
+    code, sentence = explain(caught.value)
+    assert code == 2 and "libstdc++.so.6" in sentence and "apt install libstdc++6" in sentence
 
 
 def _die(_: int) -> None:
@@ -138,6 +139,7 @@ def test_no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert status == 2 and "/dev/shm" in sentence and os.strerror(number) in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
 def test_too_little_memory(avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     """Half of what it needs: the cause is told, wherever the limit strikes, and nothing stays."""

@@ -44,6 +44,7 @@ def test_all_commands_are_listed_and_none_else(run: Run) -> None:
     assert run("--version").out.strip() == f"geneface {__version__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["dance"], ["render"], ["render", "x", "--colour"], ["train", "x", "-o", "y"], ["pretrain", "cats"]]
 )
@@ -65,6 +66,7 @@ def test_a_group_without_a_command_shows_its_help(run: Run) -> None:
         assert outcome.code == 2 and "Commands:" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
     clips, corpus = tmp_path / "ann", tmp_path / "corpus"
     make_corpus(clips, corpus)
@@ -81,6 +83,7 @@ def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
     run("corpus", "voices", corpus, tmp_path / "nowhere").refused("nowhere")
 
 
+@pytest.mark.slow
 def test_help_needs_no_heavy_import() -> None:
     program = "import sys; from geneface.apps.cli import app; print([m for m in ('av', 'onnxruntime', 'torch', 'mediapipe') if m in sys.modules])"
     done = subprocess.run(
@@ -101,7 +104,7 @@ def _raise(error: BaseException) -> Callable[..., None]:
     [
         (InputError("the cause", "the remedy", "at 3.20 s"), 2, "the cause at 3.20 s: the remedy"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, ".[train]"),
-        (ModuleNotFoundError("No module named 'mediapipe.x'", name="mediapipe.x"), 2, ".[prepare]"),
+        (ModuleNotFoundError("No module named 'skimage.x'", name="skimage.x"), 2, ".[metrics]"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 2, "a.bin, the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "b.bin"), 2, "b.bin"),
         (RuntimeError("two\nlines"), 1, "two lines"),
@@ -199,8 +202,9 @@ def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
-    from geneface.io.store import asset_path
+    from geneface.io.assets import asset_path
 
     try:
         asset_path("speech", "demo.flac")

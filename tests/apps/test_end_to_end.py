@@ -19,13 +19,16 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import asset_path, load_tensors, save_tensors
+from geneface.io.assets import asset_path
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.io.video import write_video
+from geneface.io.work import exclusive_folder
 from geneface.types import Waveform
 
 from .conftest import Outcome, Run, command, environment
 from .talking_face import opening_curve, talking_frames, talking_sound
+
+pytestmark = pytest.mark.slow
 
 FRAMES = 150
 CONSENT = "the picture is NASA's, in the public domain"

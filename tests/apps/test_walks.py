@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from geneface.io import audio, media
+from geneface.io.assets import asset_path
 from geneface.io.encode import write_video
-from geneface.io.store import asset_path
 from geneface.motion.runtime import MotionModel
 from geneface.types import Waveform
 

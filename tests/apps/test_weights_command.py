@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geneface.evaluation.networks import weights
+from geneface.evaluation import convert
 
 from .conftest import Run
 
@@ -16,7 +16,7 @@ from .conftest import Run
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A published file of a network with one tensor."""
-    monkeypatch.setattr(weights, "_layout", lambda network: {"net.weight": (2,)})
+    monkeypatch.setitem(convert._LAYOUTS, "syncnet", {"net.weight": (2,)})
     path = tmp_path / "syncnet_v2.model"
     torch.save({"net.weight": torch.tensor([1.0, 2.0])}, path)
     return path

@@ -11,7 +11,8 @@ from geneface.avatar.folder import AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import BlinkStatistics
 from geneface.avatar.person import PersonStatistics
 from geneface.geometry import landmarks as names
-from geneface.io.store import save_tensors, write_json
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.runtime import MotionModelConfig
 from geneface.render.condition import fit_conditions

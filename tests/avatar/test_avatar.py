@@ -13,7 +13,7 @@ from geneface.avatar.performance import Performance
 from geneface.errors import InputError
 from geneface.geometry.landmarks import LIPS, eye_openness, lip_opening
 from geneface.io.image import read_image, write_png
-from geneface.io.store import load_tensors
+from geneface.io.tensors import load_tensors
 from geneface.types import Camera, Waveform
 
 from .avatar_fixtures import face_points, speech
@@ -56,6 +56,7 @@ def test_motion_does_not_depend_on_windows(avatar: Avatar) -> None:
     )
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_and_others_do_not(avatar: Avatar) -> None:
     sound = Waveform(speech(12.0))
 

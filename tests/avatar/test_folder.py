@@ -15,7 +15,7 @@ from geneface.avatar.folder import AvatarConfig, bundled_avatars, find_avatar, r
 from geneface.avatar.person import PersonStatistics, measure_person, rest_shape
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_NAMES, LIPS, lip_opening
-from geneface.io.store import TensorFile, load_tensors, save_tensors
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.types import HeadPose
 
 from .avatar_fixtures import face_points, make_avatar, person

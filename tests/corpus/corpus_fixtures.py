@@ -8,9 +8,10 @@ import numpy as np
 
 from geneface.corpus.prepare import find_sources, prepare_corpus
 from geneface.geometry.camera import project
-from geneface.geometry.topology import mean_face
 from geneface.io.encode import write_video
-from geneface.io.store import save_tensors, write_json
+from geneface.io.face_mesh import mean_face
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 from geneface.types import Camera, Waveform
 
 FRAMES, SIDE = 50, 64

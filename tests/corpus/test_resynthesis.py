@@ -16,8 +16,8 @@ from geneface.analysis.speech import load_encoder
 from geneface.analysis.tts import phonemes
 from geneface.corpus import resynthesis as module
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis, align, resynthesise, sentence, synthesiser, warp
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.signal.sound import resample
 
 RATE = 16_000

@@ -115,7 +115,7 @@ def read_mesh(image: ByteArray) -> FloatArray | None:
 
 
 class FakeTracker:
-    """Stands in for `analysis.tracker.FaceTracker`."""
+    """Stands in for the tracker of `analysis.tracker.open_tracker`."""
 
     def __enter__(self) -> FakeTracker:
         return self

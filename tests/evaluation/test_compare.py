@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geneface.errors import InputError, MissingExtraError
+from geneface.errors import InputError
 from geneface.evaluation import compare as compare_module
 from geneface.evaluation import tools
 from geneface.evaluation.compare import compare_videos
-from geneface.evaluation.metrics.lip_sync import JudgeScore
-from geneface.evaluation.metrics.registry import LIP_KEYS
+from geneface.evaluation.metrics.lip_sync import LipSyncScore
 from geneface.evaluation.protocol import videos
-from geneface.evaluation.report.write import LipCurve
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.schema import EvaluationReport
 from geneface.io.video import write_video
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
@@ -77,8 +76,8 @@ def halves(person: FloatArray, mesh_px: FloatArray) -> tuple[FloatArray, FloatAr
 
 @pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videos, "FaceTracker", FakeTracker)
-    monkeypatch.setattr(compare_module, "PersonSegmenter", FakeSegmenter)
+    monkeypatch.setattr(videos, "open_tracker", FakeTracker)
+    monkeypatch.setattr(compare_module, "open_segmenter", FakeSegmenter)
     monkeypatch.setattr(compare_module, "split_head", halves)
 
 
@@ -97,7 +96,7 @@ def test_a_video_equals_itself(tmp_path: Path, tracker: None, pictures: list[Byt
     assert row(metrics, "lips")["lip_landmark_distance"]["value"] == 0
     assert row(metrics, "stability")["torso_flicker_ratio"]["value"] == pytest.approx(1)
     assert row(metrics, "stability")["temporal_difference_error"]["value"] == 0
-    assert "no sound" in row(metrics, "sync")["judge_distance"]["reason"]
+    assert "no sound" in row(metrics, "sync")["lip_sync_distance"]["reason"]
 
 
 def test_a_late_video_is_late_and_a_brighter_one_brighter(
@@ -145,23 +144,6 @@ def test_long_videos_are_compared_piece_by_piece_without_losing_a_frame(
     assert late[0]["figures"]["frame_psnr"]["value"] == pytest.approx(late[1]["figures"]["frame_psnr"]["value"])
 
 
-def test_without_the_tracker_lips_have_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: list[ByteArray]
-) -> None:
-    monkeypatch.setattr(tools, "mediapipe_solutions", missing_tracker)
-    one = video(tmp_path / "a.mp4", pictures[:8])
-    metrics = compare_videos(one, one)
-    for key in LIP_KEYS:
-        assert "mediapipe" in row(metrics, "lips")[key]["reason"]
-    assert "mediapipe" in row(metrics, "image_mouth")["mouth_psnr"]["reason"]
-    assert "mediapipe" in row(metrics, "image_head")["head_psnr"]["reason"]
-    assert row(metrics, "image_frame")["frame_psnr"]["value"] == 100
-
-
-def missing_tracker() -> None:
-    raise MissingExtraError("mediapipe", "prepare")
-
-
 def test_videos_without_a_face_have_no_lips(tmp_path: Path, tracker: None) -> None:
     black = tmp_path / "black.mp4"
     write_video(black, iter([np.zeros((SIZE, SIZE, 3), np.uint8)] * 10), None)
@@ -171,7 +153,7 @@ def test_videos_without_a_face_have_no_lips(tmp_path: Path, tracker: None) -> No
 
 
 class Listener:
-    """Stands in for the sync judge: remembers what it was given to hear."""
+    """Stands in for the lip-sync classifier: remembers what it was given to hear."""
 
     def __init__(self) -> None:
         self.heard: list[FloatArray] = []
@@ -183,21 +165,21 @@ class Listener:
         self.heard.append(samples)
         return samples
 
-    def score(self, clips: Sequence[object], neutral: FloatArray, *, gain: float) -> JudgeScore:
-        return JudgeScore(1.0, 1.0, 0.5, 0.0, np.ones(31), 1, len(clips))
+    def score(self, clips: Sequence[object], neutral: FloatArray, *, gain: float) -> LipSyncScore:
+        return LipSyncScore(1.0, 1.0, 0.5, 0.0, np.ones(31), 1, len(clips))
 
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     one = Listener()
-    monkeypatch.setattr(tools, "SyncJudge", type("Loader", (), {"load": staticmethod(lambda: one)}))
+    monkeypatch.setattr(tools, "LipSyncClassifier", type("Loader", (), {"load": staticmethod(lambda: one)}))
     return one
 
 
 def test_sound_keeps_its_place_beside_the_pictures(
     tmp_path: Path, tracker: None, pictures: list[ByteArray], listener: Listener
 ) -> None:
-    """A sound that starts .4 s after the pictures is silent until then; each video is judged on its own."""
+    """A sound that starts .4 s after the pictures is silent until then; each video is scored on its own."""
     one = video(tmp_path / "a.mp4", pictures[:FRAMES], sound=True)
     other = video(tmp_path / "b.mp4", pictures[:FRAMES], sound=True, starts_seconds=0.4)
     metrics = compare_videos(one, other)
@@ -207,10 +189,10 @@ def test_sound_keeps_its_place_beside_the_pictures(
     # The rows in order: truth, other, then the controls, which sound as the reference does.
     assert [level > 0.1 for level in loud] == [True, False, True, True, True, True]
     assert float(np.abs(listener.heard[1][round(0.45 * SPEECH_RATE_HZ) :]).max()) > 0.1
-    assert row(metrics, "sync")["judge_distance"]["value"] == 1
+    assert row(metrics, "sync")["lip_sync_distance"]["value"] == 1
 
 
-def test_a_silent_video_is_judged_on_the_references_sound_and_the_report_says_so(
+def test_a_silent_video_is_scored_on_the_references_sound_and_the_report_says_so(
     tmp_path: Path, tracker: None, pictures: list[ByteArray], listener: Listener
 ) -> None:
     one = video(tmp_path / "a.mp4", pictures[:FRAMES], sound=True)
@@ -236,7 +218,7 @@ def test_frames_without_a_face_leave_gaps_where_they_are(
     assert row(metrics, "lips")["opening_correlation"]["value"] == pytest.approx(1)
     assert np.isnan(drawn[0].other).tolist() == [True] * 10 + [False] * 30
     assert drawn[0].samples is not None and len(drawn[0].samples) == 40 * 640
-    assert "no sound" not in (row(metrics, "sync")["judge_distance"]["reason"] or "")
+    assert "no sound" not in (row(metrics, "sync")["lip_sync_distance"]["reason"] or "")
 
 
 def test_only_the_beginning_of_a_long_video_is_compared(

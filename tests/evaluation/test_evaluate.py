@@ -38,7 +38,7 @@ REGIONS = ("frame", "head", "mouth")
 @pytest.fixture(scope="module", autouse=True)
 def tracker() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(videos, "FaceTracker", FakeTracker)
+        patch.setattr(videos, "open_tracker", FakeTracker)
         yield
 
 

@@ -232,6 +232,17 @@ def to_yuv420(draw: Draw) -> Arguments:
     return {"image": draw.floats(2 * draw.integer(1, 40), 2 * draw.integer(1, 40), draw.choice((3, 4)))}
 
 
+@fuzzer(lambda result, given: is_array(result, (3, given["side"], given["side"]), np.uint8))
+def cut_out(draw: Draw) -> Arguments:
+    height, width = draw.integer(1, 40), draw.integer(1, 40)
+    return {
+        "image": np.full((height, width, 3), draw.integer(0, 255), np.uint8),
+        "move": draw.floats(2, 3).astype(np.float64) * draw.choice((1, 50, 1e30)),
+        "side": draw.integer(1, 70),
+        "canvas": draw.choice((None, max(height, width), max(height, width) + 9)),
+    }
+
+
 # ---- settings
 
 

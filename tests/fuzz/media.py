@@ -25,11 +25,11 @@ import numpy as np
 from geneface.apps.table import read_table
 from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
 from geneface.io.audio import SoundReader, read_audio
 from geneface.io.clips import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from geneface.io.image import read_image
 from geneface.io.media import probe
-from geneface.io.store import asset_path
 from geneface.io.video import read_frames
 
 from .samples import AVATAR_FILES, make_samples, mutate

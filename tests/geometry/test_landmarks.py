@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geneface.geometry import landmarks as names
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 
 FACE = mean_face()[list(names.KEYPOINTS)]
 CLASSIC_68 = names.positions(names.CLASSIC_68_MESH)

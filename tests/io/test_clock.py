@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from geneface.io.audio import read_audio
-from geneface.io.clock import PacketTime, find_stretches
+from geneface.io.clock import PacketTime, find_segments
 from geneface.io.video import VideoFrame, read_frames
 
 RATE_HZ = 48_000
@@ -28,14 +28,14 @@ def two_streams(start: float, seconds: float, *, picture: bool = True, sound: bo
 
 
 def mended(packets: list[PacketTime]) -> dict[int, list[float]]:
-    """Times of each stream's packets after `find_stretches`, counted packet by packet."""
-    found = find_stretches(packets)
+    """Times of each stream's packets after `find_segments`, counted packet by packet."""
+    found = find_segments(packets)
     times: dict[int, list[float]] = {PICTURE: [], SOUND: []}
     for packet in packets:
         shift = 0.0
-        for stretch in found.get(packet.stream, []):
-            if stretch.packet <= len(times[packet.stream]):
-                shift = stretch.shift_seconds
+        for segment in found.get(packet.stream, []):
+            if segment.packet <= len(times[packet.stream]):
+                shift = segment.shift_seconds
         times[packet.stream].append(packet.shown + shift)
     return times
 
@@ -58,21 +58,22 @@ def test_many_restarts() -> None:
     assert times[PICTURE] == pytest.approx(list(3 + np.arange(300) / 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [2.0, 9.0, 60.0, 4000.0])
 def test_a_stream_that_pauses_alone_is_not_moved(pause) -> None:
     packets = two_streams(0, 3) + two_streams(3, pause, picture=False) + two_streams(3 + pause, 3)
-    assert find_stretches(packets) == {}
+    assert find_segments(packets) == {}
 
 
 def test_a_short_gap_in_all_streams_stays() -> None:
-    assert find_stretches(two_streams(0, 3) + two_streams(11, 3)) == {}
+    assert find_segments(two_streams(0, 3) + two_streams(11, 3)) == {}
 
 
 @pytest.mark.parametrize("wrong", [-5.0, 500.0])
 def test_one_packet_with_a_wrong_time_moves_nothing(wrong) -> None:
     packets = two_streams(0, 4)
     packets[100] = PacketTime(packets[100].stream, wrong, wrong, 0.04)
-    assert find_stretches(packets) == {}
+    assert find_segments(packets) == {}
 
 
 def test_sound_that_begins_after_the_jump() -> None:

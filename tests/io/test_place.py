@@ -15,15 +15,17 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.io import place, store
-from geneface.io.lock import exclusive_folder
+from geneface.io import place
+from geneface.io.atomic import atomic_folder, atomic_path
+from geneface.io.records import read_json, write_json
+from geneface.io.work import exclusive_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and locks of POSIX systems")
 
 _FILL = """
 import sys, time
-from geneface.io import store
-with getattr(store, sys.argv[1])(sys.argv[2]) as unfinished:
+from geneface.io import atomic
+with getattr(atomic, sys.argv[1])(sys.argv[2]) as unfinished:
     print(unfinished, flush=True)
     time.sleep(60)
 """
@@ -65,14 +67,14 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "here" / "a.txt").symlink_to(tmp_path / "there" / "real.txt")
     for text in ("new", "newer"):
-        with store.atomic_path(tmp_path / "here" / "a.txt") as unfinished:
+        with atomic_path(tmp_path / "here" / "a.txt") as unfinished:
             assert unfinished.parent == tmp_path / "there"
             unfinished.write_text(text)
         assert (tmp_path / "there" / "real.txt").read_text() == text
     assert (tmp_path / "here" / "a.txt").is_symlink()
     (tmp_path / "linked").symlink_to("target")
     (tmp_path / "target").mkdir()
-    with store.atomic_folder(tmp_path / "linked") as unfinished:
+    with atomic_folder(tmp_path / "linked") as unfinished:
         (unfinished / "a").touch()
     assert (tmp_path / "linked").is_symlink() and (tmp_path / "target" / "a").exists()
 
@@ -86,7 +88,7 @@ def test_no_file_can_be_written_there(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "socket"))
     before = sorted(tmp_path.iterdir())
-    for maker in (store.atomic_path, store.atomic_folder):
+    for maker in (atomic_path, atomic_folder):
         _refused(maker, tmp_path / "pipe", "named pipe")
         _refused(maker, tmp_path / "socket", "socket")
         _refused(maker, "/dev/null", "device")
@@ -96,18 +98,18 @@ def test_no_file_can_be_written_there(tmp_path: Path) -> None:
         _refused(maker, tmp_path / "a\0b", "no UTF-8 text")
         _refused(maker, tmp_path / os.fsdecode(b"caf\xe9"), r"caf\\udce9")
         _refused(maker, tmp_path / "file" / "a", "is a file, not a folder")
-    _refused(store.atomic_path, tmp_path / "folder", "folder of this name")
-    _refused(store.atomic_folder, tmp_path / "file", "is a file")
+    _refused(atomic_path, tmp_path / "folder", "folder of this name")
+    _refused(atomic_folder, tmp_path / "file", "is a file")
     assert sorted(tmp_path.iterdir()) == before
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
 def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
     for name in ("n" * 255, "é" * 125 + ".mp4", "a." + "b" * 253):
-        with store.atomic_path(tmp_path / name):
+        with atomic_path(tmp_path / name):
             pass
         (tmp_path / name).unlink()
-        with store.atomic_folder(tmp_path / name):
+        with atomic_folder(tmp_path / name):
             pass
         assert [path.name for path in tmp_path.iterdir()] == [name]
         (tmp_path / name).rmdir()
@@ -116,7 +118,7 @@ def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
 def test_the_working_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (".", tmp_path):
-        _refused(store.atomic_folder, name, "folder that you are in")
+        _refused(atomic_folder, name, "folder that you are in")
     with exclusive_folder("."):
         pass
     assert tmp_path.is_dir()
@@ -145,8 +147,8 @@ def test_a_mount_point_is_refused_at_once(mounted: Callable[..., Path], tmp_path
     (tmp_path / "other").mkdir()
     for options in (("-t", "tmpfs", "none"), ("--bind", str(tmp_path / "other"))):
         disk = mounted(*options)
-        _refused(store.atomic_folder, disk, "mount point.*a new folder inside it")
-        with store.atomic_folder(disk / "inside"):
+        _refused(atomic_folder, disk, "mount point.*a new folder inside it")
+        with atomic_folder(disk / "inside"):
             pass
         with exclusive_folder(disk):
             pass
@@ -154,7 +156,7 @@ def test_a_mount_point_is_refused_at_once(mounted: Callable[..., Path], tmp_path
 
 def test_a_read_only_disk_is_refused_at_once(mounted: Callable[..., Path]) -> None:
     disk = mounted("-t", "tmpfs", "-o", "ro", "none")
-    for maker in (store.atomic_folder, store.atomic_path):
+    for maker in (atomic_folder, atomic_path):
         _refused(maker, disk / "a", "read-only")
     with pytest.raises(InputError, match="read-only"), exclusive_folder(disk):
         pytest.fail("the work was begun")
@@ -173,7 +175,7 @@ def test_a_folder_is_rehearsed_without_a_trace(tmp_path: Path) -> None:
 
 def test_another_writer_came_first(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(InputError, match="in the meantime"), store.atomic_folder(out):
+    with pytest.raises(InputError, match="in the meantime"), atomic_folder(out):
         out.mkdir()
         (out / "theirs").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
@@ -184,11 +186,11 @@ def test_somebody_elses_file_in_a_shared_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert place.file_target(tmp_path / "a") == tmp_path / "a"
     tmp_path.chmod(0o1777)
-    _refused(store.atomic_path, tmp_path / "a", "may not be written to")
+    _refused(atomic_path, tmp_path / "a", "may not be written to")
 
 
 def test_file_names_without_encoding_are_kept_in_json(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.mp4")
-    store.write_json(tmp_path / "a.json", {"video": name, "as": "é"})
-    assert store.read_json(tmp_path / "a.json") == {"video": name, "as": "é"}
+    write_json(tmp_path / "a.json", {"video": name, "as": "é"})
+    assert read_json(tmp_path / "a.json") == {"video": name, "as": "é"}
     assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -6,8 +6,7 @@ import pytest
 
 from geneface.config import Config
 from geneface.errors import InputError
-from geneface.io.records import read_record
-from geneface.io.store import write_json
+from geneface.io.records import read_json, read_record, write_json
 from geneface.motion.runtime import MotionModel
 
 
@@ -41,3 +40,25 @@ def test_a_motion_model_of_an_older_format_is_called_that(tmp_path: Path):
     write_json(tmp_path / "config.json", {"format": 1, "encoder": "whisper-2", "context_frames": 40})
     with pytest.raises(InputError, match="another version"):
         MotionModel.load(tmp_path)
+
+
+def test_json_of_endless_depth(tmp_path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"deep\.json"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_json_round_trip_and_errors(tmp_path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"name": "Zoë", "values": [1, 2.5, None]})
+    assert read_json(path) == {"name": "Zoë", "values": [1, 2.5, None]}
+    with pytest.raises(ValueError):
+        write_json(path, {"bad": float("nan")})
+    path.write_text('{"a": 1,\n"b": }')
+    with pytest.raises(InputError, match="at line 2"):
+        read_json(path)
+    with pytest.raises(InputError, match=r"none\.json is missing"):
+        read_json(tmp_path / "none.json")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError):
+        read_json(path)

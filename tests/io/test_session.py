@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
 from geneface.io.session import open_session
-from geneface.io.store import asset_path
 
 SOCKET_CALL = {"x86_64": 41, "aarch64": 198}.get(platform.machine())
 GUARD = f"""
@@ -36,7 +36,7 @@ from pathlib import Path
 from geneface.analysis.speech import load_encoder
 from geneface.avatar.avatar import Avatar
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
+from geneface.io.assets import asset_path
 from geneface.types import Waveform
 avatar = Avatar.load("grid-s1")
 sound = read_audio(asset_path("speech", "demo.flac")).samples[: 20 * 16_000]
@@ -75,12 +75,14 @@ def test_the_guard_sees_a_socket(guard: str) -> None:
     assert run(guard + "import socket\nsocket.socket()", None).returncode < 0
 
 
+@pytest.mark.slow
 def test_twenty_seconds_of_rendering_make_no_socket_and_no_file(guard: str, tmp_path: Path) -> None:
     done = run(guard + RENDER.format(seconds=20), tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [Path("/proc"), Path("/dev/null/home"), None], ids=str)
 def test_a_home_that_cannot_be_written_is_no_matter(home: Path | None) -> None:
     done = run(RENDER.format(seconds=0.1), home)

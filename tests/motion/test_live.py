@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geneface.geometry.landmarks import KEYPOINT_COUNT
-from geneface.io.store import write_json
+from geneface.io.records import write_json
 from geneface.motion.basis import fit_basis
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel
@@ -48,6 +48,7 @@ class Trail:
         return moved + 0.001 * ahead[:, None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", [None, Trail()])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("sizes", [[1], [2, 3], [10, 1, 40]])

@@ -9,8 +9,9 @@ import pytest
 from geneface.analysis.speech import load_encoder
 from geneface.avatar.avatar import Avatar
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.live import LiveMotion
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
@@ -23,6 +24,7 @@ def features() -> SpeechFeatures:
     return load_encoder().encode(samples, 200)
 
 
+@pytest.mark.slow
 def test_windows_and_live_pieces_give_the_motion_of_the_whole(features):
     """What networks hear of the model's hidden layer needs no more of the future than the model itself."""
     model, person = MotionModel.load(), load_person(asset_path("avatars", "grid-s1") / "person")

@@ -9,7 +9,8 @@ import torch
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, JAW, KEYPOINT_COUNT, LIPS
-from geneface.io.store import read_json, save_tensors, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.tensors import save_tensors
 from geneface.motion.basis import fit_basis
 from geneface.motion.export import export_onnx
 from geneface.motion.runtime import MotionModel, MotionModelConfig, latent_noise, windows
@@ -122,6 +123,7 @@ def test_windows_hold_no_more_than_one_window_with_context():
     assert pieces[-1].keep_to == 2000
 
 
+@pytest.mark.slow
 def test_graph_equals_the_torch_network_and_lips_never_vary(model, network):
     features = speech(40)
     noise = latent_noise(0, 20, Z, seed=9)

@@ -11,6 +11,7 @@ from geneface.ops import reference
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(37, 53), (11, 11), (64, 48), (12, 131), (11, 2000), (133, 19), (300, 16)])
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("terms", [{}, {"l1": 0.0, "dssim": 1.0}, {"l1": 1.0, "dssim": 0.0, "epsilon": 0.0}])
@@ -87,3 +88,38 @@ def test_planes_of_black_white_and_blue():
 def test_planes_of_an_odd_image_are_refused():
     with pytest.raises(ValueError, match="2 x 2"):
         ops.to_yuv420(np.zeros((4, 5, 3), np.float32))
+
+
+@pytest.mark.parametrize("canvas", [None, 40, 55])
+@pytest.mark.parametrize("turn, zoom", [(0.0, 1.0), (0.3, 0.4), (-2.0, 2.7), (0.0, 0.5)])
+def test_a_part_of_a_picture_obeys_the_definition(canvas: int | None, turn: float, zoom: float) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    cosine, sine = zoom * np.cos(turn), zoom * np.sin(turn)
+    for x, y in ((14.3, 9.8), (-12.0, 25.0), (300.0, -200.0), (1e30, 0.0)):
+        move = np.array([[cosine, -sine, x], [sine, cosine, y]])
+        planes = ops.cut_out(image, move, 70, canvas)
+        np.testing.assert_array_equal(planes, reference.cut_out(image, move, 70, canvas))
+
+
+@pytest.mark.parametrize("canvas", [None, 60])
+def test_a_part_of_a_picture_has_opencvs_bits(canvas: int | None) -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    square = np.zeros((60, 60, 3), np.uint8)
+    square[:50] = image
+    border = cv2.BORDER_CONSTANT if canvas is None else cv2.BORDER_REPLICATE
+    for turn in np.linspace(-3, 3, 7):
+        move = np.array([[np.cos(turn), -np.sin(turn), 20.2], [np.sin(turn), np.cos(turn), 17.7]])
+        expected = cv2.warpPerspective(
+            square,
+            np.vstack([move, [0, 0, 1]]),
+            (64, 64),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=border,
+        )
+        np.testing.assert_array_equal(ops.cut_out(image, move, 64, canvas), expected.transpose(2, 0, 1))
+
+
+def test_a_canvas_smaller_than_its_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="canvas of 9"):
+        ops.cut_out(np.zeros((8, 10, 3), np.uint8), np.eye(3)[:2], 4, 9)

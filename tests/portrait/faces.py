@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from geneface.imaging.warp import sample, warp_affine
 from geneface.types import SPEECH_RATE_HZ
 
-pytest.importorskip("mediapipe", reason="needs the [prepare] extra")
 data = pytest.importorskip("skimage.data", reason="needs scikit-image")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geneface.geometry.camera import project
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.crops import Framed, Square, choose_square, face_heights, inside, plan_crops
 from geneface.portrait.follow import hair_reach
 from geneface.types import Camera

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from faces import astronaut, turned
 
 from geneface.analysis.tracker import open_tracker
-from geneface.geometry.topology import mean_face, mesh_triangles
 from geneface.imaging.warp import warp_affine
+from geneface.io.face_mesh import mean_face, mesh_triangles
 from geneface.io.image import read_image
 from geneface.portrait.identity import Signature, distance, limit, one_person, signature
 from geneface.portrait.unwrap import TEXELS, face_texels, texel_of, unwrap

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.store import read_json, write_json
+from geneface.io.records import read_json, write_json
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentInfo
 
 

@@ -11,12 +11,12 @@ from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import UNKNOWN, SoundOffset
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.geometry.topology import mean_face
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
+from geneface.io.face_mesh import mean_face
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.lips_asked import LipListener, head_landmarks, rest_shape, sounding_frames
-from geneface.portrait.offsets import RunOffset, describe_offsets, describe_source, run_offsets
+from geneface.portrait.offsets import SpanOffset, describe_offsets, describe_source, span_offsets
 from geneface.signal.sound import cut_frames
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Camera, FloatArray, Waveform
@@ -65,7 +65,7 @@ def faces(heads: np.ndarray) -> np.ndarray:
 
 
 def found(listener: LipListener, faces: np.ndarray, samples: FloatArray) -> SoundOffset:
-    return run_offsets([Waveform(samples)], [(0, 0, faces)], listener)[0]
+    return span_offsets([Waveform(samples)], [(0, 0, faces)], listener)[0]
 
 
 def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
@@ -75,11 +75,12 @@ def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
     sounds = [Waveform(cut_frames(Waveform(sentence), first - 4, 120)) for first in (0, 120)]
     strange = Waveform(cut_frames(Waveform(sentence[::-1].copy()), 0, 120))
     runs = [(0, 0, faces[:120]), (1, 0, faces[120:240]), (2, 0, faces[60:180])]
-    first, second, third = run_offsets([*sounds, strange], runs, listener)
+    first, second, third = span_offsets([*sounds, strange], runs, listener)
     assert first.confident and first == second and first.frames == pytest.approx(4, abs=0.5)
     assert not third.confident and third.shift(0) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [-8, -2.5, 0, 3, 6.5])
 @pytest.mark.parametrize("first", [0, 60, 140])
 def test_four_seconds_tell_their_offset_and_its_sign(
@@ -95,31 +96,34 @@ def test_a_run_inside_a_file_is_compared_with_its_own_place(
     listener: LipListener, faces: np.ndarray, sentence: FloatArray
 ):
     sound = Waveform(sentence, start_seconds=0.12)
-    offset = run_offsets([sound], [(0, 100, faces[100:250])], listener)[0]
+    offset = span_offsets([sound], [(0, 100, faces[100:250])], listener)[0]
     assert offset.confident and offset.frames == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.slow
 def test_of_two_sources_and_runs_each_has_its_own(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     assert len(faces) > 375
     early, silent = Waveform(sentence, start_seconds=-0.2), None
     late = Waveform(sentence, start_seconds=0.16)
     runs = [(0, 0, faces), (1, 20, faces[20:200]), (2, 0, faces[:200])]
-    offsets = run_offsets([early, silent, late], runs, listener)
+    offsets = span_offsets([early, silent, late], runs, listener)
     assert offsets[0].frames == pytest.approx(-5, abs=0.5)
     assert offsets[1] is UNKNOWN
     assert offsets[2].frames == pytest.approx(4, abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [2, 7])
 def test_a_cut_after_which_the_sound_is_late(listener: LipListener, faces: np.ndarray, sentence: FloatArray, jump: int):
     """The second shot's sound comes late, after so many frames of silence."""
     cut = 200 * SAMPLES_PER_FRAME
     sound = np.concatenate([sentence[:cut], np.zeros(jump * SAMPLES_PER_FRAME, np.float32), sentence[cut:]])
     runs = [(0, 0, faces[:200]), (0, 200, faces[200:])]
-    offsets = run_offsets([Waveform(sound)], runs, listener)
+    offsets = span_offsets([Waveform(sound)], runs, listener)
     assert [offset.frames for offset in offsets] == pytest.approx([0, jump], abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_drift_is_found(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     ppm = 2000.0
     lips, said = np.concatenate([faces, faces]), np.concatenate([sentence, sentence])
@@ -142,6 +146,7 @@ def tune(samples: int) -> FloatArray:
     return (0.03 * (notes * np.exp(-beat) + 2 * drum)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["music", "backwards", "silence", "noise"])
 def test_other_sounds_are_left_as_they_are(listener: LipListener, faces: np.ndarray, sentence: FloatArray, wrong: str):
     sounds: dict[str, Callable[[], FloatArray]] = {
@@ -156,6 +161,7 @@ def test_other_sounds_are_left_as_they_are(listener: LipListener, faces: np.ndar
         assert not offset.confident and offset.frames == 0 and offset.shift(100) == 0
 
 
+@pytest.mark.slow
 def test_speech_is_found_under_music(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     late = cut_frames(Waveform(sentence), -4, len(faces))
     offset = found(listener, faces, late + tune(len(late)))
@@ -163,10 +169,10 @@ def test_speech_is_found_under_music(listener: LipListener, faces: np.ndarray, s
 
 
 def test_too_short_runs_and_no_runs_are_no_error(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
-    assert run_offsets([Waveform(sentence)], [], listener) == []
+    assert span_offsets([Waveform(sentence)], [], listener) == []
     assert not found(listener, faces[:8], sentence).confident
     far = Waveform(sentence, start_seconds=1000.0)
-    assert not run_offsets([far], [(0, 0, faces)], listener)[0].confident
+    assert not span_offsets([far], [(0, 0, faces)], listener)[0].confident
 
 
 def test_the_head_frame_keeps_the_lips_and_loses_the_head(faces: np.ndarray, lips: np.ndarray):
@@ -190,7 +196,7 @@ SURE = SoundOffset(2.5, 0.0, 0.974, 2.5, 9.0, 5.0)
 
 def test_offsets_are_told_in_plain_sentences():
     def told(offset: SoundOffset) -> str:
-        (text,) = describe_source([RunOffset(0, 50, 1050, offset)], "corrected")
+        (text,) = describe_source([SpanOffset(0, 50, 1050, offset)], "corrected")
         return text
 
     assert told(SURE) == "the sound is 2.5 frames (100 ms) late (corrected; confidence 0.97)"
@@ -203,7 +209,7 @@ def test_offsets_are_told_in_plain_sentences():
 
 
 def test_shots_with_another_offset_are_told_with_their_place():
-    runs = [RunOffset(0, 0, 100, SURE), RunOffset(0, 100, 150, UNKNOWN), RunOffset(0, 200, 300, SURE)]
+    runs = [SpanOffset(0, 0, 100, SURE), SpanOffset(0, 100, 150, UNKNOWN), SpanOffset(0, 200, 300, SURE)]
     first, second = describe_source(runs, "left so")
     assert first.startswith("the sound is 2.5 frames") and "left so" in first
     assert second.startswith("in 4.00-6.00 s whether")
@@ -211,9 +217,9 @@ def test_shots_with_another_offset_are_told_with_their_place():
 
 
 def test_one_offset_is_told_once_and_different_ones_by_name():
-    same = [RunOffset(0, 0, 100, SURE), RunOffset(1, 0, 100, SURE)]
+    same = [SpanOffset(0, 0, 100, SURE), SpanOffset(1, 0, 100, SURE)]
     assert describe_offsets({0: "a", 1: "b"}, same)["frames"] == 2.5
-    mixed = [*same, RunOffset(1, 100, 200, UNKNOWN)]
+    mixed = [*same, SpanOffset(1, 100, 200, UNKNOWN)]
     sources = describe_offsets({0: "a", 1: "b"}, mixed)["sources"]
     assert sources["a"]["frames"] == 2.5  # type: ignore[index]
     assert [(part["start"], part["confident"]) for part in sources["b"]] == [(0, True), (4, False)]  # type: ignore[index]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.sittings import LIMIT, colours, one_sitting
 
 SIZE = 200

@@ -6,7 +6,7 @@ import numpy as np
 
 from geneface.geometry.landmarks import MESH_LEFT_EYE, MESH_LIPS_INNER, MESH_RIGHT_EYE
 from geneface.geometry.rotation import rotation_matrix
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.stillness import is_picture
 
 LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324)

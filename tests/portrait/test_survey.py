@@ -16,17 +16,17 @@ from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.notes import describe_dropped, describe_usable
 from geneface.portrait.plan import HEAD_LEAVES
 from geneface.portrait.scan import SourceScan
-from geneface.portrait.survey import frame_runs, merge_spans
-from geneface.portrait.tracks import Run
+from geneface.portrait.survey import frame_spans, merge_spans
+from geneface.portrait.tracks import TrackedSpan
 
 SCAN = SourceScan("/videos/a.mp4", 1280, 720, 1000, 25.0, False, 0, (), (), "")
 
 
 def framed_at(x: np.ndarray):
-    """`frame_runs` of one run whose face stands at these places."""
+    """`frame_spans` of one run whose face stands at these places."""
     mesh = faces(np.stack([x, np.full(len(x), 350.0)], axis=1))
     shot = SimpleNamespace(scan=SCAN, followed=SimpleNamespace(hair=NO_HAIR))
-    return frame_runs([Run(0, 0, 0, mesh)], [shot])  # type: ignore[list-item]
+    return frame_spans([TrackedSpan(0, 0, 0, mesh)], [shot])  # type: ignore[list-item]
 
 
 def test_a_head_that_sits_elsewhere_later_gets_a_square_of_its_own():

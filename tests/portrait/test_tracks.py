@@ -7,11 +7,11 @@ import pytest
 
 from geneface.analysis.sync_offset import UNKNOWN, SoundOffset
 from geneface.geometry.camera import project
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.plan import Shot
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import plan_segments, segment_names
-from geneface.portrait.tracks import Run, bridge_gaps, heldout_starts, mouth_boxes, split_run, tracked_runs
+from geneface.portrait.tracks import TrackedSpan, bridge_gaps, heldout_starts, mouth_boxes, split_span, tracked_spans
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Camera, Waveform
 
@@ -22,8 +22,8 @@ def shot(start: int = 0, stop: int = 100, source: int = 0) -> Shot:
     return Shot(source, start, stop, (0, 0, 100, 100), ((start, 0, 0, 100, 100),), ((0, 0, 100, 100),))
 
 
-def run(start: int = 0, stop: int = 100, source: int = 0) -> Run:
-    return Run(0, source, start, np.zeros((stop - start, 478, 3), np.float32))
+def run(start: int = 0, stop: int = 100, source: int = 0) -> TrackedSpan:
+    return TrackedSpan(0, source, start, np.zeros((stop - start, 478, 3), np.float32))
 
 
 def meshes(frames: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_short_gaps_are_bridged_by_a_straight_line():
 def test_a_lost_face_splits_the_shot_and_is_reported():
     found = np.ones(100, bool)
     found[40:50] = False
-    runs, rest = tracked_runs(0, shot(200, 300), SCAN, meshes(100), found)
+    runs, rest = tracked_spans(0, shot(200, 300), SCAN, meshes(100), found)
     assert [(run.start, run.frames) for run in runs] == [(200, 40), (250, 50)]
     assert [(span.start, span.stop, span.reason) for span in rest] == [(9.6, 10.0, "the face is lost")]
 
@@ -53,7 +53,7 @@ def test_a_lost_face_splits_the_shot_and_is_reported():
 def test_a_jump_of_the_face_is_a_cut_that_the_picture_did_not_show():
     mesh = meshes(100)
     mesh[60:, :, 0] += 60
-    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    runs, rest = tracked_spans(0, shot(), SCAN, mesh, np.ones(100, bool))
     assert [(run.start, run.frames) for run in runs] == [(0, 60), (60, 40)]
     assert rest == []
 
@@ -61,14 +61,14 @@ def test_a_jump_of_the_face_is_a_cut_that_the_picture_did_not_show():
 def test_short_runs_are_dropped():
     mesh = meshes(100)
     mesh[90:, :, 0] += 60
-    runs, rest = tracked_runs(0, shot(), SCAN, mesh, np.ones(100, bool))
+    runs, rest = tracked_spans(0, shot(), SCAN, mesh, np.ones(100, bool))
     assert len(runs) == 1 and "less than 1 s" in rest[0].reason
 
 
 def test_what_a_judge_drops_is_left_out_for_its_reason():
     reasons = np.full(100, "", object)
     reasons[40:60], reasons[60:65] = "it is too dark", "the mouth is covered"
-    runs, rest = tracked_runs(0, shot(), SCAN, meshes(100), np.ones(100, bool), reasons)
+    runs, rest = tracked_spans(0, shot(), SCAN, meshes(100), np.ones(100, bool), reasons)
     assert [(run.start, run.frames) for run in runs] == [(0, 40), (65, 35)]
     assert [(s.start, s.stop, s.reason) for s in rest] == [
         (1.6, 2.4, "it is too dark"),
@@ -79,7 +79,7 @@ def test_what_a_judge_drops_is_left_out_for_its_reason():
 def test_a_run_is_split_where_frames_are_not_kept():
     kept = np.ones(100, bool)
     kept[30:40] = kept[60] = False
-    runs, rest = split_run(run(200, 300), kept, SCAN, "outside")
+    runs, rest = split_span(run(200, 300), kept, SCAN, "outside")
     assert [(r.start, r.frames) for r in runs] == [(200, 30), (261, 39)]
     assert sum(s.stop - s.start for s in rest) == pytest.approx(31 / 25)
 
@@ -124,11 +124,11 @@ def test_names_are_unique_and_safe():
     ("late", "first", "count"), [(0, 0, 100), (6, 0, 94), (-6, 6, 94), (2.6, 0, 97), (-2.4, 2, 98)]
 )
 def test_pictures_whose_sound_is_missing_are_left_out(late: float, first: int, count: int):
-    tracked = Run(0, 0, 0, meshes(100))
+    tracked = TrackedSpan(0, 0, 0, meshes(100))
     sound = Waveform(np.zeros(100 * SAMPLES_PER_FRAME, np.float32))
     offset = SoundOffset(late, 0.0, 0.98, late, 9.0, 5.0)
     segments, rest = plan_segments([SCAN], [tracked], [sound], [offset])
-    assert [(s.run.start, s.run.frames, s.sound_shift) for s in segments] == [(first, count, late)]
+    assert [(s.span.start, s.span.frames, s.sound_shift) for s in segments] == [(first, count, late)]
     # 80 % of the pictures, whatever the sound takes away.
     assert segments[0].heldout == (80 - first, count)
     assert segments[0].heldout_flags.sum() == first + count - 80
@@ -148,11 +148,11 @@ def test_a_shot_with_an_offset_of_its_own_hears_no_sound_of_its_neighbours():
     sound = Waveform(np.zeros(300 * SAMPLES_PER_FRAME, np.float32))
     late, early = (SoundOffset(frames, 0.0, 1.0, frames, 9.0, 5.0) for frames in (8.0, -5.0))
     segments, rest = plan_segments([SCAN], runs, [sound], [late, early, early])
-    assert [(s.run.start, s.run.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
+    assert [(s.span.start, s.span.frames) for s in segments] == [(0, 92), (105, 95), (200, 100)]
     assert sum(span.stop - span.start for span in rest) == pytest.approx(13 / 25)
     # One offset: the sound goes on over the cut.
     alike, _ = plan_segments([SCAN], runs, [sound], [late, late, late])
-    assert [s.run.frames for s in alike] == [100, 100, 92]
+    assert [s.span.frames for s in alike] == [100, 100, 92]
 
 
 def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
@@ -167,9 +167,9 @@ def test_mouth_boxes_hold_the_lips_and_stay_in_the_picture():
 def test_of_many_clips_only_those_that_are_used_count():
     """Ten clips of which few are used are few videos: a fifth of each, or one of five and more short ones."""
 
-    def clips(count: int, frames: int) -> list[Run]:
+    def clips(count: int, frames: int) -> list[TrackedSpan]:
         mesh = np.zeros((frames, 478, 3), np.float32)
-        return [Run(shot=i, source=i, start=0, mesh_px=mesh) for i in range(2, 2 + count)]
+        return [TrackedSpan(shot=i, source=i, start=0, mesh_px=mesh) for i in range(2, 2 + count)]
 
     assert heldout_starts(clips(4, 75), 10)[2:6] == [60] * 4
     starts = heldout_starts(clips(6, 75), 10)

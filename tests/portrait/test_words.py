@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from geneface.errors import InputError
-from geneface.io.store import read_json, write_json
+from geneface.io.records import read_json, write_json
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest, SegmentInfo
 from geneface.portrait.words import find_words, segment_words, with_words
 from geneface.signal.sound import cut_frames
@@ -124,6 +124,7 @@ def test_damaged_words_in_a_manifest_are_refused(tmp_path: Path, words: Any) -> 
         PortraitManifest.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_prepare_stores_words_and_renews_them(make_media, tmp_path: Path) -> None:
     """From a video to the manifest; a finished portrait takes new words without being made again."""
     faces = pytest.importorskip("faces", reason="needs the [prepare] extra")

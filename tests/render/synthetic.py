@@ -13,7 +13,7 @@ import numpy as np
 
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_INNER, MESH_LIPS_OUTER
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.portrait import Portrait
 from geneface.render.renderer import Renderer
 from geneface.types import Camera, HeadPose

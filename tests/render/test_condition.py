@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geneface.geometry.landmarks import BROWS, EYES, KEYPOINTS, LEFT_EYE, LIPS, RIGHT_EYE, eye_openness
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.render.condition import (
     EXCESS,
     RARE_FRAMES,

@@ -9,7 +9,8 @@ import pytest
 
 from geneface.corpus.corpus import ClipEntry, Corpus, CorpusManifest, is_heldout
 from geneface.geometry.landmarks import CHEEKS, JAW, KEYPOINT_COUNT, LIPS_INNER, LIPS_OUTER, MESH_SIZE, positions
-from geneface.io.store import save_tensors, write_json
+from geneface.io.records import write_json
+from geneface.io.tensors import save_tensors
 
 WIDTH = 12
 UPPER, LOWER = positions((82, 13, 312)), positions((87, 14, 317))

@@ -15,8 +15,9 @@ from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
+from geneface.io.records import read_json
 from geneface.io.session import open_session
-from geneface.io.store import load_tensors, read_json, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.sync import SYNC_LANDMARKS, WINDOW
 from geneface.training.motion import lip_sync as training_lip_sync
 from geneface.training.motion.lip_sync import (
@@ -27,6 +28,8 @@ from geneface.training.motion.lip_sync import (
     pretrain_lip_sync,
 )
 from geneface.training.motion.sync import SYNC_PRESETS, build_expert, load_expert
+
+pytestmark = pytest.mark.slow
 
 GRAPHS = ("lips.onnx", "speech.onnx")
 

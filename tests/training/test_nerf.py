@@ -22,7 +22,7 @@ from geneface.geometry.landmarks import (
     MESH_RIGHT_BROW,
     MESH_RIGHT_EYE,
 )
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.ops.field import from_bfloat16
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
@@ -38,6 +38,8 @@ from geneface.training.renderer.run import CHECKPOINT_NAME
 from geneface.training.renderer.statistics import portrait_statistics
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
+
+pytestmark = pytest.mark.slow
 
 
 def small(steps: int, **changes) -> NerfTrainConfig:

@@ -8,7 +8,7 @@ import torch
 
 from geneface.corpus.dataset import load_corpus_data
 from geneface.errors import InputError
-from geneface.io.store import write_json
+from geneface.io.records import write_json
 from geneface.training.motion.sync import (
     SYNC_PRESETS,
     build_expert,
@@ -16,6 +16,8 @@ from geneface.training.motion.sync import (
     pretrain_sync,
     score_expert,
 )
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

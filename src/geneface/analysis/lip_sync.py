@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening, positions
+from geneface.io.assets import asset_path
 from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path
 from geneface.types import FloatArray, SpeechFeatures
 
 if TYPE_CHECKING:

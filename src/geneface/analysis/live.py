@@ -116,12 +116,12 @@ class LiveSpeech:
         while self._row < end:
             window = self._row // CORE_ROWS
             stop = min(end, (window + 1) * CORE_ROWS)
-            pieces.append(self._stretch(window * CORE_ROWS - CONTEXT_ROWS, stop))
+            pieces.append(self._span(window * CORE_ROWS - CONTEXT_ROWS, stop))
             self._row = stop
             self._forget()
         return np.concatenate(pieces) if pieces else np.zeros((0, self._encoder.width), np.float32)
 
-    def _stretch(self, window_start: int, stop: int) -> FloatArray:
+    def _span(self, window_start: int, stop: int) -> FloatArray:
         """Rows [self._row, stop) of the window that begins at row `window_start`, from no more rows than they need."""
         encoder = self._encoder
         first = max(window_start, self._row - encoder.past_rows - EDGE_ROWS)

@@ -31,8 +31,10 @@ from geneface.analysis.windows import (
     feature_rows,
 )
 from geneface.errors import InputError
+from geneface.io.assets import asset_path
+from geneface.io.records import read_json
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, load_tensors, read_json
+from geneface.io.tensors import load_tensors
 from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
@@ -73,7 +75,7 @@ class SpeechEncoder(Protocol):
 
 @runtime_checkable
 class StreamingEncoder(SpeechEncoder, Protocol):
-    """An encoder whose rows hear a bounded stretch of sound, so that live speech can have them (`analysis.live`).
+    """An encoder whose rows hear a bounded span of sound, so that live speech can have them (`analysis.live`).
 
     What it sees is a levelled spectrogram of `bins` mel bands, two rows of 10 ms to a feature row.
     """
@@ -95,7 +97,7 @@ class StreamingEncoder(SpeechEncoder, Protocol):
         ...
 
     def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a stretch of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
+        """Features [R, D] of a span of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
         ...
 
 
@@ -215,7 +217,7 @@ class ShippedEncoder:
         return self.run(log_mel(piece, _MARGIN_ROWS, rows, self.bins), 0)
 
     def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a stretch of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
+        """Features [R, D] of a span of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
         inputs = {"mel": mel, "first": np.array([place], np.int64)}
         hidden = np.asarray(self._session.run(["hidden"], inputs)[0], np.float32)
         return (hidden - self._mean[place : place + len(hidden)]) * self._scale

@@ -173,38 +173,38 @@ def _correlations(a: Array, b: Array) -> Array:
     return (a * b).sum(0) / np.sqrt(np.where(power > 0, power, 1.0))
 
 
-def fit_runs(runs: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[SoundOffset]:
-    """One offset for stretches that were recorded alike; those that are sure of another by themselves have their own.
+def fit_spans(spans: Sequence[Sequence[Agreement]], *, may_drift: bool) -> list[SoundOffset]:
+    """One offset for spans that were recorded alike; those that are sure of another by themselves have their own.
 
     Args:
-        runs: windows of each stretch.
-        may_drift: the stretches are of one file.
+        spans: windows of each span.
+        may_drift: the spans are of one file.
 
     Returns:
-        for each stretch that of all, or its own.
+        for each span that of all, or its own.
     """
-    own = [fit_offset(run) for run in runs]
-    everything = [window for run in runs for window in run]
+    own = [fit_offset(span) for span in spans]
+    everything = [window for span in spans for window in span]
     # What all have in common may lie between two offsets that they have: each of them is tried, too.
     seeds = {offset.frames: offset for offset in own if offset.confident}
     tried = [fit_offset(everything), *seeds.values()]
     if may_drift:
         tried.append(fit_offset(everything, may_drift=True))
-    best, best_score = [UNKNOWN] * len(runs), -np.inf
+    best, best_score = [UNKNOWN] * len(spans), -np.inf
     for seed in tried:
-        apart = {index for index, run in enumerate(runs) if _is_apart(run, own[index], seed)}
-        together = [window for index, run in enumerate(runs) if index not in apart for window in run]
+        apart = {index for index, span in enumerate(spans) if _is_apart(span, own[index], seed)}
+        together = [window for index, span in enumerate(spans) if index not in apart for window in span]
         common = fit_offset(together, may_drift=may_drift and bool(seed.drift_ppm))
-        offsets = [own[index] if index in apart else common for index in range(len(runs))]
-        score = _agreement_at(runs, offsets) - _APART_COST * len(apart)
+        offsets = [own[index] if index in apart else common for index in range(len(spans))]
+        score = _agreement_at(spans, offsets) - _APART_COST * len(apart)
         if score > best_score:
             best, best_score = offsets, score
     return best
 
 
-def _agreement_at(runs: Sequence[Sequence[Agreement]], offsets: Sequence[SoundOffset]) -> float:
-    """Of all runs, in deviations, if each has its offset."""
-    pairs = [(window, offset) for run, offset in zip(runs, offsets, strict=True) for window in run]
+def _agreement_at(spans: Sequence[Sequence[Agreement]], offsets: Sequence[SoundOffset]) -> float:
+    """Of all spans, in deviations, if each has its offset."""
+    pairs = [(window, offset) for span, offset in zip(spans, offsets, strict=True) for window in span]
     if not pairs:
         return 0.0
     windows = [window for window, _ in pairs]
@@ -214,14 +214,14 @@ def _agreement_at(runs: Sequence[Sequence[Agreement]], offsets: Sequence[SoundOf
     return float(np.interp(0.0, _fine_lags(), _pooled(windows, late)))
 
 
-def _is_apart(run: Sequence[Agreement], own: SoundOffset, common: SoundOffset) -> bool:
-    if not own.confident or not run:
+def _is_apart(span: Sequence[Agreement], own: SoundOffset, common: SoundOffset) -> bool:
+    if not own.confident or not span:
         return False
     if not common.confident:
         return True
-    there = common.late_at(float(np.mean([window.middle for window in run])))
-    gain = own.agreement - float(np.interp(there, _fine_lags(), _pooled(run)))
-    is_short = np.max(sum(window.frames for window in run)) < _WINDOW_FRAMES
+    there = common.late_at(float(np.mean([window.middle for window in span])))
+    gain = own.agreement - float(np.interp(there, _fine_lags(), _pooled(span)))
+    is_short = np.max(sum(window.frames for window in span)) < _WINDOW_FRAMES
     needed = _SHORT_APART_FRAMES if is_short else _APART_FRAMES
     return abs(own.frames - there) > needed and gain > _APART_GAIN
 

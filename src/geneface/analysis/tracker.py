@@ -74,9 +74,9 @@ def open_tracker() -> FaceTracker:
     return AttentionMeshTracker()
 
 
-def open_detector(min_confidence: float = 0.6) -> FaceDetector:
-    """A detector of faces of which it is at least so sure, 0 to 1."""
-    return BlazeFaceDetector(min_confidence)
+def open_detector() -> FaceDetector:
+    """A detector of faces."""
+    return BlazeFaceDetector()
 
 
 def open_segmenter() -> PersonSegmenter:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.io.records import read_json
 from geneface.io.session import open_session
-from geneface.io.store import read_json
 from geneface.signal.sound import resample
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 

@@ -17,7 +17,7 @@ CORE_ROWS = 200
 CONTEXT_ROWS = 50
 WINDOW_ROWS = CORE_ROWS + 2 * CONTEXT_ROWS
 EDGE_ROWS = 1
-"""Rows at either end of a stretch that the padding of Whisper's convolutions spoils."""
+"""Rows at either end of a span that the padding of Whisper's convolutions spoils."""
 
 LOOK_AHEAD_SECONDS = (CORE_ROWS + CONTEXT_ROWS) / FEATURE_RATE_HZ
 """Sound after a row that may change it, at most: the first row of a core hears the window's end."""

@@ -92,7 +92,7 @@ def prepare(
     correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
     words: Annotated[
         Path | None,
-        typer.Option(help='JSON {"CLIP": [[START_S, END_S, "WORD"], ...]}; by default a words.json beside the videos.'),
+        typer.Option(help='JSON {"CLIP": [[START_S, END_S, "WORD"], ...]}; else a words.json next to the videos.'),
     ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,

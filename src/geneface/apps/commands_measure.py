@@ -74,7 +74,7 @@ def evaluate(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, beside controls.
+    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, with controls.
 
     The report shows the worst seconds in pictures.
     """
@@ -99,7 +99,7 @@ def evaluate(
 
 def compare(
     reference: Annotated[Path, typer.Argument(help="The video that counts as right.")],
-    other: Annotated[Path, typer.Argument(help="The video to judge.")],
+    other: Annotated[Path, typer.Argument(help="The video to evaluate.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
     ] = None,
@@ -109,7 +109,7 @@ def compare(
     syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Picture, lip, sync and stability metrics of two videos of equal size, beside controls."""
+    """Picture, lip, sync and stability metrics of two videos of equal size, with controls."""
     from geneface.evaluation.compare import compare_videos
     from geneface.evaluation.tools import MetricWeights
 
@@ -127,7 +127,7 @@ def compare(
 
 
 def _print_metrics(metrics: dict[str, Any], report: Path | None, json: bool) -> None:
-    """What is evaluated, beside the ground truth; its parts and the controls stand in the report."""
+    """What is evaluated, next to the ground truth; its parts and the controls are in the report."""
     if json:
         print_json(metrics)
         return

@@ -42,7 +42,7 @@ def demo(
 ) -> None:
     """Render the bundled avatar with the bundled sentence; needs no network."""
     from geneface.avatar.avatar import Avatar
-    from geneface.io.store import asset_path
+    from geneface.io.assets import asset_path
 
     _format("mp4", out)
     with progress_bars(not json) as progress:
@@ -71,8 +71,8 @@ def render(
     size: Annotated[
         int | None,
         typer.Option(
-            help="Width and height in pixels, an even number; by default the avatar's own, which was chosen at "
-            "`prepare --size`: beyond that nothing is gained."
+            help="Width and height in pixels, an even number from 64 to 1024; by default the avatar's own, which was "
+            "chosen at `prepare --size`: beyond that nothing is gained."
         ),
     ] = None,
     background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or a PNG or JPEG file.")] = "keep",

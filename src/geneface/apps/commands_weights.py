@@ -30,7 +30,7 @@ def convert_weights(
     json: JsonOption = False,
 ) -> None:
     """Convert a published network, a pickle file, to safetensors; no code in the file is run."""
-    from geneface.evaluation.networks.weights import convert_weights as convert
+    from geneface.evaluation.convert import convert_weights as convert
 
     for source in sources:
         existing(source, "the file")

@@ -14,7 +14,7 @@ import numpy as np
 from geneface import __version__, ops
 from geneface.avatar.folder import bundled_avatars
 from geneface.errors import InputError
-from geneface.io.store import asset_path
+from geneface.io.assets import asset_path
 
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
 _EXTRAS = {

@@ -80,6 +80,9 @@ def _interrupted(args: list[str], words: str) -> str:
     named = [word for word in args if not word.startswith("-")]
     if named[:2] == ["corpus", "voices"]:
         return f"geneface: interrupted: go on with: geneface {shlex.join(args)}"
+    if named[:1] in (["check"], ["doctor"], ["bench"]) and not {"-o", "--out"} & set(args):
+        # They write nothing anyway.
+        return "geneface: interrupted"
     if "--resume" in args or named[:1] in (["prepare"], ["train"], ["corpus"], ["pretrain"]):
         again = [*args, *([] if "--resume" in args else ["--resume"])]
         return f"geneface: interrupted: resume with: geneface {shlex.join(again)}"

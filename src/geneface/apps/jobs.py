@@ -31,9 +31,10 @@ from geneface.avatar.folder import (
 )
 from geneface.avatar.performance import Performance
 from geneface.errors import InputError
-from geneface.io.lock import exclusive_folder
+from geneface.io.atomic import atomic_path, sha256
 from geneface.io.media import check_regular_file
-from geneface.io.store import atomic_path, read_json, sha256, write_json
+from geneface.io.records import read_json, write_json
+from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
 
 DONE_FILE, FAILURES_FILE = "done.json", "failures.csv"

@@ -28,7 +28,7 @@ from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
 from geneface.io.image import write_png_sequence
 from geneface.io.records import OTHER_VERSION
-from geneface.io.store import TensorWriter
+from geneface.io.tensors import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.person import load_person

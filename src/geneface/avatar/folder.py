@@ -32,17 +32,11 @@ from geneface.avatar.person import PersonStatistics
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_NAMES, are_keypoints
+from geneface.io.assets import asset_path
+from geneface.io.atomic import atomic_folder, atomic_path
 from geneface.io.image import read_image, write_png
-from geneface.io.store import (
-    TensorFile,
-    asset_path,
-    atomic_folder,
-    atomic_path,
-    load_tensors,
-    read_json,
-    save_tensors,
-    write_json,
-)
+from geneface.io.records import read_json, write_json
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
 from geneface.types import ByteArray, Camera, FloatArray
 

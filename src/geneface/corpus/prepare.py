@@ -27,9 +27,11 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
 from geneface.io.audio import read_audio
 from geneface.io.clips import VIDEO_SUFFIXES, find_clips
-from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, load_tensors, save_tensors, write_json
+from geneface.io.place import remove_leftovers
+from geneface.io.records import write_json
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.io.video import read_frames
+from geneface.io.work import claim_folder, clear_folder, exclusive_folder
 from geneface.signal.sound import cut_frames
 from geneface.types import (
     VIDEO_RATE_HZ,
@@ -57,6 +59,7 @@ class Source:
 
     @property
     def name(self) -> str:
+        """Name of the clip in the corpus: speaker__stem."""
         return f"{self.speaker}__{self.path.stem}"
 
 
@@ -107,7 +110,7 @@ def prepare_corpus(
     """
     sources = find_sources(folders)
     out = Path(out)
-    # A wrong name or missing weights should be told before the clips are tracked, not after.
+    # A wrong name or missing weights should be reported before the clips are tracked, not after.
     name = load_encoder(encoder, encoder_path).name
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):

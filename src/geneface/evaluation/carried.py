@@ -1,7 +1,7 @@
 """What can be said of an avatar without its portrait, on the bundled sentence: no ground truth, so no likeness.
 
 The avatar speaks the sentence as it would for anybody. Controls are its own motion, late and held still: they show what
-the judge can tell of this avatar. F frames at 25 Hz.
+the lip-sync classifier can tell of this avatar. F frames at 25 Hz.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 
 from geneface.evaluation.drawing import RenderClock, speed_table
 from geneface.evaluation.metrics.lips import face_width
-from geneface.evaluation.metrics.registry import JITTER_KEYS, image_keys
-from geneface.evaluation.metrics.stability import stability_figures
+from geneface.evaluation.metrics.registry import image_keys
+from geneface.evaluation.metrics.stability import JITTER_KEYS, stability_figures
 from geneface.evaluation.protocol.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.protocol.driven import demo_sentence
-from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, judge_rows
-from geneface.evaluation.report.film import FILM_FRAMES, write_film
-from geneface.evaluation.report.write import Film, LipCurve, ReportMedia
-from geneface.evaluation.schema import Control, MetricRow, MetricTable, figure, missing
+from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, lip_sync_rows
+from geneface.evaluation.report.film import FILM_FRAMES, Film, write_film
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve
+from geneface.evaluation.schema import Control, MetricRow, MetricTable, Missing, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import lip_opening
@@ -45,7 +46,7 @@ def measure_carried(
 
     def drawn() -> Iterator[tuple[ByteArray]]:
         for done, image in enumerate(clock.draw(motion[:frames]), start=1):
-            if not isinstance(tools.niqe, str):
+            if not isinstance(tools.niqe, Missing):
                 naturalness.append(tools.niqe.score(image))
             progress("drawing the bundled sentence", done, frames)
             yield (image,)
@@ -69,27 +70,27 @@ def measure_carried(
 def _image(name: str, note: str, tools: Tools, naturalness: list[float]) -> MetricTable:
     figures = missing(image_keys(("frame",)), _NO_PORTRAIT)
     known = [value for value in naturalness if np.isfinite(value)]
-    reason = tools.niqe if isinstance(tools.niqe, str) else "the pictures are too small for NIQE"
+    reason = tools.niqe.reason if isinstance(tools.niqe, Missing) else "the pictures are too small for NIQE"
     figures["frame_niqe"] = figure(float(np.mean(known)) if known else float("nan"), reason)
     return MetricTable(title="Picture", note=note, rows=[MetricRow(name=name, role="evaluated", figures=figures)])
 
 
 def _motion(avatar: EvaluatedAvatar, note: str, motion: MotionTrack, sound: Waveform, tools: Tools) -> MetricTable:
-    """Sync by the judge, and absolute jitter."""
+    """Sync by the lip-sync classifier, and absolute jitter."""
     videos = {
         avatar.name: [motion],
         _OWN_CONTROLS["late"]: [held_late(motion)],
         _OWN_CONTROLS["still"]: [held_still(motion)],
     }
-    judged = judge_rows(videos, [sound.samples], [motion], avatar.neutral, tools)
+    scored = lip_sync_rows(videos, [sound.samples], [motion], avatar.neutral, tools)
     rows = []
     for name in videos:
         if name == avatar.name:
             rest = stability_figures([motion]) | missing(MOTION_LIP_KEYS, _NO_PORTRAIT)
         else:
-            rest = missing(JITTER_KEYS, "a control of the judge")
+            rest = missing(JITTER_KEYS, "a control of the lip-sync classifier")
         role = "evaluated" if name == avatar.name else "control"
-        rows.append(MetricRow(name=name, role=role, figures={**judged[name], **rest}))
+        rows.append(MetricRow(name=name, role=role, figures={**scored[name], **rest}))
     note += " The controls spoil its own motion."
-    judged_rows = verdicts(rows, avatar.name, len(motion), _OWN_CONTROLS)
-    return MetricTable(title="Motion from speech", note=note, rows=rows, verdicts=judged_rows)
+    found = verdicts(rows, avatar.name, len(motion), _OWN_CONTROLS)
+    return MetricTable(title="Motion from speech", note=note, rows=rows, verdicts=found)

@@ -1,4 +1,4 @@
-"""Compares two videos of the same size: pictures, lips tracked anew in both, sync, stability.
+"""Compares two videos of the same size: pictures, lips tracked in both, sync, stability.
 
 No portrait is needed. Head and torso come from the tracker's segmentation of the reference.
 """
@@ -17,18 +17,18 @@ import numpy as np
 from geneface.analysis.segmentation import split_head
 from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.errors import InputError
-from geneface.evaluation.metrics.image import SSIM_RADIUS
 from geneface.evaluation.metrics.lips import face_width
+from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.metrics.registry import used_definitions
+from geneface.evaluation.metrics.ssim import SSIM_RADIUS
 from geneface.evaluation.protocol.chunks import CHUNK_FRAMES
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, ENCODED, TRUTH
-from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import Chunk, Track, VideoScores, track_video
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.report.write import (
-    LipCurve,
-    ReportMedia,
     machine_facts,
     report_folder,
     software_versions,
@@ -94,7 +94,7 @@ def compare_videos(
         pairs = _Pairs(reference, other, max_frames)
         names = ("REFERENCE", "OTHER")
         gallery = Gallery(films, out_dir or films, film_row=other.name, sheet_row=other.name, names=names)
-        source = _Chunks(pairs, reference, other, pixels, isinstance(scores.tools.tracker, str))
+        source = _Chunks(pairs, reference, other, pixels)
         for chunk in source:
             if out_dir is not None:
                 gallery.add(chunk)
@@ -131,9 +131,9 @@ class _Pairs:
 class _Chunks:
     """The two videos, some frames at a time, with what the tracker sees in the reference."""
 
-    def __init__(self, pairs: _Pairs, reference: Path, other: Path, pixels: int, blind: bool) -> None:
+    def __init__(self, pairs: _Pairs, reference: Path, other: Path, pixels: int) -> None:
         """`pixels`: of a frame; large ones come in shorter chunks, which bounds memory."""
-        self._pairs, self._name, self._blind = pairs, other.name, blind
+        self._pairs, self._name = pairs, other.name
         self._size = int(np.clip(_CHUNK_PIXELS // pixels, _MIN_CHUNK_FRAMES, CHUNK_FRAMES))
         self._sounds = [_sound(path) for path in (reference, other)]
 
@@ -156,9 +156,7 @@ class _Chunks:
             )
             start, before = start + len(images), images[-DELAY_FRAMES:]
 
-    def _references(self, images: Sequence[ByteArray]) -> tuple[list[ReferenceFrame], Track | None]:
-        if self._blind:
-            return [ReferenceFrame(image) for image in images], None
+    def _references(self, images: Sequence[ByteArray]) -> tuple[list[ReferenceFrame], Track]:
         track = track_video(images)
         with open_segmenter() as segmenter:
             frames = [
@@ -229,7 +227,7 @@ def _extent(reference: Path, other: Path) -> tuple[int, int]:
 
 def _person(scores: VideoScores, size: tuple[int, int]) -> Person | None:
     """Neutral face and focal length, fitted to the reference."""
-    meshes = [track.mesh_px for track in scores.truth.tracks if track is not None and track.usable]
+    meshes = [track.mesh_px for track in scores.truth.tracks if track.usable]
     if not meshes:
         return None
     fitted = solve_head_poses(np.concatenate(meshes), *size)
@@ -240,7 +238,7 @@ def _curve(scores: VideoScores, other: Path) -> list[LipCurve]:
     """Lip opening of both in the picture plane, the first half minute, in face widths; nan where no face was found."""
     curves = []
     for name in (TRUTH, other.name):
-        tracks = [track for track in scores.rows[name].tracks if track is not None]
+        tracks = scores.rows[name].tracks
         found = np.concatenate([track.found for track in tracks])[:_MAX_CURVE_FRAMES] if tracks else np.zeros(0, bool)
         if not found.any():
             return []
@@ -261,8 +259,6 @@ def _report(
     other: Path,
     weights: MetricWeights | None,
 ) -> tuple[EvaluationReport, ReportMedia]:
-    tracker = scores.tools.tracker
-    unseen = tracker if isinstance(tracker, str) else "no face was found"
     info = probe(reference).video
     assert info is not None
     if pairs.is_cut:
@@ -271,12 +267,12 @@ def _report(
         a, b = pairs.counts
         note = f"{scores.frames} frames compared; {reference.name} has {a}, {other.name} {b}."
     if any(chunk.sound is not None and other.name not in chunk.other_sound for chunk in scores.chunks):
-        note += f" {other.name} has no sound: its lips are judged, and filmed, with the sound of {reference.name}."
-    why = {"head": unseen, "mouth": unseen}
+        note += f" {other.name} has no sound: its lips are scored, and filmed, with the sound of {reference.name}."
+    why = {region: "no face was found" for region in ("head", "mouth")}
     built = VideoTables(scores, _person(scores, (info.width, info.height)), note, why)
     tables = built.tables()
     rows = (other.name, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
-    plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
+    plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     report = EvaluationReport(
         subject=other.name,
         reference=reference.name,

@@ -1,8 +1,8 @@
 """Evaluates an avatar into metrics.json and report.html.
 
 With a portrait the avatar is measured on the frames that were held out when it was trained: the pictures it draws, from
-speech and from tracked landmarks, and the motion it makes of speech. Without one it is measured on what it carries:
-the bundled sentence, for what needs no ground truth, and the figures stored with it, marked so.
+speech and from tracked landmarks, and the motion it makes of speech. Without one it is measured on the bundled
+sentence, as far as that needs no ground truth, and the figures stored with it are shown as such.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from geneface.errors import InputError
 from geneface.evaluation.carried import measure_carried
 from geneface.evaluation.drawing import speed_table
+from geneface.evaluation.formats import upgraded
 from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.metrics.registry import used_definitions
@@ -31,10 +32,9 @@ from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import VideoScores
 from geneface.evaluation.report.driven_sheet import driven_pictures
 from geneface.evaluation.report.gallery import Gallery, error_maps, lag_plot, psnr_plot
-from geneface.evaluation.report.page import Picture
+from geneface.evaluation.report.page import Picture, ReportMedia
+from geneface.evaluation.report.plots import LipCurve
 from geneface.evaluation.report.write import (
-    LipCurve,
-    ReportMedia,
     machine_facts,
     report_folder,
     software_versions,
@@ -139,7 +139,7 @@ def _measure(
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
     rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
-    plots = [*psnr_plot(scores, rows), *lag_plot(built.judged, (TRUTH, *rows))]
+    plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
 
 
@@ -168,7 +168,10 @@ def _curves(spoken: Sequence[SpokenSpan], neutral: FloatArray) -> list[LipCurve]
 
 def _as_trained(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """The stored figures; those inside, if what is stored was itself measured without a portrait."""
-    return stored if stored is None else stored.get("as_trained") or stored
+    if stored is None:
+        return None
+    content = upgraded(stored)
+    return content.get("as_trained") or content
 
 
 def _check_same_person(avatar: EvaluatedAvatar, portrait: ReferencePortrait) -> None:

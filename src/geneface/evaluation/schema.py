@@ -2,7 +2,8 @@
 
 A *table* (image, lips, sync, stability, ...) has one row for each thing that is evaluated, one for the ground truth
 itself where that says something, and one for each control. A *figure* is a number or null, and null always comes with
-its reason. Every key is defined once, in `evaluation.definitions`. A *verdict* says of each key of a table what the
+its reason. Every key is defined once, in the file of `evaluation.metrics`
+that measures it. A *verdict* says of each key of a table what the
 controls showed: whether the metric can be believed there, and what it does not see.
 
 The JSON schema of the file is `metrics_schema()`, which docs/metrics.schema.json holds.
@@ -11,13 +12,14 @@ The JSON schema of the file is `metrics_schema()`, which docs/metrics.schema.jso
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 _ROUNDING = 1e-12
-FORMAT = 2
-"""Version of metrics.json; a key that changes its meaning raises it."""
+FORMAT = 3
+"""Version of metrics.json; a key that changes its name or meaning raises it. `evaluation.formats` reads older ones."""
 
 Direction = Literal["higher", "lower", "one", "zero", "count"]
 """Which way is better: a larger value, a smaller one, or a value near 1 or 0; a count is neither."""
@@ -25,7 +27,9 @@ Role = Literal["evaluated", "part", "truth", "control"]
 """A part is a share of what a row "evaluated" is over: the report shows it, a summary does not."""
 Control = Literal["late", "still", "degraded", "beads"]
 """Spoilt ground truth: shown late, held still, at half resolution and brighter, or strewn with beads. See
-`evaluation.controls`."""
+`evaluation.protocol.controls`."""
+Instrument = Literal["colour", "niqe", "lpips", "inception", "syncnet", "lip_sync"]
+"""What a metric may be measured with, and may not be available: a field of `evaluation.tools.Tools`."""
 
 
 class _Record(BaseModel):
@@ -41,6 +45,16 @@ class MetricDefinition(_Record):
     description: str
     must_see: list[Control] = []
     """Controls that a working metric scores worse than the ground truth; where it does not, it is not informative."""
+    needs: Instrument | None = None
+    """The instrument without which there is no figure."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Takes the place of something that is not available, and says why."""
+
+    reason: str
+    """One sentence, which a report prints where a figure would stand."""
 
 
 class Figure(_Record):
@@ -70,7 +84,7 @@ class Verdict(_Record):
     """What the controls of a table say of one metric."""
 
     informative: bool
-    """False where the metric did not put a control that it must see behind the ground truth."""
+    """False where the metric did not score a control that it must see worse than the ground truth."""
     reason: str
     """One sentence, with the numbers."""
     blind_to: list[str]
@@ -90,16 +104,16 @@ class MetricTable(_Record):
 class EvaluationReport(_Record):
     """All of metrics.json."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     subject: str
     """Name of the avatar or file name of the video that is evaluated."""
     reference: str | None
-    """What it is compared with; null when nothing is at hand."""
+    """What it is compared with; null when there is nothing."""
     tables: dict[str, MetricTable]
     definitions: dict[str, MetricDefinition]
     """Of every key that appears in the tables."""
     as_trained: dict[str, Any] | None = None
-    """The figures stored with the avatar when it was trained, unchanged; null when it carries none."""
+    """The figures stored with the avatar when it was trained, under today's keys; null when it carries none."""
     versions: dict[str, str]
     machine: dict[str, str | float | int]
 

@@ -22,9 +22,15 @@ class EvaluatedAvatar(Protocol):
     """The part of `avatar.Avatar` that is evaluated."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the report calls it."""
+        ...
+
     @property
-    def camera(self) -> Camera: ...
+    def camera(self) -> Camera:
+        """The camera of its training frames."""
+        ...
+
     @property
     def neutral(self) -> FloatArray:
         """[478, 3] the person's face at rest."""
@@ -52,10 +58,13 @@ class ReferencePortrait(Protocol):
     """The part of `portrait.Portrait` that serves as ground truth."""
 
     @property
-    def camera(self) -> Camera: ...
+    def camera(self) -> Camera:
+        """The camera of all frames."""
+        ...
+
     @property
     def neutral(self) -> FloatArray:
-        """[478, 3]."""
+        """[478, 3] the person's face at rest."""
         ...
 
     @property
@@ -64,7 +73,10 @@ class ReferencePortrait(Protocol):
         ...
 
     @property
-    def pose(self) -> HeadPose: ...
+    def pose(self) -> HeadPose:
+        """[F]."""
+        ...
+
     @property
     def background(self) -> ByteArray:
         """[H, W, 3] the clean plate of most frames, which the avatar carries."""
@@ -94,7 +106,9 @@ class ReferencePortrait(Protocol):
         """Image [H, W, 3] and masks [H, W, 2] (head, torso)."""
         ...
 
-    def audio(self, segment: int, /) -> Waveform: ...
+    def audio(self, segment: int, /) -> Waveform:
+        """Sound of a segment, from its first frame on."""
+        ...
 
     def segment_background(self, segment: int, /) -> ByteArray:
         """Clean plate [H, W, 3] of the segment's scene."""

@@ -1,5 +1,5 @@
-"""What a training says of its own result within seconds: does a blink move the mouth, does the face break, and what did
-adaptation to the person gain?
+"""What a training says of its own result within seconds: does a blink move the mouth, does the face break up, and what
+did adaptation to the person gain?
 
 A fifth of the driven frames that `evaluate` draws, and no tracker: enough to say in words that a face breaks, too
 little for a figure that is quoted. The lips from speech are those of an evaluation, on all held-out seconds.
@@ -51,7 +51,7 @@ def summarise_training(
         tables=tables,
         definitions=used_definitions(tables),
         versions=software_versions(),
-        # Equal trainings leave equal files: nothing here depends on the machine.
+        # The same training leaves the same file: nothing here depends on the machine.
         machine={},
     )
     blink = blinks.rows[0].figures["blink_lower_face_psnr"]

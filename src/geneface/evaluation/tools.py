@@ -1,7 +1,7 @@
-"""The instruments of an evaluation: what is at hand, and for the rest the reason why not.
+"""The instruments of an evaluation: those that are available, and why the others are not.
 
 Some metrics need third-party weights that no package registry carries; they are given by path. Others need an optional
-package. Each field of `Tools` is the instrument, or a sentence that goes into the report in place of a figure.
+package. Each field of `Tools` is the instrument, or `Missing` with the sentence that stands in place of its figures.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from geneface.errors import MissingExtraError
+from geneface.evaluation.metrics.colour import require_colour
 from geneface.evaluation.metrics.fid import InceptionFeatures
-from geneface.evaluation.metrics.image import require_colour
-from geneface.evaluation.metrics.lip_sync import SyncJudge
+from geneface.evaluation.metrics.lip_sync import LipSyncClassifier
 from geneface.evaluation.metrics.lpips import Lpips
 from geneface.evaluation.metrics.lse import SyncNetScorer
 from geneface.evaluation.metrics.niqe import NiqeModel
-from geneface.evaluation.networks.weights import FID_NEEDS_WEIGHTS, LPIPS_NEEDS_WEIGHTS, LSE_NEEDS_WEIGHTS
-from geneface.io.store import TensorFile, sha256
+from geneface.evaluation.networks.weights import weights_needed
+from geneface.evaluation.schema import MetricDefinition, Missing
+from geneface.io.atomic import sha256
+from geneface.io.tensors import TensorFile
 
-Instrument = TypeVar("Instrument")
+Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True)
 class MetricWeights:
-    """Files of third-party weights, as `geneface convert-weights` writes them; None: not at hand."""
+    """Files of third-party weights, as `geneface convert-weights` writes them; None: not given."""
 
     lpips: Path | None = None
     inception: Path | None = None
@@ -35,44 +37,46 @@ class MetricWeights:
 
 @dataclass(frozen=True)
 class Tools:
-    """Instruments, or reasons."""
+    """Instruments, or why they are missing."""
 
-    colour: Literal[True] | str
-    niqe: NiqeModel | str
-    lpips: Lpips | str
-    inception: InceptionFeatures | str
-    syncnet: SyncNetScorer | str
-    judge: SyncJudge | str
-    tracker: Literal[True] | str
+    colour: Literal[True] | Missing
+    niqe: NiqeModel | Missing
+    lpips: Lpips | Missing
+    inception: InceptionFeatures | Missing
+    syncnet: SyncNetScorer | Missing
+    lip_sync: LipSyncClassifier | Missing
+
+    def needed_by(self, metric: MetricDefinition) -> Any:
+        """The instrument that a metric is measured with, or `Missing`; None for a metric that needs none."""
+        return None if metric.needs is None else getattr(self, metric.needs)
 
 
 def open_tools(weights: MetricWeights | None = None) -> Tools:
-    """Open every instrument that can be had.
+    """Open every instrument that is available.
 
     Raises:
         InputError: weights were given and are damaged: that must not pass for "n/a".
     """
     weights = weights or MetricWeights()
     return Tools(
-        colour=_or_reason(_colour),
-        niqe=_or_reason(NiqeModel.load),
-        lpips=_given(weights.lpips, LPIPS_NEEDS_WEIGHTS, Lpips.load),
-        inception=_given(weights.inception, FID_NEEDS_WEIGHTS, InceptionFeatures.load),
-        syncnet=_given(weights.syncnet, LSE_NEEDS_WEIGHTS, SyncNetScorer.load),
-        judge=_or_reason(SyncJudge.load),
-        tracker=True,
+        colour=_or_missing(_colour),
+        niqe=_or_missing(NiqeModel.load),
+        lpips=_given(weights.lpips, "lpips", Lpips.load),
+        inception=_given(weights.inception, "inception", InceptionFeatures.load),
+        syncnet=_given(weights.syncnet, "syncnet", SyncNetScorer.load),
+        lip_sync=_or_missing(LipSyncClassifier.load),
     )
 
 
-def _given(path: Path | None, reason: str, load: Callable[[Path], Instrument]) -> Instrument | str:
-    return reason if path is None else load(path)
+def _given(path: Path | None, network: str, load: Callable[[Path], Opened]) -> Opened | Missing:
+    return Missing(weights_needed(network)) if path is None else load(path)
 
 
-def _or_reason(load: Callable[[], Instrument]) -> Instrument | str:
+def _or_missing(load: Callable[[], Opened]) -> Opened | Missing:
     try:
         return load()
     except MissingExtraError as error:
-        return str(error)
+        return Missing(str(error))
 
 
 def _colour() -> Literal[True]:

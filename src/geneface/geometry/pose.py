@@ -31,7 +31,7 @@ from geneface.types import Camera, FloatArray, HeadPose
 Array = NDArray[np.float64]
 
 FACE_HEIGHT = 0.5
-"""Head units from the middle of the hairline (mesh 10) to the chin (mesh 152) of the neutral face."""
+"""Head units from the middle of the hairline to the chin of the neutral face."""
 DEFAULT_FOCAL = 4.5
 """Focal length in image widths of a head-and-shoulders shot where the video itself does not tell."""
 
@@ -150,7 +150,7 @@ def with_poses(
     segments: ArrayLike,
     smooth_frames: float,
 ) -> HeadTrack:
-    """The same face with other poses, smoothed; the meshes are measured anew from their pixels.
+    """The same face with other poses, smoothed; the meshes are measured again from their pixels.
 
     Args:
         track: what `solve_head_poses` found.
@@ -331,7 +331,7 @@ def _steady(
 
 
 def smooth_in_time(values: ArrayLike, labels: ArrayLike, frames: float) -> Array:
-    """Gaussian of deviation `frames` along axis 0 of [F, D], inside each run of equal labels, edges mirrored.
+    """Gaussian of deviation `frames` along axis 0 of [F, D], inside each span of equal labels, edges mirrored.
 
     Mirrored about the end *point* (2 v_end - v), so that a steady motion keeps its speed at the ends.
     """

@@ -19,6 +19,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_path
 from geneface.io.downmix import Balance, Mixdown, Names
 from geneface.io.media import (
     MAX_DURATION_SECONDS,
@@ -30,7 +31,6 @@ from geneface.io.media import (
     open_media,
     stream_clock,
 )
-from geneface.io.store import atomic_path
 from geneface.io.tracks import SoundTrack, find_sound
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 

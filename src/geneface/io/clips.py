@@ -1,6 +1,6 @@
 """Which files of a folder are recordings, by their names: upper or lower case, hidden ones never.
 
-A Mac writes beside `me.mp4` on foreign disks a `._me.mp4` with notes of its own, which is no video.
+On foreign disks a Mac writes a `._me.mp4` with notes of its own next to `me.mp4`; it is no video.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SOUND_SUFFIXES = frozenset({
 _UNREAD_SUFFIXES = frozenset({
     ".mxf", ".dv", ".rm", ".rmvb", ".braw", ".r3d", ".insv", ".lrv", ".swf", ".gif", ".heic", ".ape", ".wv", ".dsf",
 })  # fmt: skip
-"""Of recordings that are not read."""
+"""Of recordings that can't be read."""
 _TRANSPORT_SUFFIXES = frozenset((".ts", ".mts"))
 _TRANSPORT_SYNC = 0x47
 _NAMED = 5

@@ -1,7 +1,7 @@
 """Times of packets and pictures that a file states wrongly: clocks that jump or restart, and pictures without an order.
 
-Times are container seconds. A stretch is what was recorded without touching the clock: inside it all streams of a file
-share one clock. `find_stretches` is pure; `Clock` applies what it finds to the packets of one stream.
+Times are container seconds. A segment is what was recorded without touching the clock: inside it all streams of a file
+share one clock. `find_segments` is pure; `Clock` applies what it finds to the packets of one stream.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class PacketTime:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Where a stretch begins in one stream."""
+class Segment:
+    """Where a segment begins in one stream."""
 
     packet: int
     """How many packets of this stream come before."""
@@ -53,18 +53,18 @@ class Stretch:
     """To be added to the stated times from here on."""
 
 
-def find_stretches(packets: Sequence[PacketTime]) -> dict[int, list[Stretch]]:
+def find_segments(packets: Sequence[PacketTime]) -> dict[int, list[Segment]]:
     """Find where a file's clock jumps or restarts, and what makes it go on.
 
     A stream that alone stands still, while another tells the time, has paused: its clock is right. A time that the
-    next packet takes back is a slip of one packet and moves nothing. Each stretch begins where the longest stream of
+    next packet takes back is a slip of one packet and moves nothing. Each segment begins where the longest stream of
     those before it ends, so that nothing overlaps and sound stays with its picture.
 
     Args:
         packets: all packets of the streams that count, as they lie in the file.
 
     Returns:
-        stream -> its stretches after the first, which is not moved.
+        stream -> its segments after the first, which is not moved.
     """
     slips = _slips(packets)
     counts: dict[int, int] = {}
@@ -95,11 +95,11 @@ def find_stretches(packets: Sequence[PacketTime]) -> dict[int, list[Stretch]]:
         span = spans[at].setdefault(stream, [shown, shown])
         span[:] = min(span[0], shown), max(span[1], shown + durations.get(stream, 0.0))
     shifts = _shifts(spans)
-    return {stream: [Stretch(count, shifts[at]) for count, at in where] for stream, where in found.items()}
+    return {stream: [Segment(count, shifts[at]) for count, at in where] for stream, where in found.items()}
 
 
 def _leaves(packet: PacketTime, before: PacketTime | None, latest: Sequence[dict[int, float]], at: int) -> bool:
-    """Whether a packet is not of stretch `at`, where its stream was. `latest`: newest times of each stretch."""
+    """Whether a packet is not of segment `at`, where its stream was. `latest`: newest times of each segment."""
     if before is None:
         # A stream that begins late may begin after a jump.
         return len(latest) > 1 and not _is_near(packet.shown, latest[at])
@@ -140,15 +140,15 @@ def _slips(packets: Sequence[PacketTime]) -> set[int]:
 
 
 def _shifts(spans: Sequence[dict[int, list[float]]]) -> list[float]:
-    """Shift of each stretch, from the first and the last stated time of each stream in it."""
+    """Shift of each segment, from the first and the last stated time of each stream in it."""
     shifts = [0.0]
     reached = {stream: span[1] for stream, span in spans[0].items()}
-    for stretch in spans[1:]:
+    for segment in spans[1:]:
         # A stream that was silent so far can't begin before the others have ended.
         end = max(reached.values(), default=0.0)
-        shift = max(reached.get(stream, end) - span[0] for stream, span in stretch.items())
+        shift = max(reached.get(stream, end) - span[0] for stream, span in segment.items())
         shifts.append(shift)
-        reached.update({stream: span[1] + shift for stream, span in stretch.items()})
+        reached.update({stream: span[1] + shift for stream, span in segment.items()})
     return shifts
 
 
@@ -165,7 +165,7 @@ class Clock:
         """Mended time of the first packet after each jump of the clock, container seconds."""
         self._stream = stream
         self._all_packets = all_packets
-        self._stretches: list[Stretch] | None = None
+        self._segments: list[Segment] | None = None
         self._count = 0
         self._before: PacketTime | None = None
         self._shift = 0.0
@@ -179,13 +179,13 @@ class Clock:
         if timed is None:
             self._lead_in(packet)
             return
-        if self._stretches is None and self._before is not None and _is_jump(self._before, timed):
+        if self._segments is None and self._before is not None and _is_jump(self._before, timed):
             times = (packet_time(other) for other in self._all_packets())
-            self._stretches = find_stretches([time for time in times if time is not None]).get(self._stream.index, [])
+            self._segments = find_segments([time for time in times if time is not None]).get(self._stream.index, [])
         self._before = timed
-        for stretch in self._stretches or ():
-            if stretch.packet == self._count:
-                self._shift = stretch.shift_seconds
+        for segment in self._segments or ():
+            if segment.packet == self._count:
+                self._shift = segment.shift_seconds
                 self.jumps.append(timed.shown + self._shift)
         self._count += 1
         if self._shift:

@@ -114,7 +114,7 @@ def _is_rgb(frame: DecodedFrame) -> bool:
 def _convert(frame: DecodedFrame, width: int, height: int, pixel_format: str) -> NDArray[np.integer]:
     """Resize and convert by libswscale. Of its 16-bit formats only planar ones come out right with these flags."""
     keeps_size = (width, height) == (frame.width, frame.height)
-    # One thread: libswscale makes its threads anew for every picture, and they live as long as it.
+    # One thread: libswscale starts new threads for every picture, and they live as long as it.
     picture = frame.reformat(
         width=width,
         height=height,

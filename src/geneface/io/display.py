@@ -31,7 +31,7 @@ class Orientation:
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether left and right of the scene are exchanged, beside the turns."""
+        """Whether left and right of the scene are exchanged, apart from the turns."""
         return self.swaps_axes ^ self.reverses_rows ^ self.reverses_columns
 
     @property

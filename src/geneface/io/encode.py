@@ -26,8 +26,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_path
 from geneface.io.audio import SOUNDTRACK_RATE_HZ, SoundReader, SourceSound
-from geneface.io.store import atomic_path
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
 
 SYNTHETIC_METADATA = {
@@ -201,7 +201,7 @@ def _upsampled(audio: Waveform) -> Iterator[FloatArray]:
 def _x264_options(target: _Target, width: int) -> dict[str, str]:
     """Options that depend on the picture.
 
-    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that is told so puts
+    Chroma is averaged over boxes of 2 x 2, so its samples lie in the middle of them: a player that knows this puts
     the colours where they were (2 dB for a person before a blue screen); without the tag it takes them to lie left.
 
     x264 should give the same bits every time: on AVX-512 its macroblock tree reads uninitialised memory unless a row

@@ -14,9 +14,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from geneface.errors import InputError
+from geneface.io.atomic import atomic_folder, atomic_path
 from geneface.io.imageheader import read_header, without_remarks
 from geneface.io.media import check_regular_file
-from geneface.io.store import atomic_folder, atomic_path
 from geneface.types import ByteArray
 
 MAX_IMAGE_PIXELS = 1 << 26
@@ -63,7 +63,7 @@ def read_image(path: Path | str, *, alpha: bool = False) -> ByteArray:
     if not frames:
         raise InputError(f"the image {path} is damaged or cut off", "copy it again or export it again")
     layout = "rgba" if alpha else "rgb24"
-    # One thread: libswscale makes its threads anew for every picture.
+    # One thread: libswscale starts new threads for every picture.
     pixels = frames[0].reformat(format=layout, interpolation=_BILINEAR_EXACT, threads=1).to_ndarray()
     return _turn_upright(np.asarray(pixels, np.uint8), header.orientation)
 

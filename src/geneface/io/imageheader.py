@@ -24,7 +24,7 @@ _MAX_ENTRIES = 1000
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Width and height as stored, 0 where they are not told; orientation as EXIF numbers them, 1 is upright."""
+    """Width and height as stored, 0 where they are not stated; orientation as EXIF numbers them, 1 is upright."""
 
     width: int = 0
     height: int = 0

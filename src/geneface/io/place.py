@@ -66,7 +66,7 @@ def writing(target: Path, *, is_creation: bool = False) -> Iterator[None]:
 
 @contextmanager
 def new_folders(folder: Path, target: Path) -> Iterator[None]:
-    """Make a folder and its parents; after the block those that were made and are still empty go again.
+    """Make a folder and its parents; after the block those that were made and are still empty are removed.
 
     Raises:
         InputError: they can't be made; names `target`, which is to lie in the folder.
@@ -121,6 +121,17 @@ def folder_target(final: Path | str) -> Path:
     return target
 
 
+def refuse_no_folder(final: Path | str) -> None:
+    """Refuse what can't become or be a folder: a link that leads to itself, a pipe, a device.
+
+    Raises:
+        InputError: such a thing stands there.
+    """
+    _, status = _target(Path(final))
+    if status is not None:
+        _refuse_special(Path(final), status)
+
+
 def _target(final: Path) -> tuple[Path, os.stat_result | None]:
     """The path with links at its end followed, and what lies there."""
     check_name(final)
@@ -129,7 +140,7 @@ def _target(final: Path) -> tuple[Path, os.stat_result | None]:
         try:
             status = target.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            # A file in place of a folder is told by who makes the folders.
+            # A file in place of a folder is reported where the folders are made.
             return target, None
         if stat.S_ISLNK(status.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(final))
@@ -137,7 +148,7 @@ def _target(final: Path) -> tuple[Path, os.stat_result | None]:
 
 
 def check_name(path: Path) -> None:
-    """Refuse names that files can't have, or that media libraries can't be told: those take UTF-8 alone.
+    """Refuse names that files can't have, or that media libraries can't take: theirs are UTF-8.
 
     Raises:
         InputError: such a name.
@@ -168,7 +179,7 @@ _swept: set[Path] = set()
 
 @contextmanager
 def temporary(target: Path, *, is_folder: bool = False) -> Iterator[Path]:
-    """Give an empty file or folder beside `target`, locked; what is left of it after the block is removed.
+    """Give an empty file or folder next to `target`, locked; what is left of it after the block is removed.
 
     Raises:
         InputError: none can be made there.
@@ -262,7 +273,7 @@ def remove_leftovers(folder: Path, *, is_deep: bool = True) -> None:
 
 
 def rehearse_folder(final: Path | str) -> None:
-    """Do now, and undo, what `store.atomic_folder` does at the end of long work: give a folder its name.
+    """Do now, and undo, what `atomic.atomic_folder` does at the end of long work: give a folder its name.
 
     Raises:
         InputError: the folder will not be able to take that name (see `folder_target`; a mount point, no permission).

@@ -26,7 +26,7 @@ def open_session(
     """A session for a graph, given as a file or as its bytes.
 
     Args:
-        threads: 1 for the small graphs that run beside threads that draw (and the bits then don't depend on the
+        threads: 1 for the small graphs that run next to threads that draw (and the bits then don't depend on the
             machine's cores); 0 for one on each core.
         remedy: for a graph that cannot be read.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.store import read_json
+from geneface.io.records import read_json
 
 Words = Sequence[tuple[float, float, str]]
 """(start, end, word) of each, in seconds."""

@@ -5,7 +5,7 @@ model. `training.adaptation.fit` fits it to the person's own seconds. What is le
 
     affine    a gain for each coefficient of the generic motion, and an offset
     speech    linear in the features of the frame and its neighbours
-    last      linear in the generic model's hidden layer: its last layer, taught anew
+    last      linear in the generic model's hidden layer: its last layer, fitted again
     nets      small convolutional networks on features and hidden layer
 
 and one gain for all, which gives the opening of the mouth the amplitude that regression shrinks. The result is held to
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
-from geneface.io.store import load_tensors, save_tensors
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
 from geneface.motion.generic import HIDDEN_DELAY, GenericMotion
@@ -180,10 +180,10 @@ def _check(tensors: dict[str, NDArray], path: Path) -> int:
         known = name in tensors and tensors[name].shape == shape
         # Also false where a value is not a number.
         if not known or not (np.abs(tensors[name]) <= _LARGEST).all():
-            raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it anew")
+            raise InputError(f"{path} is damaged ({name})", "train the avatar again or copy it again")
     empty = width == 0 or (rows["speech"] == 0) != (rows["last"] == 0)
     if empty or rows["seen"] > SEEN_FRAMES:
-        raise InputError(f"{path} is damaged (sizes)", "train the avatar again or copy it anew")
+        raise InputError(f"{path} is damaged (sizes)", "train the avatar again or copy it again")
     if count > _MOST_NETS:
-        raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again or copy it anew")
+        raise InputError(f"{path} is damaged ({count} networks)", "train the avatar again or copy it again")
     return count

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geneface.errors import MissingExtraError
-from geneface.io.store import atomic_path
+from geneface.io.atomic import atomic_path
 
 _OPSET = 17
 _SMALLEST_HALVED = 1024

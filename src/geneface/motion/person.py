@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from geneface.config import Config
-from geneface.io.records import read_record
-from geneface.io.store import write_json
+from geneface.io.records import read_record, write_json
 from geneface.motion.adaptation import Adaptation
 
 PERSON_FORMAT = 2
@@ -18,7 +17,7 @@ class AdaptationRecord(Config):
 
     format: int = PERSON_FORMAT
     encoder: str
-    """Speech encoder whose features the adaptation hears."""
+    """Speech encoder whose features the adaptation takes."""
     seconds: float
     """Of the person's own speech that it was fitted to."""
     metrics: dict[str, float]

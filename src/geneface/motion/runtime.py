@@ -19,9 +19,10 @@ from pydantic import Field
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import JAW, KEYPOINTS, LIPS
+from geneface.io.assets import asset_path
 from geneface.io.records import read_record
 from geneface.io.session import open_session
-from geneface.io.store import asset_path, load_tensors
+from geneface.io.tensors import load_tensors
 from geneface.motion.basis import MotionBasis
 from geneface.motion.generic import GenericMotion
 from geneface.signal.timing import ROWS_PER_FRAME
@@ -269,7 +270,7 @@ class MotionModel:
         first, last = piece.keep_from - piece.start, piece.keep_to - piece.start
         if person is None:
             return generic.displacement[first:last]
-        # The generic model's own past is longer: the person's need not be made of frames that nobody sees.
+        # The generic model's own past is longer: the person's need not be computed for frames that are not shown.
         start = max(0, first - person.past_frames)
         moved = person.apply(generic[start : last + person.future_frames])
         return moved[first - start : last - start]

@@ -8,7 +8,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 from __future__ import annotations
 
 from geneface.ops.field import Field, FieldGradients, field_forward, field_network
-from geneface.ops.image import image_loss, to_uint8, to_yuv420
+from geneface.ops.image import cut_out, image_loss, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
     instruction_set,
@@ -58,6 +58,7 @@ __all__ = [
     "adam_table",
     "available_instruction_sets",
     "coarse_occupancy",
+    "cut_out",
     "field_forward",
     "field_network",
     "image_loss",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.ops.native import FLOAT_MAX, check, check_size, kernels
 from geneface.ops.types import Array
@@ -74,6 +75,26 @@ def to_yuv420(image: Array) -> ByteArray:
         raise ValueError(f"an image of {width} x {height} pixels has no 2 x 2 boxes everywhere")
     planes = np.empty((height * 3 // 2, width), np.uint8)
     kernels().to_yuv420(image, planes)
+    return planes
+
+
+def cut_out(image: ByteArray, move: NDArray[np.float64], side: int, canvas: int | None = None) -> ByteArray:
+    """A part of an RGB picture [H, W, 3] as planes [3, side, side], by bilinear interpolation. On one thread.
+
+    Places are rounded to 1/32 pixel, and values to whole numbers, as OpenCV's `warpPerspective` does.
+
+    Args:
+        move: [2, 3] float64; column and row of a pixel in the picture are `move @ (column, row, 1)` of one in the crop.
+        canvas: the picture lies in the upper left corner of a black square of this size, whose edge is continued
+            outwards; None: black without an end.
+    """
+    check("image", image, (None, None, 3), np.uint8)
+    check("move", move, (2, 3), np.float64)
+    check_size(side, side)
+    if min(image.shape[:2]) < 1 or (canvas is not None and canvas < max(image.shape[:2])):
+        raise ValueError(f"a picture of {image.shape[1]} x {image.shape[0]} pixels does not fill a canvas of {canvas}")
+    planes = np.empty((3, side, side), np.uint8)
+    kernels().cut_out(image, move, canvas or 0, planes)
     return planes
 
 

@@ -346,6 +346,23 @@ def to_uint8(image: Array) -> Array:
     return np.floor(np.clip(np.nan_to_num(image[..., :3], nan=0.0), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def cut_out(image: Array, move: Array, side: int, canvas: int | None = None) -> Array:
+    """[3, side, side] bytes of a part of a picture [H, W, 3]. See `ops.cut_out`."""
+    across, down = np.arange(side)[None], np.arange(side)[:, None]
+    steps = np.rint(32 * (move[:, :1, None] * across + (move[:, 1:2, None] * down + move[:, 2:, None])))
+    weights = steps % 32
+    total = np.full((side, side, 3), 512.0)
+    for corner in np.ndindex(2, 2):
+        places = steps // 32 + np.array(corner)[:, None, None]
+        if canvas is not None:
+            places = places.clip(0, canvas - 1)
+        shares = np.where(np.array(corner)[:, None, None] == 1, weights, 32 - weights)
+        inside = ((places >= 0) & (places < np.array(image.shape[1::-1])[:, None, None])).all(0)
+        column, row = np.where(inside, places, 0).astype(int)
+        total += (inside * shares.prod(0))[..., None] * image[row, column]
+    return (total // 1024).astype(np.uint8).transpose(2, 0, 1)
+
+
 def to_yuv420(image: Array) -> Array:
     """[3 H / 2, W] bytes of a [H, W, 3 or 4] image in 0..1. See `ops.to_yuv420`."""
     rgb = np.clip(np.nan_to_num(image[..., :3], nan=0.0), 0, 1).astype(np.float64)

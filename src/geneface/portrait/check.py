@@ -37,7 +37,7 @@ _CLIPPED_SHARE = 1e-3
 _QUIET_LEVEL = 10 ** (-45 / 20)
 _DARK_LEVEL, _BRIGHT_LEVEL = 45, 235
 _SIZE = 256
-"""Of the portrait that `prepare` makes unless it is told otherwise."""
+"""Size of the portrait that `prepare` makes by default."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +71,27 @@ def check_videos(
     scans: list[SourceScan] = []
     sounds: list[Waveform | None] = []
     with tempfile.TemporaryDirectory(prefix="geneface-check-") as folder:
-        job = steps.Job(Workspace(Path(folder)), _SIZE, workers, progress)
-        for path, scanned in zip(videos, steps.scan(job, videos, strict=False), strict=True):
+        prep = steps.Preparation(Workspace(Path(folder)), _SIZE, workers, progress)
+        for path, scanned in zip(videos, steps.scan(prep, videos, strict=False), strict=True):
             if isinstance(scanned, InputError):
                 findings.append(Finding("error", str(path), scanned.cause, scanned.where, scanned.remedy))
             else:
                 scans.append(scanned[0])
                 sounds.append(scanned[1])
-        found = survey(job, scans, sounds, correct_sound=True)
+        found = survey(prep, scans, sounds, correct_sound=True)
         for source, (scan, sound) in enumerate(zip(scans, sounds, strict=True)):
-            findings += _look(job, found, source, scan, sound)
+            findings += _look(prep, found, source, scan, sound)
         if found.frames or not any(finding.severity == "error" for finding in findings):
             # Where nothing is usable and the cause is said, "give more video" would be a wrong remedy.
             findings += _look_at_all(found, str(paths[0]) if len(paths) == 1 else f"{len(paths)} videos")
         if preview:
-            write_preview(preview, check_preview(job, found))
+            write_preview(preview, check_preview(prep, found))
     return findings
 
 
-def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: Waveform | None) -> Iterator[Finding]:
+def _look(
+    prep: steps.Preparation, found: Survey, source: int, scan: SourceScan, sound: Waveform | None
+) -> Iterator[Finding]:
     """All findings about one readable video."""
     name = scan.path
     if scan.turns:
@@ -101,11 +103,11 @@ def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: W
         yield Finding("warning", name, COMBED, "", COMBED_REMEDY)
     for cut in scan.cuts:
         yield Finding("info", name, "a cut: prepare splits the video here", f"at {cut / VIDEO_RATE_HZ:.2f} s", "")
-    is_used = any(segment.run.source == source for segment in found.segments)
+    is_used = any(segment.span.source == source for segment in found.segments)
     for span in found.dropped:
         if span.source == scan.name:
             where = f"from {span.start:.2f} to {span.stop:.2f} s"
-            # Sound and pictures seldom end together: a few frames of that are nothing to mend.
+            # Sound and pictures seldom end together: a few frames of that need no mending.
             small = is_used and span.reason == NO_SOUND_HERE and span.stop - span.start < _SMALL_SECONDS
             severity: Severity = "info" if small else "warning" if is_used else "error"
             yield Finding(severity, name, span.reason, where, "" if small else remedy_for(span.reason))
@@ -114,7 +116,7 @@ def _look(job: steps.Job, found: Survey, source: int, scan: SourceScan, sound: W
         if place is scan:
             yield Finding("warning", name, note.cause, f"from {start:.2f} to {stop:.2f} s", note.remedy)
     if is_used:
-        yield from _look_at_face(job, found, source, name)
+        yield from _look_at_face(prep, found, source, name)
     if sound is not None:
         yield from _look_at_sound(name, sound)
         if is_used:
@@ -133,25 +135,25 @@ def _look_at_rate(name: str, scan: SourceScan) -> Iterator[Finding]:
         yield Finding("warning", name, cause, "", f"record at {VIDEO_RATE_HZ} frames/s or more")
 
 
-def _look_at_face(job: steps.Job, found: Survey, source: int, name: str) -> Iterator[Finding]:
+def _look_at_face(prep: steps.Preparation, found: Survey, source: int, name: str) -> Iterator[Finding]:
     used = [index for index, shot in enumerate(found.shots) if shot.source == source]
-    used = [index for index in used if any(segment.run.shot == index for segment in found.segments)]
+    used = [index for index in used if any(segment.span.shot == index for segment in found.segments)]
     face = float(np.median([found.shots[index].face_px for index in used]))
     if face < _GOOD_FACE_PX:
         cause = f"the face is {face:.0f} pixels wide (at least {MIN_FACE_PX})"
         yield Finding("warning", name, cause, "", f"{_GOOD_FACE_PX} pixels or more give sharper lips")
     else:
         yield Finding("info", name, f"the face is {face:.0f} pixels wide", "", "")
-    light = float(np.median([_face_light(job, found, index) for index in used]))
+    light = float(np.median([_face_light(prep, found, index) for index in used]))
     if not _DARK_LEVEL < light < _BRIGHT_LEVEL:
         side = "dark" if light <= _DARK_LEVEL else "bright"
         yield Finding("warning", name, f"the face is too {side}", "", "change the light or the exposure")
 
 
-def _face_light(job: steps.Job, found: Survey, index: int) -> float:
+def _face_light(prep: steps.Preparation, found: Survey, index: int) -> float:
     """Median level of the face in the pictures of one shot."""
     shot = found.shots[index]
-    views = load_views(job.followed(index), shot.frames)
+    views = load_views(prep.followed(index), shot.frames)
     x0, y0, x1, _ = shot.region
     scale = views.shape[2] / (x1 - x0)
     low_x, low_y, high_x, high_y = np.median(np.array(shot.boxes)[:, 1:], axis=0)
@@ -170,7 +172,7 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
     if abs(sound.start_seconds) > 0.5:
         cause = f"the sound starts {sound.start_seconds:+.2f} s from the first picture"
         yield Finding("info", name, f"{cause}: pictures without sound are not used", "", "")
-    # The longest stretch that is 35 dB below the loud parts.
+    # The longest span that is 35 dB below the loud parts.
     frames = whole_frames(len(sound.samples))
     energy = np.square(sound.samples[: frames * SAMPLES_PER_FRAME]).reshape(max(frames, 1), -1).mean(-1)
     quiet = energy < 10**-3.5 * np.quantile(energy, 0.95)
@@ -181,8 +183,8 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
 
 
 def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
-    """What is to be said about all videos together."""
-    scenes = {segment.run.scene for segment in found.segments}
+    """Findings about all videos together."""
+    scenes = {segment.span.scene for segment in found.segments}
     if len(scenes) > 1:
         remedy = "one framing and one background throughout give the best result"
         yield Finding("warning", subject, f"{len(scenes)} different framings", "", remedy)

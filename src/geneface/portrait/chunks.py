@@ -1,6 +1,6 @@
 """Frames of one source in chunks, each stored as a file of its own. Runs in worker processes.
 
-A chunk's file depends only on the source and the plan: a run that was killed goes on with the chunks that are
+A chunk's file depends only on the source and the plan: a run that was killed is resumed with the chunks that are
 missing and ends with the same bytes. Pictures are handed on one at a time, so memory does not grow with their size.
 """
 

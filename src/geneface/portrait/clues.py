@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import open_segmenter
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.portrait.camera_motion import CameraPath, camera_path
 from geneface.portrait.follow import VIEW_FRAMES, load_followed, load_views
 from geneface.portrait.sittings import colours

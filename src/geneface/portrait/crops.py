@@ -1,7 +1,7 @@
 """Which square is cut out of which pictures: it holds the whole head. Pure functions of the tracked face.
 
-Pixels are those of the source. H is the height of a face, hairline to chin. Symbols: f frames of one run, N frames
-of all runs of a scene.
+Pixels are those of the source. H is the height of a face, hairline to chin. Symbols: f frames of one span, N frames
+of all spans of a scene.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE, MESH_SURFACE_S
 from geneface.types import FloatArray
 
 _HAIR, _ASIDE, _BELOW = 0.40, 0.23, 0.08
-"""How far the head reaches above, beside and below its mesh at least, in H; `Framed.hair` may say more."""
+"""How far the head reaches above, to the sides of and below its mesh, at least, in H; `Framed.hair` may say more."""
 _HAIR_SLACK = 0.05
 _NECK = 0.17
 """What must show below that, in H: the neck, where the shoulders begin."""
@@ -32,7 +32,7 @@ _HEAD_CENTER = 0.45
 _TOLERANCE = 0.02
 """Of the square's side: hair that touches its edge is not cut off."""
 _SAME_SIZE = 1.25
-"""Runs whose faces differ by a larger factor are framed differently."""
+"""Spans whose faces differ by a larger factor are framed differently."""
 _SAMPLES = 4000
 
 Boxes = NDArray[np.float64]
@@ -49,7 +49,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Framed:
-    """One run of tracked frames, as the choice of its square sees it."""
+    """One span of tracked frames, as the choice of its square sees it."""
 
     mesh_px: FloatArray
     """[f, 478, 3]"""
@@ -71,7 +71,7 @@ class Framed:
     def _heads(self, face: float) -> Boxes:
         points = self.mesh_px[:, :MESH_SURFACE_SIZE, :2]
         low, high = points.min(1).astype(np.float64), points.max(1).astype(np.float64)
-        # The 90th percentile: a hand beside the head now and then is no hair.
+        # The 90th percentile: a hand next to the head now and then is no hair.
         seen = np.quantile(self.hair, 0.9, axis=0) + _HAIR_SLACK if len(self.hair) else np.zeros(3)
         left, above, right = np.maximum(seen, (_ASIDE, _HAIR, _ASIDE)) * face
         heads = np.concatenate([low, high], axis=1) + np.array((-left, -above, right, _BELOW * face))
@@ -86,7 +86,7 @@ def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:
 
 @dataclass
 class _Scene:
-    """Runs that are framed alike."""
+    """Spans that are framed alike."""
 
     members: list[int]
     first: Framed
@@ -94,42 +94,42 @@ class _Scene:
     extent: Boxes
     """[4] what holds the members' heads, outliers apart."""
 
-    def takes(self, run: Framed, extent: Boxes) -> bool:
-        """Whether a run may share the members' square."""
-        if (run.width, run.height) != (self.first.width, self.first.height):
+    def takes(self, span: Framed, extent: Boxes) -> bool:
+        """Whether a span may share the members' square."""
+        if (span.width, span.height) != (self.first.width, self.first.height):
             return False
         size = float(np.median(self.sizes))
-        if not 1 / _SAME_SIZE < run.face_px / size < _SAME_SIZE:
+        if not 1 / _SAME_SIZE < span.face_px / size < _SAME_SIZE:
             return False
         joint = _join(self.extent, extent)
         return _needed(joint, size) <= _SIDE * _SIDE_LIMIT * size
 
-    def add(self, number: int, run: Framed, extent: Boxes) -> None:
+    def add(self, number: int, span: Framed, extent: Boxes) -> None:
         self.members.append(number)
-        self.sizes.append(run.face_px)
+        self.sizes.append(span.face_px)
         self.extent = _join(self.extent, extent)
 
 
-def plan_crops(runs: Sequence[Framed]) -> tuple[list[int], list[Square]]:
-    """Group runs into scenes of one framing, each with one square.
+def plan_crops(spans: Sequence[Framed]) -> tuple[list[int], list[Square]]:
+    """Group spans into scenes of one framing, each with one square.
 
     Returns:
-        the scene of each run; the square of each scene.
+        the scene of each span; the square of each scene.
     """
     scenes: list[_Scene] = []
-    for number, run in enumerate(runs):
-        extent = _extent(run.heads)
-        scene = next((scene for scene in scenes if scene.takes(run, extent)), None)
+    for number, span in enumerate(spans):
+        extent = _extent(span.heads)
+        scene = next((scene for scene in scenes if scene.takes(span, extent)), None)
         if scene:
-            scene.add(number, run, extent)
+            scene.add(number, span, extent)
         else:
-            scenes.append(_Scene([number], run, [run.face_px], extent))
-    scene_of = [0] * len(runs)
+            scenes.append(_Scene([number], span, [span.face_px], extent))
+    scene_of = [0] * len(spans)
     squares = []
     for index, scene in enumerate(scenes):
         for number in scene.members:
             scene_of[number] = index
-        heads = np.concatenate([runs[number].heads for number in scene.members])
+        heads = np.concatenate([spans[number].heads for number in scene.members])
         first = scene.first
         squares.append(choose_square(heads, float(np.median(scene.sizes)), first.width, first.height))
     return scene_of, squares

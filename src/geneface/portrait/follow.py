@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geneface.analysis.tracker import PersonSegmenter, fill_missing, open_segmenter, open_tracker
 from geneface.geometry.landmarks import MESH_CHIN, MESH_HAIRLINE, MESH_SURFACE_SIZE
 from geneface.imaging.resize import resize_area
-from geneface.io.store import TensorFile, save_tensors
+from geneface.io.tensors import TensorFile, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, ChunkTask, chunk_count, chunk_path, missing_chunks
 from geneface.types import ByteArray, FloatArray
 

@@ -1,10 +1,10 @@
-"""Whether stretches of video show one person: compared by the shape of the face and by the pattern of its skin.
+"""Whether spans of video show one person: compared by the shape of the face and by the pattern of its skin.
 
 No network is asked. The shape is the tracked mesh without pose and size; the pattern is the flat face (`unwrap`),
 without what light does: its level, its slow changes over the face, and its contrast. Distances are 1 at the border of
 what one person shows in several recordings; measured on seven people, windows of three seconds (see docs/decisions.md).
 
-Symbols: f frames, N stretches, M = 478 mesh points, T texels a side.
+Symbols: f frames, N spans, M = 478 mesh points, T texels a side.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_vector, umeyama
-from geneface.geometry.topology import mean_face
 from geneface.imaging.filters import gaussian_blur
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.unwrap import face_texels
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
@@ -33,14 +33,14 @@ _MAX_TURN = np.radians(30)
 _FINE, _COARSE = 1.0, 3.0
 """The pattern's scale: between Gaussians of these deviations, texels."""
 _CORE = 0.68
-"""Stretches this near, of the limit, surely show one person: that person's face is their mean."""
+"""Spans this near, of the limit, surely show one person: that person's face is their mean."""
 _MAX_CENTERS = 400
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What tells a face from others, over one stretch."""
+    """What tells a face from others, over one span."""
 
     shape: Array
     """[468, 3] without pose and size, less the mean face, head units."""
@@ -50,12 +50,12 @@ class Signature:
 
 
 def signature(faces: ByteArray, mesh_px: FloatArray, seconds: float) -> Signature | None:
-    """What a stretch says about who it shows; None where the face is turned too far away.
+    """What a span says about who it shows; None where the face is turned too far away.
 
     Args:
         faces: [f, T, T, 3] flat faces (`unwrap`).
         mesh_px: [f, M, 3] their meshes, in any pixels.
-        seconds: how long the stretch is.
+        seconds: how long the span is.
     """
     if not len(faces):
         return None
@@ -68,7 +68,7 @@ def signature(faces: ByteArray, mesh_px: FloatArray, seconds: float) -> Signatur
 
 
 def distance(signatures: list[Signature], others: list[Signature]) -> Array:
-    """[N, n] distances between stretches; beyond `limit` two people are seen."""
+    """[N, n] distances between spans; beyond `limit` two people are seen."""
     shape = np.stack([one.shape.ravel() for one in signatures]), np.stack([one.shape.ravel() for one in others])
     squared = (shape[0] ** 2).sum(1)[:, None] + (shape[1] ** 2).sum(1) - 2 * np.einsum("id,jd->ij", *shape)
     shapes = np.sqrt(np.maximum(squared, 0) / MESH_SURFACE_SIZE)
@@ -78,19 +78,19 @@ def distance(signatures: list[Signature], others: list[Signature]) -> Array:
 
 
 def limit(seconds: NDArray[np.floating] | float) -> Array:
-    """The largest distance at which stretches count as one person; `seconds`: of the shorter one."""
+    """The largest distance at which spans count as one person; `seconds`: of the shorter one."""
     return _LIMIT + _SHORT_LIMIT / np.clip(np.asarray(seconds, np.float64), 1.0, _LONG_SECONDS)
 
 
 def one_person(signatures: list[Signature]) -> Array:
-    """How far each stretch [N] is from the person who is seen longest, in units of the limit: above 1 is another."""
+    """How far each span [N] is from the person who is seen longest, in units of the limit: above 1 is another."""
     seconds = np.array([one.seconds for one in signatures])
     centers = spread_indices(len(signatures), _MAX_CENTERS)
     apart = distance([signatures[center] for center in centers], signatures)
     core = apart <= _CORE * limit(np.minimum(seconds[centers][:, None], seconds))
     near = core[int((core * seconds).sum(1).argmax())]
     share = np.zeros(len(signatures))
-    # The mean of all that is near is a better centre than any one stretch.
+    # The mean of all that is near is a better centre than any one span.
     for _ in range(_ROUNDS):
         person = _mean([one for one, is_near in zip(signatures, near, strict=True) if is_near])
         share = distance([person], signatures)[0] / limit(seconds)

@@ -84,7 +84,7 @@ def _off_box(points: FloatArray, boxes: NDArray[np.float64]) -> NDArray[np.bool_
 
 
 def leaves_picture(shots: Sequence[TrackedShot]) -> Verdict:
-    """Frames in which a part of the face is outside the picture; hair that is, is told."""
+    """Frames in which a part of the face is outside the picture; where only hair is, that is reported."""
     drops: list[Drop] = []
     notes: list[Note] = []
     for number, shot in enumerate(shots):

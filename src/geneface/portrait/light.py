@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 LEVEL_TOLERANCE = 0.25
 """Natural logarithm: a face brighter by 28 % or darker by 22 % than usual is not used. A lively head: .11 at most."""
 STEP = 0.12
-"""A change that is told. Heads that turn: .06 between the medians before and after."""
+"""A change that is reported. Heads that turn: .06 between the medians before and after."""
 _SIDE = 3
 """Frames before and after a step whose medians are compared."""
 

@@ -3,7 +3,7 @@
 The motion model says how lips would move to a sound; the lip-sync classifier's towers say what look and sound have in
 common. Both are about people in general, so a few seconds of anybody are enough.
 
-Symbols: f frames of a stretch, F of all, K named landmarks.
+Symbols: f frames of a span, F of all, K named landmarks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
 from geneface.types import FloatArray, Waveform
 
 _STRETCH_FRAMES = 1500
-"""Longer runs are heard in parts of about this length: memory stays small."""
+"""Longer spans are heard in parts of about this length: memory stays small."""
 _CONTEXT_FRAMES = 25
 """Sound before and after what is compared, which the encoder hears with it."""
 _SHAPE_FRAMES = 200
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 
 def rest_shape(meshes_px: Sequence[NDArray[np.floating]]) -> Array:
-    """The face at rest [478, 3], head units, of meshes [f, 478, 3] in pixels of one person's stretches."""
+    """The face at rest [478, 3], head units, of meshes [f, 478, 3] in pixels of one person's spans."""
     some = sampled(meshes_px)
     shape, everything = _upright(some)[len(some) // 2], list(range(some.shape[1]))
     for _ in range(3):
@@ -57,7 +57,7 @@ def head_landmarks(mesh_px: NDArray[np.floating], shape: Array) -> Array:
 
 
 def sampled(meshes_px: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
-    """Some hundred meshes from all stretches."""
+    """Some hundred meshes from all spans."""
     step = max(1, sum(map(len, meshes_px)) // _SHAPE_FRAMES)
     return np.concatenate([mesh[::step] for mesh in meshes_px])
 
@@ -84,10 +84,10 @@ class LipListener:
     def agreements(
         self, meshes_px: Sequence[NDArray[np.floating]], starts: Sequence[int], sounds: Sequence[Waveform]
     ) -> list[list[Agreement]]:
-        """How well the lips of each stretch agree with its sound at each lag.
+        """How well the lips of each span agree with its sound at each lag.
 
         Args:
-            meshes_px: [f, 478, 3] of stretches of one person.
+            meshes_px: [f, 478, 3] of spans of one person.
             starts: the frame of its source at which each begins.
             sounds: that source's sound.
         """
@@ -127,7 +127,7 @@ def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
 
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
-    """Frames [f] of a sound that are not silent beside its loud ones."""
+    """Frames [f] of a sound that are not silent compared with its loud ones."""
     frames = whole_frames(len(samples))
     rows = samples[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).astype(np.float64)
     level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)

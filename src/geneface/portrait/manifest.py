@@ -10,14 +10,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.records import read_versioned
-from geneface.io.store import write_json
+from geneface.io.records import read_versioned, write_json
 from geneface.io.words import Words
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 LITTLE_HELDOUT_SECONDS = 3.0
-"""With less held out, figures of the lips say little."""
+"""With less held out, figures of the lips mean little."""
 
 """(start, end, word) in seconds; "sil" and "sp" are silence."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from geneface.analysis.background import Plate, clean_plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
 from geneface.geometry.pose import smooth_in_time
-from geneface.io.store import TensorFile, load_tensors, save_tensors
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.portrait.chunks import CHUNK_FRAMES, chunk_path
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, FloatArray
@@ -22,7 +22,7 @@ _JAW_SMOOTH_FRAMES = 0.7
 
 @dataclass(frozen=True)
 class FrameRef:
-    """Where a run of frames lies in the chunks of its segment."""
+    """Where a span of frames lies in the chunks of its segment."""
 
     folder: str
     first: int
@@ -31,7 +31,7 @@ class FrameRef:
 
 
 def read_rows(ref: FrameRef, name: str, start: int, stop: int) -> ByteArray:
-    """Rows [start, stop) of the run, out of as many chunks as it takes."""
+    """Rows [start, stop) of the span, out of as many chunks as it takes."""
     parts = []
     row, last = ref.first + start, ref.first + stop
     while row < last:
@@ -59,10 +59,10 @@ def make_plate(task: PlateTask) -> None:
     starts = np.concatenate([[0], np.cumsum(counts)])
     images, mattes = [], []
     for index in spread_indices(int(starts[-1]), _PLATE_SAMPLES):
-        run = int(np.searchsorted(starts, index, side="right")) - 1
-        row = int(index - starts[run])
-        images.append(read_rows(task.refs[run], "frames", row, row + 1)[0])
-        mattes.append(read_rows(task.refs[run], "matte", row, row + 1)[0])
+        span = int(np.searchsorted(starts, index, side="right")) - 1
+        row = int(index - starts[span])
+        images.append(read_rows(task.refs[span], "frames", row, row + 1)[0])
+        mattes.append(read_rows(task.refs[span], "matte", row, row + 1)[0])
     plate = clean_plate(np.stack(images), np.stack(mattes))
     save_tensors(task.out, {"image": plate.image, "known": plate.known, "noise": plate.noise})
 
@@ -75,13 +75,13 @@ def load_plate(path: Path | str) -> Plate:
 
 @dataclass(frozen=True)
 class MaskTask:
-    """Masks of rows [start, stop) of one run."""
+    """Masks of rows [start, stop) of one span."""
 
     ref: FrameRef
     start: int
     stop: int
     mesh_px: FloatArray
-    """[n, 478, 3] meshes of rows [mesh_start, mesh_start + n) of the run."""
+    """[n, 478, 3] meshes of rows [mesh_start, mesh_start + n) of the span."""
     mesh_start: int
     plate: str
     out: str
@@ -109,7 +109,7 @@ def make_masks(task: MaskTask) -> int:
 
 
 def mask_tasks(ref: FrameRef, mesh_px: FloatArray, plate: str, folder: Path) -> list[MaskTask]:
-    """Tasks for a whole run of meshes [f, 478, 3], in order."""
+    """Tasks for a whole span of meshes [f, 478, 3], in order."""
     flat = mesh_px[:, :, :2].reshape(len(mesh_px), -1)
     outline = smooth_in_time(flat, np.zeros(len(mesh_px)), _JAW_SMOOTH_FRAMES)
     outline = outline.reshape(len(mesh_px), -1, 2).astype(np.float32)

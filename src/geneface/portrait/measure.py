@@ -8,7 +8,7 @@ import numpy as np
 
 from geneface.analysis.tracker import open_segmenter
 from geneface.imaging.resize import shrink_or_grow
-from geneface.io.store import save_tensors
+from geneface.io.tensors import save_tensors
 from geneface.portrait.chunks import ChunkTask, chunk_path, missing_chunks
 from geneface.portrait.crops import Square
 

@@ -73,7 +73,7 @@ def describe_usable(frames: int) -> str:
 
 def describe_lids(survey: Survey) -> str:
     """That the person never blinks in what is used, or ""."""
-    points = [segment.run.mesh_px[:, list(KEYPOINTS), :2] for segment in survey.segments]
+    points = [segment.span.mesh_px[:, list(KEYPOINTS), :2] for segment in survey.segments]
     if not points or lids_have_closed(np.concatenate(points)):
         return ""
     return "the eyes never close: blinks are made from the face's geometry; a video with blinks shows the person's own"
@@ -83,7 +83,7 @@ def describe_size(survey: Survey) -> str:
     """That the videos are worth larger pictures, or ""."""
     counts: dict[int, int] = {}
     for segment in survey.segments:
-        counts[segment.run.scene] = counts.get(segment.run.scene, 0) + segment.run.frames
+        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
     if not counts:
         return ""
     side = survey.squares[max(counts, key=lambda scene: counts[scene])].side

@@ -1,7 +1,7 @@
-"""How far the sound of each stretch of frames is from its picture: which are measured together, and what is told of it.
+"""How far the sound of each span of frames is from its picture: which are measured together, and what is reported.
 
 A file that is long enough has an offset, and perhaps a drift, of its own; short files are taken as recorded alike. A
-stretch that is sure of another offset by itself, as after a cut, has that.
+span that is sure of another offset by itself, as after a cut, has that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.sync_offset import UNKNOWN, Agreement, SoundOffset, bears_out, fit_offset, fit_runs
+from geneface.analysis.sync_offset import UNKNOWN, Agreement, SoundOffset, bears_out, fit_offset, fit_spans
 from geneface.portrait.lips_asked import LipListener
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
@@ -20,42 +20,42 @@ LONG_SOURCE_FRAMES = 15 * VIDEO_RATE_HZ
 """Sources at least this long get an offset of their own; shorter ones are taken as recorded alike and share one."""
 UNSURE, TOGETHER = "whether the sound fits the lips can't be told", "sound and picture are together"
 
-RunFrames = tuple[int, int, NDArray[np.floating]]
-"""Source, first frame, meshes [f, 478, 3] in pixels of a stretch of tracked frames."""
+SpanFrames = tuple[int, int, NDArray[np.floating]]
+"""Source, first frame, meshes [f, 478, 3] in pixels of a span of tracked frames."""
 
 
-def run_offsets(
-    sounds: Sequence[Waveform | None], runs: Sequence[RunFrames], listener: LipListener | None = None
+def span_offsets(
+    sounds: Sequence[Waveform | None], spans: Sequence[SpanFrames], listener: LipListener | None = None
 ) -> list[SoundOffset]:
-    """The sound's offset of each run; `UNKNOWN` where its source has no sound that is used.
+    """The sound's offset of each span; `UNKNOWN` where its source has no sound that is used.
 
     Args:
         sounds: of each source.
         listener: networks that are loaded already.
     """
-    offsets = [UNKNOWN] * len(runs)
-    heard = [(index, sounds[source]) for index, (source, _, _) in enumerate(runs)]
+    offsets = [UNKNOWN] * len(spans)
+    heard = [(index, sounds[source]) for index, (source, _, _) in enumerate(spans)]
     known = [(index, sound) for index, sound in heard if sound is not None]
     if not known:
         return offsets
-    meshes, starts = [runs[index][2] for index, _ in known], [runs[index][1] for index, _ in known]
+    meshes, starts = [spans[index][2] for index, _ in known], [spans[index][1] for index, _ in known]
     agreements = (listener or LipListener()).agreements(meshes, starts, [sound for _, sound in known])
-    for members in _groups([runs[index] for index, _ in known]):
-        may_drift = len({runs[known[member][0]][0] for member in members}) == 1
-        found = fit_runs([agreements[member] for member in members], may_drift=may_drift)
+    for members in _groups([spans[index] for index, _ in known]):
+        may_drift = len({spans[known[member][0]][0] for member in members}) == 1
+        found = fit_spans([agreements[member] for member in members], may_drift=may_drift)
         for member, offset in zip(members, found, strict=True):
             offsets[known[member][0]] = offset
         if not may_drift:
-            sources = {member: runs[known[member][0]][0] for member in members}
+            sources = {member: spans[known[member][0]][0] for member in members}
             _leave_strangers(offsets, {known[m][0]: (sources[m], agreements[m]) for m in members})
     return offsets
 
 
 def _leave_strangers(offsets: list[SoundOffset], members: Mapping[int, tuple[int, Sequence[Agreement]]]) -> None:
-    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep what they tell.
+    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep their own.
 
     Args:
-        members: run -> source and its windows.
+        members: span -> source and its windows.
     """
     for source in {source for source, _ in members.values()}:
         own = [index for index, (of, _) in members.items() if of == source]
@@ -66,20 +66,20 @@ def _leave_strangers(offsets: list[SoundOffset], members: Mapping[int, tuple[int
                 offsets[index] = alone
 
 
-def _groups(runs: Sequence[RunFrames]) -> list[list[int]]:
-    """Which runs are measured together: those of a long source, and those of all short ones."""
+def _groups(spans: Sequence[SpanFrames]) -> list[list[int]]:
+    """Which spans are measured together: those of a long source, and those of all short ones."""
     lengths: dict[int, int] = {}
-    for source, _, mesh_px in runs:
+    for source, _, mesh_px in spans:
         lengths[source] = lengths.get(source, 0) + len(mesh_px)
     groups: dict[int, list[int]] = {}
-    for index, (source, _, _) in enumerate(runs):
+    for index, (source, _, _) in enumerate(spans):
         groups.setdefault(source if lengths[source] >= LONG_SOURCE_FRAMES else -1, []).append(index)
     return list(groups.values())
 
 
 @dataclass(frozen=True)
-class RunOffset:
-    """The offset of a stretch of frames [start, stop) of a source."""
+class SpanOffset:
+    """The offset of a span of frames [start, stop) of a source."""
 
     source: int
     start: int
@@ -91,23 +91,23 @@ class RunOffset:
         return self.stop - self.start
 
 
-def describe_source(runs: Sequence[RunOffset], deed: str) -> list[str]:
-    """What is to be said of one source's sound, in sentences; what most of it has comes first.
+def describe_source(spans: Sequence[SpanOffset], deed: str) -> list[str]:
+    """What the user is told of one source's sound, in sentences; what holds for most of it comes first.
 
     Args:
         deed: what happens to sound that is late: "corrected", "left so".
     """
-    members: dict[SoundOffset, list[RunOffset]] = {}
-    for run in runs:
-        members.setdefault(run.offset, []).append(run)
+    members: dict[SoundOffset, list[SpanOffset]] = {}
+    for span in spans:
+        members.setdefault(span.offset, []).append(span)
     said: list[str] = []
-    for offset, own in sorted(members.items(), key=lambda item: -sum(run.frames for run in item[1])):
+    for offset, own in sorted(members.items(), key=lambda item: -sum(span.frames for span in item[1])):
         text = _describe(offset, own[0].start, own[-1].stop, deed)
         if not said:
             said.append(text)
         else:
-            spans = ", ".join(f"{run.start / VIDEO_RATE_HZ:.2f}-{run.stop / VIDEO_RATE_HZ:.2f} s" for run in own)
-            said.append(f"in {spans} {text}")
+            times = ", ".join(f"{span.start / VIDEO_RATE_HZ:.2f}-{span.stop / VIDEO_RATE_HZ:.2f} s" for span in own)
+            said.append(f"in {times} {text}")
     return said
 
 
@@ -130,20 +130,20 @@ def _frames_late(frames: float) -> str:
     return f"{count} {unit} ({milliseconds} ms) {'late' if frames > 0 else 'early'}"
 
 
-def describe_offsets(names: Mapping[int, str], runs: Sequence[RunOffset]) -> dict[str, object]:
-    """The manifest's `sound_offset`: one entry if all agree, otherwise one a source, or one a stretch of it."""
+def describe_offsets(names: Mapping[int, str], spans: Sequence[SpanOffset]) -> dict[str, object]:
+    """The manifest's `sound_offset`: one entry if all agree, otherwise one a source, or one a span of it."""
     unit = {"unit": "frames the sound is late"}
-    distinct = {run.offset for run in runs}
+    distinct = {span.offset for span in spans}
     if len(distinct) == 1:
         return {**unit, **next(iter(distinct)).to_json()}
     sources: dict[str, object] = {}
-    for source in dict.fromkeys(run.source for run in runs):
-        own = [run for run in runs if run.source == source]
-        if len({run.offset for run in own}) == 1:
+    for source in dict.fromkeys(span.source for span in spans):
+        own = [span for span in spans if span.source == source]
+        if len({span.offset for span in own}) == 1:
             sources[names[source]] = own[0].offset.to_json()
         else:
             sources[names[source]] = [
-                {"start": run.start / VIDEO_RATE_HZ, "stop": run.stop / VIDEO_RATE_HZ, **run.offset.to_json()}
-                for run in own
+                {"start": span.start / VIDEO_RATE_HZ, "stop": span.stop / VIDEO_RATE_HZ, **span.offset.to_json()}
+                for span in own
             ]
     return {**unit, "sources": sources}

@@ -25,7 +25,7 @@ from geneface.types import ByteArray, Camera, FloatArray, HeadPose
 Array = NDArray[np.float64]
 
 ROUNDS, STEPS = 3, 4
-"""How often the appearance is measured anew, and steps of each frame in between."""
+"""How often the appearance is measured, and steps of each frame in between."""
 APPEARANCE_FRAMES = 120
 """Frames that the appearance is measured in."""
 GRID = 1 / 90

@@ -1,4 +1,4 @@
-"""Which stretches of which source are to be tracked, and where in the picture. Pure functions of the scans.
+"""Which spans of which source are to be tracked, and where in the picture. Pure functions of the scans.
 
 Frames count at 25 Hz from a source's first picture; intervals exclude their end. Boxes are in source pixels.
 """
@@ -64,7 +64,7 @@ def dropped(scan: SourceScan, start: int, stop: int, reason: str) -> DroppedSpan
 
 
 def usable_shots(scans: Sequence[SourceScan]) -> tuple[list[Shot], list[DroppedSpan]]:
-    """The stretches of all sources that are worth tracking, and why the rest is not used."""
+    """The spans of all sources that are worth tracking, and why the rest is not used."""
     shots: list[Shot] = []
     rest: list[DroppedSpan] = []
     for index, scan in enumerate(scans):
@@ -107,7 +107,7 @@ def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[
 
 
 def remedy_for(reason: str) -> str:
-    """What a user can do about a stretch that is not usable for this reason."""
+    """What a user can do about a span that is not usable for this reason."""
     return _REMEDIES.get(reason, "give a video of one person who faces the camera and speaks")
 
 
@@ -156,7 +156,7 @@ def _state(check: FaceCheck) -> str:
 
 
 def _split_shot(index: int, scan: SourceScan, start: int, stop: int) -> tuple[list[Shot], list[DroppedSpan]]:
-    """Usable stretches of frames [start, stop), in which there is no cut."""
+    """Usable spans of frames [start, stop), in which there is no cut."""
     checks = [check for check in scan.checks if start <= check.frame < stop]
     states = _forgive_single([_state(check) for check in checks])
     shots: list[Shot] = []

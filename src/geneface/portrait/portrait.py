@@ -14,7 +14,7 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE, are_keypoints
 from geneface.io.audio import read_audio
 from geneface.io.image import read_png
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 

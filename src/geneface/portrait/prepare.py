@@ -20,8 +20,8 @@ from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
-from geneface.io.lock import clear_folder, exclusive_folder
 from geneface.io.words import Words
+from geneface.io.work import clear_folder, exclusive_folder
 from geneface.portrait import steps
 from geneface.portrait.crops import Square
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
@@ -70,7 +70,7 @@ def prepare_portrait(
         videos: in any order; they are sorted by name.
         out: a folder that does not exist or is empty, or with `resume` one that an interrupted run left. Of a
             finished portrait only the words are brought up to date.
-        words: times of the words, see `portrait.words`; by default the words.json beside each video, if there is one.
+        words: times of the words, see `portrait.words`; by default the words.json next to each video, if there is one.
 
     Raises:
         InputError: the videos or the words can't be used (the message says why and where), `out` can't be written, or
@@ -93,7 +93,7 @@ def prepare_portrait(
                 manifest.write(out)
         else:
             try:
-                made = _prepare(videos, steps.Job(work, config.size, config.workers, progress), config, spoken)
+                made = _prepare(videos, steps.Preparation(work, config.size, config.workers, progress), config, spoken)
             except InputError:
                 if not resume:
                     clear_folder(out)
@@ -104,26 +104,26 @@ def prepare_portrait(
 
 
 def _prepare(
-    videos: Sequence[Path], job: steps.Job, config: PrepareConfig, spoken: Mapping[Path, Words]
+    videos: Sequence[Path], prep: steps.Preparation, config: PrepareConfig, spoken: Mapping[Path, Words]
 ) -> PortraitManifest:
     """All steps in their order."""
     refuse_unreadable(videos)
-    scanned = [found for found in steps.scan(job, videos, strict=True) if not isinstance(found, InputError)]
+    scanned = [found for found in steps.scan(prep, videos, strict=True) if not isinstance(found, InputError)]
     scans, sounds = [seen for seen, _ in scanned], [sound for _, sound in scanned]
     paths = [scan.path for scan in scans]
     shots, rest = usable_shots(scans)
     refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
     encoder = load_encoder(config.encoder, config.encoder_path)
-    found = survey(job, scans, sounds, correct_sound=config.correct_sound)
+    found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
-    steps.cut_out(job, scans, segments, found.squares)
+    steps.cut_out(prep, scans, segments, found.squares)
     meshes = steps.crop_meshes(segments, found.squares, config.size)
-    track = steps.solve_poses(job, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
-    plates = steps.clean_backgrounds(job, segments)
-    steps.store_pictures(job, segments, meshes)
-    steps.encode_speech(job, segments, sounds, encoder)
-    write_preview(job.work.out / PREVIEW_NAME, portrait_preview(job, found, meshes, plates, config.correct_sound))
+    track = steps.solve_poses(prep, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
+    plates = steps.clean_backgrounds(prep, segments)
+    steps.store_pictures(prep, segments, meshes)
+    steps.encode_speech(prep, segments, sounds, encoder)
+    write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}
     manifest = PortraitManifest(
         size=config.size,
@@ -144,23 +144,23 @@ def _prepare(
 def _describe(
     segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
 ) -> SegmentInfo:
-    square = squares[segment.run.scene]
+    square = squares[segment.span.scene]
     return SegmentInfo(
         name=segment.name,
-        source=scans[segment.run.source].name,
-        start_seconds=round(segment.run.start / VIDEO_RATE_HZ, 2),
-        frames=segment.run.frames,
+        source=scans[segment.span.source].name,
+        start_seconds=round(segment.span.start / VIDEO_RATE_HZ, 2),
+        frames=segment.span.frames,
         heldout_frames=segment.heldout,
         sound_shift_frames=round(segment.sound_shift, 3),
         sound_drift_ppm=segment.sound_drift_ppm,
         crop=(square.x, square.y, square.side),
-        background=plates[segment.run.scene],
+        background=plates[segment.span.scene],
     )
 
 
 def _measured(track: HeadTrack, segments: Sequence[Segment]) -> dict[str, Any]:
     """Figures that tell how well the head was tracked."""
-    counts = [segment.run.frames for segment in segments]
+    counts = [segment.span.frames for segment in segments]
     label = np.repeat(np.arange(len(segments)), counts)
     inside = label[2:] == label[:-2]
     jitter = np.degrees(np.diff(track.pose.rotation, 2, axis=0)[inside])

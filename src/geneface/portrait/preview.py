@@ -13,7 +13,7 @@ import numpy as np
 
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.image import read_png, write_jpeg
-from geneface.io.store import TensorFile
+from geneface.io.tensors import TensorFile
 from geneface.portrait import sheet, steps
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import STILL_FIRST, STILL_FRAMES, load_still
@@ -58,7 +58,7 @@ class _Shown:
     @property
     def frame(self) -> int:
         """Of the source."""
-        return self.segment.run.start + self.row
+        return self.segment.span.start + self.row
 
 
 def write_preview(path: Path, image: ByteArray) -> None:
@@ -71,7 +71,7 @@ def write_preview(path: Path, image: ByteArray) -> None:
 
 
 def portrait_preview(
-    job: steps.Job, found: Survey, meshes: Sequence[FloatArray], plates: dict[int, str], correct_sound: bool
+    prep: steps.Preparation, found: Survey, meshes: Sequence[FloatArray], plates: dict[int, str], correct_sound: bool
 ) -> ByteArray:
     """The sheet of a portrait: `meshes` of each segment in pixels of its pictures, `plates` scene -> file name."""
     mesh_of = {segment.name: mesh for segment, mesh in zip(found.segments, meshes, strict=True)}
@@ -80,32 +80,32 @@ def portrait_preview(
         shown = _choose(found, scene)
         crops, mattes = [], []
         for one in shown:
-            file = TensorFile(segment_path(job.work.out, one.segment.name))
+            file = TensorFile(segment_path(prep.work.out, one.segment.name))
             picture = file.rows("frames", one.row, one.row + 1)[0]
             crops.append(_with_landmarks(picture, mesh_of[one.segment.name][one.row]))
             mattes.append(_tinted(picture, file.rows("masks", one.row, one.row + 1)[0]))
-        plate = sheet.fit(read_png(job.work.out / plates[scene]), _TILE, _TILE)[0]
-        rows += _scene(job, found, scene, shown, crops)
+        plate = sheet.fit(read_png(prep.work.out / plates[scene]), _TILE, _TILE)[0]
+        rows += _scene(prep, found, scene, shown, crops)
         captions = ["head and torso"] * len(mattes)
         rows.append(sheet.tiles([*mattes, plate], [*captions, "background"]))
-    return sheet.stack([*rows, *_end(found, job.size, correct_sound)])
+    return sheet.stack([*rows, *_end(found, prep.size, correct_sound)])
 
 
-def check_preview(job: steps.Job, found: Survey) -> ByteArray:
+def check_preview(prep: steps.Preparation, found: Survey) -> ByteArray:
     """The sheet of videos that were only looked at: crops are cut out of the pictures that tracking left."""
     rows = _head(found)
     for scene in _largest_scenes(found):
         shown, crops = _choose(found, scene), []
         for one in shown:
-            if (still := _still(job, found, one)) is None:
+            if (still := _still(prep, found, one)) is None:
                 continue
-            scan, square = found.scans[one.segment.run.source], found.squares[scene]
+            scan, square = found.scans[one.segment.span.source], found.squares[scene]
             scale = still.shape[1] / scan.width
             x, y, side = (max(0, round(value * scale)) for value in (square.x, square.y, square.side))
-            mesh = (one.segment.run.mesh_px[one.row, :, :2] - (square.x, square.y)) * scale
+            mesh = (one.segment.span.mesh_px[one.row, :, :2] - (square.x, square.y)) * scale
             crops.append(_with_landmarks(still[y : y + side, x : x + side], mesh))
-        rows += _scene(job, found, scene, shown, crops)
-    return sheet.stack([*rows, *_end(found, job.size, True)])
+        rows += _scene(prep, found, scene, shown, crops)
+    return sheet.stack([*rows, *_end(found, prep.size, True)])
 
 
 def _head(found: Survey) -> list[ByteArray]:
@@ -119,40 +119,40 @@ def _head(found: Survey) -> list[ByteArray]:
 def _largest_scenes(found: Survey) -> list[int]:
     counts: dict[int, int] = {}
     for segment in found.segments:
-        counts[segment.run.scene] = counts.get(segment.run.scene, 0) + segment.run.frames
+        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
     return sorted(counts, key=lambda scene: (-counts[scene], scene))[:_SCENES]
 
 
 def _choose(found: Survey, scene: int) -> list[_Shown]:
     """Frames spread over a scene, of which whole pictures were kept; others only where there are none."""
-    members = [segment for segment in found.segments if segment.run.scene == scene]
-    all_shown = [_Shown(segment, row) for segment in members for row in range(segment.run.frames)]
+    members = [segment for segment in found.segments if segment.span.scene == scene]
+    all_shown = [_Shown(segment, row) for segment in members for row in range(segment.span.frames)]
     kept = [one for one in all_shown if _is_kept(found, one)] or all_shown
     return [kept[index] for index in spread_indices(len(kept), _PICTURES)]
 
 
 def _is_kept(found: Survey, shown: _Shown) -> bool:
-    return (shown.frame - found.shots[shown.segment.run.shot].start) % STILL_FRAMES == STILL_FIRST
+    return (shown.frame - found.shots[shown.segment.span.shot].start) % STILL_FRAMES == STILL_FIRST
 
 
-def _still(job: steps.Job, found: Survey, shown: _Shown) -> ByteArray | None:
+def _still(prep: steps.Preparation, found: Survey, shown: _Shown) -> ByteArray | None:
     """The whole picture of a frame, if it was kept."""
     if not _is_kept(found, shown):
         return None
-    shot = shown.segment.run.shot
-    return load_still(job.followed(shot), shown.frame - found.shots[shot].start)
+    shot = shown.segment.span.shot
+    return load_still(prep.followed(shot), shown.frame - found.shots[shot].start)
 
 
 def _scene(
-    job: steps.Job, found: Survey, scene: int, shown: Sequence[_Shown], crops: Sequence[ByteArray]
+    prep: steps.Preparation, found: Survey, scene: int, shown: Sequence[_Shown], crops: Sequence[ByteArray]
 ) -> list[ByteArray]:
     """A source picture with its square, and crops."""
     square, first = found.squares[scene], shown[0]
-    scan = found.scans[first.segment.run.source]
-    seconds = sum(segment.run.frames for segment in found.segments if segment.run.scene == scene) / VIDEO_RATE_HZ
+    scan = found.scans[first.segment.span.source]
+    seconds = sum(segment.span.frames for segment in found.segments if segment.span.scene == scene) / VIDEO_RATE_HZ
     text = f"Square of {square.side} pixels out of {scan.width} x {scan.height}, for {seconds:.1f} s"
     images, captions = list(crops), [_place(found, one) for one in shown[: len(crops)]]
-    if (still := _still(job, found, first)) is not None:
+    if (still := _still(prep, found, first)) is not None:
         images.insert(0, _with_square(still, square, scan.width))
         captions.insert(0, f"{scan.name} at {first.frame / VIDEO_RATE_HZ:.2f} s")
     return [sheet.paragraph(text), *([sheet.tiles(images, captions)] if images else [])]
@@ -160,7 +160,7 @@ def _scene(
 
 def _place(found: Survey, shown: _Shown) -> str:
     seconds = f"{shown.frame / VIDEO_RATE_HZ:.2f} s"
-    return seconds if len(found.scans) == 1 else f"{found.scans[shown.segment.run.source].name} {seconds}"
+    return seconds if len(found.scans) == 1 else f"{found.scans[shown.segment.span.source].name} {seconds}"
 
 
 def _with_square(still: ByteArray, square: Square, width: int) -> ByteArray:
@@ -200,7 +200,7 @@ def time_line(found: Survey) -> list[ByteArray]:
     for number, reason in enumerate(sorted(colors, key=lambda key: -_cost(found, key))):
         colors[reason] = REASON_COLORS[min(number, len(REASON_COLORS) - 1)]
     longest = max((scan.frames for scan in found.scans), default=1)
-    # Where not all fit, those that are not used whole are told first.
+    # Where not all fit, those that are not used at all come first.
     partly = {span.source for span in found.dropped}
     order = sorted(range(len(found.scans)), key=lambda index: (found.scans[index].name not in partly, index))
     rows = [_bar(found, index, longest, colors) for index in sorted(order[:_SOURCES])]
@@ -229,10 +229,10 @@ def _bar(found: Survey, source: int, longest: int, colors: dict[str, sheet.Color
     _fill(row, 0, scan.frames, longest, (214, 214, 210))
     spans: list[DroppedSpan] = [span for span in found.dropped if span.source == scan.name]
     for segment in found.segments:
-        if segment.run.source == source:
-            start, held = segment.run.start, segment.run.start + segment.training_frames
+        if segment.span.source == source:
+            start, held = segment.span.start, segment.span.start + segment.training_frames
             _fill(row, start, held, longest, USED)
-            _fill(row, held, start + segment.run.frames, longest, HELDOUT)
+            _fill(row, held, start + segment.span.frames, longest, HELDOUT)
     for span in spans:
         _fill(row, span.start * VIDEO_RATE_HZ, span.stop * VIDEO_RATE_HZ, longest, colors[span.reason])
     return row

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geneface.geometry.landmarks import STABLE_MESH
 from geneface.geometry.rotation import umeyama
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.portrait.camera_motion import SHIFT_TOLERANCE, ZOOM_TOLERANCE, follow_on, usual_place
 from geneface.portrait.covered import covered
 from geneface.portrait.follow import VIEW_FRAMES
@@ -35,7 +35,7 @@ from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ
 
 _PIECE_VIEWS = 4 * VIDEO_RATE_HZ // VIEW_FRAMES
-"""Four seconds: shorter pieces tell less of who is seen."""
+"""Four seconds: shorter pieces say less about who is seen."""
 _MIN_PIECE_VIEWS = VIDEO_RATE_HZ // VIEW_FRAMES
 _SURE = 1.15
 """Beyond this, of the limit, it is another person even between pieces, in one shot, that show the usual one."""
@@ -45,7 +45,7 @@ _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
 _REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
 _WANDERS = 0.012
-"""Of the picture's longer side: a camera that moves so little is told, not dropped."""
+"""Of the picture's longer side: a camera that moves so little is reported, and nothing is dropped."""
 
 
 def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
@@ -56,7 +56,7 @@ def only_a_picture(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def another_person(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches that do not show the person who is seen longest."""
+    """Spans that do not show the person who is seen longest."""
     return Verdict(tuple(_others(shots)))
 
 
@@ -88,7 +88,7 @@ def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which the camera points elsewhere than it usually does, or the face has another size."""
+    """Spans in which the camera points elsewhere than it usually does, or the face has another size."""
     drops: list[Drop] = []
     notes: list[Note] = []
     tolerance = np.array([SHIFT_TOLERANCE, SHIFT_TOLERANCE, ZOOM_TOLERANCE])
@@ -110,7 +110,7 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which the face is much brighter or darker than usual in the same source; sudden changes are told."""
+    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are reported."""
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
@@ -143,7 +143,7 @@ def _light_note(number: int, shot: TrackedShot, view: int, change: float) -> Not
 
 
 def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
-    """Stretches in which something hides the mouth of the person who is kept."""
+    """Spans in which something hides the mouth of the person who is kept."""
     kept = [shot.clues.found.copy() for shot in shots]
     for drop in (*only_a_picture(shots).drops, *another_person(shots).drops):
         kept[drop.shot][drop.start // VIEW_FRAMES : -(-drop.stop // VIEW_FRAMES)] = False
@@ -157,7 +157,7 @@ def covered_mouth(shots: Sequence[TrackedShot]) -> Verdict:
     for number, (shot, keep, flags) in enumerate(zip(shots, kept, hidden, strict=True)):
         views = np.zeros(len(keep), bool)
         views[keep] = flags
-        # A hand comes and goes: the pictures beside show it on its way.
+        # A hand comes and goes: the pictures before and after show it on its way.
         views |= np.concatenate([views[1:], [False]]) | np.concatenate([[False], views[:-1]])
         drops += _drops(number, shot, views, MOUTH_COVERED)
     return Verdict(tuple(drops))

@@ -17,33 +17,33 @@ from geneface.analysis.sync_offset import SoundOffset
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.plan import NO_SOUND_HERE, dropped
 from geneface.portrait.scan import SourceScan
-from geneface.portrait.tracks import Run, heldout_starts
+from geneface.portrait.tracks import TrackedSpan, heldout_starts
 from geneface.signal.sound import covered_frames
 from geneface.types import Waveform
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of frames that stays, with all that is decided about it."""
+    """A span of frames that stays, with all that is decided about it."""
 
     name: str
-    run: Run
+    span: TrackedSpan
     sound_shift: float
-    """Frames by which the sound is late at the run's first frame."""
+    """Frames by which the sound is late at the span's first frame."""
     sound_drift_ppm: float
     """How much later it becomes with time, in millionths."""
     heldout: tuple[int, int] | None
-    """Frames [start, stop) of the run that training must not see; they end with the run."""
+    """Frames [start, stop) of the span that training must not see; they end with the span."""
 
     @property
     def training_frames(self) -> int:
-        """How many of the run's frames, from its start, training may see."""
-        return self.heldout[0] if self.heldout else self.run.frames
+        """How many of the span's frames, from its start, training may see."""
+        return self.heldout[0] if self.heldout else self.span.frames
 
     @property
     def heldout_flags(self) -> NDArray[np.bool_]:
         """[f] True where held out."""
-        flags = np.zeros(self.run.frames, bool)
+        flags = np.zeros(self.span.frames, bool)
         if self.heldout:
             flags[self.heldout[0] : self.heldout[1]] = True
         return flags
@@ -51,51 +51,55 @@ class Segment:
 
 def plan_segments(
     scans: Sequence[SourceScan],
-    runs: Sequence[Run],
+    spans: Sequence[TrackedSpan],
     sounds: Sequence[Waveform | None],
     offsets: Sequence[SoundOffset],
 ) -> tuple[list[Segment], list[DroppedSpan]]:
-    """Take from all runs what has sound once the sound is moved by its offset; name it and divide it.
+    """Take from all spans what has sound once the sound is moved by its offset; name it and divide it.
 
     Args:
         sounds: of each source.
-        offsets: of each run.
+        offsets: of each span.
     """
-    heldout = heldout_starts(runs, len(scans))
-    names = segment_names([scan.path for scan in scans], [run.source for run in runs])
+    heldout = heldout_starts(spans, len(scans))
+    names = segment_names([scan.path for scan in scans], [span.source for span in spans])
     segments: list[Segment] = []
     rest: list[DroppedSpan] = []
-    for run, name, offset in zip(runs, names, offsets, strict=True):
-        sound = sounds[run.source]
+    for span, name, offset in zip(spans, names, offsets, strict=True):
+        sound = sounds[span.source]
         if sound is None:
             continue
-        start, stop = (round(frame - offset.shift(frame)) for frame in _own_sound(run, offset, runs, offsets, sound))
-        kept = run.cut(start, stop)
+        start, stop = (round(frame - offset.shift(frame)) for frame in _own_sound(span, offset, spans, offsets, sound))
+        kept = span.cut(start, stop)
         end = kept.start + kept.frames
-        for first, last in ((run.start, kept.start), (end, run.start + run.frames)):
+        for first, last in ((span.start, kept.start), (end, span.start + span.frames)):
             if last > first:
-                rest.append(dropped(scans[run.source], first, last, NO_SOUND_HERE))
+                rest.append(dropped(scans[span.source], first, last, NO_SOUND_HERE))
         if kept.frames:
-            first = int(np.clip(heldout[run.source] - kept.start, 0, kept.frames))
+            first = int(np.clip(heldout[span.source] - kept.start, 0, kept.frames))
             held = (first, kept.frames) if first < kept.frames else None
             segments.append(Segment(name, kept, offset.shift(kept.start), offset.shift_ppm, held))
     return segments, rest
 
 
 def _own_sound(
-    run: Run, offset: SoundOffset, runs: Sequence[Run], offsets: Sequence[SoundOffset], sound: Waveform
+    span: TrackedSpan,
+    offset: SoundOffset,
+    spans: Sequence[TrackedSpan],
+    offsets: Sequence[SoundOffset],
+    sound: Waveform,
 ) -> tuple[int, int]:
-    """Frames [start, stop) of the sound that may belong to a run's pictures.
+    """Frames [start, stop) of the sound that may belong to a span's pictures.
 
     Where shots of a file have offsets of their own, its sound was cut with its pictures: beyond the next shot's first
     picture stands that shot's sound.
     """
     start, stop = covered_frames(sound)
-    for other, own in zip(runs, offsets, strict=True):
-        if other.source == run.source and own != offset:
-            if other.start >= run.start + run.frames:
+    for other, own in zip(spans, offsets, strict=True):
+        if other.source == span.source and own != offset:
+            if other.start >= span.start + span.frames:
                 stop = min(stop, other.start)
-            elif other.start + other.frames <= run.start:
+            elif other.start + other.frames <= span.start:
                 start = max(start, other.start + other.frames)
     return start, stop
 
@@ -107,7 +111,7 @@ def source_stems(paths: Sequence[str]) -> list[str]:
 
 
 def segment_names(paths: Sequence[str], sources: Sequence[int]) -> list[str]:
-    """A unique file name for each run: that of its source, numbered where a source has several runs."""
+    """A unique file name for each span: that of its source, numbered where a source has several spans."""
     stems = source_stems(paths)
     counts: dict[int, int] = {}
     names = []

@@ -95,7 +95,7 @@ def fit(image: ByteArray, width: int, height: int) -> tuple[ByteArray, float]:
 
 
 def tiles(images: Sequence[ByteArray], captions: Sequence[str], gap: int = 12) -> ByteArray:
-    """A row of pictures beside each other, as far as they fit, each with a caption below."""
+    """A row of pictures side by side, as far as they fit, each with a caption below."""
     row = blank(max(image.shape[0] for image in images) + _LINE + 8)
     x = MARGIN
     for image, caption in zip(images, captions, strict=True):

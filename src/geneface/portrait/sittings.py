@@ -1,9 +1,9 @@
-"""Whether stretches of video were recorded in one sitting: same light on the face, same clothes below it.
+"""Whether spans of video were recorded in one sitting: same light on the face, same clothes below it.
 
 One avatar has one light and one set of clothes. What differs from clip to clip would be explained by the head's pose,
 which differs too, and every other pose would show a mixture: a yellow face, patches of another collar.
 
-Symbols: v pictures of a stretch, N stretches. Colours are natural logarithms, so that a change of light adds to them.
+Symbols: v pictures of a span, N spans. Colours are natural logarithms, so that a change of light adds to them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def colours(pictures: ByteArray, mesh_px: FloatArray) -> Array:
     """Colour of the face and of the clothes [2, 3]; nan where there is nothing to see.
 
     Args:
-        pictures: [v, H, W, 3] of one stretch.
+        pictures: [v, H, W, 3] of one span.
         mesh_px: [v, 478, 3] in their pixels.
     """
     found = np.full((len(pictures), 2, 3), np.nan)
@@ -61,20 +61,20 @@ def _mean(picture: ByteArray, x0: float, y0: float, x1: float, y1: float) -> Arr
     return np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0).astype(np.float64)
 
 
-def one_sitting(stretches: Array, seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which stretches belong to the sitting that lasts longest.
+def one_sitting(spans: Array, seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which spans belong to the sitting that lasts longest.
 
     Args:
-        stretches: [N, 2, 3] `colours`; what is nan is like everything else.
+        spans: [N, 2, 3] `colours`; what is nan is like everything else.
         seconds: [N].
 
     Returns:
         [N].
     """
-    differences = np.abs(stretches[:, None] - stretches[None])
+    differences = np.abs(spans[:, None] - spans[None])
     same = (np.nan_to_num(differences, nan=0.0) <= LIMIT).all((-1, -2))
-    # The stretch that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
+    # The span that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
     # which less is known is like more, so it stands for none if there are others.
-    known = np.isfinite(stretches).all(-1).sum(1)
+    known = np.isfinite(spans).all(-1).sum(1)
     alike = np.where(known == known.max(), same @ np.asarray(seconds, np.float64), -1.0)
     return same[int(np.argmax(alike))]

@@ -9,7 +9,7 @@ from geneface.geometry.landmarks import KEYPOINTS, MESH_CHIN, MESH_HAIRLINE, eye
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MIN_SECONDS = 2.0
-"""A shorter stretch may be a pause of somebody who lives."""
+"""A living person may pause for less."""
 _STEADY_FRAMES = 5
 """The tracker's noise is white, speech isn't: means over a fifth of a second leave a quarter of the one."""
 _LIP_RANGE = 0.013
@@ -21,7 +21,7 @@ _QUANTILES = 0.05, 0.95
 
 
 def is_picture(mesh_px: FloatArray, found: NDArray[np.bool_]) -> bool:
-    """Whether neither lips nor lids move in a stretch: then it shows no living face.
+    """Whether neither lips nor lids move in a span: then it shows no living face.
 
     Args:
         mesh_px: [f, 478, 3] consecutive frames.

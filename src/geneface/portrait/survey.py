@@ -1,7 +1,7 @@
 """Which frames of which videos are used, framed how, and why the others are not: one judgement for `check` and
 `prepare`.
 
-scan (detector, cuts, sound) -> shots -> the face followed through every frame -> judges -> runs -> squares -> sound
+scan (detector, cuts, sound) -> shots -> the face followed through every frame -> judges -> spans -> squares -> sound
 moved to its picture -> segments.
 """
 
@@ -15,19 +15,19 @@ from geneface.portrait import steps
 from geneface.portrait.crops import Framed, Square, inside, plan_crops
 from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.offsets import RunOffset
+from geneface.portrait.offsets import SpanOffset
 from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, Shot, usable_shots
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
-from geneface.portrait.tracks import Run, split_run, tracked_runs
+from geneface.portrait.tracks import TrackedSpan, split_span, tracked_spans
 from geneface.portrait.verdict import Note, TrackedShot
 from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
 _FRAMINGS = 3
-"""Squares are chosen so often, each time for what the ones before could not hold."""
+"""How many times squares are chosen, each time for what those before could not hold."""
 _OWN_FRAMES = round(MIN_TOTAL_SECONDS * VIDEO_RATE_HZ)
-"""So long must the head stay elsewhere to be worth a square and a background of its own."""
+"""How long the head must stay elsewhere to be worth a square and a background of its own."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Survey:
 
     scans: Sequence[SourceScan]
     shots: Sequence[Shot]
-    """What was tracked; `Run.shot` points here."""
+    """What was tracked; `TrackedSpan.shot` points here."""
     segments: list[Segment]
     """What is used; meshes in pixels of the sources."""
     squares: list[Square]
-    """By `Run.scene`."""
+    """By `TrackedSpan.scene`."""
     dropped: list[DroppedSpan]
     """What is not used, by source and time."""
-    offsets: list[RunOffset]
-    """Of all runs that were tracked."""
+    offsets: list[SpanOffset]
+    """Of all spans that were tracked."""
     notes: list[Note]
     """What judges want to be known; `Note.shot` points into `shots`."""
 
@@ -54,13 +54,13 @@ class Survey:
         start, stop = shot.start + note.start, shot.start + note.stop
         return self.scans[shot.source], start / VIDEO_RATE_HZ, stop / VIDEO_RATE_HZ
 
-    def offsets_of(self, source: int) -> list[RunOffset]:
-        """The sound's offset in each run of one source."""
-        return [run for run in self.offsets if run.source == source]
+    def offsets_of(self, source: int) -> list[SpanOffset]:
+        """The sound's offset in each span of one source."""
+        return [span for span in self.offsets if span.source == source]
 
     @property
     def frames(self) -> int:
-        return sum(segment.run.frames for segment in self.segments)
+        return sum(segment.span.frames for segment in self.segments)
 
     @property
     def heldout_frames(self) -> int:
@@ -68,7 +68,7 @@ class Survey:
 
 
 def survey(
-    job: steps.Job,
+    prep: steps.Preparation,
     scans: Sequence[SourceScan],
     sounds: Sequence[Waveform | None],
     *,
@@ -80,64 +80,64 @@ def survey(
         sounds: of each source; None where it can't be used.
     """
     shots, dropped = usable_shots(scans)
-    steps.track_faces(job, scans, shots)
-    steps.find_clues(job, shots)
+    steps.track_faces(prep, scans, shots)
+    steps.find_clues(prep, shots)
     tracked = [
-        TrackedShot(scans[shot.source], shot, job.followed(index), sounds[shot.source])
+        TrackedShot(scans[shot.source], shot, prep.followed(index), sounds[shot.source])
         for index, shot in enumerate(shots)
     ]
     reasons, notes = judge_all(tracked)
-    runs: list[Run] = []
+    spans: list[TrackedSpan] = []
     for index, (shot, why) in enumerate(zip(tracked, reasons, strict=True)):
         followed = shot.followed
-        kept, lost = tracked_runs(index, shot.shot, shot.scan, followed.mesh_px, followed.found, why)
-        runs += kept
+        kept, lost = tracked_spans(index, shot.shot, shot.scan, followed.mesh_px, followed.found, why)
+        spans += kept
         dropped += lost
-    runs, squares, lost = frame_runs(runs, tracked)
+    spans, squares, lost = frame_spans(spans, tracked)
     dropped += lost
-    offsets = steps.find_offsets(job, sounds, runs)
-    applied = [run.offset if correct_sound else UNKNOWN for run in offsets]
-    segments, silent = plan_segments(scans, runs, sounds, applied)
+    offsets = steps.find_offsets(prep, sounds, spans)
+    applied = [span.offset if correct_sound else UNKNOWN for span in offsets]
+    segments, silent = plan_segments(scans, spans, sounds, applied)
     dropped = merge_spans([*dropped, *silent])
     return Survey(scans, shots, segments, squares, dropped, offsets, notes)
 
 
-def frame_runs(
-    runs: Sequence[Run], tracked: Sequence[TrackedShot]
-) -> tuple[list[Run], list[Square], list[DroppedSpan]]:
-    """Give each run its scene and square, and drop the frames whose head is outside.
+def frame_spans(
+    spans: Sequence[TrackedSpan], tracked: Sequence[TrackedShot]
+) -> tuple[list[TrackedSpan], list[Square], list[DroppedSpan]]:
+    """Give each span its scene and square, and drop the frames whose head is outside.
 
-    A stretch outside that is long enough gets a square of its own: somebody who moves his chair is lost for the
+    A span outside that is long enough gets a square of its own: somebody who moves his chair is lost for the
     moment in which he moves, not for the rest of the video.
     """
-    kept: list[Run] = []
+    kept: list[TrackedSpan] = []
     squares: list[Square] = []
     dropped: list[DroppedSpan] = []
-    pending = list(runs)
+    pending = list(spans)
     for turn in range(_FRAMINGS):
-        framed = [_framed(run, tracked[run.shot]) for run in pending]
+        framed = [_framed(span, tracked[span.shot]) for span in pending]
         scene_of, found = plan_crops(framed)
-        elsewhere: list[Run] = []
-        for run, head, scene in zip(pending, framed, scene_of, strict=True):
-            run = replace(run, scene=len(squares) + scene)
+        elsewhere: list[TrackedSpan] = []
+        for span, head, scene in zip(pending, framed, scene_of, strict=True):
+            span = replace(span, scene=len(squares) + scene)
             is_inside = inside(head.heads, found[scene])
             outside = true_spans(~is_inside) if turn + 1 < _FRAMINGS else []
             away = [(start, stop) for start, stop in outside if stop - start >= _OWN_FRAMES]
-            elsewhere += [run.cut(run.start + start, run.start + stop) for start, stop in away]
-            edges = [0, *(edge for span in away for edge in span), run.frames]
+            elsewhere += [span.cut(span.start + start, span.start + stop) for start, stop in away]
+            edges = [0, *(edge for ends in away for edge in ends), span.frames]
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
                 if stop > start:
-                    part = run.cut(run.start + start, run.start + stop)
-                    good, lost = split_run(part, is_inside[start:stop], tracked[run.shot].scan, HEAD_LEAVES)
+                    part = span.cut(span.start + start, span.start + stop)
+                    good, lost = split_span(part, is_inside[start:stop], tracked[span.shot].scan, HEAD_LEAVES)
                     kept += good
                     dropped += lost
         squares += found
         pending = elsewhere
-    return sorted(kept, key=lambda run: (run.source, run.start)), squares, dropped
+    return sorted(kept, key=lambda span: (span.source, span.start)), squares, dropped
 
 
-def _framed(run: Run, shot: TrackedShot) -> Framed:
-    return Framed(run.mesh_px, shot.followed.hair, shot.scan.width, shot.scan.height)
+def _framed(span: TrackedSpan, shot: TrackedShot) -> Framed:
+    return Framed(span.mesh_px, shot.followed.hair, shot.scan.width, shot.scan.height)
 
 
 def merge_spans(dropped: Sequence[DroppedSpan]) -> list[DroppedSpan]:

@@ -1,4 +1,4 @@
-"""From tracked shots to the runs of frames that stay, and which of them are held out. Pure functions.
+"""From tracked shots to the spans of frames that stay, and which of them are held out. Pure functions.
 
 Symbols: f frames of one shot, F frames of all segments.
 """
@@ -37,7 +37,7 @@ _JUMP_SHARE, _JUMP_SCALE = 0.25, 0.15
 
 
 @dataclass(frozen=True)
-class Run:
+class TrackedSpan:
     """Consecutive frames of one shot that are all tracked."""
 
     shot: int
@@ -54,20 +54,20 @@ class Run:
     def frames(self) -> int:
         return len(self.mesh_px)
 
-    def cut(self, start: int, stop: int) -> Run:
+    def cut(self, start: int, stop: int) -> TrackedSpan:
         """The part inside frames [start, stop) of the source; may be empty."""
         first, last = (int(np.clip(frame - self.start, 0, self.frames)) for frame in (start, stop))
         return replace(self, start=self.start + first, mesh_px=self.mesh_px[first : max(first, last)])
 
 
-def tracked_runs(
+def tracked_spans(
     index: int,
     shot: Shot,
     scan: SourceScan,
     mesh_px: FloatArray,
     found: NDArray[np.bool_],
     reasons: NDArray[np.object_] | None = None,
-) -> tuple[list[Run], list[DroppedSpan]]:
+) -> tuple[list[TrackedSpan], list[DroppedSpan]]:
     """Split a shot where the face was lost or jumped, or where a judge says why not; bridge short gaps.
 
     Args:
@@ -79,31 +79,33 @@ def tracked_runs(
     good = said == ""
     breaks = good[1:] & good[:-1] & _jumps(mesh)
     label = np.cumsum(np.concatenate([[False], (said[1:] != said[:-1]) | breaks]))
-    runs: list[Run] = []
+    spans: list[TrackedSpan] = []
     rest: list[DroppedSpan] = []
     for number in np.unique(label):
         rows = np.flatnonzero(label == number)
         start, stop = int(rows[0]), int(rows[-1]) + 1
         if good[start] and stop - start >= MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ:
-            runs.append(Run(index, shot.source, shot.start + start, mesh[start:stop]))
+            spans.append(TrackedSpan(index, shot.source, shot.start + start, mesh[start:stop]))
         else:
             reason = TRACKED_TOO_SHORT if good[start] else str(said[start])
             rest.append(dropped(scan, shot.start + start, shot.start + stop, reason))
-    return runs, rest
+    return spans, rest
 
 
-def split_run(run: Run, kept: NDArray[np.bool_], scan: SourceScan, reason: str) -> tuple[list[Run], list[DroppedSpan]]:
-    """The stretches of a run [f] whose frames are kept; the others are dropped for this reason."""
-    edges = [0, *(np.flatnonzero(kept[1:] != kept[:-1]) + 1).tolist(), run.frames]
-    runs: list[Run] = []
+def split_span(
+    span: TrackedSpan, kept: NDArray[np.bool_], scan: SourceScan, reason: str
+) -> tuple[list[TrackedSpan], list[DroppedSpan]]:
+    """The parts of a span [f] whose frames are kept; the others are dropped for this reason."""
+    edges = [0, *(np.flatnonzero(kept[1:] != kept[:-1]) + 1).tolist(), span.frames]
+    spans: list[TrackedSpan] = []
     rest: list[DroppedSpan] = []
     for start, stop in pairwise(edges):
         is_long = stop - start >= MIN_SEGMENT_SECONDS * VIDEO_RATE_HZ
         if kept[start] and is_long:
-            runs.append(run.cut(run.start + start, run.start + stop))
+            spans.append(span.cut(span.start + start, span.start + stop))
         else:
-            rest.append(dropped(scan, run.start + start, run.start + stop, reason))
-    return runs, rest
+            rest.append(dropped(scan, span.start + start, span.start + stop, reason))
+    return spans, rest
 
 
 def bridge_gaps(mesh_px: FloatArray, found: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -128,7 +130,7 @@ def _jumps(mesh_px: FloatArray) -> NDArray[np.bool_]:
     return (moved > _JUMP_SHARE * width[1:]) | (scaled > 2 * _JUMP_SCALE)
 
 
-def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
+def heldout_starts(spans: Sequence[TrackedSpan], sources: int) -> list[int]:
     """For each source the first frame that training must not see (a large number where all may be seen).
 
     Of ten or more clips that are used, every tenth is held out whole, if that is about a tenth of the time; where clips
@@ -136,7 +138,7 @@ def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     but of five or more that are short, the fifth is held out whole: ends of a second would say little of the lips.
     """
     never = np.iinfo(np.int32).max
-    frames = [np.concatenate([_frame_numbers(run) for run in runs if run.source == index] or [np.zeros(0, int)])
+    frames = [np.concatenate([_frame_numbers(span) for span in spans if span.source == index] or [np.zeros(0, int)])
               for index in range(sources)]  # fmt: skip
     used = [index for index, own in enumerate(frames) if len(own)]
     if _SOME_CLIPS <= len(used) < _MANY_CLIPS and max(map(len, frames)) < _SHORT_FRAMES:
@@ -151,8 +153,8 @@ def heldout_starts(runs: Sequence[Run], sources: int) -> list[int]:
     ]
 
 
-def _frame_numbers(run: Run) -> NDArray[np.int_]:
-    return np.arange(run.start, run.start + run.frames)
+def _frame_numbers(span: TrackedSpan) -> NDArray[np.int_]:
+    return np.arange(span.start, span.start + span.frames)
 
 
 def _heldout_of_clips(lengths: list[int]) -> list[int]:

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.topology import mean_face, mesh_triangles
 from geneface.imaging.warp import sample
+from geneface.io.face_mesh import mean_face, mesh_triangles
 from geneface.types import ByteArray, FloatArray
 
 TEXELS = 48

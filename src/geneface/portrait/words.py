@@ -21,7 +21,7 @@ WORDS_NAME = "words.json"
 
 
 def find_words(videos: Sequence[Path], file: Path | None = None) -> dict[Path, Words]:
-    """Words of those videos that have any, from `file` or from the `words.json` beside each video.
+    """Words of those videos that have any, from `file` or from the `words.json` next to each video.
 
     Raises:
         InputError: a file is damaged, or the given one is missing or names none of the videos.

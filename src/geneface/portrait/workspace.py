@@ -1,7 +1,7 @@
-"""The folder inside an unfinished portrait that holds the results of its steps, so that a killed run goes on.
+"""The folder inside an unfinished portrait that holds the results of its steps, so that a killed run can be resumed.
 
 A step's result is a file that appears whole or not at all. What the run is made of (sources and settings) is
-written first; going on with anything else is refused.
+written first; resuming with anything else is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.lock import claim_folder
-from geneface.io.store import writing
+from geneface.io.place import writing
+from geneface.io.work import claim_folder
 from geneface.portrait.manifest import MANIFEST_NAME
 
 _RECORD = "work/run.json"
@@ -32,7 +32,7 @@ class Workspace:
 
         Args:
             run: what identifies this run, plain values.
-            resume: go on with a run that was interrupted.
+            resume: continue a run that was interrupted.
 
         Returns:
             True if the portrait is finished already.

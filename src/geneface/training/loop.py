@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from geneface.errors import InputError
-from geneface.io.lock import exclusive_folder, remove_leftovers
-from geneface.io.store import TensorFile, save_tensors, sha256
+from geneface.io.atomic import sha256
+from geneface.io.place import remove_leftovers
+from geneface.io.tensors import TensorFile, save_tensors
+from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -36,10 +38,14 @@ class Task(Protocol):
     """Plain values (JSON) that the task keeps, e.g. the best score so far."""
 
     @property
-    def modules(self) -> Mapping[str, nn.Module]: ...
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Networks whose parameters and buffers a checkpoint holds, by name."""
+        ...
 
     @property
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]: ...
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Optimisers whose state it holds, by name."""
+        ...
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
         """Do one update. Data is drawn with `generator` only; returns figures to log."""

@@ -12,7 +12,6 @@ from geneface.evaluation.metrics.articulation import (
     FAST_LAG_FRAMES,
     LEAD_FRAMES,
     TAIL_FRAMES,
-    ArticulationClip,
     articulation_figures,
     closing_frame,
     closures,
@@ -20,7 +19,7 @@ from geneface.evaluation.metrics.articulation import (
     opening_levels,
     silent_frames,
 )
-from geneface.evaluation.metrics.lips import best_offset, lagged_correlations
+from geneface.evaluation.metrics.lips import LipClip, best_offset, lagged_correlations
 from geneface.geometry.landmarks import KEYPOINT_COUNT, LIPS, lip_opening, positions
 
 SILENCE = np.zeros(640 * 200, np.float32)
@@ -47,7 +46,7 @@ def speech(frames: int = 100, closed: Sequence[int] = (20, 45, 70), seed: int = 
 def figures(
     reference: np.ndarray, other: np.ndarray, words: Sequence[tuple[float, float, str]] | None = None
 ) -> dict[str, float | None]:
-    clip = ArticulationClip(mouth(reference), mouth(other), None, words)
+    clip = LipClip(mouth(reference), mouth(other), None, words)
     return {key: item.value for key, item in articulation_figures([clip]).items()}
 
 
@@ -159,7 +158,7 @@ def test_words_at_the_border_of_a_clip_are_left_out() -> None:
 
 def test_counts_are_pooled_over_clips_of_any_length() -> None:
     one, three = speech(60, (20,)), speech(140, (30, 60, 90), 1)
-    clips = [ArticulationClip(mouth(one), mouth(np.full(60, 0.07))), ArticulationClip(mouth(three), mouth(three))]
+    clips = [LipClip(mouth(one), mouth(np.full(60, 0.07))), LipClip(mouth(three), mouth(three))]
     assert articulation_figures(clips)["closure_rate"].value == pytest.approx(3 / 4)
 
 
@@ -233,9 +232,9 @@ def restless(frames: int, scale: float, head: float = 0.0) -> np.ndarray:
 
 def test_motion_in_silence_is_a_ratio_of_the_lips_alone() -> None:
     words = [(0.0, 4.0, "sil")]
-    clip = ArticulationClip(restless(100, 0.01), restless(100, 0.03, head=0.5), None, words)
+    clip = LipClip(restless(100, 0.01), restless(100, 0.03, head=0.5), None, words)
     assert articulation_figures([clip])["silence_motion_ratio"].value == pytest.approx(3, rel=1e-6)
-    heard = ArticulationClip(restless(100, 0.01), restless(100, 0.03), SILENCE[: 640 * 100], None)
+    heard = LipClip(restless(100, 0.01), restless(100, 0.03), SILENCE[: 640 * 100], None)
     assert articulation_figures([heard])["silence_motion_ratio"].value == pytest.approx(3, rel=1e-6)
 
 
@@ -243,13 +242,13 @@ def test_speech_is_no_part_of_motion_in_silence() -> None:
     words = [(0.0, 1.6, "sil"), (1.6, 2.4, "bin"), (2.4, 4.0, "sil")]
     other = restless(100, 0.01)
     other[40:61, LIPS] *= 1 + np.arange(21)[:, None, None]
-    clip = ArticulationClip(restless(100, 0.01), other, None, words)
+    clip = LipClip(restless(100, 0.01), other, None, words)
     assert articulation_figures([clip])["silence_motion_ratio"].value == pytest.approx(1, rel=1e-9)
 
 
 def test_too_little_silence_has_no_figure() -> None:
     words = [(0.0, 0.8, "sil"), (0.8, 4.0, "bin")]
-    clip = ArticulationClip(restless(100, 0.01), restless(100, 0.03), None, words)
+    clip = LipClip(restless(100, 0.01), restless(100, 0.03), None, words)
     assert "0.5 s of silence" in (articulation_figures([clip])["silence_motion_ratio"].reason or "")
     twice = articulation_figures([clip, clip])["silence_motion_ratio"].value
     assert twice == pytest.approx(3, rel=1e-6)
@@ -257,15 +256,15 @@ def test_too_little_silence_has_no_figure() -> None:
 
 def test_what_is_missing_says_why() -> None:
     assert all(item.reason == "no held-out frames" for item in articulation_figures([]).values())
-    still = ArticulationClip(mouth(np.full(50, 0.05)), mouth(speech(50, (20,))))
+    still = LipClip(mouth(np.full(50, 0.05)), mouth(speech(50, (20,))))
     reasons = articulation_figures([still])
     assert reasons["closure_rate"].reason == "the ground truth's lips do not move"
     paused = np.repeat([0.001, 0.07, 0.001], 20)
-    figures_of_pause = articulation_figures([ArticulationClip(mouth(paused), mouth(paused))])
+    figures_of_pause = articulation_figures([LipClip(mouth(paused), mouth(paused))])
     assert figures_of_pause["closure_rate"].reason == "the ground truth shows no closure"
     assert figures_of_pause["false_closure_rate"].value == 0
     with pytest.raises(ValueError, match="different shapes"):
-        articulation_figures([ArticulationClip(mouth(np.ones(4)), mouth(np.ones(5)))])
+        articulation_figures([LipClip(mouth(np.ones(4)), mouth(np.ones(5)))])
 
 
 def test_the_helper_opens_the_mouth_as_told() -> None:

@@ -7,17 +7,11 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from geneface.evaluation.metrics.image import (
-    PSNR_CEILING_DB,
-    ciede2000,
-    clip_box,
-    erode,
-    lab,
-    luminance,
-    psnr,
-    sharpness,
-    ssim_map,
-)
+from geneface.evaluation.metrics.colour import ciede2000, lab
+from geneface.evaluation.metrics.pixels import clip_box, erode, luminance
+from geneface.evaluation.metrics.psnr import CEILING_DB, psnr
+from geneface.evaluation.metrics.sharpness import sharpness
+from geneface.evaluation.metrics.ssim import ssim_map
 
 
 def picture(seed: int = 0, height: int = 47, width: int = 61) -> np.ndarray:
@@ -45,7 +39,7 @@ def test_psnr_equals_scikit_image_and_torchmetrics() -> None:
 def test_psnr_of_a_constant_difference_has_a_closed_form() -> None:
     a = np.full((20, 30, 3), 100, np.uint8)
     assert psnr(a, a + np.uint8(10)) == pytest.approx(20 * np.log10(25.5), rel=1e-6)
-    assert psnr(a, a) == PSNR_CEILING_DB
+    assert psnr(a, a) == CEILING_DB
 
 
 def test_psnr_sees_only_the_mask() -> None:

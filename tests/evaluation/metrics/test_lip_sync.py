@@ -1,4 +1,4 @@
-"""The judge's definitions against closed forms, and the bundled judge on bundled speech and the motion made of it."""
+"""The definitions against closed forms, and the bundled lip-sync classifier on bundled speech and the motion made of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.evaluation.metrics.lip_sync import JudgeScore, SyncJudge, combine, lag_distances
+from geneface.evaluation.metrics.lip_sync import LipSyncClassifier, LipSyncScore, combine, lag_distances
 from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS
-from geneface.geometry.topology import mean_face
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path, read_json, write_json
+from geneface.io.face_mesh import mean_face
+from geneface.io.records import read_json, write_json
 from geneface.motion.runtime import MotionModel
 from geneface.types import SpeechFeatures
 
@@ -92,17 +93,17 @@ def test_windows_without_landmarks_are_left_out():
     assert np.array_equal(lag_distances(lips, speech), np.delete(whole, 20, axis=0))
 
 
-# ---- the bundled judge
+# ---- the bundled classifier
 
 
 @pytest.fixture(scope="module")
-def judge() -> SyncJudge:
-    return SyncJudge.load()
+def classifier() -> LipSyncClassifier:
+    return LipSyncClassifier.load()
 
 
 @pytest.fixture(scope="module")
-def speech(judge: SyncJudge) -> SpeechFeatures:
-    return judge.encode(read_audio(asset_path("speech", "demo.flac")).samples)
+def speech(classifier: LipSyncClassifier) -> SpeechFeatures:
+    return classifier.encode(read_audio(asset_path("speech", "demo.flac")).samples)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +113,8 @@ def lips(speech: SpeechFeatures) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def truth(judge: SyncJudge, speech: SpeechFeatures, lips: np.ndarray) -> JudgeScore:
-    return judge.score([(lips, speech)], NEUTRAL)
+def truth(classifier: LipSyncClassifier, speech: SpeechFeatures, lips: np.ndarray) -> LipSyncScore:
+    return classifier.score([(lips, speech)], NEUTRAL)
 
 
 def test_motion_is_in_sync_with_the_speech_it_was_made_of(truth):
@@ -122,80 +123,80 @@ def test_motion_is_in_sync_with_the_speech_it_was_made_of(truth):
 
 
 @pytest.mark.parametrize("late", [4, -4])
-def test_a_shift_is_detected(judge, speech, lips, truth, late):
-    score = judge.score([(delayed(lips, late), speech)], NEUTRAL)
+def test_a_shift_is_detected(classifier, speech, lips, truth, late):
+    score = classifier.score([(delayed(lips, late), speech)], NEUTRAL)
     assert score.offset_frames == late
     assert score.distance == pytest.approx(truth.distance, abs=0.05)
     assert score.distance_unshifted > truth.distance_unshifted + 0.2
 
 
-def test_wrong_lips_are_ordered_behind_the_right_ones(judge, speech, lips, truth):
-    still = judge.score([(np.broadcast_to(lips.mean(0), lips.shape), speech)], NEUTRAL)
+def test_wrong_lips_are_ordered_behind_the_right_ones(classifier, speech, lips, truth):
+    still = classifier.score([(np.broadcast_to(lips.mean(0), lips.shape), speech)], NEUTRAL)
     assert np.isfinite(still.curve).all()
     assert still.confidence < 1e-5 and still.distance > truth.distance + 0.2
-    backwards = judge.score([(lips[::-1], speech)], NEUTRAL)
+    backwards = classifier.score([(lips[::-1], speech)], NEUTRAL)
     assert backwards.confidence < 0.5 * truth.confidence and backwards.distance > truth.distance + 0.2
 
 
-def test_a_small_mouth_is_forgiven_only_if_the_gain_says_so(judge, speech, lips, truth):
+def test_a_small_mouth_is_forgiven_only_if_the_gain_says_so(classifier, speech, lips, truth):
     small = NEUTRAL + 0.25 * (lips - NEUTRAL)
-    assert judge.score([(small, speech)], NEUTRAL).confidence < 0.8 * truth.confidence
-    forgiven = judge.score([(small, speech)], NEUTRAL, gain=0.25)
+    assert classifier.score([(small, speech)], NEUTRAL).confidence < 0.8 * truth.confidence
+    forgiven = classifier.score([(small, speech)], NEUTRAL, gain=0.25)
     assert np.allclose(forgiven.curve, truth.curve, atol=1e-4)
 
 
-def test_gain_is_the_ratio_of_the_openings(judge, lips):
-    assert judge.gain_of([2 * lips, 4 * lips]) == pytest.approx(3 * judge.gain_of([lips]), rel=1e-5)
-    assert judge.gain_of([np.broadcast_to(lips[:1], lips.shape)]) == judge.gain_of([]) == 1.0
+def test_gain_is_the_ratio_of_the_openings(classifier, lips):
+    assert classifier.gain_of([2 * lips, 4 * lips]) == pytest.approx(3 * classifier.gain_of([lips]), rel=1e-5)
+    assert classifier.gain_of([np.broadcast_to(lips[:1], lips.shape)]) == classifier.gain_of([]) == 1.0
 
 
-def test_samples_are_heard_as_their_features(judge, lips, truth):
+def test_samples_are_heard_as_their_features(classifier, lips, truth):
     samples = read_audio(asset_path("speech", "demo.flac")).samples
-    assert np.allclose(judge.score([(lips, samples)], NEUTRAL).curve, truth.curve, atol=1e-6)
+    assert np.allclose(classifier.score([(lips, samples)], NEUTRAL).curve, truth.curve, atol=1e-6)
 
 
-def test_clips_together_are_all_their_windows(judge, speech, lips):
+def test_clips_together_are_all_their_windows(classifier, speech, lips):
     def clip(start: int, stop: int):
         return lips[start:stop], SpeechFeatures(speech.values[2 * start : 2 * stop], speech.encoder)
 
     parts = [clip(0, 60), clip(60, 140), clip(140, 178)]
-    together = judge.score(parts, NEUTRAL)
-    first, second = (judge.score([part], NEUTRAL) for part in parts[:2])
+    together = classifier.score(parts, NEUTRAL)
+    first, second = (classifier.score([part], NEUTRAL) for part in parts[:2])
     assert (first.windows, second.windows) == (60 - 8, 80 - 8)
     # The last clip has 38 frames: one too few.
     assert together.windows == 124 and together.clips == 2
     assert np.allclose(together.curve, (52 * first.curve + 72 * second.curve) / 124)
 
 
-def test_too_short_clips_give_no_number(judge, speech, lips):
+def test_too_short_clips_give_no_number(classifier, speech, lips):
     for clips in ([], [(lips[:38], SpeechFeatures(speech.values[:76], speech.encoder))]):
-        score = judge.score(clips, NEUTRAL)
+        score = classifier.score(clips, NEUTRAL)
         assert np.isnan([score.distance, score.distance_unshifted, score.confidence, score.offset_frames]).all()
         assert np.isnan(score.curve).all() and score.windows == score.clips == 0
 
 
-def test_a_lost_face_costs_its_windows_only(judge, speech, lips, truth):
+def test_a_lost_face_costs_its_windows_only(classifier, speech, lips, truth):
     holed = lips.copy()
     holed[100] = np.nan
-    score = judge.score([(holed, speech)], NEUTRAL)
+    score = classifier.score([(holed, speech)], NEUTRAL)
     assert score.windows == truth.windows - 9 and score.offset_frames == 0
     assert score.distance == pytest.approx(truth.distance, abs=0.05)
 
 
-def test_wrong_inputs_are_refused(judge, speech, lips):
+def test_wrong_inputs_are_refused(classifier, speech, lips):
     with pytest.raises(InputError, match="mel"):
-        judge.score([(lips, SpeechFeatures(speech.values, "mel"))], NEUTRAL)
+        classifier.score([(lips, SpeechFeatures(speech.values, "mel"))], NEUTRAL)
     with pytest.raises(ValueError, match="rows"):
-        judge.score([(lips[:-1], speech)], NEUTRAL)
+        classifier.score([(lips[:-1], speech)], NEUTRAL)
 
 
 @pytest.mark.parametrize("name", ["lip_sync.json", "lips.onnx", "speech.onnx"])
 def test_damaged_folders_name_the_file(tmp_path: Path, name):
-    folder = tmp_path / "judge"
+    folder = tmp_path / "lip_sync"
     shutil.copytree(asset_path("lip_sync"), folder)
     (folder / name).unlink()
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
-        SyncJudge.load(folder)
+        LipSyncClassifier.load(folder)
     if name.endswith(".json"):
         record = read_json(asset_path("lip_sync") / name)
         for wrong, words in (
@@ -205,12 +206,12 @@ def test_damaged_folders_name_the_file(tmp_path: Path, name):
         ):
             write_json(folder / name, {**record, **wrong})
             with pytest.raises(InputError, match=words):
-                SyncJudge.load(folder)
+                LipSyncClassifier.load(folder)
 
 
-def test_bundled_judge_is_small_honest_and_of_the_default_encoder(judge):
+def test_bundled_classifier_is_small_honest_and_of_the_default_encoder(classifier):
     assert sum(path.stat().st_size for path in asset_path("lip_sync").iterdir()) < 1_000_000
-    assert judge.config.encoder == "whisper-2-streaming" and judge.config.heldout["lag_accuracy"] > 0.9
-    assert len(judge.config.landmarks) < KEYPOINT_COUNT
+    assert classifier.config.encoder == "whisper-2-streaming" and classifier.config.heldout["lag_accuracy"] > 0.9
+    assert len(classifier.config.landmarks) < KEYPOINT_COUNT
     card = (asset_path("lip_sync") / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card and "never a training loss" in card

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from geneface.evaluation.metrics.lips import (
     CONSTANT,
+    LipClip,
     best_offset,
     face_width,
     lagged_correlations,
@@ -40,7 +41,7 @@ def talking(opening: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def values(clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float | None]:
-    return {key: item.value for key, item in lip_figures(clips).items()}
+    return {key: item.value for key, item in lip_figures([LipClip(*clip) for clip in clips]).items()}
 
 
 def test_the_face_is_as_wide_as_its_cheek_bones_are_apart() -> None:
@@ -145,16 +146,16 @@ def test_clips_in_which_the_lips_froze_count_against_them() -> None:
     """Three frozen clips beside a perfect one: a quarter of the correlation, not all of it."""
     tracks = [talking(speech_like(60, seed)) for seed in range(4)]
     frozen = [np.broadcast_to(track.mean(0), track.shape) for track in tracks[1:]]
-    figures = lip_figures(list(zip(tracks, [tracks[0], *frozen], strict=True)))
+    figures = lip_figures(list(map(LipClip, tracks, [tracks[0], *frozen])))
     assert figures["opening_correlation"].value == pytest.approx(0.25)
     assert figures["width_correlation"].value == pytest.approx(0.25, abs=0.01)
-    still_truth = lip_figures([(tracks[0], tracks[0]), (frozen[0], tracks[1])])
+    still_truth = lip_figures([LipClip(tracks[0], tracks[0]), LipClip(frozen[0], tracks[1])])
     assert still_truth["opening_correlation"].value == pytest.approx(1), "a truth that does not move tells nothing"
 
 
 def test_still_lips_have_no_correlation_and_no_offset() -> None:
     track = talking(speech_like(50))
-    figures = lip_figures([(track, np.broadcast_to(track.mean(0), track.shape))])
+    figures = lip_figures([LipClip(track, np.broadcast_to(track.mean(0), track.shape))])
     assert figures["opening_correlation"].value == 0
     assert figures["offset_frames"].reason == CONSTANT
     assert figures["opening_amplitude_ratio"].value == pytest.approx(0, abs=1e-9)

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from geneface.evaluation.metrics.flicker import temporal_difference_error, torso_flicker
 from geneface.evaluation.metrics.stability import (
     JITTER_BAND_HZ,
     band_jitter,
     stability_figures,
     stability_ratio_figures,
-    temporal_difference_error,
-    torso_flicker,
 )
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT
 from geneface.types import HeadPose, MotionTrack

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from geneface.errors import InputError
-from geneface.evaluation.networks import weights
-from geneface.evaluation.networks.weights import convert_weights, load_weights
+from geneface.evaluation import convert
+from geneface.evaluation.convert import convert_weights
+from geneface.evaluation.networks.weights import load_weights
 
 LAYOUT = {"net.0.weight": (3, 2), "net.0.bias": (3,)}
 
@@ -25,7 +26,7 @@ def tensors() -> dict[str, torch.Tensor]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of two tensors, so that the files are small."""
-    monkeypatch.setattr(weights, "_layout", lambda network: LAYOUT)
+    monkeypatch.setitem(convert._LAYOUTS, "syncnet", LAYOUT)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from geneface.evaluation.metrics.blinks import BLINK_KEYS
 from geneface.evaluation.metrics.lips import CONSTANT
-from geneface.evaluation.metrics.registry import BLINK_KEYS, DEFINITIONS, DRIVEN_RISE_KEYS
+from geneface.evaluation.metrics.registry import DEFINITIONS
+from geneface.evaluation.metrics.speckle import DRIVEN_RISE_KEYS
 from geneface.evaluation.protocol import controls
 from geneface.evaluation.protocol.controls import (
     CONTROL_NAMES,

@@ -25,7 +25,7 @@ from geneface.geometry.landmarks import (
     lip_width,
     positions,
 )
-from geneface.geometry.topology import mean_face
+from geneface.io.face_mesh import mean_face
 from geneface.types import HeadPose, MotionTrack
 
 from ..doubles import FakePortrait

@@ -14,7 +14,6 @@ from geneface.evaluation import summary
 from geneface.evaluation.metrics.blinks import (
     IDENTICAL_DB,
     blink_pair,
-    blink_psnr,
     blink_table,
     closed_frames,
     lower_face,
@@ -28,8 +27,8 @@ from geneface.evaluation.schema import MetricTable
 from geneface.evaluation.summary import summarise_training
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
-from geneface.geometry.topology import mean_face
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.face_mesh import mean_face
 from geneface.render.renderer import RenderedFrame
 from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
@@ -179,23 +178,23 @@ def test_a_face_that_answers_to_its_lids_has_a_known_psnr(answer: float) -> None
     assert len(pair) == 4 * 3, "seeds without a blink are passed over until there are a dozen frames"
     assert (np.asarray(eye_openness(pair.closed.points)) < np.asarray(eye_openness(pair.open.points))).all()
     mean_square = np.mean(np.square(answer * np.array([0.9, 1.0, 0.7])))
-    assert blink_psnr(avatar, SOUND) == pytest.approx(10 * np.log10(255**2 / mean_square), abs=0.3)
-    assert figures(blink_table(avatar, SOUND), "planted")["blink_lower_face_psnr_worst"] == pytest.approx(
-        20 * np.log10(255 / answer), abs=0.3
-    )
+    found = figures(blink_table(avatar, SOUND), "planted")
+    assert found["blink_lower_face_psnr"] == pytest.approx(10 * np.log10(255**2 / mean_square), abs=0.3)
+    assert found["blink_lower_face_psnr_worst"] == pytest.approx(20 * np.log10(255 / answer), abs=0.3)
 
 
 def test_a_mouth_that_a_blink_leaves_alone_is_identical() -> None:
-    assert blink_psnr(PlantedAvatar(0.0), SOUND) == IDENTICAL_DB
+    found = figures(blink_table(PlantedAvatar(0.0), SOUND), "planted")
+    assert found["blink_lower_face_psnr"] == found["blink_lower_face_psnr_worst"] == IDENTICAL_DB
 
 
 def test_an_avatar_that_does_not_blink_has_a_reason() -> None:
     avatar = PlantedAvatar(40.0, closing=0.0)
-    assert np.isnan(blink_psnr(avatar, SOUND))
     row = blink_table(avatar, SOUND).rows[0]
     assert all(item.reason == "the avatar does not blink" for item in row.figures.values())
 
 
+@pytest.mark.slow
 def test_the_ground_truth_scores_one_and_beads_are_seen() -> None:
     scores = measure_driven(PlantedAvatar(), PlantedPortrait(), SOUND, step=4)
     table = driven_table("planted", scores)
@@ -209,6 +208,7 @@ def test_the_ground_truth_scores_one_and_beads_are_seen() -> None:
     assert len([row for row in table.rows if row.role == "evaluated"]) == 1
 
 
+@pytest.mark.slow
 def test_the_motion_that_breaks_is_found() -> None:
     """Beads come out where the mouth opens wider than the portrait's ever did."""
     avatar = PlantedAvatar(beads_above=float(lip_opening(PlantedPortrait().landmarks).max()) + 0.001)
@@ -220,6 +220,7 @@ def test_the_motion_that_breaks_is_found() -> None:
     assert scores.worst("face_dots")[0] in ("opening", "whole face", "face and pose")
 
 
+@pytest.mark.slow
 def test_without_a_portrait_it_is_compared_with_its_own_speech() -> None:
     avatar = PlantedAvatar(beads_above=0.0215)
     table = driven_table("planted", measure_driven(avatar, None, SOUND, step=5))
@@ -228,6 +229,7 @@ def test_without_a_portrait_it_is_compared_with_its_own_speech() -> None:
     assert figures(table, "planted, yaw")["face_dots_rise"] == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_training_says_in_words_what_breaks() -> None:
     portrait = PlantedPortrait()
     healthy = summarise_training(PlantedAvatar(), portrait)
@@ -240,6 +242,7 @@ def test_a_training_says_in_words_what_breaks() -> None:
     assert healthy.report.machine == {}, "equal trainings, equal files"
 
 
+@pytest.mark.slow
 def test_rare_frames_have_rows_of_their_own() -> None:
     portrait = PlantedPortrait()
     table = rare_table(PlantedAvatar(20.0), portrait)

@@ -8,8 +8,9 @@ from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from geneface.evaluation.metrics.lpips import LpipsResult
-from geneface.evaluation.protocol.pictures import ImageScores, ReferenceFrame, compare_frame
-from geneface.evaluation.schema import Figure
+from geneface.evaluation.metrics.picture import ReferenceFrame
+from geneface.evaluation.protocol.pictures import ImageScores, compare_frame
+from geneface.evaluation.schema import Figure, Missing
 from geneface.evaluation.tools import Tools
 
 TRUTH = "truth"
@@ -38,7 +39,8 @@ class FakeLpips:
 
 
 def tools(**instruments: object) -> Tools:
-    none: dict[str, object] = dict.fromkeys(("niqe", "lpips", "inception", "syncnet", "judge", "tracker"), "not here")
+    absent = ("niqe", "lpips", "inception", "syncnet", "lip_sync")
+    none: dict[str, object] = dict.fromkeys(absent, Missing("not here"))
     return Tools(**{"colour": True, **none, **instruments})  # type: ignore[arg-type]
 
 

@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 
 from geneface.evaluation.report.film import Film, write_film
+from geneface.evaluation.report.page import ReportMedia
 from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
-from geneface.evaluation.report.write import REPORT_FILE, SHEET_FILE, ReportMedia, write_report
+from geneface.evaluation.report.write import REPORT_FILE, SHEET_FILE, write_report
 from geneface.io.image import write_png
 
 from .pages import make_report, moving_pictures, tone
@@ -297,6 +298,7 @@ def test_the_page_fits_the_screen(browser: Browser, width: int) -> None:
     assert width > 400 or sum(inner > outer for inner, outer, _ in scrolled) >= 2
 
 
+@pytest.mark.slow
 def test_the_driver_sees_faults(browser: Browser, report: Path, tmp_path: Path) -> None:
     """What the checks above look for is there when a page is bad: a lost file, a message, a wide element."""
     bad = tmp_path / "bad.html"

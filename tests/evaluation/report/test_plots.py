@@ -152,11 +152,11 @@ def test_the_waveform_lies_under_its_moment() -> None:
 def test_both_openings_share_scale_and_time() -> None:
     opening = np.array([0.0, 0.02, 0.04, 0.01])
     svg = draw_lip_curve(LipCurve("c", opening, opening / 2), "c1")
-    truth, judged = (points(path) for path in paths(svg))
-    assert [path.get("class") for path in paths(svg)] == ["truth", "judged"]
-    assert truth[:, 0] == pytest.approx(judged[:, 0])
+    truth, evaluated = (points(path) for path in paths(svg))
+    assert [path.get("class") for path in paths(svg)] == ["truth", "evaluated"]
+    assert truth[:, 0] == pytest.approx(evaluated[:, 0])
     base = truth[0, 1]
-    assert base - judged[:, 1] == pytest.approx((base - truth[:, 1]) / 2, abs=0.11)
+    assert base - evaluated[:, 1] == pytest.approx((base - truth[:, 1]) / 2, abs=0.11)
     assert "reference" not in draw_lip_curve(LipCurve("c", None, opening), "c1")
 
 

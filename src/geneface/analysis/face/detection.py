@@ -21,6 +21,8 @@ NEAR, FAR = "detector_short", "detector_full"
 """Made for faces within some 2 m, which are large, and within 5 m."""
 _ANCHORS = {NEAR: ((16, 2), (8, 6)), FAR: ((48, 1),)}
 """Grids of anchors: cells a side, and anchors a cell. All anchors are as large as the picture."""
+_MIN_SCORES = {NEAR: 0.5, FAR: 0.6}
+"""Of proposals; those of MediaPipe's graphs."""
 _SAME_FACE = 0.3
 """Boxes that overlap by more (intersection over union) are of one face."""
 _FACE_GROWTH = 1.5
@@ -45,12 +47,11 @@ class Detection:
         return face.squared(_FACE_GROWTH)
 
 
-def detect(network: str, image: ByteArray, min_score: float, region: Region | None = None) -> list[Detection]:
+def detect(network: str, image: ByteArray, region: Region | None = None) -> list[Detection]:
     """The faces in an RGB picture [H, W, 3], the surest first.
 
     Args:
         network: `NEAR` or `FAR`.
-        min_score: 0 to 1, of a proposal.
         region: where to look; by default the picture with black around it that makes it square.
     """
     if region is None:
@@ -58,7 +59,7 @@ def detect(network: str, image: ByteArray, min_score: float, region: Region | No
     side = networks.input_side(network)
     raw, logits = networks.run(network, cut_out(image, region, side))
     scores = 1 / (1 + np.exp(-logits.astype(np.float64).clip(-100, 100)))
-    sure = np.flatnonzero(scores >= min_score)
+    sure = np.flatnonzero(scores >= _MIN_SCORES[network])
     proposals = decode(raw[sure], anchors(network)[sure], side)
     found = merge(proposals, scores[sure])
     return [
@@ -126,9 +127,6 @@ def _overlap(boxes: FloatArray, box: FloatArray) -> FloatArray:
 class BlazeFaceDetector:
     """Boxes of all faces, near and far ones, by both networks. See `analysis.tracker.FaceDetector`."""
 
-    def __init__(self, min_confidence: float) -> None:
-        self._min_confidence = min_confidence
-
     def __enter__(self) -> BlazeFaceDetector:
         return self
 
@@ -144,7 +142,7 @@ class BlazeFaceDetector:
         return max((found.score for found in self._faces(image)), default=0.0)
 
     def _faces(self, image: ByteArray) -> list[Detection]:
-        return [found for network in (NEAR, FAR) for found in detect(network, image, self._min_confidence)]
+        return [found for network in (NEAR, FAR) for found in detect(network, image)]
 
 
 def _merge_boxes(boxes: FloatArray) -> FloatArray:

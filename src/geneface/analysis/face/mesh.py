@@ -16,7 +16,7 @@ from geneface.analysis.face.detection import NEAR, detect
 from geneface.types import ByteArray, FloatArray
 
 _NETWORK = "mesh"
-_MIN_SCORE, _MIN_PRESENCE = 0.5, 0.5
+_MIN_PRESENCE = 0.5
 _LEFT_CORNER, _RIGHT_CORNER = 33, 263
 """Outer corners of the eyes in the picture."""
 _FACE_GROWTH = 1.5
@@ -42,9 +42,9 @@ class AttentionMeshTracker:
         self._region = None
         if region is None:
             return None
-        mesh = _measure(image, region, longer)
+        mesh = measure(image, region)
         if mesh is not None:
-            self._region = _around(mesh).scaled(1 / longer)
+            self._region = around(mesh).scaled(1 / longer)
         return mesh
 
 
@@ -53,21 +53,24 @@ def _find(image: ByteArray) -> Region | None:
     longer = max(image.shape[:2])
     # MediaPipe looks at the square that `track` measures in: the picture in its upper left corner.
     square = Region(longer / 2, longer / 2, longer, longer)
-    faces = detect(NEAR, image, _MIN_SCORE, square)
+    faces = detect(NEAR, image, square)
     return faces[0].region() if faces else None
 
 
-def _measure(image: ByteArray, region: Region, canvas: int) -> FloatArray | None:
-    """The mesh of the face in a region, unless there is none."""
+def measure(image: ByteArray, region: Region) -> FloatArray | None:
+    """The mesh [478, 3] of the face in a region of an RGB image [H, W, 3], unless there is none.
+
+    MediaPipe measures turned faces right in square pictures only: the image lies in the corner of a black square.
+    """
     side = networks.input_side(_NETWORK)
-    mesh, presence = networks.run(_NETWORK, cut_out(image, region, side, canvas=canvas))
+    mesh, presence = networks.run(_NETWORK, cut_out(image, region, side, canvas=max(image.shape[:2])))
     if 1 / (1 + math.exp(-float(presence[0]))) <= _MIN_PRESENCE:
         return None
     return to_picture(mesh / np.float32(side), region)
 
 
-def _around(mesh: FloatArray) -> Region:
-    """The square around a mesh, turned so that the eyes are level."""
+def around(mesh: FloatArray) -> Region:
+    """The square around a mesh [478, 3], turned so that the eyes are level: where the face is looked for next."""
     (x0, y0), (x1, y1) = mesh[:, :2].min(0).tolist(), mesh[:, :2].max(0).tolist()
     across, down = (mesh[_RIGHT_CORNER, :2] - mesh[_LEFT_CORNER, :2]).tolist()
     face = Region((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, math.atan2(down, across))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geneface.io.assets import asset_path
 from geneface.io.session import open_session
-from geneface.io.store import asset_path
 from geneface.types import ByteArray, FloatArray
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geneface.analysis.face import networks
 from geneface.analysis.face.crops import Region, cut_out
+from geneface.imaging.resize import resize_linear
 from geneface.types import ByteArray, FloatArray
 
 _NETWORK = "person"
@@ -34,13 +34,4 @@ def raw_matte(image: ByteArray) -> FloatArray:
     height, width = image.shape[:2]
     side = networks.input_side(_NETWORK)
     (matte,) = networks.run(_NETWORK, cut_out(image, Region.whole(image), side))
-    return _resize_rows(_resize_rows(matte.T, width).T, height)
-
-
-def _resize_rows(values: FloatArray, count: int) -> FloatArray:
-    """Rows [n, m] brought to `count` by linear interpolation between their middles."""
-    places = ((np.arange(count) + 0.5) * (len(values) / count) - 0.5).clip(0, len(values) - 1)
-    first = np.minimum(places.astype(np.intp), max(len(values) - 2, 0))
-    share: NDArray[np.float32] = (places - first).astype(np.float32)[:, None]
-    second = np.minimum(first + 1, len(values) - 1)
-    return values[first] * (1 - share) + values[second] * share
+    return resize_linear(matte, height, width)

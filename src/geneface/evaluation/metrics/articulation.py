@@ -18,20 +18,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.idle import voice_activity
-from geneface.evaluation.metrics.lips import Curve, Points, averaged_correlation, correlation
-from geneface.evaluation.schema import Figure, figure, missing
+from geneface.evaluation.metrics.lips import Curve, LipClip, averaged_correlation, correlation
+from geneface.evaluation.schema import Figure, MetricDefinition, figure, missing
 from geneface.geometry.landmarks import LIPS, lip_opening
 from geneface.io.words import Words
 from geneface.signal.spans import true_spans
 from geneface.types import VIDEO_RATE_HZ, FloatArray
 
-ARTICULATION_KEYS = (
-    "fast_offset_frames",
-    "closure_rate",
-    "closure_count",
-    "false_closure_rate",
-    "silence_motion_ratio",
-)
+DEFINITIONS = {
+    "fast_offset_frames": MetricDefinition(
+        title="Lag on fast articulation",
+        unit="frames of 40 ms",
+        direction="zero",
+        description="The same, from -6 to 6, over the quarter of all frames in which the ground truth's opening "
+        "changes fastest: a parabola through the peak, less that of the ground truth with itself; positive: late. Our "
+        "definition.",
+        must_see=["late", "still"],
+    ),
+    "closure_rate": MetricDefinition(
+        title="Closures hit",
+        unit="share",
+        direction="higher",
+        description="Share of the ground truth's lip closures inside which the evaluated lips close, without being "
+        "closed from 6 frames before to 6 after. Word times known: closures within a frame of the start of words "
+        "spelled with an initial b, p or m (not ph, ps, pn, pt, mn; of the letter m: its end), only those that the "
+        "ground truth shows; else all closed runs of at most 7 frames between open lips. Closed: below 15 % of the way "
+        "from the 5th to the 95th percentile of the ground truth's opening; a closure of the ground truth goes below "
+        "10 %. Our definition.",
+        must_see=["late", "still"],
+    ),
+    "closure_count": MetricDefinition(
+        title="Closures counted",
+        unit="closures",
+        direction="count",
+        description="How many closures of the ground truth the share of closures hit is over; below ten it is a matter "
+        "of chance.",
+    ),
+    "false_closure_rate": MetricDefinition(
+        title="False closures",
+        unit="share",
+        direction="lower",
+        description="Share of the ground truth's clearly open frames (above 35 % of that way, not within two frames of "
+        "a closed one) in which the evaluated lips are closed. A mouth that never closes scores 0: read it with the "
+        "closures hit.",
+    ),
+    "silence_motion_ratio": MetricDefinition(
+        title="Motion in silence",
+        unit="ratio",
+        direction="lower",
+        description="Root mean square speed of the lip landmarks, mouth centres aligned, in silence (word times, else "
+        "the sound's level), 8 frames before and 2 after speech left out: evaluated / ground truth. In video most of "
+        "it is the tracker's noise: above 1 is twitching, below 1 says little; a still face scores 0. Our definition.",
+    ),
+}
 
 CLOSED_SHARE = 0.15
 """Closed: below this share of the way from the 5th to the 95th percentile of the opening. Both persons' histograms
@@ -70,20 +109,6 @@ Frames = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class ArticulationClip:
-    """One clip, ground truth and evaluated."""
-
-    reference: Points
-    """[F, K, D]."""
-    other: Points
-    """[F, K, D], same unit."""
-    samples: FloatArray | None = None
-    """[T] sound at 16 kHz from the first frame on, if known."""
-    words: Words | None = None
-    """(start, end, word) in seconds from the first frame, if known; "sil" and "sp" are silence."""
-
-
-@dataclass(frozen=True)
 class OpeningLevels:
     """Lip openings that separate closed from open, in the curves' unit."""
 
@@ -93,14 +118,14 @@ class OpeningLevels:
     open: float
 
 
-def articulation_figures(clips: Sequence[ArticulationClip]) -> dict[str, Figure]:
+def articulation_figures(clips: Sequence[LipClip]) -> dict[str, Figure]:
     """All figures of this file, pooled over clips.
 
     Raises:
         ValueError: tracks of different shapes.
     """
     if not clips:
-        return missing(ARTICULATION_KEYS, "no held-out frames")
+        return missing(tuple(DEFINITIONS), "no held-out frames")
     for clip in clips:
         if clip.reference.shape != clip.other.shape:
             raise ValueError(f"tracks of different shapes: {clip.reference.shape} and {clip.other.shape}")
@@ -282,7 +307,7 @@ def silent_frames(frames: int, words: Words | None, samples: FloatArray | None) 
     return silent
 
 
-def silence_motion_ratio(clips: Sequence[ArticulationClip]) -> float:
+def silence_motion_ratio(clips: Sequence[LipClip]) -> float:
     """Root mean square speed of the lip landmarks in silence, mouth centres aligned: evaluated / ground truth.
 
     nan if there is less than `MIN_SILENCE_SECONDS` of silence in all clips, or the ground truth does not move in it.

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.evaluation.metrics.picture import Picture, PictureMetric, ReferenceFrame
 from geneface.evaluation.networks.inception import FEATURES, IMAGE_PX, Inception
+from geneface.evaluation.schema import MetricDefinition
 from geneface.render.composite import from_uint8, resize
 from geneface.types import ByteArray, FloatArray
 
@@ -118,3 +120,37 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
 def _compressed(factor: NDArray[np.float64]) -> NDArray[np.float64]:
     """A factor of the same scatter that has at most 2 D rows."""
     return factor if len(factor) <= 2 * factor.shape[1] else np.asarray(np.linalg.qr(factor, mode="r"))
+
+
+def _measure(reference: ReferenceFrame, picture: Picture, instrument: InceptionFeatures) -> dict[str, FloatArray]:
+    """Region -> features [2048] of its box."""
+    regions = list(reference.boxes)
+    rows = instrument.features([picture.image[reference.boxes[region]] for region in regions])
+    return {region: row.astype(np.float32) for region, row in zip(regions, rows, strict=True)}
+
+
+def _distance(own: Sequence[FloatArray], truth: Sequence[FloatArray]) -> float:
+    sides = []
+    for rows in (truth, own):
+        statistics = FeatureStatistics()
+        statistics.add(np.stack(rows) if rows else np.zeros((0, FEATURES)))
+        sides.append(statistics)
+    return frechet_distance(*sides)
+
+
+FID = PictureMetric(
+    "fid",
+    MetricDefinition(
+        title="FID",
+        unit="1",
+        direction="lower",
+        description="Heusel et al. 2017 on Inception-v3 pool3 features of the region's box, resized as in Parmar et "
+        "al. 2022; biased upwards for few frames, so comparable at equal numbers of frames only.",
+        must_see=["still", "degraded"],
+        needs="inception",
+    ),
+    _measure,
+    total=_distance,
+    absent="FID needs two frames and more",
+    alone=True,
+)

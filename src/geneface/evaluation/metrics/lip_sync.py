@@ -1,12 +1,13 @@
-"""Sync judge: how well lips and speech keep time, heard and seen by a network that no training loss has used.
+"""Lip sync by our own classifier: how well lips and speech keep time, for a network that no training used as a loss.
 
 The definitions are SyncNet's (Chung and Zisserman 2016, "Out of time: automated lip sync in the wild", section 3),
 on landmarks instead of pixels: lips and speech are embedded at each window of 9 frames (0.36 s), and the mean
-Euclidean distance of the two is taken at each lag. The numbers are the judge's own: embeddings are unit vectors, so
-distances lie in 0..2, and they can't be compared with published LSE-C and LSE-D.
+Euclidean distance of the two is taken at each lag. The numbers are the classifier's own: embeddings are unit vectors,
+so distances lie in 0..2, and they can't be compared with published LSE-C and LSE-D.
 
 Symbols: F video frames at 25 Hz, 2F rows of features at 50 Hz, K named landmarks (canonical head frame, head units),
-P of them seen by the judge, W = F - 8 windows, E embedding width. A lag is in frames, positive where the lips are late.
+P of them seen by the classifier, W = F - 8 windows, E embedding width. A lag is in frames, positive where the lips are
+late.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import SpeechEncoder, load_encoder
+from geneface.evaluation.schema import Figure, MetricDefinition, figure
 from geneface.signal.timing import ROWS_PER_FRAME
 from geneface.types import FloatArray, SpeechFeatures
 
@@ -30,12 +32,13 @@ _TIE = 1e-6
 """Distances closer than this differ by rounding alone."""
 
 Clip = tuple[NDArray[np.floating[Any]], SpeechFeatures | NDArray[np.floating[Any]]]
-"""Landmarks [F, K, 3], and the speech of the same time: features [2F, D] of the judge's encoder, or samples [T]."""
+"""Landmarks [F, K, 3], and the speech of the same time: features [2F, D] of the classifier's encoder, or samples
+[T]."""
 
 
 @dataclass(frozen=True)
-class JudgeScore:
-    """Verdict on some clips. All numbers are nan, and `clips` is 0, where every clip is too short."""
+class LipSyncScore:
+    """Score of some clips. All numbers are nan, and `clips` is 0, where every clip is too short."""
 
     distance: float
     """Least mean distance over the lags, 0..2; lower is better. The search forgives lips that are merely late."""
@@ -53,21 +56,22 @@ class JudgeScore:
     """Clips that had any."""
 
 
-class SyncJudge(LipSyncTowers):
-    """The towers of a folder, and what they say of lips."""
+class LipSyncClassifier(LipSyncTowers):
+    """The towers of a folder, and the score of lips that they give."""
 
     def encode(self, samples: NDArray[np.floating[Any]], frames: int | None = None) -> SpeechFeatures:
-        """Features [2 * frames, D] of sound [T] at 16 kHz; once for all rows that are judged on the same sound.
+        """Features [2 * frames, D] of sound [T] at 16 kHz; once for all rows with the same sound.
 
-        The encoder is the judge's own (whisper-2-streaming), whatever the avatar hears: rows then differ by their lips.
+        The encoder is the classifier's own (whisper-2-streaming), whatever the avatar hears: rows then differ by their
+        lips.
         """
         return self._encoder.encode(np.asarray(samples, np.float32), frames)
 
-    def score(self, clips: Sequence[Clip], neutral: NDArray[np.floating[Any]], *, gain: float = 1.0) -> JudgeScore:
-        """Judge clips of one person together.
+    def score(self, clips: Sequence[Clip], neutral: NDArray[np.floating[Any]], *, gain: float = 1.0) -> LipSyncScore:
+        """Score clips of one person together.
 
         The towers see displacement from neutral, divided by `gain`. The gain is never taken from the lips that are
-        judged: those of a mouth that moves too little would be blown up to the right amplitude and forgiven. Give the
+        scored: those of a mouth that moves too little would be blown up to the right amplitude and forgiven. Give the
         same for all rows: `gain_of` the ground truth, or 1.
 
         Args:
@@ -107,7 +111,7 @@ def lag_distances(lips: FloatArray, speech: FloatArray, max_lag: int = MAX_LAG_F
     return distances[np.isfinite(distances).all(axis=1)]
 
 
-def combine(parts: Sequence[NDArray[np.float64]]) -> JudgeScore:
+def combine(parts: Sequence[NDArray[np.float64]]) -> LipSyncScore:
     """Score of clips together, from the distances [windows, lags] of each.
 
     Every window counts the same, whichever clip it is from: a mean over clips would let a clip of a few windows,
@@ -117,14 +121,14 @@ def combine(parts: Sequence[NDArray[np.float64]]) -> JudgeScore:
     known = [part for part in parts if len(part)]
     if not known:
         curve = np.full(2 * MAX_LAG_FRAMES + 1, np.nan)
-        return JudgeScore(*[float("nan")] * 4, curve=curve, windows=0, clips=0)
+        return LipSyncScore(*[float("nan")] * 4, curve=curve, windows=0, clips=0)
     together = np.concatenate(known)
     curve = together.mean(axis=0)
     lags = np.arange(len(curve)) - len(curve) // 2
     # Of equal lags the nearest to 0: a still face is not "late".
     order = np.argsort(np.abs(lags), kind="stable")
     best = int(order[np.argmax(curve[order] <= curve.min() + _TIE)])
-    return JudgeScore(
+    return LipSyncScore(
         distance=float(curve[best]),
         distance_unshifted=float(curve[len(curve) // 2]),
         confidence=float(np.median(curve) - curve.min()),
@@ -133,3 +137,52 @@ def combine(parts: Sequence[NDArray[np.float64]]) -> JudgeScore:
         windows=len(together),
         clips=len(known),
     )
+
+
+def lip_sync_figures(score: LipSyncScore) -> dict[str, Figure]:
+    """The score under the keys of a report."""
+    short = "no clip is as long as the lip-sync classifier's window"
+    return {
+        "lip_sync_confidence": figure(score.confidence, short),
+        "lip_sync_distance": figure(score.distance, short),
+        "lip_sync_distance_unshifted": figure(score.distance_unshifted, short),
+        "lip_sync_offset_frames": figure(score.offset_frames, short),
+    }
+
+
+DEFINITIONS = {
+    "lip_sync_confidence": MetricDefinition(
+        title="Lip-sync confidence",
+        unit="1",
+        direction="higher",
+        description="Of our own lip-sync classifier on landmarks, which no training used as a loss: median minus "
+        "minimum over lags of the mean distance of lips and sound. Not comparable with LSE-C.",
+        must_see=["still"],
+        needs="lip_sync",
+    ),
+    "lip_sync_distance": MetricDefinition(
+        title="Lip-sync distance",
+        unit="1",
+        direction="lower",
+        description="Of the same: the minimum over lags of the mean distance. Not comparable with LSE-D.",
+        must_see=["still"],
+        needs="lip_sync",
+    ),
+    "lip_sync_distance_unshifted": MetricDefinition(
+        title="Lip-sync distance at lag 0",
+        unit="1",
+        direction="lower",
+        description="Of the same: the mean distance as lips and sound are, without looking for a better lag.",
+        must_see=["late", "still"],
+        needs="lip_sync",
+    ),
+    "lip_sync_offset_frames": MetricDefinition(
+        title="Lip-sync offset",
+        unit="frames of 40 ms",
+        direction="zero",
+        description="Of the same: the lag at which the distance is least; positive: late.",
+        must_see=["late"],
+        needs="lip_sync",
+    ),
+}
+LIP_SYNC_KEYS = tuple(DEFINITIONS)

@@ -7,13 +7,16 @@ clips are averaged: a correlation over concatenated clips would also reward the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.schema import Figure, figure
+from geneface.evaluation.schema import Figure, MetricDefinition, figure
 from geneface.geometry.landmarks import FACE_SIDES, LIPS, lip_opening, lip_width
+from geneface.io.words import Words
+from geneface.types import FloatArray
 
 MAX_LAG_FRAMES = 15
 """Offsets are searched from -15 to 15 frames (0.6 s): beyond it speech matches itself by chance."""
@@ -23,6 +26,20 @@ _FLAT = 1e-9
 
 Points = NDArray[np.floating[Any]]
 Curve = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class LipClip:
+    """One clip, ground truth and evaluated: what every lip metric is given."""
+
+    reference: Points
+    """[F, K, D]."""
+    other: Points
+    """[F, K, D], same unit."""
+    samples: FloatArray | None = None
+    """[T] sound at 16 kHz from the first frame on, if known."""
+    words: Words | None = None
+    """(start, end, word) in seconds from the first frame, if known; "sil" and "sp" are silence."""
 
 
 def face_width(points: Points) -> NDArray[np.floating[Any]]:
@@ -96,10 +113,15 @@ def lip_landmark_distance(reference: Points, other: Points) -> float:
     return float(np.linalg.norm(difference, axis=-1).mean())
 
 
-def lip_figures(clips: Sequence[tuple[Points, Points]]) -> dict[str, Figure]:
-    """Score clips of (ground truth, evaluated) points, [F, K, D] in face widths; the same F within a clip."""
+def lip_figures(clips: Sequence[LipClip]) -> dict[str, Figure]:
+    """All figures of this file but those in pixels; each clip is scored alone, then clips are averaged.
+
+    Raises:
+        ValueError: tracks of different shapes.
+    """
     opening, width, amplitude, lagged, distance = [], [], [], [], []
-    for reference, other in clips:
+    for clip in clips:
+        reference, other = clip.reference, clip.other
         if reference.shape != other.shape:
             raise ValueError(f"tracks of different shapes: {reference.shape} and {other.shape}")
         curves = lip_opening(reference), lip_opening(other)
@@ -123,3 +145,51 @@ def _mean(values: Sequence[float]) -> float:
     """Mean of the finite values; nan if there is none."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
+
+
+DEFINITIONS = {
+    "lip_landmark_distance": MetricDefinition(
+        title="Lip landmark distance",
+        unit="face widths",
+        direction="lower",
+        description="LMD (Chen et al. 2018): mean distance of the lip landmarks after the centres of the mouths are "
+        "laid on each other, as a fraction of the face's width.",
+        must_see=["late", "still"],
+    ),
+    "lip_landmark_distance_px": MetricDefinition(
+        title="Lip landmark distance",
+        unit="px",
+        direction="lower",
+        description="The same in pixels of the frame.",
+        must_see=["late", "still"],
+    ),
+    "opening_correlation": MetricDefinition(
+        title="Lip-opening correlation",
+        unit="1",
+        direction="higher",
+        description="Pearson correlation of the distance between the inner lips over time, per clip, then averaged.",
+        must_see=["late", "still"],
+    ),
+    "width_correlation": MetricDefinition(
+        title="Lip-width correlation",
+        unit="1",
+        direction="higher",
+        description="The same for the distance between the corners of the mouth.",
+        must_see=["late", "still"],
+    ),
+    "opening_amplitude_ratio": MetricDefinition(
+        title="Opening amplitude",
+        unit="ratio",
+        direction="one",
+        description="Standard deviation of the lip opening, evaluated / ground truth, per clip, then averaged.",
+        must_see=["still"],
+    ),
+    "offset_frames": MetricDefinition(
+        title="Audio-video offset",
+        unit="frames of 40 ms",
+        direction="zero",
+        description="Delay at which the correlation of the lip opening, averaged over clips, is largest, from -15 to "
+        "15; positive: the evaluated lips are late.",
+        must_see=["late", "still"],
+    ),
+}

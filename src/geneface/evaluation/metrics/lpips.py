@@ -8,7 +8,7 @@ picture and summed over the five layers (equation 1).
 
 Both AlexNet's weights and the five layers of weights are published and needed: with any others the numbers are not
 LPIPS. They are not part of this package, and without them the report prints n/a and how to get them
-(`weights.LPIPS_NEEDS_WEIGHTS`).
+(`networks.weights.weights_needed`).
 
 Pictures are uint8 [H, W, 3] RGB, both sides at least LPIPS_MIN_SIDE_PX. Needs torch; it runs on the CPU.
 """
@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geneface.errors import InputError
+from geneface.evaluation.metrics.picture import Picture, PictureMetric, ReferenceFrame, region_mean
 from geneface.evaluation.networks.weights import load_weights
+from geneface.evaluation.schema import MetricDefinition
 from geneface.types import ByteArray, FloatArray
 
 if TYPE_CHECKING:
@@ -192,3 +194,30 @@ class Lpips:
 
 def _linear(layer: int) -> str:
     return f"lin{layer}.model.1.weight"
+
+
+def _measure(reference: ReferenceFrame, picture: Picture, instrument: Lpips) -> dict[str, float]:
+    if min(reference.image.shape[:2]) < LPIPS_MIN_SIDE_PX:
+        return {}
+    own = reference.once("lpips", lambda: instrument.features(reference.image))
+    result = instrument.compare(own, instrument.features(picture.image))
+    return {
+        region: result.distance if region == "frame" else region_mean(result.map, mask)
+        for region, mask in reference.masks.items()
+    }
+
+
+LPIPS = PictureMetric(
+    "lpips",
+    MetricDefinition(
+        title="LPIPS",
+        unit="1",
+        direction="lower",
+        description="Zhang et al. 2018, AlexNet v0.1. Whole frame: the standard distance; head and mouth: mean of the "
+        "spatial map.",
+        must_see=["late", "still", "degraded"],
+        needs="lpips",
+    ),
+    _measure,
+    absent=f"LPIPS needs pictures of at least {LPIPS_MIN_SIDE_PX} pixels a side",
+)

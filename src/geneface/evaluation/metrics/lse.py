@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
 from geneface.evaluation.networks.syncnet import CROP_PX, WINDOW_COLUMNS, WINDOW_FRAMES, SyncNet
+from geneface.evaluation.schema import MetricDefinition
 from geneface.geometry.landmarks import MESH_SURFACE_SIZE
 from geneface.signal.timing import whole_frames
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
@@ -47,7 +48,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class LseScore:
-    """Verdict on one clip, or a mean over clips; nan where there is none."""
+    """Score of one clip, or a mean over clips; nan where there is none."""
 
     confidence: float
     """LSE-C: median of the mean distances less the least; higher is better."""
@@ -83,7 +84,7 @@ class SyncNetScorer:
         Args:
             frames: F images [H, W, 3] at 25 Hz.
             mesh_px: [F, 478, 3] FaceMesh landmarks in pixels; a frame without a face repeats its neighbour.
-            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is not looked at.
+            sound: of the same time: sample 0 belongs to frame 0, `start_seconds` is ignored.
 
         Returns:
             the score, nan for clips of fewer than `MIN_FRAMES` frames that have sound.
@@ -204,3 +205,27 @@ def _speech_features() -> Any:
     except ImportError as error:
         raise MissingExtraError("python_speech_features", "metrics") from error
     return python_speech_features
+
+
+DEFINITIONS = {
+    "lse_c": MetricDefinition(
+        title="LSE-C",
+        unit="1",
+        direction="higher",
+        description="Lip-sync error, confidence, of SyncNet v2 (Chung and Zisserman 2016; Prajwal et al. 2020): median "
+        "minus minimum over lags of the mean distance of mouth and sound. Faces are cropped by FaceMesh instead of "
+        "S3FD.",
+        must_see=["still"],
+        needs="syncnet",
+    ),
+    "lse_d": MetricDefinition(
+        title="LSE-D",
+        unit="1",
+        direction="lower",
+        description="Lip-sync error, distance, of SyncNet v2: the minimum over lags of the mean distance of mouth and "
+        "sound.",
+        must_see=["still"],
+        needs="syncnet",
+    ),
+}
+LSE_KEYS = tuple(DEFINITIONS)

@@ -31,6 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.errors import MissingExtraError
+from geneface.evaluation.metrics.picture import Picture, PictureMetric, ReferenceFrame
+from geneface.evaluation.schema import MetricDefinition
 from geneface.types import ByteArray
 
 NIQE_MIN_SIDE_PX = 192
@@ -201,3 +203,25 @@ def _shape_tables() -> tuple[Doubles, Doubles, Doubles, Doubles]:
     shapes = np.arange(200, 10001) / 1000
     one, two, three = (np.array([math.lgamma(k / a) for a in shapes]) for k in (1, 2, 3))
     return shapes, np.exp(2 * two - one - three), np.exp((one - three) / 2), np.exp(two - one)
+
+
+def _measure(reference: ReferenceFrame, picture: Picture, instrument: NiqeModel) -> dict[str, float]:
+    return {region: instrument.score(picture.image[box]) for region, box in reference.boxes.items()}
+
+
+NIQE = PictureMetric(
+    "niqe",
+    MetricDefinition(
+        title="NIQE",
+        unit="1",
+        direction="lower",
+        description="Mittal et al. 2013 with the authors' pristine model: distance of natural-scene statistics, no "
+        "reference. Needs regions of 192 px and more.",
+        must_see=["degraded"],
+        needs="niqe",
+    ),
+    _measure,
+    absent=NIQE_TOO_SMALL,
+    alone=True,
+    compares=False,
+)

@@ -14,9 +14,57 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.evaluation.metrics.image import Mask, erode, luminance
-from geneface.evaluation.metrics.registry import SPECKLE_MEASURES
+from geneface.evaluation.metrics.pixels import Mask, erode, luminance
+from geneface.evaluation.schema import Control, MetricDefinition
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
+
+SPECKLE_MEASURES = ("speckle", "face_dots", "head_dots", "torso_dots")
+DRIVEN_RATIO_KEYS = tuple(f"{key}_ratio{part}" for key in SPECKLE_MEASURES for part in ("", "_worst_second"))
+"""Against the ground truth."""
+DRIVEN_RISE_KEYS = tuple(f"{key}_rise{part}" for key in SPECKLE_MEASURES for part in ("", "_worst_second"))
+"""Against the avatar's own calm speech."""
+_MEASURES = {
+    "speckle": (
+        "Speckle, head",
+        "Mean distance of the luma from its 3 x 3 median over the head and a rim of 3 px (at 256 px). Hair and teeth "
+        "have it too",
+    ),
+    "face_dots": (
+        "Dots, face",
+        "Mean over the face of how far a pixel's luma lies above or below all 16 pixels of the square two pixels away "
+        "(at 256 px): a bead or a hole stands alone, a hair, a lip or an edge goes on. Our definition",
+    ),
+    "head_dots": ("Dots, head", "The same over the head and a rim of 3 px"),
+    "torso_dots": ("Dots, torso", "The same over the torso"),
+}
+_OVER = {
+    "ratio": "divided by the median over ground-truth frames.",
+    "rise": "divided by the median over the avatar's own speech with open eyes: it sees what breaks, not what is "
+    "always so.",
+}
+
+
+def _definitions() -> dict[str, MetricDefinition]:
+    """Every measure against the ground truth and against the avatar itself, as a mean and of the worst second."""
+    definitions = {}
+    for measure, (title, text) in _MEASURES.items():
+        for over, divided in _OVER.items():
+            sees: list[Control] = ["beads"] if over == "ratio" else []
+            key = f"{measure}_{over}"
+            definitions[key] = MetricDefinition(
+                title=title, unit="ratio", direction="one", description=f"{text}; {divided}", must_see=sees
+            )
+            definitions[f"{key}_worst_second"] = MetricDefinition(
+                title=f"{title}, worst second",
+                unit="ratio",
+                direction="one",
+                description=f"{text}; {divided} The largest mean over 25 consecutive frames.",
+                must_see=sees,
+            )
+    return definitions
+
+
+DEFINITIONS = _definitions()
 
 _REFERENCE_PX = 256
 """Dots are as large as the Gaussians, which grow with the picture."""
@@ -51,19 +99,6 @@ def frame_speckle(image: ByteArray, regions: FaceRegions) -> dict[str, float]:
         "head_dots": _mean(alone, head),
         "torso_dots": float("nan") if regions.torso is None else _mean(alone, regions.torso),
     }
-
-
-def speckle(images: Sequence[ByteArray], masks: Sequence[Mask] | Mask) -> NDArray[np.float64]:
-    """Mean distance from the 3 x 3 median over the mask, [F]; nan where the mask is hardly there.
-
-    Args:
-        masks: one [H, W] for each image, or one for all.
-    """
-    if isinstance(masks, np.ndarray) and masks.ndim == 2:
-        masks = [masks] * len(images)
-    return np.array(
-        [_mean(median_residual(luminance(image)), mask) for image, mask in zip(images, masks, strict=True)], np.float64
-    )
 
 
 def median_residual(luma: FloatArray) -> FloatArray:

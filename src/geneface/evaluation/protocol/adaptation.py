@@ -1,7 +1,7 @@
 """What adaptation to the person gained: the generic model and the adapted one on seconds that neither was fitted to.
 
-Both go the whole way an avatar's video does, before any rendering; the generic motion stands on the person's neutral
-face. Lips are compared in the head frame, in face widths, as in the table of motion from speech.
+Both pass through everything that an avatar's video does before rendering; the generic motion is put on the person's
+neutral face. Lips are compared in the head frame, in face widths, as in the table of motion from speech.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from geneface.evaluation.metrics.lips import face_width, lip_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
 from geneface.evaluation.protocol.speech import predict_span
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, heldout_spans
@@ -28,7 +28,7 @@ GENERIC, ADAPTED = "generic model", "adapted to the person"
 NO_ADAPTATION = "the avatar is not adapted to the person"
 TOO_LITTLE = f"under {LITTLE_HELDOUT_SECONDS:g} s are held out: it can't be told"
 SPREAD = 0.05
-"""Correlations of the opening over a few seconds that differ by no more are taken for alike."""
+"""Correlations of the opening over a few seconds that differ by no more count as equal."""
 
 _SHORT_SPAN_SECONDS = 1.0
 """On average; clips of three seconds hold out .6 s each. A correlation within less is mostly chance."""
@@ -60,7 +60,7 @@ def adaptation_table(
     count = "1 held-out span" if len(spans) == 1 else f"{len(spans)} held-out spans"
     note = (
         f"What adaptation to the person gained: landmarks in the head frame, {count}, {seconds:.1f} s, each scored "
-        "alone, then averaged. The generic motion stands on the person's neutral face."
+        "alone, then averaged. The generic motion is put on the person's neutral face."
     )
     if seconds >= LITTLE_HELDOUT_SECONDS and _are_short(spans):
         note += f" Spans of {seconds / len(spans):.1f} s say little: they are ends of clips, often silent."
@@ -129,7 +129,7 @@ def _figures(portrait: ReferencePortrait, spans: Sequence[Span], predicted: Sequ
     tracked = MotionTrack(portrait.landmarks, portrait.pose)
     width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
     clips = [
-        (tracked.points[span.start : span.stop] / width, motion.points / width)
+        LipClip(tracked.points[span.start : span.stop] / width, motion.points / width)
         for span, motion in zip(spans, predicted, strict=True)
     ]
     figures = lip_figures(clips)

@@ -1,4 +1,4 @@
-"""Chunks of a portrait's held-out part: ground truth beside what the avatar draws of it.
+"""Chunks of a portrait's held-out part: the ground truth, and what the avatar draws of it.
 
 The avatar is shown twice: *from speech*, the whole chain from sound to picture, with the portrait's own head pose,
 which speech does not determine; and *from tracked landmarks*, the renderer alone. F frames at 25 Hz.
@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from geneface.evaluation.drawing import RenderClock
+from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.protocol.controls import DELAY_FRAMES
-from geneface.evaluation.protocol.pictures import ReferenceFrame
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span, evenly_spaced
 from geneface.io.words import Words

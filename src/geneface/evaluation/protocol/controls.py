@@ -1,14 +1,14 @@
-"""Controls: the ground truth itself, spoilt in known ways, and what a metric makes of it.
+"""Controls: the ground truth itself, spoilt in known ways, and how a metric scores it.
 
     encoded    re-encoded as our MP4: the best that any video we write can score
-    late       shown `DELAY_FRAMES` late: what a metric costs lips that miss their sound
+    late       shown `DELAY_FRAMES` late: what it costs lips to miss their sound
     still      one frame, held: a picture that does not talk
     degraded   at half resolution and `BRIGHTER_LEVELS` brighter: poor detail, shifted colour
     beads      strewn with bright and dark beads: a face that breaks (`speckle.with_beads`)
     noise      the same frame, encoded ten times: what the tracker sees where nothing moves
 
-A metric is believed where it puts the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`) behind
-the encoded one, by more than a trifle. F frames, uint8 [H, W, 3].
+A metric is believed where it scores the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`)
+clearly worse than the encoded one. F frames, uint8 [H, W, 3].
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PREFERENCE = 0.05
 _MARGIN = 0.02
 MIN_FRAMES = 25
 _MOTIONLESS = (CONSTANT, NO_LAG)
-_OFFSET_KEYS = ("offset_frames", "fast_offset_frames", "judge_offset_frames")
+_OFFSET_KEYS = ("offset_frames", "fast_offset_frames", "lip_sync_offset_frames")
 
 
 def encoded(frames: Sequence[ByteArray]) -> list[ByteArray]:
@@ -120,8 +120,8 @@ def verdicts(
     if best not in by_name or not present or frames < MIN_FRAMES:
         return {}
     keys = dict.fromkeys(key for row in rows for key in row.figures)
-    judged = {key: _verdict(key, by_name, best, present) for key in keys}
-    return {key: verdict for key, verdict in judged.items() if verdict is not None}
+    found = {key: _verdict(key, by_name, best, present) for key in keys}
+    return {key: verdict for key, verdict in found.items() if verdict is not None}
 
 
 def _verdict(
@@ -145,10 +145,10 @@ def _verdict(
     failed: list[Control] = [control for control in meant if control in unseen]
     if failed:
         figures = ", ".join(f"{present[control]}: {_show(items[control])}" for control in failed)
-        reason = f"it does not put behind the {best} ({_show(base)}) what it is meant to see: {figures}"
+        reason = f"it does not score worse than the {best} ({_show(base)}) what it is meant to see: {figures}"
         return Verdict(informative=False, reason=reason, blind_to=blind)
     seen = ", ".join(present[control] for control in meant)
-    return Verdict(informative=True, reason=f"puts behind the {best}: {seen}", blind_to=blind)
+    return Verdict(informative=True, reason=f"scores worse than the {best}: {seen}", blind_to=blind)
 
 
 def _margin(direction: Direction, items: Mapping[Control, Figure | None], best: float) -> float:

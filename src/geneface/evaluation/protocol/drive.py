@@ -1,4 +1,4 @@
-"""Motions that a renderer was not taught: each measure of face and head to the border of what was seen and past it.
+"""Motions that a renderer was not trained on: each measure of face and head, to the edge of what was seen and beyond.
 
 A measure is one number of a frame: how far the mouth is open, how far the head is turned. What one unit of it moves is
 learnt from the recording, so that a driven mouth is the person's own. F frames at 25 Hz, K named landmarks in the
@@ -50,12 +50,12 @@ class DrivenMotion:
 
 
 def seen_motion(portrait: ReferencePortrait) -> MotionTrack:
-    """The training frames of a portrait: what a renderer was taught with."""
+    """The training frames of a portrait: what a renderer was trained on."""
     return MotionTrack(portrait.landmarks, portrait.pose)[~np.asarray(portrait.heldout)]
 
 
 def own_motion(avatar: EvaluatedAvatar, audio: Waveform) -> MotionTrack:
-    """For want of a portrait: what the avatar does by itself when it speaks, a few times over."""
+    """Without a portrait: what the avatar does by itself when it says the same sentence three times."""
     return MotionTrack.concatenate(avatar.motion(audio, Performance(seed=seed)) for seed in range(3))
 
 
@@ -136,7 +136,7 @@ def driven_motions(
 
     Args:
         speech: motion of a sentence that is not the recording's.
-        closed_eyes: those of its frames in which a blink has closed the eyes, a blink shows five at a time.
+        closed_eyes: those of its frames in which a blink has closed the eyes; one blink shows about five.
         frames: length of a sweep.
         seed: of the combinations.
     """

@@ -1,7 +1,7 @@
-"""A face that is asked for more than its recording showed: what a blink does to the mouth, and whether it breaks.
+"""A face that is asked for more than its recording showed: does it break up?
 
-Averages over held-out frames look where the renderer was taught. Here the avatar speaks another sentence, under another
-head's movement, and each measure of face and pose is driven to the border of what was seen and past it (`drive`).
+Averages over held-out frames look where the renderer was trained. Here the avatar speaks another sentence, under
+another head's movement, and each measure of face and pose is driven to the edge of what was seen and beyond (`drive`).
 Every frame's speckle and dots (`speckle`) are divided by the median of the ground truth's or, without a portrait, of
 the avatar's own speech with open eyes. F frames at 25 Hz.
 """
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.avatar.performance import Performance
-from geneface.evaluation.metrics.blinks import blink_pair, blink_psnr
-from geneface.evaluation.metrics.registry import DRIVEN_RATIO_KEYS, DRIVEN_RISE_KEYS, SPECKLE_MEASURES
+from geneface.evaluation.metrics.blinks import blink_pair
 from geneface.evaluation.metrics.speckle import (
+    DRIVEN_RATIO_KEYS,
+    DRIVEN_RISE_KEYS,
+    SPECKLE_MEASURES,
     FaceRegions,
     as_series,
     frame_speckle,
-    speckle,
     with_beads,
     worst_window,
 )
@@ -32,11 +33,9 @@ from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, eve
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import OVAL
 from geneface.imaging.shapes import pixels_inside_polygon
+from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
-from geneface.io.store import asset_path
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray, MotionTrack, ProgressFn, Waveform, no_progress
-
-__all__ = ["DrivenScores", "blink_psnr", "demo_sentence", "driven_motions", "driven_table", "measure_driven", "speckle"]
 
 _TRUTH_RUNS = 4
 _OWN_FRAMES = 50
@@ -69,7 +68,7 @@ class DrivenScores:
     ratios: tuple[Series, ...]
     """One a motion."""
     step: int
-    """Every how manyth frame was drawn."""
+    """Every `step`-th frame was drawn."""
     base: Mapping[str, float]
     """Levels of 255."""
     truth: Series | None
@@ -117,7 +116,7 @@ def measure_driven(
     Args:
         portrait: the one it was trained on; without it, its own speech stands for what was seen.
         audio: a sentence that is not the recording's.
-        step: draw every how manyth frame.
+        step: draw only every `step`-th frame.
     """
     speech = avatar.motion(audio, Performance())
     seen = own_motion(avatar, audio) if portrait is None else seen_motion(portrait)

@@ -1,6 +1,6 @@
-"""Held-out frames that an average hides: closed eyes, and faces and poses far from the usual. F frames at 25 Hz.
+"""Held-out frames that an average hides: closed eyes, and faces and poses far from the usual ones. F frames at 25 Hz.
 
-The avatar draws them from the landmarks that were measured in them, so that the renderer alone is judged.
+The avatar draws them from the landmarks that were measured in them, so that the renderer alone is measured.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from geneface.evaluation.drawing import RenderClock
 from geneface.evaluation.metrics.blinks import CLOSED_SHARE
-from geneface.evaluation.metrics.image import Mask, clip_box, psnr
-from geneface.evaluation.metrics.registry import RARE_KEYS
+from geneface.evaluation.metrics.pixels import Mask, clip_box
+from geneface.evaluation.metrics.psnr import RARE_KEYS, psnr
 from geneface.evaluation.protocol.chunks import scene_plates
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, evenly_spaced
@@ -31,7 +31,7 @@ _ALPHA = 127
 
 
 def rare_table(avatar: EvaluatedAvatar, portrait: ReferencePortrait) -> MetricTable:
-    """PSNR of head, mouth and eyes in rare held-out frames, beside the rest of them."""
+    """PSNR of head, mouth and eyes in rare held-out frames, and in all others."""
     heldout = np.asarray(portrait.heldout)
     closed = heldout & closed_eyes(portrait.landmarks, ~heldout)
     extreme = extremes(portrait.landmarks, portrait.pose, heldout)
@@ -46,14 +46,14 @@ def rare_table(avatar: EvaluatedAvatar, portrait: ReferencePortrait) -> MetricTa
     ]
     note = (
         f"Held-out frames drawn from tracked landmarks, at most {MAX_RARE_FRAMES} of a kind. Eyes are closed where the "
-        f"lids have gone {100 * CLOSED_SHARE:.0f} % of the way of the deepest blink of the portrait; extreme are the "
-        f"{100 * EXTREME_SHARE:.0f} % of the held-out frames whose face and pose are furthest from the median."
+        f"lids have fallen at least {100 * CLOSED_SHARE:.0f} % as far as in the portrait's deepest blink; extreme are "
+        f"the {100 * EXTREME_SHARE:.0f} % of the held-out frames whose face and pose are furthest from the median."
     )
     return MetricTable(title="Picture, rare frames", note=note, rows=rows)
 
 
 def closed_eyes(landmarks: FloatArray, usual: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[F] frames with closed eyes. landmarks [F, K, 3]; `usual` [F] sets how open the eyes are as a rule."""
+    """[F] frames with closed eyes. landmarks [F, K, 3]; `usual` [F]: frames that tell how open the eyes usually are."""
     openness = np.asarray(eye_openness(landmarks)).mean(-1)
     level = float(np.median(openness[usual if usual.any() else slice(None)]))
     fallen = 1 - openness / max(level, 1e-6)

@@ -1,6 +1,6 @@
 """Motion from speech: predicted from held-out sound, against the motion that was tracked there, before any rendering.
 
-The prediction goes the whole way an avatar's video does (encoder, motion model, person's adaptation, smoothing). The
+The prediction passes through everything that an avatar's video does (encoder, motion model, adaptation, smoothing). The
 landmarks are compared in the canonical head frame, so that head motion, which speech does not determine, plays no part.
 All held-out spans are used, however few of them are drawn.
 """
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.metrics.lips import face_width, lip_figures
-from geneface.evaluation.metrics.registry import JUDGE_KEYS, LIP_KEYS
+from geneface.evaluation.metrics.lip_sync import LIP_SYNC_KEYS, lip_sync_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width
+from geneface.evaluation.metrics.registry import LIP_KEYS, lip_metrics
 from geneface.evaluation.metrics.stability import stability_ratio_figures
 from geneface.evaluation.protocol.chunks import shift_words
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, DELAY_FRAMES, TRUTH, verdicts
-from geneface.evaluation.protocol.tables import judge_figures
-from geneface.evaluation.schema import Figure, MetricRow, MetricTable, missing
+from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Missing, missing
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, Span
 from geneface.evaluation.tools import Tools
 from geneface.geometry.landmarks import KEYPOINTS
@@ -97,13 +96,13 @@ def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, to
         CONTROL_NAMES["late"]: [held_late(span.reference) for span in spans],
         CONTROL_NAMES["still"]: [held_still(span.reference) for span in spans],
     }
-    judged = judge_rows(videos, [span.samples for span in spans], videos[TRUTH], neutral, tools)
+    scored = lip_sync_rows(videos, [span.samples for span in spans], videos[TRUTH], neutral, tools)
     width = float(face_width(neutral[list(KEYPOINTS)]))
     rows = []
     for row, motions in videos.items():
         figures = _lips(spans, motions, width) | stability_ratio_figures(videos[TRUTH], motions)
         role = "truth" if row == TRUTH else "evaluated" if row == name else "control"
-        rows.append(MetricRow(name=row, role=role, figures=figures | judged[row]))
+        rows.append(MetricRow(name=row, role=role, figures=figures | scored[row]))
     seconds = sum(len(span.reference) for span in spans) / VIDEO_RATE_HZ
     note = (
         f"Landmarks and head pose before rendering, in the head frame: {len(spans)} held-out spans, {seconds:.1f} s "
@@ -121,21 +120,21 @@ def motion_table(name: str, spans: Sequence[SpokenSpan], neutral: FloatArray, to
 
 def _lips(spans: Sequence[SpokenSpan], motions: Sequence[MotionTrack], width: float) -> dict[str, Figure]:
     clips = [
-        ArticulationClip(span.reference.points / width, motion.points / width, span.samples, span.words)
+        LipClip(span.reference.points / width, motion.points / width, span.samples, span.words)
         for span, motion in zip(spans, motions, strict=True)
     ]
-    figures = lip_figures([(clip.reference, clip.other) for clip in clips]) | articulation_figures(clips)
+    figures = lip_metrics(clips)
     return {key: figures[key] for key in MOTION_LIP_KEYS}
 
 
-def judge_rows(
+def lip_sync_rows(
     videos: Mapping[str, Sequence[MotionTrack]],
     sounds: Sequence[FloatArray],
     truths: Sequence[MotionTrack],
     neutral: FloatArray,
     tools: Tools,
 ) -> dict[str, dict[str, Figure]]:
-    """The judge's figures of each row.
+    """The lip-sync classifier's figures of each row.
 
     Args:
         videos: row -> motion of each clip.
@@ -143,17 +142,17 @@ def judge_rows(
         truths: motion of each clip that tells how far this person opens the mouth.
         neutral: [478, 3] the face at rest.
     """
-    judge = tools.judge
-    if isinstance(judge, str):
-        return {row: missing(JUDGE_KEYS, judge) for row in videos}
+    classifier = tools.lip_sync
+    if isinstance(classifier, Missing):
+        return {row: missing(LIP_SYNC_KEYS, classifier.reason) for row in videos}
     if not sounds:
-        return {row: missing(JUDGE_KEYS, "no held-out frames") for row in videos}
-    features = [judge.encode(samples, len(truth)) for samples, truth in zip(sounds, truths, strict=True)]
-    gain = judge.gain_of([truth.points for truth in truths])
+        return {row: missing(LIP_SYNC_KEYS, "no held-out frames") for row in videos}
+    features = [classifier.encode(samples, len(truth)) for samples, truth in zip(sounds, truths, strict=True)]
+    gain = classifier.gain_of([truth.points for truth in truths])
     figures = {}
     for row, motions in videos.items():
         clips = [(motion.points, f) for motion, f in zip(motions, features, strict=True)]
-        figures[row] = judge_figures(judge.score(clips, neutral[list(KEYPOINTS)], gain=gain))
+        figures[row] = lip_sync_figures(classifier.score(clips, neutral[list(KEYPOINTS)], gain=gain))
     return figures
 
 

@@ -1,7 +1,7 @@
 """From scores of videos to the tables of a report. F frames at 25 Hz, K named landmarks.
 
-Lips are compared in the picture plane, as they were tracked anew in every row; the sync judge and the jitter need the
-head frame, so poses are fitted to the tracked meshes with one neutral face and focal length for all rows.
+Lips are compared in the picture plane, as they were tracked in every row; lip-sync classifier and jitter need the head
+frame, so poses are fitted to the tracked meshes with one neutral face and focal length for all rows.
 """
 
 from __future__ import annotations
@@ -11,23 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geneface.evaluation.metrics.articulation import ArticulationClip, articulation_figures
-from geneface.evaluation.metrics.lip_sync import JudgeScore
-from geneface.evaluation.metrics.lips import face_width, lip_figures, lip_landmark_distance
-from geneface.evaluation.metrics.lse import TOO_SHORT, mean_score
-from geneface.evaluation.metrics.registry import (
-    FOUND_KEY,
-    JITTER_RATIO_KEYS,
-    JUDGE_KEYS,
-    LIP_KEYS,
-    LSE_KEYS,
-    REGIONS,
-    image_keys,
-)
-from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, stability_ratio_figures
+from geneface.evaluation.metrics.face_found import FOUND_KEY, found_share
+from geneface.evaluation.metrics.lip_sync import LIP_SYNC_KEYS, LipSyncScore, lip_sync_figures
+from geneface.evaluation.metrics.lips import LipClip, face_width, lip_landmark_distance
+from geneface.evaluation.metrics.lse import LSE_KEYS, TOO_SHORT, mean_score
+from geneface.evaluation.metrics.picture import REGIONS
+from geneface.evaluation.metrics.registry import LIP_KEYS, image_keys, lip_metrics
+from geneface.evaluation.metrics.stability import JITTER_RATIO_KEYS, MIN_BAND_FRAMES, stability_ratio_figures
 from geneface.evaluation.protocol.controls import ENCODED, NOISE, TRUTH, verdicts
 from geneface.evaluation.protocol.videos import RowScores, Track, VideoScores
-from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Role, figure, missing
+from geneface.evaluation.schema import Figure, MetricRow, MetricTable, Missing, Role, figure, missing
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.geometry.pose import solve_head_poses
 from geneface.types import Camera, FloatArray, MotionTrack
@@ -54,11 +47,10 @@ class VideoTables:
 
     def __init__(self, scores: VideoScores, person: Person | None, note: str, why: Mapping[str, str]) -> None:
         self._scores, self._person, self._note, self._why = scores, person, note, dict(why)
-        tracker = scores.tools.tracker
-        self._no_tracks = tracker if isinstance(tracker, str) else _NO_FACE if person is None else None
-        self.motions = {} if self._no_tracks else {name: self._motions(row) for name, row in scores.rows.items()}
+        self.motions = {} if person is None else {name: self._motions(row) for name, row in scores.rows.items()}
         """Row -> motion in the head frame of each chunk in which truth and row show a face, else None."""
-        self.judged = self._judge_rows()
+        self.lip_sync = self._score_lip_sync()
+        """Row -> score, of the rows that could be scored."""
         truth = scores.truth.images
         self._images = {name: row.images.figures(truth, self._why) for name, row in scores.rows.items()}
 
@@ -87,13 +79,16 @@ class VideoTables:
     # ---- lips
 
     def _lips(self) -> MetricTable:
-        note = "Landmarks tracked anew in every video, ground truth included, in the picture plane."
+        note = "Landmarks tracked in every video, ground truth included, in the picture plane."
         rows: dict[str, dict[str, Figure]] = {}
         for name, row in self._scores.rows.items():
-            if self._no_tracks:
-                rows[name] = missing((FOUND_KEY, *LIP_KEYS), self._no_tracks)
+            if self._person is None:
+                rows[name] = missing((FOUND_KEY, *LIP_KEYS), _NO_FACE)
             else:
-                rows[name] = {FOUND_KEY: figure(_found_share(row), "no frames"), **self._lip_figures(row)}
+                rows[name] = {
+                    FOUND_KEY: figure(found_share([track.found for track in row.tracks]), "no frames"),
+                    **self._lip_figures(row),
+                }
         if self._scores.noise:
             rows[NOISE] = self._noise_lips()
         return self._table("Lips, seen in the video", note, rows)
@@ -101,7 +96,7 @@ class VideoTables:
     def _pairs(self, row: RowScores) -> list[tuple[int, Track, Track]]:
         """Chunks in which both show a face: number, truth, row."""
         both = zip(self._scores.truth.tracks, row.tracks, strict=True)
-        return [(i, a, b) for i, (a, b) in enumerate(both) if a and b and a.usable and b.usable]
+        return [(i, a, b) for i, (a, b) in enumerate(both) if a.usable and b.usable]
 
     def _lip_figures(self, row: RowScores) -> dict[str, Figure]:
         pairs = self._pairs(row)
@@ -112,7 +107,7 @@ class VideoTables:
         for number, truth, other in pairs:
             sound = chunks[number].sound
             clips.append(
-                ArticulationClip(
+                LipClip(
                     _in_face_widths(truth),
                     _in_face_widths(other),
                     None if sound is None else sound.samples,
@@ -120,7 +115,7 @@ class VideoTables:
                 )
             )
         pixels = [lip_landmark_distance(_points(a), _points(b)) for _, a, b in pairs]
-        figures = lip_figures([(clip.reference, clip.other) for clip in clips]) | articulation_figures(clips)
+        figures = lip_metrics(clips)
         figures["lip_landmark_distance_px"] = figure(float(np.mean(pixels)), _NO_FACE)
         return {key: figures[key] for key in LIP_KEYS}
 
@@ -131,7 +126,7 @@ class VideoTables:
         distance = [lip_landmark_distance(_in_face_widths(a), _in_face_widths(b)) for a, b in pairs]
         pixels = [lip_landmark_distance(_points(a), _points(b)) for a, b in pairs]
         trembling = float(np.mean([_opening(b).std() for _, b in pairs]))
-        truths = [track for track in self._scores.truth.tracks if track and track.usable]
+        truths = [track for track in self._scores.truth.tracks if track.usable]
         moving = float(np.mean([_opening(track).std() for track in truths])) if truths else 0.0
         figures["lip_landmark_distance"] = figure(float(np.mean(distance)), _NO_FACE)
         figures["lip_landmark_distance_px"] = figure(float(np.mean(pixels)), _NO_FACE)
@@ -142,49 +137,50 @@ class VideoTables:
     # ---- sync
 
     def _sync(self) -> MetricTable:
-        note = "Lips against the sound. The judge is our own expert, which no training ever used as a loss."
-        rows = {name: self._lse(name, row) | self._judge_figures(name) for name, row in self._scores.rows.items()}
+        note = "Lips against the sound. The lip-sync classifier is our own, and no training ever used it as a loss."
+        rows = {name: self._lse(name, row) | self._lip_sync_figures(name) for name, row in self._scores.rows.items()}
         return self._table("Sync", note, rows)
 
     def _lse(self, name: str, row: RowScores) -> dict[str, Figure]:
         tool = self._scores.tools.syncnet
-        if isinstance(tool, str):
-            return missing(LSE_KEYS, tool)
+        if isinstance(tool, Missing):
+            return missing(LSE_KEYS, tool.reason)
         mean = mean_score(row.lse)
         reason = TOO_SHORT if row.lse else self._why_silent(name)
         return {"lse_c": figure(mean.confidence, reason), "lse_d": figure(mean.distance, reason)}
 
     def _why_silent(self, name: str) -> str:
         """Why lips and sound of a row could not be compared."""
-        if self._no_tracks:
-            return self._no_tracks
+        if self._person is None:
+            return _NO_FACE
         heard = any(chunk.sound_of(name) is not None for chunk in self._scores.chunks)
         return _NO_FACE if heard else _NO_SOUND
 
-    def _judge_rows(self) -> dict[str, JudgeScore]:
-        judge = self._scores.tools.judge
-        if isinstance(judge, str) or self._no_tracks or self._person is None:
+    def _score_lip_sync(self) -> dict[str, LipSyncScore]:
+        classifier = self._scores.tools.lip_sync
+        if isinstance(classifier, Missing) or self._person is None:
             return {}
         neutral = self._person.neutral[_KEYPOINTS]
         truths = [motion.points for motion in self.motions[TRUTH] if motion is not None]
-        gain = judge.gain_of(truths)
+        gain = classifier.gain_of(truths)
         scores = {}
         for name, motions in self.motions.items():
             clips = []
             for chunk, motion in zip(self._scores.chunks, motions, strict=True):
                 sound = chunk.sound_of(name)
                 if motion is not None and sound is not None:
-                    features = judge.encode(sound.samples, len(motion))
+                    features = classifier.encode(sound.samples, len(motion))
                     clips.append((motion.points, features))
             if clips:
-                scores[name] = judge.score(clips, neutral, gain=gain)
+                scores[name] = classifier.score(clips, neutral, gain=gain)
         return scores
 
-    def _judge_figures(self, name: str) -> dict[str, Figure]:
-        judge = self._scores.tools.judge
-        if name not in self.judged:
-            return missing(JUDGE_KEYS, judge if isinstance(judge, str) else self._why_silent(name))
-        return judge_figures(self.judged[name])
+    def _lip_sync_figures(self, name: str) -> dict[str, Figure]:
+        if name in self.lip_sync:
+            return lip_sync_figures(self.lip_sync[name])
+        classifier = self._scores.tools.lip_sync
+        reason = classifier.reason if isinstance(classifier, Missing) else self._why_silent(name)
+        return missing(LIP_SYNC_KEYS, reason)
 
     # ---- stability
 
@@ -221,13 +217,13 @@ class VideoTables:
         rows: dict[str, dict[str, Figure]] = {}
         for name, row in self._scores.rows.items():
             rows[name] = self._jitter(name) | self._flicker(row)
-        if self._scores.noise and not self._no_tracks:
+        if self._scores.noise and self._person is not None:
             rows[NOISE] = self._noise_jitter()
         return self._table("Stability", note, rows)
 
     def _jitter(self, name: str) -> dict[str, Figure]:
-        if self._no_tracks:
-            return missing(JITTER_RATIO_KEYS, self._no_tracks)
+        if self._person is None:
+            return missing(JITTER_RATIO_KEYS, _NO_FACE)
         both = [(a, b) for a, b in zip(self.motions[TRUTH], self.motions[name], strict=True) if a and b]
         if not both:
             return missing(JITTER_RATIO_KEYS, _NO_FACE)
@@ -247,23 +243,6 @@ class VideoTables:
         copies = self._in_head_frame([b for _, b in self._scores.noise])
         rest = missing(("torso_flicker_ratio", "temporal_difference_error"), _NOT_MOVING)
         return stability_ratio_figures(truths, copies) | rest
-
-
-def judge_figures(score: JudgeScore) -> dict[str, Figure]:
-    """The judge's figures under their own names."""
-    short = "no clip is as long as the judge's window"
-    return {
-        "judge_confidence": figure(score.confidence, short),
-        "judge_distance": figure(score.distance, short),
-        "judge_distance_unshifted": figure(score.distance_unshifted, short),
-        "judge_offset_frames": figure(score.offset_frames, short),
-    }
-
-
-def _found_share(row: RowScores) -> float:
-    """Share of the frames in which the face was found."""
-    found = [track.found for track in row.tracks if track is not None]
-    return float(np.concatenate(found).mean()) if found else float("nan")
 
 
 def _points(track: Track) -> FloatArray:

@@ -2,7 +2,7 @@
 
 A *chunk* is a run of consecutive frames at 25 Hz with its sound; a *row* is one video of it (an avatar's, or a
 control). All rows of a chunk are measured side by side in threads, so that memory holds one chunk only; landmarks are
-tracked anew in every row, with the same tracker as in the ground truth. F frames, H x W pixels.
+tracked in every row, with the same tracker as in the ground truth. F frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.tracker import fill_missing, open_tracker
+from geneface.evaluation.metrics.face_found import MIN_FOUND_SHARE
+from geneface.evaluation.metrics.flicker import temporal_difference_error, torso_flicker
 from geneface.evaluation.metrics.lse import LseScore
-from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES, temporal_difference_error, torso_flicker
+from geneface.evaluation.metrics.picture import ReferenceFrame
+from geneface.evaluation.metrics.stability import MIN_BAND_FRAMES
 from geneface.evaluation.protocol.controls import (
     CONTROL_NAMES,
     DELAY_FRAMES,
@@ -28,7 +31,8 @@ from geneface.evaluation.protocol.controls import (
     late,
     repeats,
 )
-from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, ReferenceFrame, compare_frame
+from geneface.evaluation.protocol.pictures import FrameValues, ImageScores, compare_frame
+from geneface.evaluation.schema import Missing
 from geneface.evaluation.tools import Tools
 from geneface.io.words import Words
 from geneface.types import ByteArray, FloatArray, Waveform
@@ -36,7 +40,6 @@ from geneface.types import ByteArray, FloatArray, Waveform
 _WORKERS = 2
 _NOISE_FRAMES = 4
 """Frames a chunk that the tracker's noise is measured on."""
-_MIN_FOUND_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Track:
 
     @property
     def usable(self) -> bool:
-        return bool(self.found.mean() >= _MIN_FOUND_SHARE)
+        """Whether the face was found often enough to measure it."""
+        return bool(self.found.mean() >= MIN_FOUND_SHARE)
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,11 @@ class Chunk:
 
     @property
     def images(self) -> list[ByteArray]:
+        """The ground truth's pictures."""
         return [reference.image for reference in self.references]
 
     def sound_of(self, row: str) -> Waveform | None:
+        """The sound that a row comes with: its own, or else the ground truth's."""
         return self.other_sound.get(row, self.sound)
 
 
@@ -87,8 +93,8 @@ class RowScores:
 
     def __init__(self, tools: Tools) -> None:
         self.images = ImageScores(tools)
-        self.tracks: list[Track | None] = []
-        """One a chunk; None without a tracker."""
+        self.tracks: list[Track] = []
+        """One a chunk."""
         self.flicker: list[tuple[float, int]] = []
         """RMS of the torso's flicker in each chunk that shows one, and its number of frames."""
         self.temporal_errors: list[tuple[float, int]] = []
@@ -111,10 +117,12 @@ class VideoScores:
 
     @property
     def truth(self) -> RowScores:
+        """The row of the ground truth."""
         return self.rows[TRUTH]
 
     @property
     def frames(self) -> int:
+        """How many frames of ground truth were measured."""
         return self.truth.images.frames
 
     def add(self, chunk: Chunk) -> None:
@@ -131,8 +139,7 @@ class VideoScores:
         torso = _steady_torso(chunk.references)
         with ThreadPoolExecutor(_WORKERS) as pool:
             jobs = [pool.submit(self._measure_row, name, chunk, frames, torso) for name, frames in videos.items()]
-            if not isinstance(self.tools.tracker, str):
-                jobs.append(pool.submit(self._measure_noise, images))
+            jobs.append(pool.submit(self._measure_noise, images))
             moments = pool.map(partial(self._measure_moment, chunk, videos), range(len(images)))
             for moment in moments:
                 for name, row in self.rows.items():
@@ -161,14 +168,11 @@ class VideoScores:
         row.temporal_errors.append((temporal_difference_error(chunk.images, frames), len(frames)))
         if torso is not None and len(frames) >= MIN_BAND_FRAMES:
             row.flicker.append((torso_flicker(frames, torso), len(frames)))
-        if isinstance(self.tools.tracker, str):
-            row.tracks.append(None)
-            return
         known = chunk.truth_track if name == TRUTH else None
         track = track_video(frames) if known is None else known
         row.tracks.append(track)
         sound = chunk.sound_of(name)
-        if not isinstance(self.tools.syncnet, str) and sound is not None and track.usable:
+        if not isinstance(self.tools.syncnet, Missing) and sound is not None and track.usable:
             row.lse.append(self.tools.syncnet.score(frames, track.mesh_px, sound))
 
     def _measure_noise(self, frames: Sequence[ByteArray]) -> None:

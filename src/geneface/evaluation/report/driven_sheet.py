@@ -66,7 +66,7 @@ def _extremes(avatar: EvaluatedAvatar, drive: Drive, cut: Cut) -> ByteArray:
 
 def _worst(avatar: EvaluatedAvatar, scores: DrivenScores, cut: Cut) -> ByteArray:
     found = [(scores.worst_second(number), motion) for number, motion in enumerate(scores.motions)]
-    # A face that can't be measured is no worse than one that can.
+    # A face that can't be measured does not count as worse than one that can.
     found.sort(key=lambda entry: -np.nan_to_num(entry[0].excess))
     second, motion = found[0]
     frames = range(second.start, min(second.start + VIDEO_RATE_HZ, len(motion.track)))

@@ -1,4 +1,4 @@
-"""What a report shows beside its tables: contact sheet, films, error maps, plots. Images are uint8 [H, W, 3] RGB."""
+"""What a report shows besides its tables: contact sheet, films, error maps, plots. Images are uint8 [H, W, 3] RGB."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.evaluation.metrics.lip_sync import JudgeScore
+from geneface.evaluation.metrics.lip_sync import LipSyncScore
 from geneface.evaluation.protocol.videos import Chunk, VideoScores
-from geneface.evaluation.report.film import FILM_FRAMES, with_error, write_film
+from geneface.evaluation.report.film import FILM_FRAMES, Film, with_error, write_film
+from geneface.evaluation.report.page import ReportMedia
+from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.report.sheet import SheetEntry, contact_sheet, mean_error_map
-from geneface.evaluation.report.write import SHEET_FILE, Film, LipCurve, Plot, ReportMedia, Series
+from geneface.evaluation.report.write import SHEET_FILE
 from geneface.io.video import write_png
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray
@@ -110,14 +112,14 @@ def psnr_plot(scores: VideoScores, rows: Sequence[str]) -> list[Plot]:
     return []
 
 
-def lag_plot(judged: Mapping[str, JudgeScore], rows: Sequence[str]) -> list[Plot]:
-    """The judge's distance at each lag: a dip at 0 is what synchrony looks like."""
+def lag_plot(scores: Mapping[str, LipSyncScore], rows: Sequence[str]) -> list[Plot]:
+    """The lip-sync classifier's distance at each lag: a dip at 0 is what synchrony looks like."""
     series = []
     for name in rows:
-        if name in judged:
-            curve = np.asarray(judged[name].curve)
+        if name in scores:
+            curve = np.asarray(scores[name].curve)
             series.append(Series(name, np.arange(len(curve)) - float(len(curve) // 2), curve))
     if not series:
         return []
     note = "A deep dip at 0 is synchrony; a dip to the right means late lips; a flat line, lips that follow no sound."
-    return [Plot("Distance of lips and sound by lag", "lag, frames of 40 ms", "judge distance", tuple(series), note)]
+    return [Plot("Distance of lips and sound by lag", "lag, frames of 40 ms", "lip-sync distance", tuple(series), note)]

@@ -82,7 +82,7 @@ summary { cursor: pointer }
 
 @dataclass(frozen=True)
 class Picture:
-    """A sheet of pictures that lies beside the page and stands in it."""
+    """A sheet of pictures: a file next to the page, and shown in it."""
 
     title: str
     path: Path
@@ -92,7 +92,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ReportMedia:
-    """What the page shows beside the tables."""
+    """What the page shows besides its tables."""
 
     curves: Sequence[LipCurve] = ()
     plots: Sequence[Plot] = ()
@@ -107,7 +107,7 @@ class ReportMedia:
 def render_page(report: EvaluationReport, media: ReportMedia) -> str:
     """The whole page."""
     title = f"Evaluation of {report.subject}"
-    against = f"Compared with {report.reference}." if report.reference else "Nothing at hand to compare with."
+    against = f"Compared with {report.reference}." if report.reference else "There is nothing to compare it with."
     sections = [
         *((table.title, _table(table, report.definitions, f"t{i}")) for i, table in enumerate(report.tables.values())),
         ("Driven beyond the recording, in pictures", "".join(_picture(picture) for picture in media.driven)),
@@ -226,12 +226,13 @@ def _controls(table: MetricTable, definitions: dict[str, MetricDefinition]) -> s
         for control in verdict.blind_to:
             blind.setdefault(control, []).append(titles[key])
     lines = [
-        f"<li><strong>{_text(control)}</strong> is not told from the ground truth by: {_text('; '.join(names))}.</li>"
+        f"<li><strong>{_text(control)}</strong> cannot be told from the ground truth by: "
+        f"{_text('; '.join(names))}.</li>"
         for control, names in blind.items()
     ]
     seeing = [titles[key] for key, verdict in table.verdicts.items() if not verdict.blind_to]
     if seeing:
-        lines.append(f"<li>Every control is told from the ground truth by: {_text('; '.join(seeing))}.</li>")
+        lines.append(f"<li>Every control can be told from the ground truth by: {_text('; '.join(seeing))}.</li>")
     marks = {True: "", False: " (not informative here)"}
     reasons = "".join(
         f"<li>{_text(titles[key])}{marks[verdict.informative]}: {_text(verdict.reason)}</li>"
@@ -276,7 +277,7 @@ def _plot(plot: Plot, ident: str) -> str:
 def _sheet(sheet: Path | None) -> str:
     if sheet is None:
         return ""
-    image = f'<img class="wide" alt="Reference beside evaluated frames" src="{_png_uri(sheet.read_bytes())}">'
+    image = f'<img class="wide" alt="Reference next to evaluated frames" src="{_png_uri(sheet.read_bytes())}">'
     return (
         '<p class="soft">From left to right: reference, evaluated, error (mean absolute difference of the channels: '
         f"black is 0, then red, yellow, white from {255 / ERROR_GAIN:.0f} levels of 255); the mouth of each below.</p>"

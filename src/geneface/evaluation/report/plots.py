@@ -36,14 +36,15 @@ def _variables(colours: Sequence[str]) -> str:
 
 
 PLOT_STYLE = f"""
-:root {{ {_variables(_LIGHT)}; --wave: #d3dde8; --judged: #d96a00 }}
-@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(_DARK)}; --wave: #33414f; --judged: #ff9d4d }} }}
+:root {{ {_variables(_LIGHT)}; --wave: #d3dde8; --evaluated: #d96a00 }}
+@media screen and (prefers-color-scheme: dark) {{
+  :root {{ {_variables(_DARK)}; --wave: #33414f; --evaluated: #ff9d4d }} }}
 .plot text {{ font: 12px system-ui, sans-serif; fill: var(--soft) }} .plot .word {{ fill: var(--ink) }}
 .plot .axis {{ stroke: var(--soft) }} .plot .grid {{ stroke: var(--line) }} .plot .wave {{ fill: var(--wave) }}
 .plot path, .plot .axis, .plot .grid {{ fill: none }}
 .plot path {{ stroke-width: 2; stroke-linejoin: round }}
 .plot .dots path {{ stroke-width: 5; stroke-dasharray: none; stroke-linecap: round }}
-.plot .truth {{ stroke: var(--ink); stroke-width: 1.5 }} .plot .judged {{ stroke: var(--judged) }}
+.plot .truth {{ stroke: var(--ink); stroke-width: 1.5 }} .plot .evaluated {{ stroke: var(--evaluated) }}
 """.strip()
 
 
@@ -127,7 +128,7 @@ def draw_lip_curve(curve: LipCurve, ident: str) -> str:
     lines = [line for line in (curve.reference, curve.other) if line is not None]
     seconds = max([len(line) for line in lines] + [1]) / VIDEO_RATE_HZ
     width = max(_WIDTH, math.ceil(_CURVE_WIDTH_PER_SECOND * seconds) + _LEFT + _RIGHT)
-    names = [("evaluated", 'class="judged"')]
+    names = [("evaluated", 'class="evaluated"')]
     if curve.reference is not None:
         names.insert(0, ("reference", 'class="truth" stroke-dasharray="6 2"'))
     legend, legend_height = _legend(names, _LEFT, _WIDTH - _RIGHT)

@@ -1,4 +1,4 @@
-"""Contact sheet: ground truth beside rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
+"""Contact sheet: ground truth next to rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
 
 One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. Errors are
 mean absolute differences of the channels, in levels of 255.

@@ -9,30 +9,26 @@ from importlib import metadata
 from pathlib import Path
 
 from geneface import __version__
-from geneface.evaluation.report.film import Film
 from geneface.evaluation.report.page import ReportMedia, render_page
-from geneface.evaluation.report.plots import LipCurve, Plot, Series
 from geneface.evaluation.schema import EvaluationReport
-from geneface.io.lock import exclusive_folder
-from geneface.io.store import atomic_path, write_json
-
-__all__ = [
-    "METRICS_FILE",
-    "REPORT_FILE",
-    "SHEET_FILE",
-    "Film",
-    "LipCurve",
-    "Plot",
-    "ReportMedia",
-    "Series",
-    "machine_facts",
-    "report_folder",
-    "software_versions",
-    "write_report",
-]
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
+from geneface.io.work import exclusive_folder
 
 METRICS_FILE, REPORT_FILE, SHEET_FILE = "metrics.json", "report.html", "contact_sheet.png"
-_PACKAGES = ("numpy", "onnxruntime", "av", "pydantic", "safetensors", "scipy", "scikit-image", "torch")
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "av",
+    "pydantic",
+    "safetensors",
+    "soxr",
+    "scikit-image",
+    "mmeval",
+    "python_speech_features",
+    "torch",
+)
+"""Those that a figure may depend on."""
 
 
 def software_versions() -> dict[str, str]:
@@ -67,7 +63,7 @@ def _processor() -> str:
 def report_folder(out_dir: Path) -> AbstractContextManager[None]:
     """Make the folder before anything is measured: a path that can't be written should fail at once.
 
-    If nothing comes to lie in it, it goes again at the end of the block.
+    If it is still empty at the end of the block, it is removed.
 
     Raises:
         InputError: it can't be made or written to, or another run is at work in it.

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
-from geneface.io.store import atomic_path, write_json
+from geneface.io.atomic import atomic_path
+from geneface.io.records import write_json
 from geneface.motion.export import export_onnx
 from geneface.motion.sync import SYNC_LANDMARKS, WINDOW, SyncExpert
 from geneface.training.loop import file_digest, train, training_folder

@@ -9,7 +9,7 @@ import numpy as np
 
 from geneface.config import Config
 from geneface.errors import InputError
-from geneface.io.store import TensorFile, load_tensors, save_tensors
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.portrait.portrait import Portrait
 
 

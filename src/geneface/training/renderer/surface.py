@@ -20,8 +20,8 @@ from geneface.geometry.landmarks import (
     MESH_OVAL,
     MESH_RIGHT_EYE,
 )
-from geneface.geometry.topology import mesh_triangles
 from geneface.imaging.shapes import inside_polygon
+from geneface.io.face_mesh import mesh_triangles
 from geneface.portrait.portrait import Portrait
 from geneface.training.renderer.statistics import PortraitStatistics
 

@@ -1,21 +1,15 @@
-"""Files that are whole or absent: atomic writes, JSON, tensors, package data.
-
-Every writer goes to a temporary name in the folder of its target, is flushed to the disk, and takes the final
-name in one rename; after an exception nothing is left. Tensors are safetensors files, never pickle.
-"""
+"""Named arrays in safetensors files, never pickle: written whole or not at all, or row by row; read lazily."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import mmap
-import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,9 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from geneface.errors import InputError
-from geneface.io.place import file_target, folder_target, new_folders, rehearse_folder, temporary, writing
+from geneface.io.atomic import atomic_path
 
-_ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _CHUNK_BYTES = 1 << 20
 _DTYPE_NAMES = {
     "float64": "F64",
@@ -44,93 +37,6 @@ _DTYPE_NAMES = {
 }
 """The names that the safetensors format gives to numpy's types."""
 _DTYPES = {name: np.dtype(dtype) for dtype, name in _DTYPE_NAMES.items()}
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder's list of names onto the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows can't open a folder; there the rename alone must do.
-    if os.name == "posix":
-        _sync(folder)
-
-
-@contextmanager
-def atomic_path(final: Path | str) -> Iterator[Path]:
-    """Give a temporary path that becomes `final` when the block ends well, and is removed when it does not.
-
-    The temporary file exists, is empty, lies in the folder of `final` (made if missing) and keeps its suffix. Where
-    `final` is a link, what it leads to is replaced.
-
-    Raises:
-        InputError: no file can get that name, the folder can't be written to, or the disk is full: all but the last
-            before the block.
-    """
-    final, target = Path(final), file_target(final)
-    with new_folders(target.parent, final), writing(final), temporary(target) as path:
-        yield path
-        # Temporary files are made such that only their owner may read them; a product should have the ordinary rights.
-        os.chmod(path, 0o666 & ~_umask())
-        _sync(path)
-        os.replace(path, target)
-        _sync_folder(target.parent)
-
-
-@contextmanager
-def atomic_folder(final: Path | str) -> Iterator[Path]:
-    """Give a temporary folder that becomes `final` when the block ends well; `final` must be absent or empty.
-
-    Raises:
-        InputError: `final` holds files already, or the place can't be written to: before the block, see
-            `place.rehearse_folder`.
-    """
-    final, target = Path(final), folder_target(final)
-    rehearse_folder(final)
-    with new_folders(target.parent, final), writing(final), temporary(target, is_folder=True) as path:
-        yield path
-        os.chmod(path, 0o777 & ~_umask())
-        for file in path.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        os.replace(path, target)
-        _sync_folder(target.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` atomically; NaN and infinity are refused because other readers refuse them."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_path(path) as unfinished:
-        # Bytes of file names that are no UTF-8 (lone surrogates) become JSON's own escapes, and are read back as such.
-        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
-
-
-def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: it is missing, unreadable or not JSON; names the file and the line.
-    """
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"the file {path} is missing", "check the path, or make the file again") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON", "make the file again", f"at line {error.lineno}") from error
-    except (UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path} can't be read as JSON", "make the file again or check its permissions") from error
 
 
 def save_tensors(
@@ -286,28 +192,3 @@ def load_tensors(path: Path | str) -> dict[str, NDArray[Any]]:
     """Read all tensors of a safetensors file."""
     file = TensorFile(path)
     return {name: file.get(name) for name in file.names}
-
-
-def asset_path(*parts: str) -> Path:
-    """Path of a file or folder that ships inside the package.
-
-    Raises:
-        InputError: the installed package lacks it.
-    """
-    path = _ASSETS.joinpath(*parts)
-    if not path.exists():
-        name = "/".join(parts)
-        raise InputError(f"the bundled file {name} is missing from {_ASSETS}", "reinstall geneface")
-    return path
-
-
-def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    except FileNotFoundError as error:
-        raise InputError(f"the file {path} is missing", "check the path") from error
-    return digest.hexdigest()

@@ -8,22 +8,20 @@ counterclockwise as seen from the front.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.io.assets import asset_path
+from geneface.io.records import read_json
 from geneface.types import FloatArray
-
-_DATA = Path(__file__).resolve().parent.parent / "assets" / "face_mesh.json"
 
 
 @cache
 def _data() -> dict[str, Any]:
-    return json.loads(_DATA.read_text(encoding="utf-8"))
+    return read_json(asset_path("face_mesh.json"))
 
 
 def mesh_triangles(fill_holes: bool = True) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Folders of unfinished work: one process at a time, begun and gone on with by the same settings only."""
+"""Folders of unfinished work: one process at a time; resumed with the same settings only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
-from geneface.io.place import check_name, lock_folder, new_folders, remove_leftovers, writing
-from geneface.io.store import read_json, write_json
-
-__all__ = ["claim_folder", "clear_folder", "exclusive_folder", "remove_leftovers"]
+from geneface.io.place import lock_folder, new_folders, refuse_no_folder, remove_leftovers, writing
+from geneface.io.records import read_json, write_json
 
 
 @contextmanager
@@ -29,7 +27,7 @@ def exclusive_folder(folder: Path | str) -> Iterator[None]:
         InputError: another process is at work in the folder, or it can't be made or written to.
     """
     folder = Path(folder)
-    check_name(folder)
+    refuse_no_folder(folder)
     with new_folders(folder, folder):
         handle = _lock(folder)
         is_ours = False
@@ -57,12 +55,12 @@ def claim_folder(
     other: InputError,
     present: Iterable[Path] = (),
 ) -> bool:
-    """Begin work in a folder, or go on with what was begun there.
+    """Begin work in a folder, or resume what was begun there.
 
     Args:
         record: name of a JSON file in the folder that says what is being made; it is written when work begins.
         settings: whatever decides the result, plain values (JSON).
-        resume: go on, if the work was begun with the same settings.
+        resume: continue, if the work was begun with the same settings.
         begun: raised where work was begun and `resume` is false.
         other: raised where it was begun with other settings.
         present: files that were there before the work; where there are any, none is begun.

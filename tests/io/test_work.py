@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.lock import claim_folder, clear_folder, exclusive_folder, remove_leftovers
+from geneface.io.place import remove_leftovers
+from geneface.io.work import claim_folder, clear_folder, exclusive_folder
 
 _HOLD = """
 import sys, time
-from geneface.io.lock import exclusive_folder
+from geneface.io.work import exclusive_folder
 with exclusive_folder(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -50,6 +52,15 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     for path in (tmp_path / "a", tmp_path / "a" / "b", Path("/proc/none")):
         with pytest.raises(InputError, match="cannot write"), exclusive_folder(path):
+            pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX systems")
+def test_what_stands_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("loop", "leads back to itself"), ("pipe", "is a named pipe")):
+        with pytest.raises(InputError, match=words), exclusive_folder(tmp_path / name):
             pass
 
 
