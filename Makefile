@@ -35,7 +35,8 @@ check: $(VENV)/.installed ## ruff, pyright and clang-format only
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 other-python: ## core, demo and suite on the Python of another Debian: SUITE=sid VIDEO=my.mp4; as root, needs debootstrap
-	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO)) $(if $(WHEEL),--wheel $(WHEEL))
+	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO)) $(if $(WHEEL),--wheel $(WHEEL)) \
+		$(if $(TESTS),--tests '$(TESTS)')
 
 sanitize: $(VENV)/.installed ## the kernels' tests with checks of memory, undefined behaviour, and races between threads
 	$(BIN)/python tests/sanitize/run.py address,undefined -m pytest --capture=sys $(KERNEL_TESTS)

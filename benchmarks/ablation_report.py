@@ -2,7 +2,7 @@
 
 A *row* is one variant of one group ("motion", "person", "renderer", "speed") and seed, with its figures. A difference
 counts as one when it is larger than `CERTAIN` standard errors over seeds, pooled over the variants of a kind (trained
-anew, or changed after training); with one seed no difference is judged. All seeds share the held-out clips, so this
+again, or changed after training); with one seed no difference is judged. All seeds share the held-out clips, so this
 says nothing of other clips.
 """
 

@@ -6,8 +6,8 @@
 CORPUS is a folder of `geneface corpus prepare`: variants of the motion model are trained on it and scored on its
 held-out clips. With the portrait of a person and the avatar trained from it, variants of the avatar's motion and of
 its renderer are scored on the portrait's held-out frames. --sync is a folder with a sync expert, for example the
-package's assets/motion. Writes a Markdown table with a section for each shortcoming that the paper states, and beside
-it a JSON file with every figure of every seed. What is finished is kept in a folder beside the table
+package's assets/motion. Writes a Markdown table with a section for each shortcoming that the paper states, and next to
+it a JSON file with every figure of every seed. What is finished is kept in a folder next to the table
 and not done again.
 """
 

@@ -59,7 +59,7 @@ def forward_flops(width: int, dims: int = 3) -> int:
 
 
 def training_flops(width: int, dims: int = 3) -> int:
-    """Of one point, forth and back."""
+    """Of one point, forward and backward."""
     return 3 * _grid_flops(dims) + 3 * _network_flops(width)
 
 

@@ -5,7 +5,7 @@
 Every training picture is warped into one mean layout of control points: the mesh, two rings around the head that follow
 the head pose, and the fixed border of the image. There, each texel is a linear function of the condition and the pose
 (ridge regression); the result is warped back. The held-out frames are scored by the metrics of `geneface evaluate`;
-with --avatar, the renderers of trained avatars are scored on the same frames, and --sheet shows all of them beside the
+with --avatar, the renderers of trained avatars are scored on the same frames, and --sheet shows all of them next to the
 truth. Needs scipy.
 
 Symbols: F frames, P control points, T triangles, H x W pixels.
@@ -58,7 +58,7 @@ def sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def taps(fraction: np.ndarray) -> np.ndarray:
-    """Weights [N, 4] of the pixels -1, 0, 1, 2 beside a position `fraction` behind pixel 0."""
+    """Weights [N, 4] of the pixels -1, 0, 1, 2 around a position `fraction` behind pixel 0."""
     near = np.stack([fraction, 1 - fraction], 1)
     far = np.stack([1 + fraction, 2 - fraction], 1)
     inner = 1.5 * near**3 - 2.5 * near**2 + 1

@@ -145,6 +145,7 @@ def test_every_folder_has_a_tier() -> None:
     assert folders <= set(TIERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_one_place_opens_onnx_graphs(path: Path) -> None:
     """It is where onnxruntime's reports to its makers are turned off."""
@@ -167,6 +168,7 @@ def _module_file(name: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+@pytest.mark.slow
 def test_the_core_path_imports_core_packages_alone() -> None:
     pending, seen, foreign = [f"geneface.{name}" for name in CORE_MODULES], set(), set()
     while pending:
@@ -185,6 +187,7 @@ def test_the_core_path_imports_core_packages_alone() -> None:
     assert len(seen) > len(CORE_MODULES)
 
 
+@pytest.mark.slow
 def test_the_core_path_loads_without_the_extras() -> None:
     blocked = sorted(WHERE_ALLOWED)
     program = f"""

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 
+@pytest.mark.slow
 def test_only_what_tests_import_themselves_is_skipped(tmp_path: Path) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()

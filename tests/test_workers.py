@@ -35,6 +35,7 @@ def test_results_keep_their_order():
     assert run_tasks(abs, [], 2) == []
 
 
+@pytest.mark.slow
 def test_an_error_comes_whole_and_at_once():
     begin = time.monotonic()
     with pytest.raises(InputError) as caught:
@@ -44,6 +45,7 @@ def test_an_error_comes_whole_and_at_once():
     assert time.monotonic() - begin < 25
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_an_error():
     with pytest.raises(RuntimeError, match="worker process died"):
         run_tasks(die, [0, 1], 2)

@@ -137,6 +137,10 @@ def test_unknown_names_and_missing_weights_are_named() -> None:
         load_encoder("whisper-9000")
     with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
+
+
+def test_weights_that_are_nowhere_are_named() -> None:
+    pytest.importorskip("torch", reason="needs the [train] extra")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
 

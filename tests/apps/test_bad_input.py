@@ -38,26 +38,31 @@ def _refused_by_both(run: Run, video: Path, *words: str) -> None:
     assert any(finding["severity"] == "error" for finding in json.loads(outcome.out))
 
 
+@pytest.mark.slow
 def test_no_face(run: Run, make_media, voice: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     wall = rng.integers(90, 110, (SIZE, SIZE, 3), dtype=np.uint8)
     _refused_by_both(run, make_media("wall.mp4", images=[wall] * FRAMES, samples=voice), "face")
 
 
+@pytest.mark.slow
 def test_two_faces(run: Run, make_media, face: list[np.ndarray], voice: np.ndarray) -> None:
     pairs = [np.concatenate([image, image[:, ::-1]], axis=1) for image in face]
     _refused_by_both(run, make_media("pair.mp4", images=pairs, samples=voice), "faces")
 
 
+@pytest.mark.slow
 def test_no_sound(run: Run, make_media, face: list[np.ndarray]) -> None:
     _refused_by_both(run, make_media("silent-film.mp4", images=face), "sound")
 
 
+@pytest.mark.slow
 def test_three_seconds(run: Run, make_media, face: list[np.ndarray], voice: np.ndarray) -> None:
     video = make_media("short.mp4", images=face[:75], samples=voice[: 75 * 640])
     _refused_by_both(run, video, "3.0 s")
 
 
+@pytest.mark.slow
 def test_truncated_file(run: Run, make_media, face: list[np.ndarray], voice: np.ndarray) -> None:
     video = make_media("cut-off.mp4", images=face, samples=voice, options={"movflags": "faststart"})
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
@@ -80,6 +85,7 @@ def test_what_is_not_a_video(run: Run, tmp_path: Path, content: bytes) -> None:
     _refused_by_both(run, video)
 
 
+@pytest.mark.slow
 def test_a_bomb_of_pixels(run: Run, make_media) -> None:
     white = np.full((8192, 8192, 3), 255, np.uint8)
     video = make_media("bomb.mp4", images=[white], samples=np.zeros(640, np.float32), options={"preset": "ultrafast"})
@@ -87,6 +93,7 @@ def test_a_bomb_of_pixels(run: Run, make_media) -> None:
     _refused_by_both(run, video, "pixels")
 
 
+@pytest.mark.slow
 def test_refused_in_a_process_of_its_own(run_process: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("not a video")
     run_process("prepare", tmp_path / "notes.mp4", "-o", tmp_path / "portrait").refused("notes.mp4")
@@ -119,6 +126,7 @@ def test_refused_options(run: Run, tmp_path: Path) -> None:
     run("prepare", tmp_path / "a.mp4", "-o", tmp_path / "portrait", "--size", 300).refused("--size", "300")
 
 
+@pytest.mark.slow
 def test_an_output_folder_in_use(
     run: Run, make_media, face: list[np.ndarray], voice: np.ndarray, tmp_path: Path
 ) -> None:
@@ -131,6 +139,7 @@ def test_an_output_folder_in_use(
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_a_cut_and_a_variable_rate_are_handled(run: Run, make_media, face: list[np.ndarray], tmp_path: Path) -> None:
     """Two takes, 30 and about 20 pictures a second: two segments, and every picture on the 25 Hz grid."""
     closer = np.arange(SIZE) * 11 // 16 + SIZE // 7

@@ -35,6 +35,7 @@ def _jobs(path: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_batch_skips_what_is_done_and_reports_failures(
     run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_paths_are_seen_from_the_tables_folder(
 # ---- done
 
 
+@pytest.mark.slow
 def test_done_is_what_was_made_of_the_same_bytes(run: Run, table_folder: Path) -> None:
     write_png(table_folder / "wall.png", np.full((8, 8, 3), 200, np.uint8))
     table = _jobs(table_folder / "jobs.csv", "avatar,audio,background", "me,speech.wav,wall.png")
@@ -264,6 +266,7 @@ def test_two_batches_in_one_folder(run: Run, table_folder: Path) -> None:
     run("batch", table, "-o", table_folder / "empty.wav").refused("empty.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 def test_an_interrupted_batch_says_how_far_it_got(table_folder: Path, long_sound: Path) -> None:
     shutil.copyfile(long_sound, table_folder / "long.wav")

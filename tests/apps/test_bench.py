@@ -9,10 +9,13 @@ import pytest
 from .conftest import Run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what, renderer", [("render", "nerf"), ("motion", "nerf"), ("train", "nerf"), ("train", "gaussian")]
 )
 def test_bench_prints_json(run: Run, what: str, renderer: str) -> None:
+    if what == "train":
+        pytest.importorskip("torch", reason="needs the [train] extra")
     outcome = run("bench", what, "--renderer", renderer, "--quick", "--repeats", "1", "--size", "64", "--json")
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out)
@@ -20,7 +23,6 @@ def test_bench_prints_json(run: Run, what: str, renderer: str) -> None:
     ours = figures["ours"]
     assert 0 < ours["fastest_ms"] <= ours["median_ms"] <= ours["slowest_ms"]
     if what == "train":
-        pytest.importorskip("torch", reason="needs the [train] extra")
         assert figures["pytorch_eager"]["times_slower"] == pytest.approx(
             figures["pytorch_eager"]["median_ms"] / ours["median_ms"]
         )

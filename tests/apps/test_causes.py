@@ -139,6 +139,7 @@ def test_no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert status == 2 and "/dev/shm" in sentence and os.strerror(number) in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
 def test_too_little_memory(avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     """Half of what it needs: the cause is told, wherever the limit strikes, and nothing stays."""

@@ -42,6 +42,7 @@ def test_all_commands_are_listed_and_none_else(run: Run) -> None:
     assert run("--version").out.strip() == f"geneface {__version__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["dance"], ["render"], ["render", "x", "--colour"], ["train", "x", "-o", "y"], ["pretrain", "cats"]]
 )
@@ -63,6 +64,7 @@ def test_a_group_without_a_command_shows_its_help(run: Run) -> None:
         assert outcome.code == 2 and "Commands:" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
     clips, corpus = tmp_path / "ann", tmp_path / "corpus"
     make_corpus(clips, corpus)
@@ -79,6 +81,7 @@ def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
     run("corpus", "voices", corpus, tmp_path / "nowhere").refused("nowhere")
 
 
+@pytest.mark.slow
 def test_help_needs_no_heavy_import() -> None:
     program = "import sys; from geneface.apps.cli import app; print([m for m in ('av', 'onnxruntime', 'torch', 'mediapipe') if m in sys.modules])"
     done = subprocess.run(
@@ -197,6 +200,7 @@ def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
     from geneface.io.assets import asset_path
 

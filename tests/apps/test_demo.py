@@ -19,6 +19,7 @@ from .conftest import Run
 needs_avatar = pytest.mark.skipif(BUNDLED_AVATAR not in bundled_avatars(), reason="the bundled avatar is not built yet")
 
 
+@pytest.mark.slow
 @needs_avatar
 def test_demo(run_process: Run, tmp_path: Path) -> None:
     out = tmp_path / "demo.mp4"

@@ -28,6 +28,8 @@ from geneface.types import Waveform
 from .conftest import Outcome, Run, command, environment
 from .talking_face import opening_curve, talking_frames, talking_sound
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 150
 CONSENT = "the picture is NASA's, in the public domain"
 

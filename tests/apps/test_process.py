@@ -50,6 +50,7 @@ def _start(module: str, number: int, *args: object, how: str = "") -> subprocess
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", _SIGNALS)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_in_the_middle_leaves_nothing(
@@ -75,6 +76,7 @@ def test_a_signal_in_the_middle_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["typer", "geneface.apps.cli", "av", "numpy", "onnxruntime"])
 def test_a_signal_while_everything_is_loaded(module: str, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     done = _start(module, signal.SIGINT, "render", avatar_folder, "--audio", sound, "-o", tmp_path / "a.mp4")
@@ -98,17 +100,20 @@ process.protect = protect
     assert done.returncode == 143 and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_the_starter_ignores_stays_ignored() -> None:
     how = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"  # nohup
     done = _start("typer", signal.SIGHUP, "--version", how=how)
     assert done.returncode == 0 and done.stdout.startswith("geneface ")
 
 
+@pytest.mark.slow
 def test_python_m_and_the_script_are_one() -> None:
     done = subprocess.run(command("--version"), capture_output=True, text=True, env=environment())
     assert done.returncode == 0 and done.stdout.startswith("geneface ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", ">&- 2>&- <&-"])
 def test_missing_streams(closed: str, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     import shlex
@@ -125,6 +130,7 @@ def test_missing_streams(closed: str, avatar_folder: Path, sound: Path, tmp_path
     assert len(load_tensors(out)["landmarks"]) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args, status", [(("--help",), 0), (("doctor", "--help"), 0), (("--version",), 0), (("check", "gone.mp4"), 2)]
 )
@@ -142,6 +148,7 @@ def test_nobody_reads_what_is_printed(args: tuple[str, ...], status: int) -> Non
     os.close(write)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_behind_the_standard_output() -> None:
     with open("/dev/full", "w") as full:
@@ -150,6 +157,7 @@ def test_a_full_disk_behind_the_standard_output() -> None:
     assert done.stderr.count("\n") == 1 and "the disk is full" in done.stderr
 
 
+@pytest.mark.slow
 def test_names_that_the_terminal_cannot_show(avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     for name, encoding in (("語り.mp4", "latin-1"), ("語り.mp4", "ascii"), ("é.mp4", "utf-8")):
         for extra in ((), ("--json",)):

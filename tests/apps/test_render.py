@@ -23,6 +23,7 @@ def _visible(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_render_in_a_process_of_its_own(run_process: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     out = tmp_path / "talk.mp4"
     outcome = run_process("render", avatar_folder, "--audio", sound, "-o", out, "--json")
@@ -34,6 +35,7 @@ def test_render_in_a_process_of_its_own(run_process: Run, avatar_folder: Path, s
     assert outcome.err == ""
 
 
+@pytest.mark.slow
 def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     common = ("render", avatar_folder, "--audio", sound)
     assert run(*common, "-o", tmp_path / "a.mp4", "--size", 96, "--background", "#102030", "--seed", 4).code == 0
@@ -147,6 +149,7 @@ def test_bad_sound(run: Run, avatar_folder: Path, tmp_path: Path, samples: np.nd
     assert _visible(tmp_path) == ["bad.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"", b"hello, this is text\n" * 50, b"#EXTM3U\n#EXTINF:1,\nhttp://localhost/x.ts\n"]
 )
@@ -211,6 +214,7 @@ def tiny_disk(tmp_path: Path):
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.mp4", "out.webm", "pictures", "out.safetensors"])
 def test_full_disk(run: Run, avatar_folder: Path, long_sound: Path, tiny_disk: Path, name: str) -> None:
     extra = ("--format", "png") if name == "pictures" else ()
@@ -233,6 +237,7 @@ def test_full_disk_without_a_mount(
     assert _visible(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_kill_leaves_no_broken_output(avatar_folder: Path, long_sound: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"the video of yesterday")
@@ -248,6 +253,7 @@ def test_kill_leaves_no_broken_output(avatar_folder: Path, long_sound: Path, tmp
     assert [name for name in _visible(tmp_path) if not name.startswith(".")] == ["out.mp4"]
 
 
+@pytest.mark.slow
 def test_interrupt_exits_130_and_cleans_up(avatar_folder: Path, long_sound: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("render", avatar_folder, "--audio", long_sound, "-o", tmp_path / "out.mp4", "--size", 1024),

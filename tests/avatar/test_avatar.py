@@ -56,6 +56,7 @@ def test_motion_does_not_depend_on_windows(avatar: Avatar) -> None:
     )
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_and_others_do_not(avatar: Avatar) -> None:
     sound = Waveform(speech(12.0))
 

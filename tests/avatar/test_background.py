@@ -24,6 +24,7 @@ def test_a_picture_is_cut_square(tmp_path) -> None:
     assert np.array_equal(background_plate(str(tmp_path / "a.png"), PLATE), (image[:, 15:55] / np.float32(255)))
 
 
+@pytest.mark.slow
 def test_a_photograph_is_made_smaller(tmp_path) -> None:
     image = np.zeros((4100, 4200, 3), np.uint8)
     image[::2] = 200

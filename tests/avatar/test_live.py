@@ -39,6 +39,7 @@ def perform(live: LivePerformance, sound, size: int) -> MotionTrack:
     return joined([*tracks, live.finish()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [20, 75, 200])
 def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
     performance = Performance(seed=3, temperature=0.5, mouth_gain=1.2)
@@ -49,6 +50,7 @@ def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
     assert np.abs(pieces.pose.rotation - whole.pose.rotation).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avatar, sound):
     performance = Performance(seed=3, temperature=1.0, blink=False)
     runs = []
@@ -60,6 +62,7 @@ def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avat
     assert np.array_equal(runs[0][0], runs[1][0]) and np.array_equal(runs[0][1], runs[1][1])
 
 
+@pytest.mark.slow
 def test_live_lips_are_nearly_those_of_the_recording(avatar, sound):
     recorded = lip_opening(avatar.motion(read_audio(asset_path("speech", "demo.flac"))).points)
     live = lip_opening(perform(avatar.live(), sound, 1600).points)
@@ -67,6 +70,7 @@ def test_live_lips_are_nearly_those_of_the_recording(avatar, sound):
     assert np.corrcoef(live[10:count], recorded[10:count])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_frames_come_after_the_stated_look_ahead(avatar, sound):
     live = avatar.live()
     assert live.look_ahead_seconds <= 0.2
@@ -79,6 +83,7 @@ def test_frames_come_after_the_stated_look_ahead(avatar, sound):
         assert waiting < live.look_ahead_seconds + 0.07
 
 
+@pytest.mark.slow
 def test_an_interruption_closes_the_mouth_in_time_without_a_jump(avatar, sound):
     live = avatar.live()
     before = joined([live.push(sound[:40_000]), live.push(sound[40_000:60_000])])
@@ -96,6 +101,7 @@ def test_an_interruption_closes_the_mouth_in_time_without_a_jump(avatar, sound):
     assert np.allclose(whole.pose.rotation, other.pose.rotation[: len(whole)], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_next_utterance_begins_where_the_mouth_is(avatar, sound):
     live = avatar.live()
     first = perform(live, sound[:50_000], 3200)

@@ -22,6 +22,7 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_ten_seconds_and_five_minutes_peak_within_a_tenth(tmp_path: Path) -> None:
     folder = make_avatar(tmp_path / "tiny", tmp_path / "work", "whisper-2-streaming", 512)
     peaks = []

@@ -45,6 +45,7 @@ def test_the_first_frames_need_one_window_of_the_encoder(hearing: Avatar, monkey
     assert sum(lengths) == FRAMES and len(windows) == 4
 
 
+@pytest.mark.slow
 def test_stream_png_and_video_show_the_same_frames(hearing: Avatar, tmp_path: Path) -> None:
     streamed = list(hearing.stream(SOUND))
     assert len(streamed) == FRAMES
@@ -68,6 +69,7 @@ def test_the_first_frames_do_not_depend_on_what_is_asked_for_later(hearing: Avat
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_two_streams_at_once(avatar: Avatar) -> None:
     whole = list(avatar.stream(SOUND))
     for one, other, expected in zip(avatar.stream(SOUND), avatar.stream(SOUND), whole, strict=True):

@@ -46,6 +46,7 @@ def is_same(frames: list[np.ndarray], expected: list[np.ndarray]) -> bool:
     return len(frames) == len(expected) and all(map(np.array_equal, frames, expected))
 
 
+@pytest.mark.slow
 def test_threads_get_the_frames_that_each_gets_alone(avatar: Avatar, sounds: list[Waveform], alone: list) -> None:
     together = threading.Barrier(2 * len(SIZES))
 
@@ -59,6 +60,7 @@ def test_threads_get_the_frames_that_each_gets_alone(avatar: Avatar, sounds: lis
     assert all(is_same(result, alone[number]) for number, result in zip(numbers, results, strict=True))
 
 
+@pytest.mark.slow
 def test_streams_of_all_sizes_in_turn_in_one_thread(avatar: Avatar, sounds: list[Waveform], alone: list) -> None:
     streams = [avatar.stream(sound, size=size) for sound, size in zip(sounds, SIZES, strict=True)]
     frames = list(zip(*streams, strict=True))
@@ -76,6 +78,7 @@ def test_a_stream_may_go_from_thread_to_thread_and_be_closed_in_any(
     assert "ahead" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.mark.slow
 def test_live_sound_from_many_threads_is_heard_once(avatar: Avatar, sounds: list[Waveform]) -> None:
     """All pieces are equal, so that the order of the threads does not matter."""
     piece, count = sounds[0].samples[:1600], 16
@@ -88,6 +91,7 @@ def test_live_sound_from_many_threads_is_heard_once(avatar: Avatar, sounds: list
     assert by_time == sorted(point.tobytes() for track in expected for point in track.points)
 
 
+@pytest.mark.slow
 def test_a_copy_and_an_avatar_from_another_process_are_the_same(
     avatar: Avatar, sounds: list[Waveform], alone: list
 ) -> None:
@@ -107,6 +111,7 @@ def test_without_its_adaptation_it_speaks_alike_wherever_it_arrives(avatar: Avat
     np.testing.assert_array_equal(again.motion(sounds[0]).points, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forks_child_draws_but_leaves_its_parents_streams() -> None:
     """In a process of its own, where nothing but the avatar has threads."""
@@ -139,6 +144,7 @@ sys.exit(status)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_left_open_does_not_hold_up_the_end() -> None:
     program = """
 import numpy as np

@@ -110,6 +110,7 @@ def test_a_filter_that_never_advances_takes_a_quarter_of_the_motion():
     assert np.allclose(blended[0], points[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_variants_of_other_shapes_start_alike_and_see_the_same_sequences(data, tmp_path, monkeypatch):
     preset = motion.PRESETS["tiny"].model_copy(update={"steps": 3})
     basis = motion.corpus_basis(data, preset)
@@ -177,6 +178,7 @@ def test_no_adaptation_leaves_the_adaptation_out(tiny_avatar):
     assert person.person_figures("ours", adapted, portrait)[key].value > 2 * bare
 
 
+@pytest.mark.slow
 def test_a_colour_code_shifts_all_frames_and_costs_colour():
     portrait = painted_portrait()
     config = person.GaussianTrainConfig(steps=1, face_count=300, mouth_count=30, shell_count=200, torso_count=100)
@@ -195,6 +197,7 @@ def test_a_colour_code_shifts_all_frames_and_costs_colour():
     assert darker["head_psnr"].value < plain["head_psnr"].value
 
 
+@pytest.mark.slow
 def test_colour_codes_are_those_of_the_checkpoint(tmp_path):
     portrait = as_portrait(painted_portrait())
     counts = {"face_count": 300, "mouth_count": 30, "shell_count": 200, "torso_count": 100}
@@ -267,6 +270,7 @@ def test_every_shortcoming_has_its_section_and_its_variants():
 # ---- the runner
 
 
+@pytest.mark.slow
 def test_runner_goes_from_a_corpus_to_a_table_and_resumes(small_corpus, tiny_avatar, tmp_path, monkeypatch, capsys):  # noqa: F811
     out = tmp_path / "table.md"
     common = [

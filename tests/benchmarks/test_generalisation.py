@@ -17,7 +17,7 @@ generalisation, grid_words = load("generalisation"), load("grid_words")
 
 
 class _Random:
-    """A generator that each test starts anew."""
+    """A generator that each test starts again."""
 
     generator = np.random.default_rng(0)
 

@@ -100,6 +100,7 @@ def test_a_shortened_portrait_has_the_first_frames_of_the_whole(folder: Path, tm
         assert all(np.array_equal(a, b) for a, b in zip(part.frame(frames - 1), whole.frame(frames - 1), strict=True))
 
 
+@pytest.mark.slow
 def test_quick_run_writes_every_figure(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     scaling.main(["--out", str(out), "--portrait", str(folder), "--quick", "--repeats", "1"])

@@ -151,6 +151,7 @@ def test_events_keep_their_time(change: Augmentation) -> None:
     assert abs(late.mean()) <= 0.005
 
 
+@pytest.mark.slow
 def test_a_long_sound_does_not_drift() -> None:
     sound, times = bursts(40.0)
     change = Augmentation(speed=0.87, pitch=1.5)

@@ -64,6 +64,7 @@ def test_a_vowel_at_the_very_start_may_be_held():
     assert frames.min() >= 0 and (np.diff(frames) >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_same_state_draws_the_same_vowel():
     sound = syllables()
     assert draw_held_vowel(sound, rng(4)) == draw_held_vowel(sound, rng(4))

@@ -44,6 +44,7 @@ def test_every_tenth_clip_of_each_speaker_is_held_out():
     assert [i for i in range(30) if is_heldout(i)] == [9, 19, 29]
 
 
+@pytest.mark.slow
 def test_prepared_corpus(tracked):
     videos, out = tracked
     seen: list[tuple[str, int, int]] = []
@@ -68,6 +69,7 @@ def test_prepared_corpus(tracked):
     assert abs(int(features.mean(1).argmax()) - 50) <= 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_corpus_is_completed_and_nothing_is_done_twice(tracked):
     videos, out = tracked
     prepare_corpus(videos, out, encoder="mel", resume=True, workers=1)
@@ -84,6 +86,7 @@ def test_an_interrupted_corpus_is_completed_and_nothing_is_done_twice(tracked):
     assert len(Corpus.load(out).manifest.clips) == 11
 
 
+@pytest.mark.slow
 def test_corpus_data_brings_speakers_to_one_amplitude(tracked):
     videos, out = tracked
     prepare_corpus(videos, out, encoder="mel", resume=True, workers=1)
@@ -98,6 +101,7 @@ def test_corpus_data_brings_speakers_to_one_amplitude(tracked):
     assert np.allclose(clip.landmarks, corpus.landmarks(entry), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sampler_keeps_speech_and_motion_together(tracked):
     videos, out = tracked
     prepare_corpus(videos, out, encoder="mel", resume=True, workers=1)
@@ -132,6 +136,7 @@ def test_no_clips_is_an_input_error(tmp_path):
         Corpus.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_clips_without_a_face_are_refused_and_nothing_is_left(tmp_path):
     make_clips(tmp_path / "videos", ["x"])
     with pytest.raises(InputError, match="face"):
@@ -139,6 +144,7 @@ def test_clips_without_a_face_are_refused_and_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+@pytest.mark.slow
 def test_a_damaged_clip_is_dropped_and_a_wrong_encoder_is_told_first(tmp_path, tracked):
     _, done = tracked
     videos, out = tmp_path / "ann", tmp_path / "out"

@@ -20,6 +20,8 @@ from geneface.types import SPEECH_RATE_HZ
 
 from .corpus_fixtures import make_clips, make_corpus
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -27,6 +27,7 @@ def test_a_fuzzer_gives_every_argument(name):
     assert set(given) == set(inspect.signature(getattr(ops, name)).parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the fuzzing process needs fork and limits")
 def test_random_calls_return_or_are_refused():
     run = subprocess.run(
@@ -38,6 +39,7 @@ def test_random_calls_return_or_are_refused():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fuzzing process needs fork and limits")
 def test_spoilt_files_are_read_or_refused():
     run = subprocess.run(
@@ -49,6 +51,7 @@ def test_spoilt_files_are_read_or_refused():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fuzzing process needs fork and limits")
 @pytest.mark.parametrize(
     "fault, words",

@@ -58,6 +58,7 @@ def test_with_a_known_neutral_face_the_poses_are_exact():
     np.testing.assert_allclose(track.pose.translation, translation, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smooth", [0.0, 2.0])
 def test_projecting_the_canonical_mesh_gives_back_the_tracked_pixels(smooth: float):
     mesh, *_ = moving_head(noise_px=0.5)
@@ -115,12 +116,14 @@ def test_outliers_hardly_move_the_pose():
     assert turn_error_degrees(track.pose.rotation, rotation).max() < 1.5
 
 
+@pytest.mark.slow
 def test_focal_length_is_recovered_roughly_where_the_head_moves_much():
     near = solve_head_poses(moving_head(focal=2.0)[0], SIZE, SIZE).focal
     far = solve_head_poses(moving_head(focal=9.0)[0], SIZE, SIZE).focal
     assert near < 3.2 < 6 < far
 
 
+@pytest.mark.slow
 def test_neutral_face_has_the_head_frames_unit_place_and_axes():
     mesh, *_ = moving_head()
     neutral = solve_head_poses(mesh, SIZE, SIZE).neutral

@@ -58,6 +58,7 @@ def test_many_restarts() -> None:
     assert times[PICTURE] == pytest.approx(list(3 + np.arange(300) / 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [2.0, 9.0, 60.0, 4000.0])
 def test_a_stream_that_pauses_alone_is_not_moved(pause) -> None:
     packets = two_streams(0, 3) + two_streams(3, pause, picture=False) + two_streams(3 + pause, 3)

@@ -140,6 +140,7 @@ TEN_BIT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,to,pix_fmt", TEN_BIT, ids=[kind[0] for kind in TEN_BIT])
 def test_within_two_levels_of_libzimg(tmp_path, ffmpeg, name, to, pix_fmt) -> None:
     filters = subprocess.run([ffmpeg, "-hide_banner", "-filters"], check=True, capture_output=True, text=True).stdout

@@ -174,6 +174,7 @@ def test_buffers_may_be_reused(tmp_path) -> None:
     assert np.abs(np.array(means) - (20 + 5 * np.arange(40))).max() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
 def test_same_input_gives_the_same_bytes(tmp_path, size) -> None:
     contents = set()
@@ -253,6 +254,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_disk_that_takes_no_more(tmp_path) -> None:
     """The limit on file size stands for a full disk: writes begin to fail half-way."""
     path = tmp_path / "out.mp4"
@@ -262,6 +264,7 @@ def test_disk_that_takes_no_more(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path) -> None:
     """2000 pictures of 0.2 MB pass through a process that grows by a small part of that."""
     code = f"""

@@ -16,6 +16,7 @@ def edges(triangles: np.ndarray) -> Counter[frozenset[int]]:
     return Counter(frozenset(pair) for triangle in triangles.tolist() for pair in combinations(triangle, 2))
 
 
+@pytest.mark.slow
 def test_triangles_are_made_of_all_of_facemeshs_edges():
     face_mesh = pytest.importorskip("mediapipe").solutions.face_mesh
     assert set(edges(mesh_triangles(fill_holes=False))) == {frozenset(e) for e in face_mesh.FACEMESH_TESSELATION}

@@ -248,6 +248,7 @@ def test_refused_images(tmp_path: Path) -> None:
 
 def test_a_jpeg_is_near_the_picture_and_small(tmp_path: Path) -> None:
     """Read by another decoder: colours, range and orientation are right."""
+    pytest.importorskip("PIL", reason="Pillow is the other decoder")
     from PIL import Image
 
     from geneface.io.image import encode_jpeg, write_jpeg

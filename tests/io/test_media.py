@@ -100,6 +100,7 @@ def test_name_that_looks_like_a_protocol_is_read_as_a_file(make_media, tone) -> 
     assert read_audio(odd).duration_seconds == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name,codec,pix_fmt,size", [("bomb.mp4", "libx264", "yuv420p", 8192), ("bomb.mkv", "ffv1", "gray", 3600)]
 )
@@ -162,6 +163,7 @@ def test_duration_cap(make_media) -> None:
 TRUNCATED = ["end.mp4", "front.mp4", "cut.mkv", "cut.avi", "cut.mov"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRUNCATED)
 @pytest.mark.parametrize("share", [0.5, 0.85])
 def test_truncated_file(make_media, tmp_path, tone, name, share) -> None:

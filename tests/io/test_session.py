@@ -75,12 +75,14 @@ def test_the_guard_sees_a_socket(guard: str) -> None:
     assert run(guard + "import socket\nsocket.socket()", None).returncode < 0
 
 
+@pytest.mark.slow
 def test_twenty_seconds_of_rendering_make_no_socket_and_no_file(guard: str, tmp_path: Path) -> None:
     done = run(guard + RENDER.format(seconds=20), tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [Path("/proc"), Path("/dev/null/home"), None], ids=str)
 def test_a_home_that_cannot_be_written_is_no_matter(home: Path | None) -> None:
     done = run(RENDER.format(seconds=0.1), home)

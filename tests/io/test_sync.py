@@ -54,6 +54,7 @@ CONTAINERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,video_codec,audio_codec,rate,options", CONTAINERS, ids=[c[0] for c in CONTAINERS])
 def test_click_and_flash_stay_together(make_media, tmp_path, name, video_codec, audio_codec, rate, options) -> None:
     source = make_media(

@@ -142,6 +142,7 @@ def test_a_bad_cover_does_not_silence_the_sound(tmp_path, make_media, cover) -> 
     assert probe(path).video is None
 
 
+@pytest.mark.slow
 def test_channels_in_an_order_of_their_own(tmp_path, ffmpeg) -> None:
     """PyAV frees the list of such an order twice, so this runs in a process of its own."""
     samples = np.zeros((RATE, 3), np.int16)

@@ -15,6 +15,7 @@ def make_flow(affine: bool, latent: int = 4) -> FlowPrior:
     return flow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("steps", [1, 7])
 def test_inverse_is_exact(affine, steps):
@@ -26,6 +27,7 @@ def test_inverse_is_exact(affine, steps):
     assert torch.allclose(flow(flow.inverse(z, condition), condition)[0], z, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affine", [True, False])
 def test_log_determinant_is_the_jacobians(affine):
     flow = make_flow(affine)
@@ -62,6 +64,7 @@ def test_odd_latents_are_refused():
         FlowPrior(5, 3, 8, (1,), steps=2, affine=True)
 
 
+@pytest.mark.slow
 def test_reach_holds():
     flow = make_flow(True)
     condition = torch.randn(1, 3, 41).double()

@@ -15,6 +15,7 @@ def touched(network: WaveNet, steps: int = 64) -> list[int]:
     return [int(i) - steps // 2 for i in x.grad.abs().sum(dim=(0, 1)).nonzero().flatten()]
 
 
+@pytest.mark.slow
 def test_reach_is_the_sum_of_the_true_dilations():
     assert DILATIONS == (1, 2, 4, 8)
     offsets = touched(WaveNet(8, 3))

@@ -48,6 +48,7 @@ class Trail:
         return moved + 0.001 * ahead[:, None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", [None, Trail()])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("sizes", [[1], [2, 3], [10, 1, 40]])

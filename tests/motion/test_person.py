@@ -24,6 +24,7 @@ def features() -> SpeechFeatures:
     return load_encoder().encode(samples, 200)
 
 
+@pytest.mark.slow
 def test_windows_and_live_pieces_give_the_motion_of_the_whole(features):
     """What networks hear of the model's hidden layer needs no more of the future than the model itself."""
     model, person = MotionModel.load(), load_person(asset_path("avatars", "grid-s1") / "person")

@@ -123,6 +123,7 @@ def test_windows_hold_no_more_than_one_window_with_context():
     assert pieces[-1].keep_to == 2000
 
 
+@pytest.mark.slow
 def test_graph_equals_the_torch_network_and_lips_never_vary(model, network):
     features = speech(40)
     noise = latent_noise(0, 20, Z, seed=9)

@@ -1,6 +1,7 @@
 """SyncExpert's windows and losses, against direct computation."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -12,6 +13,7 @@ def make_expert() -> SyncExpert:
     return SyncExpert(SyncExpertConfig(feature_width=4, channels=16, embedding=8)).eval()
 
 
+@pytest.mark.slow
 def test_embedding_sees_its_window_only():
     expert = make_expert()
     features = torch.randn(1, 2 * 30, 4)

@@ -27,6 +27,7 @@ def make_model(**changes) -> AudioToMotion:
     return model
 
 
+@pytest.mark.slow
 def test_latent_runs_at_half_the_video_rate_and_no_feature_row_is_dropped():
     model = make_model()
     features = torch.randn(1, 80, 5).double().requires_grad_()
@@ -40,6 +41,7 @@ def test_latent_runs_at_half_the_video_rate_and_no_feature_row_is_dropped():
     assert (used[36:46] > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -84,6 +86,7 @@ def test_a_limited_future_is_kept_and_used(future):
         make_model(future_frames=1)
 
 
+@pytest.mark.slow
 def test_kl_matches_closed_form_when_the_flow_is_the_identity():
     torch.manual_seed(0)
     config = AudioToMotionConfig(feature_width=5, motion_width=6, latent_channels=4)

@@ -57,6 +57,7 @@ def make_points(width: int, dims: int, count: int, seed: int = 0) -> tuple[Field
     raise AssertionError("no smooth points were found")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 15, 257, 1000])
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("dims", [3, 2])
@@ -75,6 +76,7 @@ def test_gates_choose_between_the_parts_of_a_bias(dims: int, width: int, count: 
         ops.field_forward(field, positions, bias, extra)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 15, 257, 1000])
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("dims", [3, 2])

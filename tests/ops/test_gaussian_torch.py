@@ -210,6 +210,7 @@ def assert_close(found: Arrays, expected: Arrays, tolerance: float) -> None:
 # ---- tests
 
 
+@pytest.mark.slow
 def test_pictures_of_the_twin_are_those_of_a_dense_blend(settled: Scene, monkeypatch: pytest.MonkeyPatch):
     """Tiles and their groups change nothing."""
     given = *map(tensor, settled.layer), *map(tensor, settled.view[:2]), settled.camera
@@ -234,6 +235,7 @@ def test_splats_are_those_of_the_twin(settled: Scene):
     assert (np.abs(splats.values - expected.values)[:, visible] / scale).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 def test_pictures_and_their_gradients_are_those_of_the_twin(settled: Scene):
     """Any gradient of colours, label and transmittance."""
@@ -252,6 +254,7 @@ def test_pictures_and_their_gradients_are_those_of_the_twin(settled: Scene):
     assert_close(kernel_gradients(settled, splats, grad), leaves.gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_training_step_is_that_of_the_twin(settled: Scene, weighted: bool):
@@ -269,6 +272,7 @@ def test_a_training_step_is_that_of_the_twin(settled: Scene, weighted: bool):
     assert_close(found, leaves.gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("height, width", [(37, 53), (11, 11), (12, 131)])
 @pytest.mark.parametrize("channels", [3, 4])
@@ -336,6 +340,7 @@ def test_single_precision_is_close_to_double():
     assert_close(both[0].gradients(), both[1].gradients(), GRADIENT_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_traced_by_the_compiler_it_is_the_same():
     """Only the tracing: code for a machine takes half a minute to make."""
     scene = settled_scene(plain)

@@ -11,6 +11,7 @@ from geneface.ops import reference
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(37, 53), (11, 11), (64, 48), (12, 131), (11, 2000), (133, 19), (300, 16)])
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("terms", [{}, {"l1": 0.0, "dssim": 1.0}, {"l1": 1.0, "dssim": 0.0, "epsilon": 0.0}])

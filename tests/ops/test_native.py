@@ -104,6 +104,7 @@ def test_a_forked_child_has_its_own_pool(large_scene: Scene):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.slow
 def test_the_environment_forces_an_instruction_set():
     script = "from geneface import ops; print(ops.instruction_set())"
     for name in ops.available_instruction_sets():

@@ -76,6 +76,7 @@ def smooth_example(width: int, torso_width: int, full: bool = False) -> tuple[op
 # ---- gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("torso_width", [32, 64])
 def test_gradients_are_those_of_the_twin(width: int, torso_width: int):
@@ -85,6 +86,7 @@ def test_gradients_are_those_of_the_twin(width: int, torso_width: int):
     assert_close(gradients(scene, batch), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -98,6 +100,7 @@ def test_each_loss_is_that_of_the_twin(loss: ops.FieldLoss):
     assert_close(gradients(scene, batch, loss), exact_gradients(scene, batch, loss))
 
 
+@pytest.mark.slow
 def test_full_occupancy_and_rays_that_leave_the_grid():
     """Every cell is marked: rays enter and leave through the cube's faces, and many of them have all the samples."""
     scene, batch = smooth_example(32, 32, full=True)
@@ -107,6 +110,7 @@ def test_full_occupancy_and_rays_that_leave_the_grid():
     assert (rest.samples <= MAX_RAY_SAMPLES * PATCH_RAYS * batch.corners.shape[1]).all()
 
 
+@pytest.mark.slow
 def test_a_warp_beyond_the_cube_gets_no_gradient():
     """A sample that is held at the border does not move with the warp."""
     scene, batch = smooth_example(32, 32)
@@ -118,6 +122,7 @@ def test_a_warp_beyond_the_cube_gets_no_gradient():
     np.testing.assert_array_equal(found["warp"][..., 0], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pose", "torso_motion"])
 def test_pose_and_motion_are_finite_differences(name: str):
     """Of the twin's loss in double precision. What the pose's gradient leaves out is not there: slopes of the warp, a torso."""
@@ -209,6 +214,7 @@ def check_picture(scene: ops.FieldScene, frame: ops.FieldFrame, width: int, heig
     return samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width, torso_width", [(32, 32), (32, 64), (64, 32), (64, 64)])
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (33, 47), (100, 7)])
 def test_pictures_are_those_of_the_twin(width: int, torso_width: int, size: tuple[int, int]):
@@ -216,6 +222,7 @@ def test_pictures_are_those_of_the_twin(width: int, torso_width: int, size: tupl
     assert check_picture(scene, make_frame(scene), *size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width, height", [(40, 40), (104, 96), (300, 64)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_tile_misses_an_occupied_cell(width: int, height: int, seed: int):

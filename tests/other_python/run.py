@@ -3,8 +3,9 @@
     python tests/other_python/run.py --suite trixie --video my.mp4
 
 `debootstrap` makes the release in a folder, which is kept for the next run. In it: a wheel, or the one given by --wheel,
-in a new virtual environment without any extra; `geneface doctor` and `geneface demo`; the suite, where tests that need
-an extra are skipped; with a video also check, prepare, train and render. The release knows nothing of the machine but
+in a new virtual environment without any extra; `geneface doctor` and `geneface demo`; with a video also check, prepare,
+train and render. Then the suite, with the small libraries that it compares with and without torch and MediaPipe: tests
+that need these are skipped. The release knows nothing of the machine but
 what apt and pip are told here: the mirror, pip's settings, certificates and proxies are those of the machine.
 Prints versions and seconds; the status is 1 if a step failed.
 """
@@ -23,8 +24,11 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ["python3-venv", "python3-dev", "g++"]
 """What the release needs to build a wheel: cmake and ninja come with pip."""
+TEST_PACKAGES = ["pytest", "pytest-timeout", "onnx", "pillow", "jsonschema", "scipy", "scikit-image"]
+"""What tests run on and compare with, as far as it is small; installed after the core was tried alone."""
 PASSED = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA", "CURL_CA")
 """Beginnings of the names of environment variables that say how the machine reaches its registries."""
+SUITE = "the suite, without torch and MediaPipe"
 
 
 class MachineError(Exception):
@@ -150,7 +154,7 @@ class Release:
                 shutil.copy2(file, place / folder)
 
 
-def steps(video: Path | None, wheel: Path | None) -> list[tuple[str, list[str]]]:
+def steps(video: Path | None, wheel: Path | None, tests: list[str]) -> list[tuple[str, list[str]]]:
     """(what it is, command), in order, run in /work of the release."""
     pip = ["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constrained = [*pip, "-c", "checkout/constraints.txt"]
@@ -173,22 +177,25 @@ def steps(video: Path | None, wheel: Path | None) -> list[tuple[str, list[str]]]
             ("geneface train", [geneface, "train", "out/portrait", "-o", "out/avatar"]),
             ("geneface render", [geneface, "render", "out/avatar", seen, "-o", "out/driven.mp4"]),
         ]
-    suite = "cd checkout && ../venv/bin/python -m pytest -rs"
+    suite = f"cd checkout && /work/venv/bin/python -m pytest -rsfE {' '.join(tests)}"
     return [
         *planned,
-        ("install pytest", [*constrained, "pytest", "pytest-timeout"]),
+        ("install what the tests compare with", [*constrained, *TEST_PACKAGES]),
         ("versions", ["venv/bin/python", "-m", "pip", "list", "--disable-pip-version-check"]),
-        ("the suite, without extras", ["sh", "-c", suite]),
+        (SUITE, ["sh", "-c", suite]),
     ]
 
 
-def check_machine() -> None:
-    """Refuse a machine where a release can't be made."""
+def check(*files: Path | None) -> None:
+    """Refuse a machine where a release can't be made, and files that are not there."""
     if os.geteuid() != 0:
         raise MachineError("making another Debian release needs root: run this as root, in a container for example")
     missing = [name for name in ("debootstrap", "unshare", "apt-get", "git") if shutil.which(name) is None]
     if missing:
         raise MachineError(f"no {missing[0]} on this machine: `apt-get install debootstrap util-linux git`")
+    for file in files:
+        if file and not file.is_file():
+            raise MachineError(f"no file {file}")
 
 
 def main() -> int:
@@ -197,10 +204,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".other-python", help="where releases are kept")
     parser.add_argument("--mirror", help="Debian's mirror; this machine's by default")
     parser.add_argument("--video", type=Path, help="a short video of one person, to prepare and train on")
+    parser.add_argument("--tests", default="", help="files and folders of tests in place of all")
     parser.add_argument("--wheel", type=Path, help="a wheel to install, in place of building one")
     options = parser.parse_args()
     try:
-        check_machine()
+        check(options.video, options.wheel)
         release = Release(options.folder / options.suite, options.suite, options.mirror or machine_mirror())
         begin = time.monotonic()
         release.make()
@@ -209,12 +217,12 @@ def main() -> int:
         print(f"other-python: {error}", file=sys.stderr)
         return 2
     table = [("the release", time.monotonic() - begin, 0)]
-    for name, command in steps(options.video, options.wheel):
+    for name, command in steps(options.video, options.wheel, options.tests.split()):
         print(f"== {name}", flush=True)
         begin = time.monotonic()
         status = release.run(*command, cwd="/work")
         table.append((name, time.monotonic() - begin, status))
-        if status and "suite" not in name:
+        if status and name != SUITE:
             break
     print(f"== {options.suite}: {release.folder}")
     for name, seconds, status in table:

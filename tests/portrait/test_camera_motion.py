@@ -45,6 +45,7 @@ def ramp(right: float = 0.0, down: float = 0.0, size: float = 0.0) -> np.ndarray
     return np.linspace(0, 1, VIEWS)[:, None] * [right, down, size]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [(0.4, 0, 0), (0, -0.25, 0), (0.1, 0.1, 0.5)])
 def test_a_pan_a_tilt_and_a_zoom_are_found(end):
     path = camera_path(*film(wall(), ramp(*end)))
@@ -53,6 +54,7 @@ def test_a_pan_a_tilt_and_a_zoom_are_found(end):
     np.testing.assert_allclose(path.place, ramp(*end), atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_still_camera_is_still_whoever_walks_behind():
     for walker in (False, True):
         path = camera_path(*film(wall(), np.zeros((VIEWS, 3)), walker))

@@ -35,6 +35,7 @@ def hand(faces: np.ndarray, colour: tuple[float, float, float], reach: float = 1
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [(30, 30, 35), (180, 120, 95), (220, 225, 230)])
 def test_a_hand_a_microphone_and_a_mask_are_found(colour):
     faces = speaking(120)

@@ -80,6 +80,7 @@ def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
     assert not third.confident and third.shift(0) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [-8, -2.5, 0, 3, 6.5])
 @pytest.mark.parametrize("first", [0, 60, 140])
 def test_four_seconds_tell_their_offset_and_its_sign(
@@ -99,6 +100,7 @@ def test_a_run_inside_a_file_is_compared_with_its_own_place(
     assert offset.confident and offset.frames == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.slow
 def test_of_two_sources_and_runs_each_has_its_own(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     assert len(faces) > 375
     early, silent = Waveform(sentence, start_seconds=-0.2), None
@@ -110,6 +112,7 @@ def test_of_two_sources_and_runs_each_has_its_own(listener: LipListener, faces: 
     assert offsets[2].frames == pytest.approx(4, abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [2, 7])
 def test_a_cut_after_which_the_sound_is_late(listener: LipListener, faces: np.ndarray, sentence: FloatArray, jump: int):
     """The second shot's sound comes late, after so many frames of silence."""
@@ -120,6 +123,7 @@ def test_a_cut_after_which_the_sound_is_late(listener: LipListener, faces: np.nd
     assert [offset.frames for offset in offsets] == pytest.approx([0, jump], abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_drift_is_found(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     ppm = 2000.0
     lips, said = np.concatenate([faces, faces]), np.concatenate([sentence, sentence])
@@ -142,6 +146,7 @@ def tune(samples: int) -> FloatArray:
     return (0.03 * (notes * np.exp(-beat) + 2 * drum)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["music", "backwards", "silence", "noise"])
 def test_other_sounds_are_left_as_they_are(listener: LipListener, faces: np.ndarray, sentence: FloatArray, wrong: str):
     sounds: dict[str, Callable[[], FloatArray]] = {
@@ -156,6 +161,7 @@ def test_other_sounds_are_left_as_they_are(listener: LipListener, faces: np.ndar
         assert not offset.confident and offset.frames == 0 and offset.shift(100) == 0
 
 
+@pytest.mark.slow
 def test_speech_is_found_under_music(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
     late = cut_frames(Waveform(sentence), -4, len(faces))
     offset = found(listener, faces, late + tune(len(late)))

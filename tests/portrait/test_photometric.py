@@ -59,6 +59,7 @@ def spread(found: HeadPose, true: HeadPose) -> np.ndarray:
     return error.std(0)
 
 
+@pytest.mark.slow
 def test_wrong_poses_come_back(moving):
     true, frames = moving
     rng = np.random.default_rng(0)
@@ -81,6 +82,7 @@ def test_wrong_poses_come_back(moving):
     assert sorted(frame for frame in seen if frame >= 18) == list(range(18, 24))
 
 
+@pytest.mark.slow
 def test_what_stands_still_behind_the_head_does_not_hold_it(moving):
     true, frames = moving
     still = [(image, np.ones_like(matte)) for image, matte in frames]
@@ -92,6 +94,7 @@ def test_what_stands_still_behind_the_head_does_not_hold_it(moving):
     assert spread(held, true)[3:5].max() > 2 * spread(right, true)[3:5].max()
 
 
+@pytest.mark.slow
 def test_a_frame_without_the_person_keeps_its_pose(moving):
     true, frames = moving
     hidden = [(image, np.zeros_like(matte) if number == 5 else matte) for number, (image, matte) in enumerate(frames)]

@@ -25,6 +25,8 @@ from geneface.portrait.preview import HELDOUT, USED
 from geneface.portrait.scan import scan_source
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PrepareConfig(size=64, encoder="mel", workers=1)
 SHARP = {"crf": "16"}
 

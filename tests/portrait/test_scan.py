@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from geneface.portrait.notes import describe
 from geneface.portrait.scan import SourceScan, scan_source
 from geneface.portrait.survey import Survey
 
 
+@pytest.mark.slow
 def test_gaps_are_cuts_and_what_reading_changes_is_noted(make_media) -> None:
     rng = np.random.default_rng(0)
     wall = [rng.integers(90, 110, (64, 96, 3)).astype(np.uint8)] * 50

@@ -132,6 +132,7 @@ def test_equal_arguments_give_equal_pixels(model, portrait):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_threads_and_sizes_do_not_see_each_other(renderer, model, portrait):
     alone = GaussianRenderer(model, from_uint8(portrait.background))
     assert_pictures_are_those_drawn_alone(renderer, alone, portrait, rounds=40)

@@ -149,6 +149,7 @@ def test_refuses_what_does_not_fit(portrait, model):
         )
 
 
+@pytest.mark.slow
 def test_threads_and_sizes_do_not_see_each_other(portrait, model):
     plate = from_uint8(portrait.background)
     assert_pictures_are_those_drawn_alone(NerfRenderer(model, plate), NerfRenderer(model, plate), portrait, rounds=12)

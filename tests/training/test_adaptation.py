@@ -12,7 +12,7 @@ from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.generic import GenericMotion
 from geneface.motion.score import correlation
-from geneface.training.adaptation.fit import MEMBERS, Stretch, fit_adaptation, split_folds, stack
+from geneface.training.adaptation.fit import MEMBERS, PersonClip, fit_adaptation, split_folds, stack
 
 UPPER, LOWER = positions((82, 13, 312)), positions((87, 14, 317))
 NEUTRAL = np.random.default_rng(7).uniform(-0.2, 0.2, (KEYPOINT_COUNT, 3)).astype(np.float32)
@@ -32,7 +32,7 @@ def smooth(rng: np.random.Generator, frames: int) -> np.ndarray:
     return np.convolve(rng.standard_normal(frames + 6), np.hanning(7) / 2, "valid")
 
 
-def make_stretch(frames: int, seed: int, gain: float, offset: float, secret: float, known: float = 0.0) -> Stretch:
+def make_clip(frames: int, seed: int, gain: float, offset: float, secret: float, known: float = 0.0) -> PersonClip:
     """Measured = gain * generic + offset + secret * what only the features tell + known * what the hidden layer does."""
     rng = np.random.default_rng(seed)
     generic, told, felt = (smooth(rng, frames) for _ in range(3))
@@ -41,59 +41,63 @@ def make_stretch(frames: int, seed: int, gain: float, offset: float, secret: flo
     hidden = rng.standard_normal((frames, HIDDEN)).astype(np.float32)
     hidden[:, 1] = felt
     opening = 0.03 + 0.01 * (gain * generic + offset + secret * told + known * felt)
-    return Stretch(GenericMotion(face(0.03 + 0.01 * generic, rng), hidden, features), face(opening, rng))
+    return PersonClip(GenericMotion(face(0.03 + 0.01 * generic, rng), hidden, features), face(opening, rng))
 
 
-def fitted_correlation(adaptation: Adaptation, stretch: Stretch) -> float:
-    predicted = NEUTRAL + adaptation.apply(stretch.generic)
-    return correlation(lip_opening(predicted), lip_opening(NEUTRAL + stretch.measured))
+def fitted_correlation(adaptation: Adaptation, clip: PersonClip) -> float:
+    predicted = NEUTRAL + adaptation.apply(clip.generic)
+    return correlation(lip_opening(predicted), lip_opening(NEUTRAL + clip.measured))
 
 
-def generic_correlation(stretch: Stretch) -> float:
-    generic = NEUTRAL + stretch.generic.displacement
-    return correlation(lip_opening(generic), lip_opening(NEUTRAL + stretch.measured))
+def generic_correlation(clip: PersonClip) -> float:
+    generic = NEUTRAL + clip.generic.displacement
+    return correlation(lip_opening(generic), lip_opening(NEUTRAL + clip.measured))
 
 
 def test_few_seconds_give_gain_and_offset_only():
-    train = [make_stretch(90, 1, 1.6, 0.5, 1.0)]
+    train = [make_clip(90, 1, 1.6, 0.5, 1.0)]
     adaptation, figures = fit_adaptation(train, NEUTRAL)
     assert not len(adaptation.speech) and not adaptation.nets and set(figures) == {"generic", "adapted", "amplitude"}
-    clean, _ = fit_adaptation([make_stretch(90, 2, 1.6, 0.5, 0.0)], NEUTRAL)
-    test = make_stretch(100, 99, 1.6, 0.5, 0.0)
+    clean, _ = fit_adaptation([make_clip(90, 2, 1.6, 0.5, 0.0)], NEUTRAL)
+    test = make_clip(100, 99, 1.6, 0.5, 0.0)
     error = clean.apply(test.generic) - test.measured
     before = test.generic.displacement - test.measured
     assert abs(error[:, UPPER, 1]).mean() < 0.05 * abs(before[:, UPPER, 1]).mean()
 
 
+@pytest.mark.slow
 def test_speech_is_used_when_it_explains_what_the_generic_model_misses():
-    adaptation, figures = fit_adaptation([make_stretch(400, 1, 1.0, 0.0, 1.0)], NEUTRAL)
+    adaptation, figures = fit_adaptation([make_clip(400, 1, 1.0, 0.0, 1.0)], NEUTRAL)
     assert figures["adapted"] > figures["generic"] + 0.05
-    test = make_stretch(200, 98, 1.0, 0.0, 1.0)
+    test = make_clip(200, 98, 1.0, 0.0, 1.0)
     assert fitted_correlation(adaptation, test) > generic_correlation(test) + 0.05
 
 
+@pytest.mark.slow
 def test_the_hidden_layer_is_used_when_it_explains_what_the_generic_model_misses():
-    adaptation, figures = fit_adaptation([make_stretch(400, 1, 1.0, 0.0, 0.0, known=1.0)], NEUTRAL)
+    adaptation, figures = fit_adaptation([make_clip(400, 1, 1.0, 0.0, 0.0, known=1.0)], NEUTRAL)
     assert figures["weight_last"] > figures["weight_affine"]
-    test = make_stretch(200, 98, 1.0, 0.0, 0.0, known=1.0)
+    test = make_clip(200, 98, 1.0, 0.0, 0.0, known=1.0)
     without = replace(adaptation, last=np.zeros_like(adaptation.last), nets=())
     assert fitted_correlation(adaptation, test) > fitted_correlation(without, test) + 0.05
 
 
+@pytest.mark.slow
 def test_where_nothing_is_to_be_learnt_the_generic_motion_stays():
-    adaptation, _ = fit_adaptation([make_stretch(250, 1, 1.0, 0.0, 0.0)], NEUTRAL)
-    test = make_stretch(200, 97, 1.0, 0.0, 0.0)
+    adaptation, _ = fit_adaptation([make_clip(250, 1, 1.0, 0.0, 0.0)], NEUTRAL)
+    test = make_clip(200, 97, 1.0, 0.0, 0.0)
     assert fitted_correlation(adaptation, test) > generic_correlation(test) - 0.01
 
 
+@pytest.mark.slow
 def test_amplitude_that_regression_shrinks_is_restored():
     rng = np.random.default_rng(3)
     train = []
     for seed in range(8):
-        stretch = make_stretch(80, seed, 1.0, 0.0, 0.0)
+        clip = make_clip(80, seed, 1.0, 0.0, 0.0)
         # Half of the generic motion is wrong.
-        wrong = stretch.generic.displacement + face(0.01 * smooth(rng, 80), rng)
-        train.append(replace(stretch, generic=replace(stretch.generic, displacement=wrong)))
+        wrong = clip.generic.displacement + face(0.01 * smooth(rng, 80), rng)
+        train.append(replace(clip, generic=replace(clip.generic, displacement=wrong)))
     adaptation, figures = fit_adaptation(train, NEUTRAL)
     assert figures["amplitude"] > 1.15
     made = np.mean([lip_opening(NEUTRAL + adaptation.apply(s.generic)).std() for s in train])
@@ -101,8 +105,9 @@ def test_amplitude_that_regression_shrinks_is_restored():
     assert made / real == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
 def test_equal_frames_give_equal_adaptations():
-    first, second = (fit_adaptation([make_stretch(150, 4, 1.2, 0.1, 0.5)], NEUTRAL)[0] for _ in range(2))
+    first, second = (fit_adaptation([make_clip(150, 4, 1.2, 0.1, 0.5)], NEUTRAL)[0] for _ in range(2))
     assert np.array_equal(first.nets[3].layers, second.nets[3].layers) and first.amplitude == second.amplitude
 
 
@@ -121,12 +126,13 @@ def test_stacked_weights_are_the_best_of_a_fine_grid():
     assert weights[2] == 0 and stack(blocks, prior_seconds=1e6) == pytest.approx([1 / 3] * 3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_one_sum_of_the_members():
     """The mix of all members' own predictions, against the single linear map and networks that run."""
-    train = [make_stretch(200, 1, 1.3, 0.2, 0.7, known=0.4)]
+    train = [make_clip(200, 1, 1.3, 0.2, 0.7, known=0.4)]
     adaptation, figures = fit_adaptation(train, NEUTRAL)
     assert sum(figures[f"weight_{name}"] for name in MEMBERS) == pytest.approx(1)
-    test = make_stretch(60, 90, 1.3, 0.2, 0.7, known=0.4)
+    test = make_clip(60, 90, 1.3, 0.2, 0.7, known=0.4)
     parts = adaptation.basis.coefficients(test.generic.displacement) * adaptation.gain + adaptation.offset
     frames = test.generic.features.reshape(60, 2, -1).mean(1)
     for f in range(60):
@@ -140,11 +146,12 @@ def test_what_is_saved_is_one_sum_of_the_members():
     assert abs(adaptation.coefficients(test.generic) - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_ten_seconds_are_held_to_what_was_seen():
-    train = [make_stretch(260, 1, 1.0, 0.0, 1.0)]
+    train = [make_clip(260, 1, 1.0, 0.0, 1.0)]
     adaptation, _ = fit_adaptation(train, NEUTRAL)
     assert len(adaptation.seen) == 260
-    wild = make_stretch(50, 3, 1.0, 0.0, 1.0).generic
+    wild = make_clip(50, 3, 1.0, 0.0, 1.0).generic
     wild = replace(wild, displacement=wild.displacement + 0.05 * np.random.default_rng(0).standard_normal((50, 1, 3)))
     shown, free = (replace(adaptation, seen=seen).coefficients(wild) for seen in (adaptation.seen, adaptation.seen[:0]))
     known = adaptation.basis.coefficients(train[0].measured)[:, : adaptation.seen.shape[1]]
@@ -154,9 +161,10 @@ def test_ten_seconds_are_held_to_what_was_seen():
     assert nearest[0] < 0.7 * nearest[1]
 
 
+@pytest.mark.slow
 def test_windows_with_their_context_give_the_frames_of_the_whole():
-    adaptation, _ = fit_adaptation([make_stretch(200, 1, 1.0, 0.0, 1.0)], NEUTRAL)
-    generic = make_stretch(120, 5, 1.0, 0.0, 1.0).generic
+    adaptation, _ = fit_adaptation([make_clip(200, 1, 1.0, 0.0, 1.0)], NEUTRAL)
+    generic = make_clip(120, 5, 1.0, 0.0, 1.0).generic
     whole = adaptation.apply(generic)
     past, future = adaptation.past_frames, adaptation.future_frames
     assert (past, future) == (14, 2)
@@ -166,33 +174,33 @@ def test_windows_with_their_context_give_the_frames_of_the_whole():
 
 
 def test_folds_never_validate_on_what_they_fit():
-    long = [make_stretch(100, 1, 1, 0, 0)]
+    long = [make_clip(100, 1, 1, 0, 0)]
     for fitted, validated in split_folds(long):
-        known = {row.tobytes() for stretch in fitted for row in stretch.measured}
-        assert validated and not any(row.tobytes() in known for stretch in validated for row in stretch.measured)
-    assert sum(len(stretch) for _, validated in split_folds(long) for stretch in validated) == 100
-    many = [make_stretch(20, seed, 1, 0, 0) for seed in range(9)]
+        known = {row.tobytes() for clip in fitted for row in clip.measured}
+        assert validated and not any(row.tobytes() in known for clip in validated for row in clip.measured)
+    assert sum(len(clip) for _, validated in split_folds(long) for clip in validated) == 100
+    many = [make_clip(20, seed, 1, 0, 0) for seed in range(9)]
     assert sum(len(validated) for _, validated in split_folds(many)) == 9
 
 
-def test_short_stretches_are_fitted_but_never_judge():
+def test_short_clips_are_fitted_but_never_validated():
     """Three frames correlate by chance: they must not weigh as much as a hundred."""
-    mixed = [make_stretch(200, 1, 1, 0, 0), make_stretch(14, 2, 1, 0, 0)]
+    mixed = [make_clip(200, 1, 1, 0, 0), make_clip(14, 2, 1, 0, 0)]
     for fitted, validated in split_folds(mixed):
-        assert [len(stretch) for stretch in validated] == [50]
-        assert any(stretch is mixed[1] for stretch in fitted)
+        assert [len(clip) for clip in validated] == [50]
+        assert any(clip is mixed[1] for clip in fitted)
     # Where all are short there is nothing else to judge by, and something must be left to fit.
-    for fitted, validated in [*split_folds([make_stretch(20, 3, 1, 0, 0)] * 3), *split_folds([mixed[1]])]:
+    for fitted, validated in [*split_folds([make_clip(20, 3, 1, 0, 0)] * 3), *split_folds([mixed[1]])]:
         assert sum(map(len, fitted)) >= 8 and sum(map(len, validated)) >= 3
 
 
 def test_lips_never_pass_through_each_other():
-    train = [make_stretch(45, seed, 1.0, 0.0, 0.0) for seed in range(2)]
+    train = [make_clip(45, seed, 1.0, 0.0, 0.0) for seed in range(2)]
     adaptation, _ = fit_adaptation(train, NEUTRAL)
-    seen = np.concatenate([gap(stretch.measured) for stretch in train])
+    seen = np.concatenate([gap(clip.measured) for clip in train])
     # Lips pressed through each other by more than the person ever closed them.
     rng = np.random.default_rng(0)
-    other = make_stretch(20, 0, 1, 0, 0).generic
+    other = make_clip(20, 0, 1, 0, 0).generic
     pressed, wide = (replace(other, displacement=face(np.full(20, opening), rng)) for opening in (-0.05, 0.05))
     shown = adaptation.apply(pressed)
     loose = adaptation.basis.displacement(adaptation.coefficients(pressed))
@@ -208,15 +216,16 @@ def gap(displacement: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[Adaptation, Stretch]:
-    stretch = make_stretch(260, 1, 1.0, 0.0, 1.0)
-    return fit_adaptation([stretch], NEUTRAL)[0], stretch
+def fitted() -> tuple[Adaptation, PersonClip]:
+    clip = make_clip(260, 1, 1.0, 0.0, 1.0)
+    return fit_adaptation([clip], NEUTRAL)[0], clip
 
 
+@pytest.mark.slow
 def test_lips_of_another_sound_teach_nothing():
-    """Twelve seconds of noise beside lips that move otherwise: gain and offset, and nothing that was learnt."""
-    stretch = make_stretch(300, 1, 1.0, 0.0, 0.0)
-    other = replace(stretch, generic=make_stretch(300, 2, 1.0, 0.0, 0.0).generic)
+    """Twelve seconds of noise with lips that move otherwise: gain and offset, and nothing that was learnt."""
+    clip = make_clip(300, 1, 1.0, 0.0, 0.0)
+    other = replace(clip, generic=make_clip(300, 2, 1.0, 0.0, 0.0).generic)
     adaptation, figures = fit_adaptation([other], NEUTRAL)
     assert not adaptation.nets and not len(adaptation.speech) and "weight_nets" not in figures
     assert (adaptation.gain > 0).all()
@@ -244,8 +253,8 @@ def test_damaged_file_is_an_input_error(tmp_path, fitted, damage):
 
 
 def test_save_and_load(tmp_path, fitted):
-    adaptation, stretch = fitted
+    adaptation, clip = fitted
     adaptation.save(tmp_path / "a.safetensors")
     again = Adaptation.load(tmp_path / "a.safetensors")
-    assert np.array_equal(again.apply(stretch.generic), adaptation.apply(stretch.generic))
+    assert np.array_equal(again.apply(clip.generic), adaptation.apply(clip.generic))
     assert (again.past_frames, again.future_frames) == (adaptation.past_frames, adaptation.future_frames)

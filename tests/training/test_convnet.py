@@ -52,6 +52,7 @@ def test_reach_is_what_is_stated():
     assert (moved.min(), moved.max()) == (30 - FUTURE_FRAMES, 30 + PAST_FRAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("velocity", [0.0, 1.3])
 def test_loss_and_gradients_are_those_of_torch(velocity):
     rng = np.random.default_rng(3)
@@ -84,6 +85,7 @@ def test_a_crop_misses_the_same_inputs_in_all_its_frames():
     assert 0.3 < (inside > 0).mean() < 0.7
 
 
+@pytest.mark.slow
 def test_training_learns_what_the_inputs_tell_and_starts_from_nothing():
     rng = np.random.default_rng(5)
     inputs = [rng.standard_normal((2000, N)).astype(np.float32) for _ in range(2)]

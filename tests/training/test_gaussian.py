@@ -70,6 +70,7 @@ def test_no_gap_opens_at_the_neck_when_the_head_moves_up(portrait, trained):
     assert column[covered[3] : covered[-1]].min() > 0.8
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
     class KilledError(Exception):
         pass
@@ -97,6 +98,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
     assert (tmp_path / "whole" / CHECKPOINT_NAME).read_bytes() == (tmp_path / "parts" / CHECKPOINT_NAME).read_bytes()
 
 
+@pytest.mark.slow
 def test_finished_training_resumes_to_itself(portrait, tmp_path):
     config = small(5)
     first = train_gaussian(as_portrait(portrait), tmp_path, config)
@@ -108,12 +110,14 @@ def test_finished_training_resumes_to_itself(portrait, tmp_path):
     np.testing.assert_array_equal(first.layers[0].base, again.layers[0].base)
 
 
+@pytest.mark.slow
 def test_checkpoint_of_other_settings_is_refused(portrait, tmp_path):
     train_gaussian(as_portrait(portrait), tmp_path, small(2))
     with pytest.raises(InputError, match="other settings"):
         train_gaussian(as_portrait(portrait), tmp_path, small(2, seed=1), resume=True)
 
 
+@pytest.mark.slow
 def test_heldout_frames_are_never_read(portrait, tmp_path):
     class Guarded(PaintedPortrait):
         def frame(self, index: int):
@@ -124,6 +128,7 @@ def test_heldout_frames_are_never_read(portrait, tmp_path):
     train_gaussian(as_portrait(guarded), tmp_path, small(30))
 
 
+@pytest.mark.slow
 def test_a_short_portrait_is_not_shown_too_often(portrait, tmp_path):
     done = []
     config = small(999, visits=2)
@@ -134,6 +139,7 @@ def test_a_short_portrait_is_not_shown_too_often(portrait, tmp_path):
     assert done[-1] == (limit, limit)
 
 
+@pytest.mark.slow
 def test_a_budget_becomes_steps_once(portrait, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "steps_within", lambda *_: 7)
     seen = []
@@ -146,6 +152,7 @@ def test_a_budget_becomes_steps_once(portrait, tmp_path, monkeypatch):
     train_gaussian(as_portrait(portrait), tmp_path, config, resume=True)
 
 
+@pytest.mark.slow
 def test_poses_are_refined_towards_the_true_ones(tmp_path):
     truth, noisy = painted_portrait(), painted_portrait(pose_noise=0.006)
     config = small(500, pose_prior=0.0, pose_rate=1e-3)

@@ -29,6 +29,8 @@ from geneface.training.motion.lip_sync import (
 )
 from geneface.training.motion.sync import SYNC_PRESETS, build_expert, load_expert
 
+pytestmark = pytest.mark.slow
+
 GRAPHS = ("lips.onnx", "speech.onnx")
 
 

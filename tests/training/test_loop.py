@@ -50,6 +50,7 @@ def start(folder: Path, delay: float) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(delay)], env=dict(os.environ))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted_to_the_bit(tmp_path):
     reference, killed = tmp_path / "reference", tmp_path / "killed"
     assert start(reference, 0).wait(timeout=120) == 0

@@ -24,6 +24,8 @@ from geneface.training.motion.train import (
 )
 from geneface.types import SpeechFeatures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(small_corpus, tmp_path_factory):

@@ -39,6 +39,8 @@ from geneface.training.renderer.statistics import portrait_statistics
 
 from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
 
+pytestmark = pytest.mark.slow
+
 
 def small(steps: int, **changes) -> NerfTrainConfig:
     return nerf_config("tiny", **{"steps": steps, "rays_per_pixel": 1000.0, "components": 6, **changes})

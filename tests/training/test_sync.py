@@ -17,6 +17,8 @@ from geneface.training.motion.sync import (
     score_expert,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(small_corpus, tmp_path_factory):

@@ -97,7 +97,7 @@ def fill_smoothly(image: FloatArray, weight: FloatArray) -> FloatArray:
     share = np.repeat(weight, image.shape[-1]).reshape(image.shape)
     total = resize_area(weight, *half)
     mean = resize_area(image * share, *half) / np.maximum(total, 1e-6)[..., None]
-    coarse = fill_smoothly(mean, np.minimum(4 * total, 1).astype(np.float32))
+    coarse = fill_smoothly(mean.astype(np.float32, copy=False), np.minimum(4 * total, 1).astype(np.float32))
     filled = resize_linear(coarse, height, width)
     filled += share * (image - filled)
     return filled

@@ -1,4 +1,4 @@
-"""bench: ours beside plain PyTorch, in one run."""
+"""bench: ours and plain PyTorch, in one run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bench(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Time the kernels beside their plain twin: ratios, rates and spreads."""
+    """Time ours and its plain PyTorch twin: ratios, rates and spreads."""
     from geneface.bench import BenchSettings
     from geneface.bench import bench as run
 

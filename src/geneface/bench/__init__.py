@@ -1,4 +1,4 @@
-"""What `geneface bench` measures: ours beside the plain twin, the same scene and the same pixels, in one run.
+"""What `geneface bench` measures: ours and the plain twin, the same scene and the same pixels, in one run.
 
 Every duration is a median of several, with the fastest and the slowest; ratios are what carries over to other machines.
 """
@@ -20,7 +20,7 @@ from geneface.errors import InputError
 from geneface.training.trainers import training_of
 
 TRAIN_BENCHMARKS = {"gaussian": bench_train_gaussian, "nerf": bench_train_nerf}
-"""A training step beside its twin, by the names of `render.registry`."""
+"""A training step and its twin, by the names of `render.registry`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BenchSettings:
     avatar: str = "grid-s1"
     """Of `render` and `motion`."""
     portrait: Path | None = None
-    """Of `train`: real steps on it, instead of the random scene beside the twin."""
+    """Of `train`: real steps on it, instead of the random scene with its twin."""
     size: int | None = None
     """Pixels; by default what the benchmark is named after."""
     repeats: int = 5
@@ -45,7 +45,7 @@ class BenchSettings:
 
 
 def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
-    """Run one benchmark: render, train or motion. The machine's load is told before and after.
+    """Run one benchmark: render, train or motion. The machine's load before and after is part of the result.
 
     Raises:
         InputError: nothing of that name, or an extra that is missing.

@@ -1,4 +1,4 @@
-"""Speech encoder and motion beside the same networks in PyTorch."""
+"""Speech encoder and motion, and the same networks in PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights
 from geneface.analysis.windows import WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.avatar.avatar import Avatar
-from geneface.bench.timing import beside, timed
+from geneface.bench.timing import compared, timed
 from geneface.bench.twin import torch_extra
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
@@ -32,7 +32,7 @@ def bench_motion(avatar: Avatar, repeats: int, twin: bool) -> dict[str, Any]:
         | {"times_real_time": seconds / ours.median, "times_real_time_of_one_core": seconds / ours.core},
     }
     if twin:
-        result["pytorch_eager"] = beside(ours, timed(_twin(sound.samples), max(repeats // 3, 1)))
+        result["pytorch_eager"] = compared(ours, timed(_twin(sound.samples), max(repeats // 3, 1)))
     return result
 
 

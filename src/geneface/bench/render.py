@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geneface.avatar.avatar import Avatar
-from geneface.bench.timing import Timing, beside, network, timed
+from geneface.bench.timing import Timing, compared, network, timed
 from geneface.bench.train_gaussian import TWIN_TILE_PX
 from geneface.bench.twin import compiled_step, torch_extra
 from geneface.render.gaussian import GaussianRenderer
@@ -17,7 +17,7 @@ from geneface.types import Camera, FloatArray
 
 
 def bench_render(avatar: Avatar, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
-    """The renderer of an avatar alone, bytes included, beside its twin on one frame."""
+    """The renderer of an avatar alone, bytes included, and its twin on one frame."""
     resting, renderer = avatar.files.person.at_rest(), avatar.renderer
     track = resting[np.arange(frames) % len(resting)]
 
@@ -62,7 +62,7 @@ def _time_twin(draw: Callable[..., object], *arguments: Any, ours: Timing, repea
         return frame
 
     return {
-        "pytorch_eager": beside(ours, timed(drawing(draw), few)),
+        "pytorch_eager": compared(ours, timed(drawing(draw), few)),
         "pytorch_compiled": compiled_step(draw, drawing, ours, few, dynamic=None),
     }
 

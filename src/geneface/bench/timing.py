@@ -54,7 +54,7 @@ def timed(run: Callable[[], object], repeats: int, warm_up: int = 1) -> Timing:
     return Timing(float(np.median(wall)), min(wall), max(wall), float(np.median(core)))
 
 
-def beside(ours: Timing, twin: Timing) -> dict[str, float]:
+def compared(ours: Timing, twin: Timing) -> dict[str, float]:
     """A twin's times and how many times as long as ours it takes."""
     return twin.as_ms() | {"times_slower": twin.median / ours.median}
 
@@ -92,7 +92,7 @@ def peaks(repeats: int) -> dict[str, float]:
 
 
 def network(field: Field, repeats: int) -> dict[str, float]:
-    """The fused network's way forth alone on one thread: Gflop/s, and its share of one thread's peak."""
+    """The fused network's forward pass alone on one thread: Gflop/s, and its share of one thread's peak."""
     threads = ops.threads()
     ops.set_threads(1)
     try:

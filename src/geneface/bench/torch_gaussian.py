@@ -12,8 +12,8 @@ Where it differs from the kernels:
   splat's bounds, and what lies behind finished pixels; neither changes the picture, since alpha is too small there, or
   set to 0. Of bounds narrower than the ellipse of alpha = 1/255, which `project` never makes, only the tiles count.
 - Products of 1 - alpha are exponentials of sums of logarithms: `torch.compile` would make the gradient of `cumprod`
-  anew for every length of the lists. Uncompiled, `cumprod` is a tenth faster.
-- u, v, conic of what lies behind the camera are those of depth 1. Nobody reads them.
+  again for every length of the lists. Uncompiled, `cumprod` is a tenth faster.
+- u, v, conic of what lies behind the camera are those of depth 1. They are never read.
 - What is not finite is not drawn here, either, but makes gradients of what it shares with others (condition, pose) NaN.
 
 `torch.compile(train_loss)` works with its own choice of dynamic sizes. With dynamic=True the grouped convolution of the

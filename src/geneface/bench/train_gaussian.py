@@ -1,4 +1,4 @@
-"""The Gaussians' training step beside its PyTorch twin, on a random head."""
+"""The Gaussians' training step and its PyTorch twin, on a random head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geneface import ops
-from geneface.bench.timing import Timing, beside, timed
+from geneface.bench.timing import Timing, compared, timed
 from geneface.bench.twin import compiled_step, torch_extra
 from geneface.types import Camera, FloatArray
 
@@ -87,7 +87,7 @@ def noisy_target(scene: Scene) -> FloatArray:
 
 
 def bench_train_gaussian(preset: str, repeats: int, size: int | None, quick: bool) -> dict[str, Any]:
-    """One training step, beside PyTorch's eager and compiled; it is the same for every preset. By default of 512 px."""
+    """One training step, and PyTorch's eager and compiled; it is the same for every preset. By default of 512 px."""
     gaussians, size = 500 if quick else 30_000, size or 512
     scene = make_scene(gaussians, size)
     target = noisy_target(scene)
@@ -136,7 +136,7 @@ def _twin_steps(
 
         return step
 
-    results = {"pytorch_eager": beside(ours, timed(stepping(twin.train_loss), max(repeats // 2, 1)))}
+    results = {"pytorch_eager": compared(ours, timed(stepping(twin.train_loss), max(repeats // 2, 1)))}
     if compiled:
         results["pytorch_compiled"] = compiled_step(twin.train_loss, stepping, ours, max(repeats // 2, 1), dynamic=None)
     return results

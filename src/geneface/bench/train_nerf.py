@@ -1,4 +1,4 @@
-"""The radiance fields' training step beside its PyTorch twin, on a random head."""
+"""The radiance fields' training step and its PyTorch twin, on a random head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geneface import ops
-from geneface.bench.timing import Timing, beside, network, timed
+from geneface.bench.timing import Timing, compared, network, timed
 from geneface.bench.twin import compiled_step, torch_extra
 from geneface.ops.field import ENCODED, OUTPUTS, TORSO_INPUTS, Field, FieldGradients, to_bfloat16
 from geneface.ops.nerf import CELLS, PATCH_RAYS, TORSO_CELLS, FieldLoss, FieldScene, RayBatch, pack_cells
@@ -72,7 +72,7 @@ def random_batch(scene: FieldScene, chunks: int, patches: int, size: int) -> Ray
 
 
 def bench_train_nerf(preset: str, repeats: int, size: int | None, quick: bool) -> dict[str, Any]:
-    """Gradients of one step and Adam of the table, beside PyTorch's eager and compiled; by default of 256 px."""
+    """Gradients of one step and Adam of the table, and PyTorch's eager and compiled; by default of 256 px."""
     config, size = nerf_config(preset), size or 256
     chunks = 4 if quick else config.frames_per_step
     scene = random_scene(config.head_width, config.head_rows_log2)
@@ -124,7 +124,7 @@ def _twin_steps(
 
         return step
 
-    results: dict[str, dict[str, Any]] = {"pytorch_eager": beside(ours, timed(stepping(twin.train_loss), repeats))}
+    results: dict[str, dict[str, Any]] = {"pytorch_eager": compared(ours, timed(stepping(twin.train_loss), repeats))}
     if compiled:
         results["pytorch_compiled"] = compiled_step(twin.train_loss, stepping, ours, repeats)
     return results

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from geneface.bench.timing import Timing, beside, timed
+from geneface.bench.timing import Timing, compared, timed
 from geneface.errors import MissingExtraError
 
 WARM_UP = 4
@@ -46,7 +46,7 @@ def compiled_step(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return beside(ours, timed(stepping(torch.compile(loss, dynamic=dynamic)), repeats, WARM_UP))
+            return compared(ours, timed(stepping(torch.compile(loss, dynamic=dynamic)), repeats, WARM_UP))
     except Exception as error:
         # Compilers fail in many ways, and none of them is this benchmark's fault.
         return {"not_measured": f"torch.compile failed: {str(error).splitlines()[0][:200]}"}

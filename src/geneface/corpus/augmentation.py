@@ -112,7 +112,7 @@ def draw_augmentation(rng: np.random.Generator) -> Augmentation:
         formant=float(np.clip(pitch**0.3 * np.exp(rng.normal(0.0, 0.05)), 0.85, 1.25)) if kind else 1.0,
         room_seconds=spread(0.15, 1.0, 0.45),
         room_share=spread(0.03, 0.8),
-        # No background speech: a model that hears vowels behind closed lips closes them on sung ones.
+        # No background speech: a model trained on vowels with closed lips closes them on sung ones.
         noise=get_args(Noise)[rng.choice(4, p=(0.6, 0.12, 0.2, 0.08))],
         snr_db=float(rng.uniform(5.0, 35.0)),
         tilt_db=float(np.clip(rng.normal(0.0, 1.5), -4.0, 4.0)) if rng.random() < 0.6 else 0.0,

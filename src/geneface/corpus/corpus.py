@@ -93,6 +93,7 @@ class Corpus:
         return cls(folder, manifest, {name: mesh[list(KEYPOINTS)] for name, mesh in neutral.items()})
 
     def clips(self, *, heldout: bool) -> list[ClipEntry]:
+        """The held-out clips, or the training clips."""
         return [clip for clip in self.manifest.clips if clip.heldout == heldout]
 
     def landmarks(self, clip: ClipEntry) -> FloatArray:
@@ -104,6 +105,7 @@ class Corpus:
         return self.landmarks(clip) - self.neutral[clip.speaker]
 
     def features(self, clip: ClipEntry) -> SpeechFeatures:
+        """[2F, D] of a clip, in float32."""
         return SpeechFeatures(self._tensors(clip)["features"].astype(np.float32), self.manifest.encoder)
 
     def _tensors(self, clip: ClipEntry) -> dict[str, np.ndarray]:

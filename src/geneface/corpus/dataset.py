@@ -137,7 +137,7 @@ class SequenceSampler:
 
         Returns:
             features [count, 2 crop, D]; motion [count, crop, *]; places [count, crop]: frame f of clip c is
-            c * CLIP_STRIDE + f, so that a moment that was drawn twice can be known again.
+            c * CLIP_STRIDE + f, so that a moment that was drawn twice can be recognised.
         """
         rng = np.random.default_rng(seed)
         speakers = list(self._by_speaker.values())

@@ -15,7 +15,7 @@ from geneface.corpus.augmentation import WARP_STEP, warped
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
 
 _HALF_SECONDS = 0.03
-"""To both sides of the moment: what is heard there is held, a few periods of the voice."""
+"""To both sides of the moment: that part is held, a few periods of the voice."""
 _SHORTEST, _LONGEST = 0.2, 1.6
 _HOP = SPEECH_RATE_HZ // 100
 _PERIODS = (SPEECH_RATE_HZ // 400, SPEECH_RATE_HZ // 70)

@@ -59,6 +59,7 @@ class Source:
 
     @property
     def name(self) -> str:
+        """Name of the clip in the corpus: speaker__stem."""
         return f"{self.speaker}__{self.path.stem}"
 
 
@@ -109,7 +110,7 @@ def prepare_corpus(
     """
     sources = find_sources(folders)
     out = Path(out)
-    # A wrong name or missing weights should be told before the clips are tracked, not after.
+    # A wrong name or missing weights should be reported before the clips are tracked, not after.
     load_encoder(encoder, encoder_path)
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):

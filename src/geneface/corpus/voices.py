@@ -3,7 +3,7 @@ that belongs to it; and sounds without speech, with the clip's closed lips.
 
 F' frames at 25 Hz of the new sound, D feature width. Adds to a corpus folder (see `corpus.corpus`):
 
-    voices.json               what is made: its `files` are empty until all are
+    voices.json               what is made: its `files` stay empty until all are
     voices/<clip>__<n>.safetensors  features [2F', D] f16; times [F'] f32: the frame of the clip, fractional, that each
                               frame of the new sound shows
 
@@ -57,11 +57,11 @@ class VoicesRecord(Config):
     """`voices.json`; three of its keys had other names before."""
 
     format: int = VOICES_FORMAT
-    augmentations: int = Field(0, validation_alias=AliasChoices("augmentations", "disguises"))
+    augmentations: int = Field(default=0, validation_alias=AliasChoices("augmentations", "disguises"))
     """Augmented recordings of each training clip."""
-    held_vowels: int = Field(0, validation_alias=AliasChoices("held_vowels", "holds"))
+    held_vowels: int = Field(default=0, validation_alias=AliasChoices("held_vowels", "holds"))
     """Clips with a held vowel, at most, spread over all (`corpus.held_vowels`)."""
-    non_speech: int = Field(0, validation_alias=AliasChoices("non_speech", "quiet"))
+    non_speech: int = Field(default=0, validation_alias=AliasChoices("non_speech", "quiet"))
     """Sounds without speech, spread over the clips."""
     speakers: tuple[str, ...] = ()
     """Synthetic voices, which take turns."""
@@ -157,23 +157,12 @@ def add_voices(
         InputError: a video is missing, voices are asked for without words or folder, or lack what they need, or the
             folder has voices of other settings.
     """
-    if speakers and (words is None or voice_folder is None):
-        raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-folder")
-    for speaker in speakers:
-        assert voice_folder is not None
-        synthesiser(voice_folder, speaker)("ready")  # what it lacks is better known before the work than after
+    if speakers:
+        _try_speakers(speakers, words, voice_folder)
     opened = Corpus.load(corpus)
     sources = find_sources(folders)
     training = _training_sources(opened, sources)
     said = _said(training, sources, words or {})
-    make = functools.partial(
-        _voices_of,
-        corpus=corpus,
-        encoder=opened.manifest.encoder,
-        augmentations=augmentations,
-        voice_folder=voice_folder,
-        seed=seed,
-    )
     spoken = sentences if speakers else 0
     record = VoicesRecord(
         augmentations=augmentations,
@@ -184,14 +173,12 @@ def add_voices(
         words=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16] if spoken else "",
         seed=seed,
     )
+    make = functools.partial(
+        _voices_of, corpus=corpus, encoder=opened.manifest.encoder, record=record, voice_folder=voice_folder
+    )
     tasks = _tasks(training, said, record)
     with exclusive_folder(corpus):
-        done = read_voices(corpus)
-        if done != VoicesRecord() and done.model_copy(update={"files": (), "misaligned": 0}) != record:
-            raise InputError(f"{corpus} has other voices already", f"remove {corpus / 'voices'} and {VOICES_NAME}")
-        # Before the work: files of an interrupted run must not pass for those of another one's settings.
-        if not done.files:
-            write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
+        _begin(corpus, record)
         made = run_stage(make, tasks, workers, "voices", progress)
         files = tuple(name for names, _ in made for name in names)
         record = record.model_copy(update={"files": files, "misaligned": sum(failed for _, failed in made)})
@@ -200,7 +187,29 @@ def add_voices(
     return record
 
 
+def _try_speakers(speakers: Sequence[str], words: Mapping[str, Words] | None, folder: Path | None) -> None:
+    """Report what synthetic voices lack before the work, not after it."""
+    if words is None or folder is None:
+        raise InputError("synthetic voices need the clips' words and a voice folder", "give --words and --voice-folder")
+    for speaker in speakers:
+        synthesiser(folder, speaker)("ready")
+
+
+def _begin(corpus: Path, record: VoicesRecord) -> None:
+    """Write down what is made, before the work: an interrupted run's files must not pass for those of other settings.
+
+    Raises:
+        InputError: the corpus has voices of other settings.
+    """
+    done = read_voices(corpus)
+    if done != VoicesRecord() and done.model_copy(update={"files": (), "misaligned": 0}) != record:
+        raise InputError(f"{corpus} has other voices already", f"remove {corpus / 'voices'} and {VOICES_NAME}")
+    if not done.files:
+        write_json(corpus / VOICES_NAME, record.model_dump(mode="json"))
+
+
 def _training_sources(corpus: Corpus, sources: Sequence[Source]) -> list[Source]:
+    """The videos of the training clips, in their order."""
     by_name = {source.name: source for source in sources}
     names = [entry.name for entry in corpus.clips(heldout=False)]
     missing = [name for name in names if name not in by_name]
@@ -317,12 +326,12 @@ def with_held_vowel(
 
 
 def _voices_of(
-    task: _ClipTask, corpus: Path, encoder: str, augmentations: int, voice_folder: Path | None, seed: int
+    task: _ClipTask, corpus: Path, encoder: str, record: VoicesRecord, voice_folder: Path | None
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
-    clip = _Clip(task, corpus, encoder, seed)
+    clip = _Clip(task, corpus, encoder, record.seed)
     made: dict[str, Callable[[], Voice | None]] = {
-        str(number): functools.partial(clip.augmented, number) for number in range(augmentations)
+        str(number): functools.partial(clip.augmented, number) for number in range(record.augmentations)
     }
     if task.has_held_vowel:
         made[_HELD] = clip.held

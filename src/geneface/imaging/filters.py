@@ -27,7 +27,7 @@ def box_blur(values: Floats, span: int) -> Floats:
         raise ValueError(f"the span must be odd, not {span}")
     for axis in (0, 1):
         values = _window_sums(mirrored(values, span // 2, axis), span, axis)
-        values *= values.dtype.type(1 / span)
+        np.multiply(values, 1 / span, out=values)
     return values
 
 
@@ -42,7 +42,7 @@ def _window_sums(values: Floats, span: int, axis: int) -> Floats:
         if bit:
             half = 1 << (bit - 1)
             rest = values.shape[axis] - half
-            values = _slice(values, 0, rest, axis) + _slice(values, half, rest, axis)
+            values = np.add(_slice(values, 0, rest, axis), _slice(values, half, rest, axis))
         if span >> bit & 1:
             total += _slice(values, covered, length, axis)
             covered += 1 << bit

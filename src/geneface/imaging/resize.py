@@ -65,6 +65,8 @@ def shrink_or_grow(image: Image, height: int, width: int) -> Image:
 def _resize(image: Image, height: int, width: int, taps: Callable[[int, int], Taps]) -> Image:
     if min(height, width, *image.shape[:2]) < 1:
         raise ValueError(f"an empty image: {image.shape[1]}x{image.shape[0]} to {width}x{height}")
+    if image.shape[:2] == (height, width):
+        return np.array(image)
     kind = np.float64 if image.dtype == np.float64 else np.float32
     down, across = taps(image.shape[0], height), taps(image.shape[1], width)
     out = np.empty((height, width, *image.shape[2:]), image.dtype)

@@ -59,6 +59,7 @@ class MotionBasis:
         return np.asarray(moved.reshape(-1, *self.mean.shape) + self.mean, dtype=np.float32)
 
     def tensors(self, prefix: str = "basis.") -> dict[str, FloatArray]:
+        """Every array by name, for a file."""
         return {f"{prefix}{name}": getattr(self, name) for name in ("synthesis", "analysis", "mean")}
 
     @classmethod

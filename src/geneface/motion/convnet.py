@@ -26,7 +26,7 @@ FUTURE_FRAMES = sum(taps[-1] for taps in TAPS)
 
 @dataclass(frozen=True)
 class ConvNet:
-    """See the module."""
+    """Weights of the network; calling it applies it."""
 
     enter: FloatArray
     """[W, N]."""
@@ -53,6 +53,7 @@ class ConvNet:
         return np.einsum("cw,wf->fc", self.leave, hidden) + self.leave_bias
 
     def tensors(self) -> dict[str, FloatArray]:
+        """Every array by name, for a file."""
         return dict(vars(self))
 
     @classmethod
@@ -70,6 +71,7 @@ class ConvNet:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.floating]]) -> ConvNet:
+        """Invert `tensors`."""
         return cls(**{name: np.asarray(tensors[name], np.float32) for name in cls.shapes(0, 0, 0)})
 
 

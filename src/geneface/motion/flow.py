@@ -55,6 +55,7 @@ class CouplingLayer(nn.Module):
         return self._join(kept, (changed - shift) * torch.exp(-log_scale)), -log_scale.sum(dim=(1, 2))
 
     def inverse(self, u: Tensor, condition: Tensor) -> Tensor:
+        """From the latent side back: [B, Z, F], condition [B, S, F] -> [B, Z, F]."""
         kept, changed = self._split(u)
         shift, log_scale = self._shift_and_log_scale(kept, condition)
         return self._join(kept, changed * torch.exp(log_scale) + shift)

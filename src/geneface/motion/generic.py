@@ -36,7 +36,7 @@ class GenericMotion:
         return self.features.reshape(len(self), 2, -1).mean(1)
 
     def inputs(self) -> FloatArray:
-        """[F, D + H] what networks hear: `frame_features`, and a late hidden layer.
+        """[F, D + H] inputs of the networks: `frame_features`, and a late hidden layer.
 
         It is that of `HIDDEN_DELAY` frames before: a hidden row has looked ahead itself, so networks that look ahead
         may not see those that come, or live speech would wait for twice as much.

@@ -29,6 +29,7 @@ class TimedConv(nn.Conv1d):
         self.back = dilation * (kernel - 1) - (stride - 1) - ahead
 
     def forward(self, input: Tensor) -> Tensor:
+        """[B, C, F] -> [B, C', F'], padded with zeros so that nothing beyond the limit is seen."""
         return super().forward(functional.pad(input, (self.back, self.ahead)))
 
 

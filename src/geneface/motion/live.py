@@ -1,4 +1,4 @@
-"""Motion of live speech: feature rows in pairs, displacement as soon as what the model looks ahead has come.
+"""Motion of live speech: feature rows in pairs, displacement as soon as the rows that the model looks ahead are there.
 
 F frames at 25 Hz, K named landmarks, D feature width. Pieces of any lengths give the frames of all rows at once
 (to rounding, 1e-5): each piece is computed with the past that its frames depend on.
@@ -14,7 +14,7 @@ from geneface.types import FloatArray
 
 
 class LiveMotion:
-    """See the module."""
+    """Makes the motion of one live performance: rows go in, frames come out as soon as their future is there."""
 
     def __init__(
         self, model: MotionModel, person: PersonMotion | None = None, temperature: float = 0.0, seed: int = 0

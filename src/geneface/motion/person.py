@@ -17,7 +17,7 @@ class AdaptationRecord(Config):
 
     format: int = PERSON_FORMAT
     encoder: str
-    """Speech encoder whose features the adaptation hears."""
+    """Speech encoder whose features the adaptation takes."""
     seconds: float
     """Of the person's own speech that it was fitted to."""
     metrics: dict[str, float]

@@ -270,7 +270,7 @@ class MotionModel:
         first, last = piece.keep_from - piece.start, piece.keep_to - piece.start
         if person is None:
             return generic.displacement[first:last]
-        # The generic model's own past is longer: the person's need not be made of frames that nobody sees.
+        # The generic model's own past is longer: the person's need not be computed for frames that are not shown.
         start = max(0, first - person.past_frames)
         moved = person.apply(generic[start : last + person.future_frames])
         return moved[first - start : last - start]

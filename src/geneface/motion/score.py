@@ -30,6 +30,7 @@ class LipScore:
     """Where the mean correlation of the opening peaks; positive: predicted lips are late."""
 
     def as_dict(self) -> dict[str, float]:
+        """The figures by name."""
         return asdict(self)
 
 

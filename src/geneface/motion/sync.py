@@ -1,7 +1,7 @@
 """SyncExpert: are these lips and this sound of one moment? (After SyncNet, Chung and Zisserman 2016.)
 
 B clips, F video frames, D feature width, P lip and jaw landmarks, E embedding width. Both sides are embedded by
-unpadded convolutions over a short window, so an embedding knows nothing but its window (no clip borders, no
+unpadded convolutions over a short window, so an embedding depends on nothing but its window (no clip borders, no
 position), and an output exists for each of the F - WINDOW + 1 whole windows.
 """
 

@@ -47,7 +47,7 @@ class AudioToMotionConfig(Config):
     flow_dilations: tuple[int, ...] = (1, 2)
     """Short, because the reaches of the steps add up and delay live speech."""
     flow_steps: int = Field(default=4, ge=0)
-    """Coupling layers of the prior; 0: the prior is N(0, I) and knows no speech."""
+    """Coupling layers of the prior; 0: the prior is N(0, I), whatever the speech."""
     flow_affine: bool = True
     future_frames: int | None = None
     """Video frames of speech after a frame that its motion may depend on, for live speech: at least `latent_stride`,
@@ -67,6 +67,7 @@ class Posterior:
     """[B, Z, F/s]."""
 
     def sample(self, noise: Tensor) -> Tensor:
+        """[B, Z, F/s] from standard normal noise of that shape."""
         return self.mean + torch.exp(self.log_std) * noise
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -91,17 +92,18 @@ class SpeechFront(nn.Module):
     reach = 1
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features [B, 2F, D] -> condition [B, S, F]."""
         stacked = stack_pairs((features - self.mean) * self.scale)
         hidden = functional.gelu(self.project(self.dropout(stacked)))
         return hidden + functional.gelu(self.mix(hidden))
 
 
 class AudioToMotion(nn.Module):
-    """See the file's contract. `condition` once, then `encode`, `decode`, `prior_latent` or `prior`."""
+    """Speech to motion: `forward` samples the prior. Training calls `condition`, then `encode`, `decode`, `prior`."""
 
     def __init__(self, config: AudioToMotionConfig) -> None:
         super().__init__()
-        # A frame hears all frames of its latent step, if the prior hears any.
+        # A frame depends on all frames of its latent step, if the prior depends on any.
         within_step = config.latent_stride - 1 if config.flow_steps else 0
         least = SpeechFront.reach + within_step
         if config.future_frames is not None and config.future_frames < least:
@@ -187,7 +189,7 @@ class AudioToMotion(nn.Module):
 
 
 class MotionGraph(nn.Module):
-    """What is exported: motion, and the hidden layer that it is linear in, which adaptation hears."""
+    """What is exported: motion, and the hidden layer that it is linear in, which is an input of the adaptation."""
 
     OUTPUTS = ("motion", "hidden")
 

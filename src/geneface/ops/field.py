@@ -52,14 +52,17 @@ class Field:
 
     @property
     def width(self) -> int:
+        """W, neurons of a hidden layer."""
         return self.w1.shape[0]
 
     @property
     def inputs(self) -> int:
+        """I, inputs of the network."""
         return self.w0.shape[1]
 
     @property
     def dims(self) -> int:
+        """D, dimensions of the positions."""
         return 3 if self.inputs == ENCODED else 2
 
 

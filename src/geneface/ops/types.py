@@ -80,10 +80,12 @@ class RasterOutput:
 
     @property
     def rgb(self) -> Array:
+        """[H, W, 3] colours."""
         return self.image[..., :3]
 
     @property
     def label(self) -> Array:
+        """[H, W] the fourth channel: the share of the head."""
         return self.image[..., 3]
 
 

@@ -1,4 +1,4 @@
-"""What a renderer is told about a frame: short vectors, one for each part of the face and one for the head's pose.
+"""What drives a renderer's frame: short vectors, one for each part of the face and one for the head's pose.
 
     eyes    openness of both eyes, where they look
     brows   principal components of the brows' landmarks
@@ -36,7 +36,7 @@ FRAMES_PER_COMPONENT = 25
 """A principal component that fewer frames than this have to define is noise."""
 POSE_LIMIT = 1.5
 """Pose values that change colours or places of their own are held within three deviations: what only a few frames
-taught would be speckle beyond. Rigid motion is not limited so."""
+said would be speckle beyond them. Rigid motion is not limited so."""
 SOFTNESS = 0.1
 """Width of the border, as a part of the range or distance that was seen: it is approached and never passed."""
 RARE_FRAMES = 3
@@ -69,6 +69,7 @@ class Condition:
 
     @property
     def width(self) -> int:
+        """Number of values."""
         return self.projection.shape[1]
 
     def raw(self, inputs: FloatArray) -> FloatArray:

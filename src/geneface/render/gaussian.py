@@ -57,6 +57,7 @@ class GaussianLayer:
 
     @property
     def label(self) -> float:
+        """Value of the label channel: 1 for the head, 0 for the torso."""
         return HEAD_LABEL if self.frame == "head" else TORSO_LABEL
 
 
@@ -168,7 +169,7 @@ class GaussianModel:
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
             return cls(layers, conditions, origin, torso_map, Camera(**config["camera"]), config["turn_width"])
         except KeyError as missing:
-            raise InputError(f"the Gaussian model lacks {missing}", "train the avatar again or copy it anew") from None
+            raise InputError(f"the Gaussian model lacks {missing}", "train it again, or copy it again") from None
 
 
 def _read_layer(tensors: Mapping[str, Any], name: str, frame: Frame, input: Input) -> GaussianLayer:

@@ -105,7 +105,7 @@ class NerfModel:
     turn_width: int
 
     def scene(self) -> FieldScene:
-        """What the kernels need beside the frame. Fields are shared, not copied."""
+        """What the kernels need in addition to the frame. Fields are shared, not copied."""
         coarse = ops.coarse_occupancy(self.occupancy)
         return FieldScene(
             self.head.field, self.torso.field, self.occupancy, coarse, self.torso_occupancy, self.warp_box, self.step

@@ -1,6 +1,6 @@
 """Portrait to avatar: adapt the motion, train the renderer, measure the person, write the folder.
 
-Everything unfinished lies in the folder OUT.partial beside the avatar, which takes its name only when it is whole.
+Everything unfinished is kept in the folder OUT.partial next to the avatar, which takes its name only when it is whole.
 A run that was interrupted goes on from there and gives the same avatar as an uninterrupted one.
 """
 
@@ -79,7 +79,7 @@ def build_avatar(
     """Train a portrait into an avatar folder.
 
     Args:
-        out: new or empty folder; OUT.partial beside it holds the unfinished work.
+        out: new or empty folder; OUT.partial next to it holds the unfinished work.
         model: the generic motion model; a copy of its folder goes into the avatar.
         resume: go on from OUT.partial.
         progress: called with "adapt the motion", "renderer" and others.
@@ -94,7 +94,7 @@ def build_avatar(
     if encoder != portrait.manifest.encoder:
         raise InputError(
             f"the portrait {portrait.folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
-            f"the motion model hears {encoder}",
+            f"the motion model takes features of {encoder}",
             f"prepare it again with --encoder {encoder}, or give another motion model (--motion)",
         )
     _open_all(portrait)

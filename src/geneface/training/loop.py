@@ -38,10 +38,14 @@ class Task(Protocol):
     """Plain values (JSON) that the task keeps, e.g. the best score so far."""
 
     @property
-    def modules(self) -> Mapping[str, nn.Module]: ...
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Networks whose parameters and buffers a checkpoint holds, by name."""
+        ...
 
     @property
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]: ...
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Optimisers whose state it holds, by name."""
+        ...
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
         """Do one update. Data is drawn with `generator` only; returns figures to log."""

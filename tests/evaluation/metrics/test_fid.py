@@ -63,6 +63,7 @@ def image(seed: int = 1, height: int = 299, width: int = 299) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_torch_fidelity(network: InceptionFeatures) -> None:
     features = network.features([image()])
     assert features.shape == (1, 2048) and features.dtype == np.float64
@@ -71,6 +72,7 @@ def test_features_are_those_of_torch_fidelity(network: InceptionFeatures) -> Non
     assert features.mean() == pytest.approx(TORCH_FIDELITY_MEAN, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_features_of_a_batch_are_those_of_its_images(network: InceptionFeatures) -> None:
     images = [image(2, 40, 60), image(1), image(3, 340, 310)]
     together = network.features(images)

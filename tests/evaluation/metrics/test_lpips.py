@@ -103,6 +103,7 @@ def tensor(image: np.ndarray) -> Any:
     return torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1)[None] / 255)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(96, 131), (LPIPS_MIN_SIDE_PX, 64), (150, 80)])
 @pytest.mark.parametrize("sigma", [3.0, 40.0])
 def test_distance_and_map_equal_torchmetrics(
@@ -117,12 +118,14 @@ def test_distance_and_map_equal_torchmetrics(
     np.testing.assert_allclose(result.map, expected, rtol=1e-3, atol=1e-3 * expected.mean())
 
 
+@pytest.mark.slow
 def test_equal_pictures_have_no_distance(model: Lpips) -> None:
     a = picture(2)
     assert model.distance(a, a.copy()) == 0
     assert not model.compare(model.features(a), model.features(a.copy())).map.any()
 
 
+@pytest.mark.slow
 def test_the_maps_mean_is_close_to_the_distance(model: Lpips) -> None:
     # The same change everywhere: the map then has no trend that the border pixels could over-weigh.
     a = picture(3, 160, 160)
@@ -131,6 +134,7 @@ def test_the_maps_mean_is_close_to_the_distance(model: Lpips) -> None:
     assert result.map.mean() == pytest.approx(result.distance, rel=0.03)
 
 
+@pytest.mark.slow
 def test_features_can_be_used_again(model: Lpips) -> None:
     reference, others = picture(4), [noisy(picture(4), sigma) for sigma in (2, 10, 40)]
     kept = model.features(reference)
@@ -140,6 +144,7 @@ def test_features_can_be_used_again(model: Lpips) -> None:
     assert model.distance(others[1], reference) == pytest.approx(again[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_map_shows_where_the_pictures_differ(model: Lpips) -> None:
     a = picture(5, 160, 160)
     b = a.copy()
@@ -174,6 +179,7 @@ def test_first_layer_equals_plain_loops() -> None:
     assert model.distance(a, b) == pytest.approx(total / places, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_pictures_without_any_activation_are_finite() -> None:
     weights = random_weights(8)
     for name in LPIPS_LAYOUT:

@@ -159,6 +159,7 @@ class Recorder:
         return windows[:, :3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame_count, extra_samples", [(MIN_FRAMES, 0), (60, 700), (70, -9 * 640 - 5)])
 def test_windows_of_pictures_and_sound_are_of_the_same_time(frame_count: int, extra_samples: int) -> None:
     recorder, rng = Recorder(), np.random.default_rng(7)

@@ -62,6 +62,7 @@ def test_names_shapes_and_parameters_are_the_published_ones(published: Published
     assert sum(int(np.prod(shape)) for name, shape in SYNCNET_LAYOUT.items() if "running" not in name) == PARAMETERS
 
 
+@pytest.mark.slow
 def test_towers_embed_as_the_published_ones(published: Published, tmp_path: Path) -> None:
     save_file(published.state_dict(), tmp_path / "syncnet.safetensors")
     network = SyncNet.load(tmp_path / "syncnet.safetensors")
@@ -76,6 +77,7 @@ def test_towers_embed_as_the_published_ones(published: Published, tmp_path: Path
     torch.testing.assert_close(network.speech(speech), expected_speech, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_time_and_colour_are_not_confused(published: Published) -> None:
     network = SyncNet(dict(published.state_dict()))
     lips = torch.rand(1, 3, 5, 224, 224) * 255

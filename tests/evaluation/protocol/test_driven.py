@@ -194,6 +194,7 @@ def test_an_avatar_that_does_not_blink_has_a_reason() -> None:
     assert all(item.reason == "the avatar does not blink" for item in row.figures.values())
 
 
+@pytest.mark.slow
 def test_the_ground_truth_scores_one_and_beads_are_seen() -> None:
     scores = measure_driven(PlantedAvatar(), PlantedPortrait(), SOUND, step=4)
     table = driven_table("planted", scores)
@@ -207,6 +208,7 @@ def test_the_ground_truth_scores_one_and_beads_are_seen() -> None:
     assert len([row for row in table.rows if row.role == "evaluated"]) == 1
 
 
+@pytest.mark.slow
 def test_the_motion_that_breaks_is_found() -> None:
     """Beads come out where the mouth opens wider than the portrait's ever did."""
     avatar = PlantedAvatar(beads_above=float(lip_opening(PlantedPortrait().landmarks).max()) + 0.001)
@@ -218,6 +220,7 @@ def test_the_motion_that_breaks_is_found() -> None:
     assert scores.worst("face_dots")[0] in ("opening", "whole face", "face and pose")
 
 
+@pytest.mark.slow
 def test_without_a_portrait_it_is_compared_with_its_own_speech() -> None:
     avatar = PlantedAvatar(beads_above=0.0215)
     table = driven_table("planted", measure_driven(avatar, None, SOUND, step=5))
@@ -226,6 +229,7 @@ def test_without_a_portrait_it_is_compared_with_its_own_speech() -> None:
     assert figures(table, "planted, yaw")["face_dots_rise"] == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_training_says_in_words_what_breaks() -> None:
     portrait = PlantedPortrait()
     healthy = summarise_training(PlantedAvatar(), portrait)
@@ -238,6 +242,7 @@ def test_a_training_says_in_words_what_breaks() -> None:
     assert healthy.report.machine == {}, "equal trainings, equal files"
 
 
+@pytest.mark.slow
 def test_rare_frames_have_rows_of_their_own() -> None:
     portrait = PlantedPortrait()
     table = rare_table(PlantedAvatar(20.0), portrait)

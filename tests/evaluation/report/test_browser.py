@@ -298,6 +298,7 @@ def test_the_page_fits_the_screen(browser: Browser, width: int) -> None:
     assert width > 400 or sum(inner > outer for inner, outer, _ in scrolled) >= 2
 
 
+@pytest.mark.slow
 def test_the_driver_sees_faults(browser: Browser, report: Path, tmp_path: Path) -> None:
     """What the checks above look for is there when a page is bad: a lost file, a message, a wide element."""
     bad = tmp_path / "bad.html"

@@ -35,7 +35,7 @@ class ConvNetTrainConfig(Config):
     rate: float = 4e-3
     weight_decay: float = 0.3
     dropout: float = 0.6
-    """Share of the inputs that a crop does without, in all its frames (Tompson et al. 2015, section 3.2)."""
+    """Share of the inputs that are dropped from a crop, in all its frames (Tompson et al. 2015, section 3.2)."""
     velocity_weight: float = 1.0
     """Of the squared error of differences between neighbouring frames."""
 
@@ -106,8 +106,8 @@ def draw_batch(
     for index in rng.choice(len(inputs), config.batch, p=lengths / lengths.sum()):
         frames = min(config.crop_frames, len(inputs[index]))
         start = int(rng.integers(len(inputs[index]) - frames + 1))
-        heard = rng.random(inputs[index].shape[1]) >= config.dropout
-        crop = inputs[index][start : start + frames] * (heard / (1 - config.dropout)).astype(np.float32)
+        kept = rng.random(inputs[index].shape[1]) >= config.dropout
+        crop = inputs[index][start : start + frames] * (kept / (1 - config.dropout)).astype(np.float32)
         crops.append((crop, targets[index][start : start + frames]))
     frames = _GAP + sum(len(crop) + _GAP for crop, _ in crops)
     batch = Batch(

@@ -1,7 +1,7 @@
 """Fit an adaptation (`motion.adaptation`) to a person's own seconds, in numpy. No torch.
 
 F frames, K landmarks, C coefficients of the person's basis, M members. Several regressions from speech to the
-person's coefficients are fitted beside each other, and stacked (Wolpert 1992; Breiman 1996): each predicts the blocks
+person's coefficients are fitted side by side, and stacked (Wolpert 1992; Breiman 1996): each predicts the blocks
 that it was not fitted to, and how much of each is used is what fits those blocks best. The fewer the seconds, the
 nearer the weights are held to the members' mean, which no person measured has been worse off with.
 Nothing is looked at but the frames that are given.
@@ -32,7 +32,7 @@ SHORTEST_SECONDS = 4.0
 _SHAPES_SECONDS = 10.0
 """Fewer show too few of a person's shapes to hold the motion to them."""
 _GUARD_FRAMES = 8
-"""Frames between fitted and validated stretches, so that smoothness does not pass for prediction."""
+"""Frames between fitted and validated clips, so that smoothness does not pass for prediction."""
 _FOLDS = 4
 _SHORTEST_BLOCK = 12
 """Frames of a validated block: a correlation over fewer is chance, and each block counts alike."""
@@ -49,8 +49,8 @@ Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Consecutive frames of one recording of the person, with the generic model's idea of them."""
+class PersonClip:
+    """Consecutive frames of one recording of a person, and what the generic model makes of their speech."""
 
     generic: GenericMotion
     measured: FloatArray
@@ -59,8 +59,31 @@ class Stretch:
     def __len__(self) -> int:
         return len(self.measured)
 
-    def __getitem__(self, frames: slice) -> Stretch:
-        return Stretch(self.generic[frames], self.measured[frames])
+    def __getitem__(self, frames: slice) -> PersonClip:
+        return PersonClip(self.generic[frames], self.measured[frames])
+
+
+@dataclass(frozen=True)
+class InBasis:
+    """A clip in the coefficients of the person's basis: taken once for all that is fitted to it."""
+
+    generic: GenericMotion
+    start: Float64
+    """[F, C] of the generic motion."""
+    target: FloatArray
+    """[F, C] of the measured motion."""
+
+    @classmethod
+    def of(cls, clips: Sequence[PersonClip], basis: MotionBasis) -> list[InBasis]:
+        """All of them."""
+        return [
+            cls(
+                clip.generic,
+                basis.coefficients(clip.generic.displacement).astype(np.float64),
+                basis.coefficients(clip.measured),
+            )
+            for clip in clips
+        ]
 
 
 @dataclass(frozen=True)
@@ -90,12 +113,14 @@ class Members:
     nets: tuple[ConvNet, ...]
     """The same from both."""
 
-    def affine(self, generic: GenericMotion) -> Float64:
-        return self.gain * self.basis.coefficients(generic.displacement).astype(np.float64) + self.offset
+    def affine(self, part: InBasis) -> Float64:
+        """[F, C] of gain and offset alone."""
+        return self.gain * part.start + self.offset
 
-    def predict(self, generic: GenericMotion) -> Float64:
+    def predict(self, part: InBasis) -> Float64:
         """[M, F, C] in the order of `MEMBERS`."""
-        inputs, affine = generic.inputs(), self.affine(generic)
+        generic, affine = part.generic, self.affine(part)
+        inputs = generic.inputs()
         windows = speech_windows(generic.frame_features())
         net = np.mean([network(inputs) for network in self.nets], axis=0)
         residuals = (self.residual(windows), self.last(generic.hidden), net)
@@ -103,7 +128,7 @@ class Members:
 
 
 def fit_adaptation(
-    stretches: Sequence[Stretch],
+    clips: Sequence[PersonClip],
     neutral: FloatArray,
     width: int = 32,
     *,
@@ -114,7 +139,7 @@ def fit_adaptation(
     """Fit an adaptation to a person's training frames.
 
     Args:
-        stretches: the training frames; held-out ones must not be among them.
+        clips: the training frames; held-out ones must not be among them.
         neutral: [K, 3] the person's neutral face, for the opening of the lips.
         width: C at most.
         nets: how the networks are trained, by default as so many seconds ask for.
@@ -124,37 +149,39 @@ def fit_adaptation(
         the adaptation, and what cross-validation said: mean correlation of the lip opening over the validated blocks
         (`generic`, `adapted`), `amplitude`, and the weight of each member.
     """
-    basis = fit_basis(np.concatenate([stretch.measured for stretch in stretches]), width)
-    lips = _lip_limits(stretches, neutral)
-    gain, offset = _fit_affine(stretches, basis)
-    seconds = sum(map(len, stretches)) / VIDEO_RATE_HZ
-    shapes = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches])
+    basis = fit_basis(np.concatenate([clip.measured for clip in clips]), width)
+    whole = InBasis.of(clips, basis)
+    lips = _lip_limits(clips, neutral)
+    gain, offset = _fit_affine(whole)
+    seconds = sum(map(len, clips)) / VIDEO_RATE_HZ
+    shapes = np.concatenate([part.target for part in whole])
     seen = seen_shapes(shapes if seconds >= _SHAPES_SECONDS else shapes[:0])
     if seconds < SHORTEST_SECONDS:
-        return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
-    folds = split_folds(stretches)
+        return _gain_and_offset(clips, neutral, basis, seen, lips, gain, offset)
+    folds = split_folds(clips)
+    # The last step, which makes one adaptation of what was fitted, takes no time.
+    progress("adapt the motion", 0, len(folds))
     config = network_settings(seconds) if nets is None else nets
     fitted: list[Members] = []
     for number, (part, _) in enumerate(folds):
-        progress("adapt the motion", number, len(folds) + 1)
-        fitted.append(_fit_members(part, basis, config, seed * len(folds) + number))
+        fitted.append(_fit_members(InBasis.of(part, basis), basis, config, seed * len(folds) + number))
+        progress("adapt the motion", number + 1, len(folds))
     blocks = [
-        (stretch, members.predict(stretch.generic), basis.coefficients(stretch.measured).astype(np.float64))
+        (clip, members.predict(part), part.target.astype(np.float64))
         for members, (_, validated) in zip(fitted, folds, strict=True)
-        for stretch in validated
+        for clip, part in zip(validated, InBasis.of(validated, basis), strict=True)
     ]
     weights = stack([(predicted, target) for _, predicted, target in blocks])
     made = [basis.displacement(np.tensordot(weights, predicted, 1)) for _, predicted, _ in blocks]
-    amplitude, adapted = _amplitude(made, [stretch for stretch, *_ in blocks], neutral)
+    amplitude, adapted = _amplitude(made, [clip for clip, *_ in blocks], neutral)
     if adapted < _CHANCE:
-        return _gain_and_offset(stretches, neutral, basis, seen, lips, gain, offset)
-    final = _fit_linear(stretches, basis)
+        return _gain_and_offset(clips, neutral, basis, seen, lips, gain, offset)
+    final = _fit_linear(whole, basis, (gain, offset))
     # The networks of the folds are a committee (Krogh and Vedelsby 1995): none is trained on all frames.
     committee = tuple(net for members in fitted for net in members.nets)
     adaptation = _combine(replace(final, nets=committee), weights, amplitude, seen, lips)
-    progress("adapt the motion", len(folds) + 1, len(folds) + 1)
     return adaptation, {
-        "generic": _generic_score([stretch for stretch, *_ in blocks], neutral),
+        "generic": _generic_score([clip for clip, *_ in blocks], neutral),
         "adapted": adapted,
         "amplitude": amplitude,
         **{f"weight_{name}": float(weight) for name, weight in zip(MEMBERS, weights, strict=True)},
@@ -195,65 +222,62 @@ def _solve_simplex(products: Float64, matches: Float64) -> Float64:
     return np.linalg.lstsq(system, np.append(matches, 1.0), rcond=None)[0][:count]
 
 
-def split_folds(stretches: Sequence[Stretch], folds: int = _FOLDS) -> list[tuple[list[Stretch], list[Stretch]]]:
+def split_folds(clips: Sequence[PersonClip], folds: int = _FOLDS) -> list[tuple[list[PersonClip], list[PersonClip]]]:
     """(fitted, validated) pairs. Many clips are dealt out whole; a few long ones are cut into consecutive blocks.
 
-    Beside long stretches, those too short to be cut are always fitted and never validated.
+    Clips too short to be cut are always fitted and never validated, if there are long ones.
     """
-    long = [stretch for stretch in stretches if len(stretch) >= folds * _SHORTEST_BLOCK]
-    if len(stretches) >= 2 * folds or (len(stretches) > 1 and not long):
-        count = min(folds, len(stretches))
+    long = [clip for clip in clips if len(clip) >= folds * _SHORTEST_BLOCK]
+    if len(clips) >= 2 * folds or (len(clips) > 1 and not long):
+        count = min(folds, len(clips))
         return [
             (
-                [stretch for index, stretch in enumerate(stretches) if index % count != fold],
-                [stretch for index, stretch in enumerate(stretches) if index % count == fold],
+                [clip for index, clip in enumerate(clips) if index % count != fold],
+                [clip for index, clip in enumerate(clips) if index % count == fold],
             )
             for fold in range(count)
         ]
-    short = [stretch for stretch in stretches if len(stretch) < folds * _SHORTEST_BLOCK] if long else []
+    short = [clip for clip in clips if len(clip) < folds * _SHORTEST_BLOCK] if long else []
     pairs = []
     for fold in range(folds):
-        fitted: list[Stretch] = list(short)
-        validated: list[Stretch] = []
-        for stretch in long or stretches:
-            first, last = fold * len(stretch) // folds, (fold + 1) * len(stretch) // folds
-            # Of a single short stretch the guard must leave something to fit.
-            guard = min(_GUARD_FRAMES, len(stretch) // (2 * folds))
-            validated.append(stretch[first:last])
-            rest = [stretch[: max(0, first - guard)], stretch[min(len(stretch), last + guard) :]]
+        fitted: list[PersonClip] = list(short)
+        validated: list[PersonClip] = []
+        for clip in long or clips:
+            first, last = fold * len(clip) // folds, (fold + 1) * len(clip) // folds
+            # Of a single short clip the guard must leave something to fit.
+            guard = min(_GUARD_FRAMES, len(clip) // (2 * folds))
+            validated.append(clip[first:last])
+            rest = [clip[: max(0, first - guard)], clip[min(len(clip), last + guard) :]]
             fitted += [part for part in rest if len(part)]
         pairs.append((fitted, validated))
     return pairs
 
 
-def _fit_members(stretches: Sequence[Stretch], basis: MotionBasis, config: ConvNetTrainConfig, seed: int) -> Members:
+def _fit_members(parts: Sequence[InBasis], basis: MotionBasis, config: ConvNetTrainConfig, seed: int) -> Members:
     """All members; the networks' seeds follow from `seed`."""
-    members = _fit_linear(stretches, basis)
-    inputs = [stretch.generic.inputs() for stretch in stretches]
+    members = _fit_linear(parts, basis, _fit_affine(parts))
+    inputs = [part.generic.inputs() for part in parts]
     together = np.concatenate(inputs)
     mean, scale = together.mean(0), 1 / (together.std(0) + 1e-3)
-    heard = [((rows - mean) * scale).astype(np.float32) for rows in inputs]
-    targets = [
-        (basis.coefficients(stretch.measured) - members.affine(stretch.generic)).astype(np.float32)
-        for stretch in stretches
-    ]
+    scaled = [((rows - mean) * scale).astype(np.float32) for rows in inputs]
+    targets = [(part.target - members.affine(part)).astype(np.float32) for part in parts]
     nets = []
     for number in range(config.committee):
-        net = train_convnet(heard, targets, config, seed=seed * config.committee + number)
+        net = train_convnet(scaled, targets, config, seed=seed * config.committee + number)
         enter = net.enter * scale.astype(np.float32)
         nets.append(replace(net, enter=enter, enter_bias=net.enter_bias - enter @ mean.astype(np.float32)))
     return replace(members, nets=tuple(nets))
 
 
-def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
-    """All members but the networks."""
-    gain, offset = _fit_affine(stretches, basis)
+def _fit_linear(parts: Sequence[InBasis], basis: MotionBasis, affine: tuple[float, Float64]) -> Members:
+    """All members but the networks, given gain and offset."""
+    gain, offset = affine
     nothing = Linear(np.zeros((0, 0)), np.zeros(0))
     members = Members(basis, gain, offset, nothing, nothing, nothing, ())
-    target = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
-    left = target - np.concatenate([members.affine(stretch.generic) for stretch in stretches])
-    windows = np.concatenate([speech_windows(stretch.generic.frame_features()) for stretch in stretches])
-    hidden = np.concatenate([stretch.generic.hidden for stretch in stretches])
+    target = np.concatenate([part.target for part in parts]).astype(np.float64)
+    left = target - np.concatenate([members.affine(part) for part in parts])
+    windows = np.concatenate([speech_windows(part.generic.frame_features()) for part in parts])
+    hidden = np.concatenate([part.generic.hidden for part in parts])
     both = _ridge(windows, np.concatenate([target, left], axis=1), _SPEECH_PENALTY)
     width = target.shape[1]
     return replace(
@@ -264,11 +288,11 @@ def _fit_linear(stretches: Sequence[Stretch], basis: MotionBasis) -> Members:
     )
 
 
-def _fit_affine(stretches: Sequence[Stretch], basis: MotionBasis) -> tuple[float, Float64]:
+def _fit_affine(parts: Sequence[InBasis]) -> tuple[float, Float64]:
     """One gain for all coefficients, and an offset for each, by least squares."""
-    generic = np.concatenate([basis.coefficients(stretch.generic.displacement) for stretch in stretches])
-    measured = np.concatenate([basis.coefficients(stretch.measured) for stretch in stretches]).astype(np.float64)
-    middle, target = generic.astype(np.float64).mean(0), measured.mean(0)
+    generic = np.concatenate([part.start for part in parts])
+    measured = np.concatenate([part.target for part in parts]).astype(np.float64)
+    middle, target = generic.mean(0), measured.mean(0)
     centred = generic - middle
     gain = float((centred * (measured - target)).sum() / max(float((centred**2).sum()), 1e-12))
     # A sound that does not belong to the lips must not turn them upside down.
@@ -318,7 +342,7 @@ def _combine(members: Members, weights: Float64, amplitude: float, seen: FloatAr
 
 
 def _gain_and_offset(
-    stretches: Sequence[Stretch],
+    clips: Sequence[PersonClip],
     neutral: FloatArray,
     basis: MotionBasis,
     seen: FloatArray,
@@ -331,33 +355,33 @@ def _gain_and_offset(
     nothing = np.zeros((0, width), np.float32)
     gains = np.full(width, gain, np.float32)
     adaptation = Adaptation(basis, gains, offset.astype(np.float32), nothing, nothing, (), 1.0, seen, lips).halved()
-    made = [adaptation.apply(stretch.generic) for stretch in stretches]
-    amplitude, adapted = _amplitude(made, stretches, neutral)
-    figures = {"generic": _generic_score(stretches, neutral), "adapted": adapted, "amplitude": amplitude}
+    made = [adaptation.apply(clip.generic) for clip in clips]
+    amplitude, adapted = _amplitude(made, clips, neutral)
+    figures = {"generic": _generic_score(clips, neutral), "adapted": adapted, "amplitude": amplitude}
     return replace(adaptation, amplitude=amplitude), figures
 
 
 def _amplitude(
-    made: Sequence[NDArray[np.floating]], stretches: Sequence[Stretch], neutral: FloatArray
+    made: Sequence[NDArray[np.floating]], clips: Sequence[PersonClip], neutral: FloatArray
 ) -> tuple[float, float]:
     """Measured over predicted deviation of the lip opening, and the mean correlation of both."""
     pairs = [
-        (lip_opening(neutral + predicted), lip_opening(neutral + stretch.measured))
-        for predicted, stretch in zip(made, stretches, strict=True)
+        (lip_opening(neutral + predicted), lip_opening(neutral + clip.measured))
+        for predicted, clip in zip(made, clips, strict=True)
     ]
     ratio = sum(float(real.std()) for _, real in pairs) / max(sum(float(own.std()) for own, _ in pairs), 1e-9)
     return float(np.clip(ratio, *_GAIN_RANGE)), float(np.mean([correlation(own, real) for own, real in pairs]))
 
 
-def _generic_score(stretches: Sequence[Stretch], neutral: FloatArray) -> float:
+def _generic_score(clips: Sequence[PersonClip], neutral: FloatArray) -> float:
     """Mean correlation of the lip opening before adaptation."""
-    return _amplitude([stretch.generic.displacement for stretch in stretches], stretches, neutral)[1]
+    return _amplitude([clip.generic.displacement for clip in clips], clips, neutral)[1]
 
 
-def _lip_limits(stretches: Sequence[Stretch], neutral: FloatArray) -> FloatArray:
+def _lip_limits(clips: Sequence[PersonClip], neutral: FloatArray) -> FloatArray:
     """[2, 9], see `Adaptation.lips`."""
     rest = neutral[UPPER_LIP, 1] - neutral[LOWER_LIP, 1]
-    gaps = [rest + stretch.measured[:, UPPER_LIP, 1] - stretch.measured[:, LOWER_LIP, 1] for stretch in stretches]
+    gaps = [rest + clip.measured[:, UPPER_LIP, 1] - clip.measured[:, LOWER_LIP, 1] for clip in clips]
     # A percentile: single frames of the tracker are wrong.
     least = np.percentile(np.concatenate(gaps), _CLOSED_PERCENTILE, axis=0)
     return np.stack([rest, least]).astype(np.float32)

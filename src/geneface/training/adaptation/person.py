@@ -15,10 +15,10 @@ from geneface.motion.person import AdaptationRecord, save_person
 from geneface.motion.runtime import MotionModel
 from geneface.portrait.portrait import Portrait
 from geneface.signal.spans import true_spans
-from geneface.training.adaptation.fit import Stretch, fit_adaptation
+from geneface.training.adaptation.fit import PersonClip, fit_adaptation
 from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
 
-_SHORTEST_STRETCH = 12
+_SHORTEST_CLIP = 12
 
 
 def adapt_to_person(
@@ -29,25 +29,25 @@ def adapt_to_person(
     Args:
         model: the generic one.
     """
-    stretches = training_stretches(portrait, model)
-    if not stretches:
+    clips = training_clips(portrait, model)
+    if not clips:
         raise InputError("the portrait has no frames to adapt to", "prepare a longer video")
-    adaptation, metrics = fit_adaptation(stretches, portrait.neutral[list(KEYPOINTS)], progress=progress)
-    seconds = sum(map(len, stretches)) / VIDEO_RATE_HZ
+    adaptation, metrics = fit_adaptation(clips, portrait.neutral[list(KEYPOINTS)], progress=progress)
+    seconds = sum(map(len, clips)) / VIDEO_RATE_HZ
     record = AdaptationRecord(encoder=model.config.encoder, seconds=seconds, metrics=metrics)
     save_person(adaptation, record, Path(out))
     return record
 
 
-def training_stretches(portrait: Portrait, model: MotionModel) -> list[Stretch]:
-    """The portrait's training frames as consecutive stretches with the generic model's prediction for each."""
+def training_clips(portrait: Portrait, model: MotionModel) -> list[PersonClip]:
+    """The portrait's training frames as consecutive clips with the generic model's prediction for each."""
     neutral = portrait.neutral[list(KEYPOINTS)]
-    stretches = []
+    clips = []
     for segment in np.unique(portrait.segment):
         frames = np.flatnonzero(portrait.segment == segment)
         generic = model.generic(portrait.features(int(segment)))[: len(frames)]
-        whole = Stretch(generic, portrait.landmarks[frames] - neutral)
+        whole = PersonClip(generic, portrait.landmarks[frames] - neutral)
         for start, stop in true_spans(~portrait.heldout[frames]):
-            if stop - start >= _SHORTEST_STRETCH:
-                stretches.append(whole[start:stop])
-    return stretches
+            if stop - start >= _SHORTEST_CLIP:
+                clips.append(whole[start:stop])
+    return clips

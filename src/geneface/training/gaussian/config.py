@@ -40,7 +40,7 @@ class GaussianTrainConfig(SharedTrainConfig):
     pose_diffusion: float = Field(0.2, ge=0, le=1)
     """How far those of hair, ears and torso are drawn."""
     face_diffusion: float = Field(0.2, ge=0, le=1)
-    """How far the face's are, in all that they have learnt beside the mesh's motion."""
+    """How far the face's are, in all that they have learnt in addition to the mesh's motion."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 

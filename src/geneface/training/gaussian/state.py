@@ -41,6 +41,7 @@ class GaussianState(Checkpointed):
 
     @classmethod
     def fresh(cls, model: GaussianModel, frames: int, total_steps: int) -> GaussianState:
+        """Before the first step, for a portrait of so many frames."""
         moments = [
             LayerMoments(
                 (np.zeros_like(layer.base), np.zeros_like(layer.base)),

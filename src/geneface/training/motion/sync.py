@@ -34,7 +34,7 @@ class SyncTrainConfig(Config):
     gain_range: float = 0.35
     """Lips are scaled by exp(+-this): a person's amplitude must not matter."""
     offset: float = 0.4
-    """Deviation of a constant added to each coordinate, in standard deviations: nor the person's resting shape."""
+    """Deviation of a constant added to each coordinate, in standard deviations: nor must the resting shape."""
     average_decay: float = 0.995
     channels: int = 96
     embedding: int = 64
@@ -64,6 +64,7 @@ class SyncTask:
         self.notes: dict[str, Any] = {}
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update: the loss, and the share of lips that are nearest to their own speech."""
         config, model = self.config, self.modules["model"]
         assert isinstance(model, SyncExpert)
         model.train()
@@ -181,7 +182,7 @@ def load_expert(folder: Path, encoder: str) -> SyncExpert:
     """The frozen expert of a folder, in evaluation mode.
 
     Raises:
-        InputError: it is missing or hears with another speech encoder.
+        InputError: it is missing, or was trained on features of another speech encoder.
     """
     record = read_json(Path(folder) / "sync.json")
     if not isinstance(record, dict) or not {"encoder", "sizes"} <= set(record):

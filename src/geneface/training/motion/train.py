@@ -77,7 +77,7 @@ class MotionTrainConfig(Config):
     """Per latent element, not punished."""
     velocity_weight: float = 1.0
     lips_weight: float = 0.3
-    """Of the mouth's normalised opening, width and protrusion beside the landmarks."""
+    """Of the mouth's normalised opening, width and protrusion, added to the landmarks."""
     sync_weight: float = 0.05
     average_decay: float = 0.995
     dropout: float = 0.3
@@ -87,7 +87,7 @@ class MotionTrainConfig(Config):
     future_frames: int | None = 2
     """See `AudioToMotionConfig`."""
     voices_share: float = 0.25
-    """Of the sequences, that are heard in other voices where the corpus has them (`corpus.voices`)."""
+    """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
     """Of the mean speed of all landmarks, the lips' included, over the measured mean speed. As in GeneFace's own code,
     whose mask for the mouth is empty, it makes lips lazy: ours is 0."""
@@ -132,6 +132,7 @@ class MotionTask:
             self.measured_speed = float(torch.stack(speeds).mean())
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update; the losses before it."""
         model = self.modules["model"]
         assert isinstance(model, AudioToMotion)
         model.train()
@@ -208,7 +209,7 @@ class MotionTask:
     def _speed(self, motion: Tensor) -> Tensor:
         """Mean speed of the landmarks, head units a frame, of coefficients [B, C, F]."""
         velocity = torch.einsum("bcf,ckd->bfkd", motion[..., 1:] - motion[..., :-1], self.synthesis)
-        # The square root has no slope at standstill.
+        # The square root has no finite slope at standstill.
         return (velocity.square().sum(-1) + _STANDSTILL**2).sqrt().mean()
 
 
@@ -225,7 +226,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         dropout=config.dropout,
         dilations=config.dilations,
         latent_stride=config.latent_stride,
-        # Regression knows one latent, 0, whatever is said.
+        # Regression has one latent, 0, whatever the speech.
         flow_steps=config.flow_steps if config.objective == "vae" else 0,
         future_frames=config.future_frames,
     )
@@ -238,7 +239,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
 
 def lip_functionals(basis: MotionBasis, coefficients: np.ndarray) -> Tensor:
     """[C, 3]: vertical opening and horizontal width of the mouth per coefficient, and protrusion: how far the middle of
-    the lips is before their corners; each of unit variance, or less where it hardly moves beside the others."""
+    the lips is before their corners; each of unit variance, or less where it hardly moves compared with the others."""
     y, x = basis.synthesis[..., 1], basis.synthesis[..., 0]
     opening = y[:, UPPER_INNER].mean(1) - y[:, LOWER_INNER].mean(1)
     width = x[:, MOUTH_CORNERS[1]] - x[:, MOUTH_CORNERS[0]]

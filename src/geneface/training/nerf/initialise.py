@@ -36,7 +36,7 @@ WARP_FRAMES = 300
 WARP_SIGMA = 0.012
 """Head units: reach of a vertex, about the distance to its neighbours."""
 WARP_STILL = 0.02
-"""Weight of "nothing moves" beside the vertices': the warp fades away outside of the face."""
+"""Weight of "nothing moves" against the vertices': the warp fades away outside of the face."""
 WARP_MARGIN = 0.05
 GATE_BORDER = 0.02
 """Head units on both sides of the outline of the face, between which the face's parts fade away."""

@@ -1,4 +1,4 @@
-"""Which cells of the head's cube hold density: the largest seen of late, over expressions and poses.
+"""Which cells of the head's cube hold density: the largest seen recently, over expressions and poses.
 
 A cell whose last visitor was a closed mouth may be the chin of an open one: a maximum that fades slowly, over random
 frames, keeps it. Some of the frames are taken beyond what was seen, because a wider mouth has a lower chin. Nothing is

@@ -30,6 +30,7 @@ class Parameter:
 
     @classmethod
     def of(cls, values: FloatArray) -> Parameter:
+        """An array before the first step."""
         return cls(values, np.zeros_like(values), np.zeros_like(values))
 
     def update(self, grad: FloatArray, step: int, rate: float) -> None:
@@ -41,6 +42,7 @@ class Parameter:
         ops.adam(*flat, step=step, lr=rate)
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Every array by name, for a checkpoint."""
         return {name: self.values, f"{name}.first": self.first, f"{name}.second": self.second}
 
 
@@ -57,6 +59,7 @@ class FieldState:
 
     @classmethod
     def of(cls, field: ConditionedField, table: FloatArray, slots: int) -> FieldState:
+        """A field before the first step; `table`: its table in float32, `slots` of the gradients."""
         parts = {name: Parameter.of(getattr(field.field, name)) for name in NETWORK}
         parts["condition_weights"] = Parameter.of(field.condition_weights)
         parts["bias"] = Parameter.of(field.bias)
@@ -76,7 +79,7 @@ class FieldState:
             self.table.values, self.grad.table, self.table.first, self.table.second, self.half, step=step, lr=table_rate
         )
         for name in NETWORK:
-            # Slots are added in their order: the sum does not depend on who was first.
+            # Slots are added in their order: the sum does not depend on which thread was first.
             self.parts[name].update(getattr(self.grad, name).sum(0), step, network_rate)
         weights.update(grad_bias.T @ conditions, step, network_rate)
         self.parts["bias"].update(grad_bias.sum(0), step, network_rate)
@@ -84,6 +87,7 @@ class FieldState:
         return by_condition
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Every array by name, for a checkpoint."""
         result = self.table.arrays(f"{name}.table") | {f"{name}.half": self.half}
         for part, parameter in self.parts.items():
             result |= parameter.arrays(f"{name}.{part}")
@@ -131,7 +135,7 @@ class NerfState(Checkpointed):
     poses: FrameValues
     appearance: FrameValues
     occupancy_density: FloatArray
-    """[128, 128, 128] largest density seen of late, -1 where nothing can be."""
+    """[128, 128, 128] largest density seen recently, -1 where nothing can be."""
     late: RunningMean = field(init=False)
     """Of `learnt` over the last steps."""
 

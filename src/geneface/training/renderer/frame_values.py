@@ -26,6 +26,7 @@ class FrameValues:
 
     @classmethod
     def zeros(cls, frames: int, width: int = 6) -> FrameValues:
+        """Nothing learnt yet: V = `width` zeros for each of F = `frames`."""
         values, first, second = (np.zeros((frames, width)) for _ in range(3))
         return cls(values, first, second, np.zeros(frames, np.int64))
 

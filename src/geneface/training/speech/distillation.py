@@ -148,6 +148,7 @@ class DistillationTask:
         return ((given - wanted) / self._deviation)[:, _CORE].square().mean()
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
+        """One update; the loss before it."""
         loss = self._loss(int(torch.randint(1 << 40, (1,), generator=generator)))
         descend(self.optimizers["student"], loss, self._parameters, learning_rate(index, total, PEAK_RATE))
         return {"loss": float(loss.detach())}

@@ -12,7 +12,7 @@ everything is computed in 32: the runtime expands the constants once, when it lo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,25 +67,18 @@ def export_speech_encoder(
     Args:
         weights: Whisper as CTranslate2 `model.bin`, its parts in order, or a transformers folder.
         speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
-            that were taught) on them, and the features are normalised by their statistics.
+            after their distillation) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
-        distillation: recordings of any speech on which the layers learn to work with their band of attention, in
-            `steps` updates; none: they are narrowed without. Checkpoints are kept in a folder next to `out` until it is
-            written.
+        distillation: any speech, on which the layers learn to work with their band of attention in `steps` updates;
+            none: they are narrowed without. Checkpoints are kept next to `out` until it is written.
         resume: go on with an interrupted distillation.
 
     Raises:
-        InputError: a wrong number of layers, too little speech, an interrupted distillation without `resume`, or the
-            graph differs from the exact layers by more than `MAX_RELATIVE_ERROR`.
+        InputError: too few or many layers, too little speech, a distillation to resume, or too inexact a graph.
     """
-    full = read_whisper(weights)
-    if not 1 <= layers <= len(full.layers):
-        raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
+    full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
     recordings = list(speech)
-    windows = list(_speech_windows(recordings, full.bins, progress))
-    if not windows:
-        raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
-    source = [sha256(part) for part in _parts(weights)]
+    windows = _speech_windows(recordings, full.bins, progress)
     distilled: dict[str, Any] | None = None
     if distillation:
         from geneface.training.speech.distillation import distil
@@ -106,38 +99,52 @@ def export_speech_encoder(
     future_rows = (FUTURE_ROWS,) * layers
     model = build_graph(full, layers, PAST_ROWS, future_rows)
     hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
-    if errors["relative_rms"] > MAX_RELATIVE_ERROR:
-        raise InputError(
-            f"the exported layers differ from the exact ones by {errors['relative_rms']:.3f} of their deviation",
-            "these weights do not survive 8 bits: export fewer layers or other weights",
-        )
-    # The residual stream carries a pattern of the row's place in the window, of the size of speech itself.
-    # Its mean over speech is taken away, so that a sound gives the same features wherever it is cut.
-    mean = hidden.mean(axis=0)
-    deviation = (hidden - mean)[:, CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS].std(axis=(0, 1))
     with atomic_path(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
-    save_tensors(out.with_suffix(".safetensors"), {"mean": mean.astype(np.float16), "deviation": deviation})
-    card: dict[str, Any] = {
-        "name": f"whisper-{layers}-{'streaming' if distillation else 'band'}",
-        "graph": out.name,
-        "sha256": sha256(out),
-        "layers": layers,
-        "width": full.width,
-        "bins": full.bins,
-        "rate_hz": FEATURE_RATE_HZ,
-        "window_rows": WINDOW_ROWS,
-        "past_rows": PAST_ROWS,
-        "future_rows": list(future_rows),
-        "source_sha256": source,
-        "distillation": distilled,
-        "check": {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]},
-        "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
-    }
+    save_tensors(out.with_suffix(".safetensors"), _statistics(hidden))
+    check = {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]}
+    name = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
+    card = {"name": name, **_card(out, full, future_rows)}
+    card |= {"source_sha256": source, "distillation": distilled, "check": check}
     write_json(out.with_suffix(".json"), card)
     if distillation:
         shutil.rmtree(_work(out), ignore_errors=True)
     return card
+
+
+def _read_weights(weights: Path | Sequence[Path], layers: int) -> WhisperWeights:
+    """Whisper's encoder, if it has so many layers."""
+    full = read_whisper(weights)
+    if not 1 <= layers <= len(full.layers):
+        raise InputError(f"layers is {layers}, the model has {len(full.layers)}", "keep between 1 and all of them")
+    return full
+
+
+def _statistics(hidden: FloatArray) -> dict[str, np.ndarray]:
+    """Mean [R, D] over windows of speech [windows, R, D], and deviation [D] around it.
+
+    The residual stream carries a pattern of the row's place in the window, of the size of speech itself. Its mean over
+    speech is taken away, so that a sound gives the same features wherever it is cut.
+    """
+    mean = hidden.mean(axis=0)
+    deviation = (hidden - mean)[:, CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS].std(axis=(0, 1))
+    return {"mean": mean.astype(np.float16), "deviation": deviation}
+
+
+def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int]) -> dict[str, Any]:
+    """What the run time must know of the graph that was written to `out`."""
+    return {
+        "graph": out.name,
+        "sha256": sha256(out),
+        "layers": len(future_rows),
+        "width": weights.width,
+        "bins": weights.bins,
+        "rate_hz": FEATURE_RATE_HZ,
+        "window_rows": WINDOW_ROWS,
+        "past_rows": PAST_ROWS,
+        "future_rows": list(future_rows),
+        "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
+    }
 
 
 def _work(out: Path) -> Path:
@@ -279,14 +286,22 @@ def quantise(weight: FloatArray) -> tuple[np.ndarray, FloatArray]:
     return np.clip(codes, -127, 127).astype(np.int8), scales
 
 
-def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> Iterator[FloatArray]:
-    """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings."""
+def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> list[FloatArray]:
+    """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings.
+
+    Raises:
+        InputError: there are none.
+    """
+    windows: list[FloatArray] = []
     for done, path in enumerate(recordings):
         sound = levelled(read_audio(path).samples)
         rows = whole_rows(len(sound))
         for first in range(-CONTEXT_ROWS, rows - CONTEXT_ROWS - CORE_ROWS + 1, STATISTICS_STEP_ROWS):
-            yield log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins)
+            windows.append(log_mel(sound, 2 * first, 2 * WINDOW_ROWS, bins))
         progress("read speech", done + 1, len(recordings))
+    if not windows:
+        raise InputError("the recordings hold too little speech", f"give at least {CORE_ROWS // FEATURE_RATE_HZ} s")
+    return windows
 
 
 def _compare(
@@ -295,13 +310,16 @@ def _compare(
     windows: Sequence[FloatArray],
     progress: ProgressFn,
 ) -> tuple[FloatArray, dict[str, float]]:
-    """Run the graph beside the exact layers with the same band of attention.
+    """Run the graph and the exact layers with the same band of attention.
 
     Args:
         reference: weights, layers, past and future rows.
 
     Returns:
         the graph's rows [windows, R, D]; errors relative to the deviation of the exact rows.
+
+    Raises:
+        InputError: the errors are larger than `MAX_RELATIVE_ERROR`.
     """
     session = open_session(model.SerializeToString(), threads=0)
     full, layers, past_rows, future_rows = reference
@@ -316,7 +334,13 @@ def _compare(
         squares += float(np.square(difference).sum())
         deviation_squares += float(np.square(expected - expected.mean(axis=0)).sum())
         progress("check against the exact layers", index + 1, len(windows))
-    return hidden, {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
+    errors = {"relative_rms": (squares / deviation_squares) ** 0.5, "largest": largest}
+    if errors["relative_rms"] > MAX_RELATIVE_ERROR:
+        raise InputError(
+            f"the exported layers differ from the exact ones by {errors['relative_rms']:.3f} of their deviation",
+            "these weights do not survive 8 bits: export fewer layers or other weights",
+        )
+    return hidden, errors
 
 
 def _parts(weights: Path | Sequence[Path]) -> list[Path]:
