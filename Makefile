@@ -34,8 +34,8 @@ check: $(VENV)/.installed ## ruff, pyright and clang-format only
 	$(BIN)/clang-format --dry-run -Werror csrc/*
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-other-python: ## core, demo and suite on the Python of another Debian: SUITE=sid VIDEO=my.mp4; as root, needs debootstrap
-	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO)) $(if $(WHEEL),--wheel $(WHEEL)) \
+other-python: ## core, demo and suite on the Python of another Debian: SUITE=sid VIDEO=... CONSENT=...; as root, needs debootstrap
+	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO) --consent '$(CONSENT)') $(if $(WHEEL),--wheel $(WHEEL)) \
 		$(if $(TESTS),--tests '$(TESTS)')
 
 sanitize: $(VENV)/.installed ## the kernels' tests with checks of memory, undefined behaviour, and races between threads

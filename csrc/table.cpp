@@ -22,24 +22,10 @@ void render_field(const RenderFieldArgs&);
 void train_field(const TrainFieldArgs&);
 int64_t peak(const PeakArgs&);
 
-const Kernels kernels = {project,
-                         project_backward,
-                         rasterize,
-                         rasterize_backward,
-                         adam,
-                         adam_basis,
-                         image_loss,
-                         to_uint8,
-                         to_yuv420,
-                         cut_out,
-                         field_forward,
-                         field_network,
-                         field_backward,
-                         adam_table,
-                         render_field,
-                         train_field,
-                         peak,
-                         kHalfNetwork};
+const Kernels kernels = {
+    project,      project_backward, rasterize, rasterize_backward, adam,          adam_basis,     image_loss,
+    to_uint8,     to_yuv420,        cut_out,   field_forward,      field_network, field_backward, adam_table,
+    render_field, train_field,      peak,      kHalfNetwork};
 
 }  // namespace GENEFACE_TARGET
 }  // namespace geneface

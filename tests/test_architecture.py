@@ -154,6 +154,7 @@ def test_one_place_opens_onnx_graphs(path: Path) -> None:
     assert "onnxruntime" not in named or path.relative_to(PACKAGE).as_posix() == "io/session.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_optional_packages_stay_in_their_corner(path: Path) -> None:
     relative = path.relative_to(PACKAGE).as_posix()

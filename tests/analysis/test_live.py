@@ -33,6 +33,7 @@ def live(encoder: ShippedEncoder, sound: FloatArray, sizes: list[int]) -> FloatA
     return np.concatenate([*rows, stream.finish()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[320], [640], [3200], [1, 5000, 17, 2049]])
 def test_pieces_of_any_length_give_the_same_rows(encoder, sound, sizes):
     sound = sound[:90_001]
@@ -41,12 +42,14 @@ def test_pieces_of_any_length_give_the_same_rows(encoder, sound, sizes):
     assert np.abs(live(encoder, sound, sizes) - whole).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_recording_at_one_level(encoder, sound, monkeypatch):
     monkeypatch.setattr(LevelFollower, "push", lambda self, samples: samples * np.float32(speech_gain(sound)))
     whole = encoder.encode(sound).values
     assert np.abs(live(encoder, sound, [4000]) - whole).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_row_comes_as_soon_as_what_it_hears_has_come(encoder, sound):
     stream = LiveSpeech(encoder)
     received, made = 0, 0
@@ -60,6 +63,7 @@ def test_a_row_comes_as_soon_as_what_it_hears_has_come(encoder, sound):
     assert stream.look_ahead_seconds < 0.1
 
 
+@pytest.mark.slow
 def test_what_comes_later_changes_nothing(encoder, sound):
     first = LiveSpeech(encoder).push(sound[:60_000])
     other = np.concatenate([sound[:60_000], np.zeros(20_000, np.float32)])

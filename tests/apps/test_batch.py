@@ -61,6 +61,7 @@ def test_batch_skips_what_is_done_and_reports_failures(
     assert "failures.csv" not in _visible(out)
 
 
+@pytest.mark.slow
 def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: Path, tmp_path: Path) -> None:
     for seed, expected in ((0, "1 rendered"), (0, "0 rendered, 1 done"), (1, "1 rendered")):
         jobs = _jobs(tmp_path / "jobs.csv", "avatar,audio,seed", f"{avatar_folder},{sound},{seed}")
@@ -194,6 +195,7 @@ def test_a_crash_in_a_row_is_ours_and_the_next_goes_on(
     assert "Traceback" in run("--debug", "batch", table, "-o", table_folder / "out").err
 
 
+@pytest.mark.slow
 def test_paths_are_seen_from_the_tables_folder(
     run: Run, table_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -150,6 +152,7 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.slow
 def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     run("train", nowhere, "-o", tmp_path / "a", "--consent", "mine").refused("nowhere")
@@ -167,6 +170,7 @@ def test_missing_paths_are_named(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_training_would_be_refused_for_at_its_end(run: Run, tmp_path: Path) -> None:
     """Name, licence and place, before even the portrait is looked at."""
 
@@ -246,3 +250,27 @@ def test_progress_draws_a_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: p
         progress("one", 2, 2)
     written = capsys.readouterr()
     assert written.out == "" and "one" in written.err and "2/2" in written.err
+
+
+def test_help_names_the_choices_that_there_are(run: Run) -> None:
+    """Options that are checked before anything is imported hold a list of their own: it must be the real one."""
+    from geneface.avatar.avatar import FORMATS
+    from geneface.render.registry import RENDERERS
+    from geneface.training.presets import Preset
+
+    for words, option, choices in (
+        (("train",), "--preset", get_args(Preset)),
+        (("train",), "--renderer", tuple(sorted(RENDERERS))),
+        (("render",), "--format", FORMATS),
+        (("render",), "--blink", ("auto", "off")),
+    ):
+        shown = re.compile(rf"{option} [<\[]{re.escape('|'.join(choices))}[>\]]")
+        assert shown.search(" ".join(run(*words, "--help").out.split())), option
+
+
+def test_help_imports_no_numbers_and_no_settings() -> None:
+    program = "import sys; from geneface.apps.cli import app; print([m for m in ('numpy', 'pydantic', 'rich.console') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -85,6 +85,7 @@ def test_refused_options_leave_nothing(
     assert _visible(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_more_pixels_than_the_avatar_has_are_made_with_a_word(
     run: Run, avatar_folder: Path, sound: Path, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples, message", REFUSED.values(), ids=REFUSED)
 def test_what_is_no_sound_is_refused(hearing: Avatar, samples: Any, message: str) -> None:
     for use in (lambda: hearing.stream(Waveform(samples)), lambda: hearing.motion(Waveform(samples))):
@@ -177,6 +178,7 @@ def test_what_is_no_performance_is_refused(hearing: Avatar) -> None:
             use(wrong)
 
 
+@pytest.mark.slow
 def test_paths_are_text_or_paths(hearing: Avatar, tmp_path: Path, make_wav) -> None:
     path = make_wav("speech.wav", SPEECH)
     expected = next(hearing.stream(path))

@@ -61,6 +61,7 @@ def test_stream_png_and_video_show_the_same_frames(hearing: Avatar, tmp_path: Pa
         assert np.abs(planes.astype(int) - expected).mean() < 3
 
 
+@pytest.mark.slow
 def test_the_first_frames_do_not_depend_on_what_is_asked_for_later(hearing: Avatar) -> None:
     stream = hearing.stream(SOUND)
     first = [next(stream) for _ in range(5)]

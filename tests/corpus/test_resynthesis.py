@@ -246,6 +246,7 @@ def test_other_speech_is_refused(voice) -> None:
         say(lambda text: voice())
 
 
+@pytest.mark.slow
 def test_clips_without_speech_are_refused() -> None:
     words, samples, features = clip()
     for bad_words, sound in (

@@ -43,6 +43,7 @@ def _filling(maker: str, target: Path) -> tuple[subprocess.Popen[str], Path]:
     return process, Path(process.stdout.readline().rstrip("\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maker", ["atomic_path", "atomic_folder"])
 def test_what_a_killed_process_left_goes_with_the_next_and_what_a_live_one_fills_stays(
     maker: str, tmp_path: Path

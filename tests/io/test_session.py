@@ -89,6 +89,7 @@ def test_a_home_that_cannot_be_written_is_no_matter(home: Path | None) -> None:
     assert done.returncode == 0 and done.stderr == ""
 
 
+@pytest.mark.slow
 def test_processes_that_a_user_starts_are_quiet_too(tmp_path: Path) -> None:
     program = """
     import subprocess, sys

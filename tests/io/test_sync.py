@@ -76,6 +76,7 @@ def test_click_and_flash_stay_together(make_media, tmp_path, name, video_codec, 
     assert click_seconds(read_audio(copy)) == pytest.approx(FLASH_SECONDS, abs=TOLERANCE_SECONDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "late.ts"])
 @pytest.mark.parametrize("start", [0.3, 0.75])
 def test_sound_that_starts_late_keeps_its_time(make_media, tmp_path, name, start) -> None:
@@ -126,6 +127,7 @@ def test_copied_sound_file_keeps_channels_and_time(make_media, tmp_path) -> None
     assert np.abs(again.samples).max() == pytest.approx(0.4, abs=0.1)
 
 
+@pytest.mark.slow
 def test_ffmpeg_agrees_on_the_written_file(tmp_path, ffmpeg) -> None:
     path = tmp_path / "out.mp4"
     write_video(path, flash_images(), Waveform(click_samples(16_000)))
@@ -141,6 +143,7 @@ def test_ffmpeg_agrees_on_the_written_file(tmp_path, ffmpeg) -> None:
     assert int(np.argmax(means > 128)) == FLASH_FRAME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [Fraction(24_000, 1001), 24, Fraction(30_000, 1001), 30, 50, 60])
 def test_other_frame_rates_come_out_at_25(make_media, rate) -> None:
     count = round(3 * rate)

@@ -293,6 +293,7 @@ def test_image_loss_is_that_of_the_twin(height: int, width: int, channels: int, 
     np.testing.assert_allclose(grad, leaf.grad.numpy(), atol=3e-6 * float(leaf.grad.abs().max()))
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_plane_of_the_camera_spoils_no_gradient():
     scene = make_scene()
     scene.base[MEAN, 150] = -scene.rotation.T @ scene.translation
@@ -331,6 +332,7 @@ def test_too_thin_a_splat_and_equal_depths():
     assert np.abs(output.transmittance - transmittance.numpy())[~wrong].max() < PICTURE_TOLERANCE
 
 
+@pytest.mark.slow
 def test_single_precision_is_close_to_double():
     scene = settled_scene(plain)
     both = [Leaves.of(scene, dtype) for dtype in (torch.float32, torch.float64)]

@@ -80,6 +80,7 @@ def test_one_output_serves_several_callers(large_scene: Scene):
         np.testing.assert_array_equal(grad, grads[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instruction_set", "all_threads")
 def test_settings_may_change_while_kernels_run(large_scene: Scene):
     def work() -> None:

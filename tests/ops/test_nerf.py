@@ -309,6 +309,7 @@ def test_a_head_out_of_sight(towards: tuple[float, float, float]):
     assert samples == 0
 
 
+@pytest.mark.slow
 def test_the_camera_inside_the_head():
     scene = make_scene(occupancy=full_occupancy())
     check_picture(scene, replace(make_frame(scene), translation=np.array([0.1, 0, -0.2], np.float32)), 16, 16)
@@ -394,6 +395,7 @@ def test_coarse_occupancy_is_that_of_a_loop(seed: int):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -410,6 +412,7 @@ def test_scenes_that_do_not_fit_are_refused(change: dict):
         ops.render_field(scene, make_frame(make_scene()), 20.0, np.zeros((8, 8, 3), np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

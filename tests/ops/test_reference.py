@@ -45,6 +45,7 @@ def turn(rotation_vector: np.ndarray) -> np.ndarray:
     return np.eye(3) + cross + cross @ cross / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", range(14))
 def test_base_gradient_is_the_derivative_of_render_and_loss(scene: Scene, row):
     gradients = gradients_of(scene)
@@ -112,6 +113,7 @@ def test_splat_covariance_is_that_of_projected_points(scene: Scene):
         np.testing.assert_allclose(np.cov(pixels.T) * 1e4, expected, atol=0.03 * expected.max())
 
 
+@pytest.mark.slow
 def test_rasterize_is_the_pixel_by_pixel_loop(scene: Scene):
     base = scene.base.copy()
     base[10, ::5] = 9  # some reach the cap on alpha

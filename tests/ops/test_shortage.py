@@ -31,6 +31,7 @@ def run(program: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_loss_without_room_for_its_gradient_is_an_error():
     program = """
 leave(30)  # the gradient takes 50 MB
@@ -44,6 +45,7 @@ print(ops.image_loss(image, image)[0] < 1e-6)
     assert run(program).split() == ["refused", "True"]
 
 
+@pytest.mark.slow
 def test_threads_that_the_machine_refuses_are_done_without():
     program = """
 small = image[:256, :256].copy()

@@ -21,6 +21,7 @@ def close(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> 
     np.testing.assert_array_less(np.abs(actual - expected) / scale, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scene",
     [

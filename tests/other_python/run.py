@@ -1,6 +1,6 @@
 """Install and try the package on the Python of another Debian release: `make other-python`. Debian or Ubuntu, as root.
 
-    python tests/other_python/run.py --suite trixie --video my.mp4
+    python tests/other_python/run.py --suite trixie --video my.mp4 --consent 'I am the person in the video and agree'
 
 `debootstrap` makes the release in a folder, which is kept for the next run. In it: a wheel, or the one given by --wheel,
 in a new virtual environment without any extra; `geneface doctor` and `geneface demo`; with a video also check, prepare,
@@ -154,7 +154,7 @@ class Release:
                 shutil.copy2(file, place / folder)
 
 
-def steps(video: Path | None, wheel: Path | None, tests: list[str]) -> list[tuple[str, list[str]]]:
+def steps(video: Path | None, consent: str | None, wheel: Path | None, tests: list[str]) -> list[tuple[str, list[str]]]:
     """(what it is, command), in order, run in /work of the release."""
     pip = ["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constrained = [*pip, "-c", "checkout/constraints.txt"]
@@ -174,8 +174,11 @@ def steps(video: Path | None, wheel: Path | None, tests: list[str]) -> list[tupl
         planned += [
             ("geneface check", [geneface, "check", seen]),
             ("geneface prepare", [geneface, "prepare", seen, "-o", "out/portrait"]),
-            ("geneface train", [geneface, "train", "out/portrait", "-o", "out/avatar"]),
-            ("geneface render", [geneface, "render", "out/avatar", seen, "-o", "out/driven.mp4"]),
+            (
+                "geneface train",
+                [geneface, "train", "out/portrait", "-o", "out/avatar", "--preset", "tiny", "--consent", consent or ""],
+            ),
+            ("geneface render", [geneface, "render", "out/avatar", "--audio", seen, "-o", "out/driven.mp4"]),
         ]
     suite = f"cd checkout && /work/venv/bin/python -m pytest -rsfE {' '.join(tests)}"
     return [
@@ -204,11 +207,14 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".other-python", help="where releases are kept")
     parser.add_argument("--mirror", help="Debian's mirror; this machine's by default")
     parser.add_argument("--video", type=Path, help="a short video of one person, to prepare and train on")
+    parser.add_argument("--consent", help="what the person in the video agreed to, as `geneface train` asks for it")
     parser.add_argument("--tests", default="", help="files and folders of tests in place of all")
     parser.add_argument("--wheel", type=Path, help="a wheel to install, in place of building one")
     options = parser.parse_args()
     try:
         check(options.video, options.wheel)
+        if options.video and not options.consent:
+            raise MachineError("a video needs --consent: what the person in it agreed to")
         release = Release(options.folder / options.suite, options.suite, options.mirror or machine_mirror())
         begin = time.monotonic()
         release.make()
@@ -217,7 +223,7 @@ def main() -> int:
         print(f"other-python: {error}", file=sys.stderr)
         return 2
     table = [("the release", time.monotonic() - begin, 0)]
-    for name, command in steps(options.video, options.wheel, options.tests.split()):
+    for name, command in steps(options.video, options.consent, options.wheel, options.tests.split()):
         print(f"== {name}", flush=True)
         begin = time.monotonic()
         status = release.run(*command, cwd="/work")

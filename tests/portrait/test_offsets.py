@@ -68,6 +68,7 @@ def found(listener: LipListener, faces: np.ndarray, samples: FloatArray) -> Soun
     return span_offsets([Waveform(samples)], [(0, 0, faces)], listener)[0]
 
 
+@pytest.mark.slow
 def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
     listener: LipListener, faces: np.ndarray, sentence: FloatArray
 ):

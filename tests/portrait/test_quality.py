@@ -139,6 +139,7 @@ def test_a_face_that_doubles_is_dropped_unless_the_camera_is_seen_to_stand():
     np.testing.assert_allclose(size - size[0], np.log(growth), atol=0.02)
 
 
+@pytest.mark.slow
 def test_strong_light_is_dropped_and_a_step_is_told_with_its_time():
     faces = speaking(VIEWS).astype(float)
     faces[30:] *= 1.4

@@ -87,6 +87,7 @@ def test_a_blink_moves_the_upper_face_only(model, portrait):
         np.testing.assert_array_equal(splats, after[name])
 
 
+@pytest.mark.slow
 def test_the_border_of_the_face_does_not_move(model, portrait):
     """Motion of both parts begins at the border between them, or the face would tear there."""
     config = gaussian_config("tiny", face_count=3000)

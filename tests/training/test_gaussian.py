@@ -38,6 +38,7 @@ def trained(portrait: PaintedPortrait, tmp_path_factory: pytest.TempPathFactory)
     return train_gaussian(as_portrait(portrait), tmp_path_factory.mktemp("work"), small(200))
 
 
+@pytest.mark.slow
 def test_training_learns_head_and_torso(portrait, trained):
     untrained = initial_model(as_portrait(portrait), np.flatnonzero(~portrait.heldout), small(200))
     before, after = heldout_error(untrained, portrait), heldout_error(trained, portrait)
@@ -230,6 +231,7 @@ def test_prefetching_keeps_order_and_passes_faults_on():
         list(prefetched(broken, [1]))
 
 
+@pytest.mark.slow
 def test_turned_pose_composes_with_the_tracked_one(portrait):
     trainer = training.GaussianTrainer(as_portrait(portrait), small(1))
     trainer.state.poses.values[4] = [0.1, 0, 0, 0, 0.2, 0]

@@ -133,6 +133,11 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}")
 
 
+def is_shipped(name: str) -> bool:
+    """Whether the encoder called `name` needs no weights of the user's."""
+    return name in (DEFAULT_ENCODER, "mel")
+
+
 def _recorded_encoder(name: str, kind: str, path: Path | str | None) -> SpeechEncoder:
     from geneface.analysis.hubert import DEFAULT_MODEL
 

@@ -1,7 +1,8 @@
 """A trained person: speech in, motion or pictures out. One generator of frames feeds everything that shows a face.
 
 F frames at 25 Hz; frame f shows the sound of f / 25 s. Motion is made in windows of some seconds by a thread that runs
-ahead of the pictures, so that memory does not grow with the speech, and streaming output is the offline output.
+ahead of the pictures, so that memory grows by the sound's samples alone, 4 MB a minute, and streaming output is the
+offline output.
 """
 
 from __future__ import annotations
@@ -119,7 +120,14 @@ class Avatar:
         loaded = cls(files, encoder, model, person)
         loaded._encoder_path = encoder_path
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
-        _ = loaded.renderer
+        try:
+            _ = loaded.renderer
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            # The tensors are untrusted: whatever does not fit together is a fault of the file.
+            raise InputError(
+                f"the renderer's tensors in {files.folder} do not fit its configuration",
+                "train the avatar again or copy it anew",
+            ) from error
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
@@ -349,14 +357,7 @@ class Avatar:
 
     def _renderer_over(self, plate: FloatArray) -> Renderer:
         config = self.files.config
-        try:
-            return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            # The tensors are untrusted: whatever does not fit together is a fault of the file.
-            raise InputError(
-                f"the renderer's tensors in {self.files.folder} do not fit its configuration",
-                "train the avatar again or copy it anew",
-            ) from error
+        return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
 
     def _write_motion(self, windows: Iterator[MotionTrack], out: Path, progress: ProgressFn, total: int) -> int:
         done = 0

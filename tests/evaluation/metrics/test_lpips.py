@@ -153,6 +153,7 @@ def test_the_map_shows_where_the_pictures_differ(model: Lpips) -> None:
     assert spread[100:150, 16:66].mean() > 5 * spread[:60].mean()
 
 
+@pytest.mark.slow
 def test_first_layer_equals_plain_loops() -> None:
     """The first layer by the definition, in float64, one place at a time; the other layers weigh nothing."""
     weights = random_weights(6)

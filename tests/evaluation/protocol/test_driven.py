@@ -256,6 +256,7 @@ def test_rare_frames_have_rows_of_their_own() -> None:
         assert (others[key] or 0) > 95
 
 
+@pytest.mark.slow
 def test_a_portrait_without_blinks_says_so() -> None:
     portrait = PlantedPortrait()
     portrait.landmarks = faces(0.01 + 0.01 * np.sin(np.arange(200) / 7), np.zeros(200))
