@@ -10,8 +10,9 @@ import struct
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 from tflite import Operator
-from tflite_to_onnx import Converter, GraphWriter
+from tflite_to_onnx import Converter
 
 
 def landmarks_to_matrix(converter: Converter, operator: Operator) -> str:
@@ -48,40 +49,51 @@ def landmarks_to_matrix(converter: Converter, operator: Operator) -> str:
     return writer.node("Reshape", matrix, writer.integers(1, 4, 4))
 
 
-def _plane(writer: GraphWriter, matrix: str) -> str:
-    """[3, 2] of a matrix [1, 4, 4]: homogeneous points of the plane (rows) times this are the points moved."""
-    rows = writer.node("Gather", writer.node("Reshape", matrix, writer.integers(4, 4)), writer.integers(0, 1), axis=0)
-    return writer.node("Transpose", writer.node("Gather", rows, writer.integers(0, 1, 3), axis=1))
-
-
 def transform_tensor(converter: Converter, operator: Operator) -> str:
-    """Cut a crop out of features by bilinear interpolation; zero where a point is outside the pixels' centres."""
+    """Cut a crop out of features by bilinear interpolation; zero where a point is outside the pixels' centres.
+
+    ONNX's GridSample would do it, but onnxruntime finds the places again for every channel.
+    """
     writer, options = converter.writer, operator.map()
     height, width = options["output_height"], options["output_width"]
-    _, rows, columns, _ = converter.source.shapes[operator.inputs[0]]
-    last = np.array([columns - 1, rows - 1], np.float32)
-    y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
-    grid = writer.constant(np.stack([x.ravel(), y.ravel(), np.ones(height * width, np.float32)], axis=1))
-    points = writer.node("MatMul", grid, _plane(writer, converter.names[operator.inputs[1]]))
+    _, side, columns, channels = converter.source.shapes[operator.inputs[0]]
+    assert side == columns, "square features"
+    y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, -1) + 0.5
+    grid = np.stack([x, y, np.zeros_like(x), np.ones_like(x)])
+    moved = writer.node("MatMul", converter.names[operator.inputs[1]], writer.constant(grid))
+    points = writer.node("Gather", moved, writer.integers(0, 1), axis=1)
     points = writer.node("Sub", points, writer.floats(0.5))
 
-    above = writer.node("GreaterOrEqual", points, writer.floats(0))
-    below = writer.node("LessOrEqual", points, writer.constant(last))
-    inside = writer.node("Cast", writer.node("And", above, below), to=1)
-    inside = writer.node("Reshape", writer.node("ReduceMin", inside, axes=[1]), writer.integers(1, 1, height, width))
-    places = writer.node("Sub", writer.node("Mul", points, writer.constant(2 / last)), writer.floats(1))
-    places = writer.node("Reshape", places, writer.integers(1, height, width, 2))
-    crop = writer.node("GridSample", converter.names[operator.inputs[0]], places, align_corners=1, mode="bilinear")
-    return writer.node("Mul", crop, inside)
+    low, last, before = (writer.constant(np.array(value, np.float32)) for value in (0, side - 1, side - 2))
+    first = writer.node("Clip", writer.node("Floor", points), low, before)
+    beyond = writer.node("Sub", points, first)
+    both = writer.node("ReduceProd", beyond, axes=[1])
+    terms = writer.node("Concat", writer.constant(np.ones((1, 1, len(x)), np.float32)), beyond, both, axis=1)
+    # (1 - u) (1 - v), u (1 - v), (1 - u) v and u v of 1, u, v and u v.
+    corners = np.array([[1, -1, -1, 1], [0, 1, 0, -1], [0, 0, 1, -1], [0, 0, 0, 1]], np.float32)
+    weights = writer.node("MatMul", writer.constant(corners), terms)
+    inside = writer.node("Equal", points, writer.node("Clip", points, low, last))
+    inside = writer.node("ReduceMin", writer.node("Cast", inside, to=onnx.TensorProto.FLOAT), axes=[1])
+    weights = writer.node("Unsqueeze", writer.node("Mul", weights, inside), writer.integers(3))
+
+    places = writer.node("MatMul", writer.constant(np.array([[[1, side]]], np.float32)), first)
+    places = writer.node("Cast", places, to=onnx.TensorProto.INT64)
+    places = writer.node("Add", places, writer.constant(np.array([[0], [1], [side], [side + 1]], np.int64)))
+    rows = writer.node("Transpose", converter.names[operator.inputs[0]], perm=(0, 2, 3, 1))
+    rows = writer.reshape(rows, "", side * side, channels)
+    mixed = writer.node("Mul", writer.node("Gather", rows, places, axis=0), weights)
+    crop = writer.node("ReduceSum", mixed, writer.integers(1), keepdims=0)
+    return writer.reshape(writer.node("Transpose", crop, perm=(0, 2, 1)), "", 1, channels, height, width)
 
 
 def transform_landmarks(converter: Converter, operator: Operator) -> str:
     """Points [1, N, 2] of a crop in the picture."""
     writer = converter.writer
     shape = converter.source.shapes[operator.inputs[0]]
-    ones = writer.constant(np.ones((*shape[:2], 1), np.float32))
-    points = writer.node("Concat", converter.names[operator.inputs[0]], ones, axis=2)
-    return writer.node("MatMul", points, _plane(writer, converter.names[operator.inputs[1]]))
+    rest = writer.constant(np.broadcast_to(np.array([0, 1], np.float32), (*shape[:2], 2)))
+    points = writer.node("Concat", converter.names[operator.inputs[0]], rest, axis=2)
+    matrix = writer.node("Transpose", converter.names[operator.inputs[1]], perm=(0, 2, 1))
+    return writer.node("Gather", writer.node("MatMul", points, matrix), writer.integers(0, 1), axis=2)
 
 
 def transposed_convolution(converter: Converter, operator: Operator) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -248,3 +250,27 @@ def test_progress_draws_a_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: p
         progress("one", 2, 2)
     written = capsys.readouterr()
     assert written.out == "" and "one" in written.err and "2/2" in written.err
+
+
+def test_help_names_the_choices_that_there_are(run: Run) -> None:
+    """Options that are checked before anything is imported hold a list of their own: it must be the real one."""
+    from geneface.avatar.avatar import FORMATS
+    from geneface.render.registry import RENDERERS
+    from geneface.training.presets import Preset
+
+    for words, option, choices in (
+        (("train",), "--preset", get_args(Preset)),
+        (("train",), "--renderer", tuple(sorted(RENDERERS))),
+        (("render",), "--format", FORMATS),
+        (("render",), "--blink", ("auto", "off")),
+    ):
+        shown = re.compile(rf"{option} [<\[]{re.escape('|'.join(choices))}[>\]]")
+        assert shown.search(" ".join(run(*words, "--help").out.split())), option
+
+
+def test_help_imports_no_numbers_and_no_settings() -> None:
+    program = "import sys; from geneface.apps.cli import app; print([m for m in ('numpy', 'pydantic', 'rich.console') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.strip() == "[]"

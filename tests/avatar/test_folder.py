@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from geneface.avatar.avatar import Avatar
-from geneface.avatar.folder import AvatarConfig, bundled_avatars, find_avatar, read_metrics, store_metrics
+from geneface.avatar.folder import AvatarConfig, bundled_avatars, find_avatar, read_avatar, read_metrics, store_metrics
 from geneface.avatar.person import PersonStatistics, measure_person, rest_shape
 from geneface.errors import InputError
-from geneface.geometry.landmarks import LIPS, lip_opening
-from geneface.io.tensors import load_tensors, save_tensors
+from geneface.geometry.landmarks import KEYPOINT_NAMES, LIPS, lip_opening
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.types import HeadPose
 
 from .avatar_fixtures import face_points, make_avatar, person
@@ -225,3 +225,24 @@ def test_the_closed_mouth_is_that_of_silence() -> None:
     silent = np.arange(300) < 60
     assert lip_opening(rest_shape(track, silent)) == pytest.approx(lip_opening(face_points(0.004)), abs=1e-4)
     assert lip_opening(rest_shape(track, np.zeros(300, bool))) < np.percentile(lip_opening(track), 25)
+
+
+def test_an_avatar_of_other_landmarks_is_refused(avatar_folder: Path, tmp_path: Path) -> None:
+    """As many, of other names; a folder that names none, as they were written before, still loads."""
+    folder = tmp_path / "other"
+    shutil.copytree(avatar_folder, folder)
+    tensors = load_tensors(folder / "motion.safetensors")
+    save_tensors(folder / "motion.safetensors", tensors)
+    assert read_avatar(folder).person.rest.shape == tensors["rest"].shape
+    save_tensors(folder / "motion.safetensors", tensors, {"landmarks": KEYPOINT_NAMES})
+    read_avatar(folder)
+    save_tensors(folder / "motion.safetensors", tensors, {"landmarks": KEYPOINT_NAMES.replace("0,", "3,", 1)})
+    with pytest.raises(InputError, match="another set of landmarks"):
+        read_avatar(folder)
+
+
+def test_the_avatar_that_ships_is_of_the_first_format_and_loads() -> None:
+    """It was written before landmarks were named: as it stands, every later version has to read it."""
+    files = read_avatar("grid-s1")
+    assert files.config.format == 1
+    assert "landmarks" not in TensorFile(files.folder / "motion.safetensors").metadata

@@ -103,7 +103,7 @@ def test_an_interrupted_run_is_not_gone_on_with_by_other_settings(bare, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(voices, "each", stopped)
+        patch.setattr(voices, "run_stage", stopped)
         with pytest.raises(KeyboardInterrupt):
             add_voices(out, [clips], augmentations=1, non_speech=0, workers=1, seed=7)
     with pytest.raises(InputError, match="unfinished"):

@@ -40,6 +40,7 @@ class HubertEncoder:
         self._normalise = self._model.config.feat_extract_norm == "layer"
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `analysis.speech.SpeechEncoder` says."""
         import torch
 
         sound = levelled(samples)
@@ -61,8 +62,11 @@ def _load(model: str) -> Any:
     try:
         import torch  # noqa: F401
         from transformers import HubertModel
+        from transformers.utils import logging
     except ImportError as error:
         raise MissingExtraError("transformers", "hubert") from error
+    # Bars of its own on standard error, among ours.
+    logging.disable_progress_bar()
     try:
         # Never pickle: a repository that offers only pytorch_model.bin is refused.
         return HubertModel.from_pretrained(model, use_safetensors=True).eval()

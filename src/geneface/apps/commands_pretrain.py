@@ -98,6 +98,9 @@ def corpus_voices(
     voice_folder: Annotated[Path | None, typer.Option(help="Kokoro model and voices, as for render --text.")] = None,
     speakers: Annotated[str, typer.Option(help="Voices that say the clips' words again: af_heart,bm_george")] = "",
     sentences: Annotated[int, typer.Option(help="Clips that they resynthesise, at most.", min=0)] = 250,
+    encoder_path: Annotated[
+        Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
+    ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -119,6 +122,7 @@ def corpus_voices(
             voice_folder=voice_folder,
             speakers=[name for name in speakers.split(",") if name],
             sentences=sentences,
+            encoder_path=encoder_path,
             seed=seed,
             progress=progress,
         )

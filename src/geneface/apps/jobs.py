@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from geneface.analysis.speech import is_shipped
 from geneface.apps.causes import EXIT_FAULT, explain
 from geneface.apps.process import Interrupted
 from geneface.apps.table import Job, Row, placed, read_table
@@ -167,7 +168,8 @@ class _Batch:
             colour = ""
         folder = find_avatar(job.avatar)
         files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
-        files += self._encoder_files()
+        if not is_shipped(str(read_json(folder / CONFIG_FILE).get("encoder"))):
+            files += self._encoder_files()
         settings = job.model_dump_json(exclude={"avatar", "audio", "background"})
         parts = [settings, colour, *(self._file_digest(path) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

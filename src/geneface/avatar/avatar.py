@@ -1,7 +1,8 @@
 """A trained person: speech in, motion or pictures out. One generator of frames feeds everything that shows a face.
 
 F frames at 25 Hz; frame f shows the sound of f / 25 s. Motion is made in windows of some seconds by a thread that runs
-ahead of the pictures, so that memory does not grow with the speech, and streaming output is the offline output.
+ahead of the pictures, so that memory grows by the sound's samples alone, 4 MB a minute, and streaming output is the
+offline output.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
 from geneface.analysis.windows import CORE_ROWS
@@ -22,15 +23,14 @@ from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, re
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
+from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
 from geneface.io.image import write_png_sequence
-from geneface.io.records import OTHER_VERSION
 from geneface.io.tensors import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
-from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
@@ -53,8 +53,6 @@ _FACE_SIGMA_FRAMES = 1.5
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
-
-_Part = TypeVar("_Part")
 
 
 class Avatar:
@@ -87,7 +85,7 @@ class Avatar:
             # Most of the time goes into the preparation of the two graphs, without the interpreter's lock.
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
-            model = _of_this_version(files.folder, loading.result)
+            model = of_this_version(files.folder, loading.result)
         return cls.of(files, encoder, model, encoder_path)
 
     @classmethod
@@ -108,7 +106,7 @@ class Avatar:
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",
             )
-        person = _of_this_version(files.folder, lambda: _load_person(files.folder / PERSON_FOLDER))
+        person = of_this_version(files.folder, lambda: adaptation_of(files.folder / PERSON_FOLDER))
         if person is None and "motion_adaptation" in files.config.training:
             raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it anew")
         if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
@@ -119,7 +117,14 @@ class Avatar:
         loaded = cls(files, encoder, model, person)
         loaded._encoder_path = encoder_path
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
-        _ = loaded.renderer
+        try:
+            _ = loaded.renderer
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            # The tensors are untrusted: whatever does not fit together is a fault of the file.
+            raise InputError(
+                f"the renderer's tensors in {files.folder} do not fit its configuration",
+                "train the avatar again or copy it anew",
+            ) from error
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
@@ -139,10 +144,12 @@ class Avatar:
 
     @property
     def name(self) -> str:
+        """As its configuration has it."""
         return self.files.config.name
 
     @property
     def camera(self) -> Camera:
+        """The one that the avatar was trained with, at the size that it was trained at."""
         return self.files.config.camera
 
     @property
@@ -349,14 +356,7 @@ class Avatar:
 
     def _renderer_over(self, plate: FloatArray) -> Renderer:
         config = self.files.config
-        try:
-            return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            # The tensors are untrusted: whatever does not fit together is a fault of the file.
-            raise InputError(
-                f"the renderer's tensors in {self.files.folder} do not fit its configuration",
-                "train the avatar again or copy it anew",
-            ) from error
+        return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
 
     def _write_motion(self, windows: Iterator[MotionTrack], out: Path, progress: ProgressFn, total: int) -> int:
         done = 0
@@ -374,26 +374,3 @@ class Avatar:
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:
     avatar = Avatar.load(folder, encoder_path)
     return avatar if adapted else avatar.unadapted() or avatar
-
-
-def _of_this_version(folder: Path, load: Callable[[], _Part]) -> _Part:
-    """A part of an avatar; one of another version speaks of the avatar, whose parts nobody makes singly."""
-    try:
-        return load()
-    except InputError as error:
-        if error.cause.endswith(OTHER_VERSION):
-            raise InputError(
-                f"the avatar {folder} was made by another version", "train it again with this one"
-            ) from error
-        raise
-
-
-def _load_person(folder: Path) -> Adaptation | None:
-    if not folder.exists():
-        return None
-    try:
-        return load_person(folder)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"the person's adaptation in {folder} is damaged", "train the avatar again or copy it anew"
-        ) from error

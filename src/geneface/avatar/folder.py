@@ -31,11 +31,12 @@ from geneface.avatar.card import card_text, with_figures
 from geneface.avatar.person import PersonStatistics
 from geneface.config import Config
 from geneface.errors import InputError
+from geneface.geometry.landmarks import KEYPOINT_NAMES, are_keypoints
 from geneface.io.assets import asset_path
 from geneface.io.atomic import atomic_folder, atomic_path
 from geneface.io.image import read_image, write_png
 from geneface.io.records import read_json, write_json
-from geneface.io.tensors import load_tensors, save_tensors
+from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
 from geneface.types import ByteArray, Camera, FloatArray
 
@@ -75,6 +76,7 @@ class AvatarConfig(Config):
 
     @property
     def camera(self) -> Camera:
+        """Square, at the size that the avatar was trained at."""
         return Camera(self.focal, self.size, self.size)
 
 
@@ -139,6 +141,8 @@ def read_avatar(avatar: Path | str) -> AvatarFiles:
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise InputError(f"the tensor {name!r} in {folder / MODEL_FILE} holds NaN or infinity", _REMEDY)
     statistics = folder / STATISTICS_FILE
+    if not are_keypoints(TensorFile(statistics).metadata.get("landmarks")):
+        raise InputError(f"{statistics} is of another set of landmarks", "train the avatar again with this version")
     person = PersonStatistics.from_tensors(load_tensors(statistics), str(statistics))
     plate = np.divide(read_image(folder / BACKGROUND_FILE), 255, dtype=np.float32)
     return AvatarFiles(folder, config, tensors, person, plate)
@@ -193,7 +197,7 @@ def write_avatar(folder: Path, parts: AvatarParts) -> None:
     with atomic_folder(folder) as temporary:
         write_json(temporary / CONFIG_FILE, parts.config.model_dump(mode="json"))
         save_tensors(temporary / MODEL_FILE, parts.tensors)
-        save_tensors(temporary / STATISTICS_FILE, parts.person.tensors())
+        save_tensors(temporary / STATISTICS_FILE, parts.person.tensors(), {"landmarks": KEYPOINT_NAMES})
         write_png(temporary / BACKGROUND_FILE, parts.background)
         write_png(temporary / POSTER_FILE, parts.poster)
         _copy(parts.motion_folder, temporary / MOTION_FOLDER, _MOTION_FILES)

@@ -111,7 +111,7 @@ def prepare_corpus(
     sources = find_sources(folders)
     out = Path(out)
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
-    load_encoder(encoder, encoder_path)
+    name = load_encoder(encoder, encoder_path).name
     settings = {"encoder": encoder, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
         claim_folder(
@@ -124,7 +124,7 @@ def prepare_corpus(
             present=(path for path in out.iterdir() if not path.name.startswith(".")),
         )
         try:
-            manifest = _prepare(sources, out, encoder, encoder_path, workers, progress)
+            manifest = _prepare(sources, out, name, encoder_path, workers, progress)
         except InputError:
             if not resume:
                 clear_folder(out)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AliasChoices, Field
 
-from geneface.analysis.speech import SpeechEncoder
+from geneface.analysis.speech import SpeechEncoder, is_shipped, load_encoder
 from geneface.config import Config
 from geneface.corpus.augmentation import augment, draw_augmentation, frame_times
 from geneface.corpus.corpus import Corpus
@@ -47,6 +47,8 @@ VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
 _HELD_AUGMENTED = 0.5
 """Share of the held vowels that are augmented too."""
+Encoder = tuple[str, Path | None]
+"""Name and weights of a speech encoder."""
 Kind = Literal["augmentation", "held-vowel", "non-speech", "resynthesis"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _HELD, _NON_SPEECH = "hold", "quiet"
@@ -137,6 +139,7 @@ def add_voices(
     voice_folder: Path | None = None,
     speakers: Sequence[str] = (),
     sentences: int = 250,
+    encoder_path: Path | None = None,
     seed: int = 0,
     workers: int = 2,
     progress: ProgressFn = no_progress,
@@ -152,6 +155,7 @@ def add_voices(
             voices.
         voice_folder, speakers: text-to-speech voices (`analysis.tts`).
         sentences: clips to resynthesise, spread over all that have words; each takes a few seconds.
+        encoder_path: weights of the corpus's speech encoder, where that is not shipped.
 
     Raises:
         InputError: a video is missing, voices are asked for without words or folder, or lack what they need, or the
@@ -160,6 +164,8 @@ def add_voices(
     if speakers:
         _try_speakers(speakers, words, voice_folder)
     opened = Corpus.load(corpus)
+    if encoder_path is not None or not is_shipped(opened.manifest.encoder):
+        load_encoder(opened.manifest.encoder, encoder_path)  # likewise
     sources = find_sources(folders)
     training = _training_sources(opened, sources)
     said = _said(training, sources, words or {})
@@ -174,7 +180,11 @@ def add_voices(
         seed=seed,
     )
     make = functools.partial(
-        _voices_of, corpus=corpus, encoder=opened.manifest.encoder, record=record, voice_folder=voice_folder
+        _voices_of,
+        corpus=corpus,
+        encoder=(opened.manifest.encoder, encoder_path),
+        record=record,
+        voice_folder=voice_folder,
     )
     tasks = _tasks(training, said, record)
     with exclusive_folder(corpus):
@@ -271,11 +281,11 @@ def _spread(count: int, places: int) -> list[int]:
 class _Clip:
     """One clip's sound, of which other recordings are made."""
 
-    def __init__(self, task: _ClipTask, corpus: Path, encoder: str, seed: int) -> None:
+    def __init__(self, task: _ClipTask, corpus: Path, encoder: Encoder, seed: int) -> None:
         self._task, self._corpus, self._seed = task, corpus, seed
         self._samples = clip_samples(corpus, task.source)
         self._frames = whole_frames(len(self._samples))
-        self._speech = worker_encoder(encoder)
+        self._speech = worker_encoder(*encoder)
 
     def augmented(self, number: int) -> Voice:
         return heard(self._speech, *augmented(self._samples, self._rng("augmentation", number)))
@@ -326,7 +336,7 @@ def with_held_vowel(
 
 
 def _voices_of(
-    task: _ClipTask, corpus: Path, encoder: str, record: VoicesRecord, voice_folder: Path | None
+    task: _ClipTask, corpus: Path, encoder: Encoder, record: VoicesRecord, voice_folder: Path | None
 ) -> tuple[list[str], int]:
     """Write one clip's files; returns their names, and how many sentences could not be aligned."""
     clip = _Clip(task, corpus, encoder, record.seed)

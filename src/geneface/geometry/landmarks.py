@@ -77,6 +77,15 @@ KEYPOINT_COUNT = len(KEYPOINTS)
 _POSITION = {mesh_index: position for position, mesh_index in enumerate(KEYPOINTS)}
 
 
+KEYPOINT_NAMES = ",".join(map(str, KEYPOINTS))
+"""The named set as one word, which files of landmarks carry."""
+
+
+def are_keypoints(stated: str | None) -> bool:
+    """Whether what a file states as its landmarks is the named set; files of before state nothing."""
+    return stated is None or stated == KEYPOINT_NAMES
+
+
 def positions(mesh_indices: tuple[int, ...]) -> NDArray[np.intp]:
     """Positions of mesh indices inside the named set.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
+from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE, are_keypoints
 from geneface.io.audio import read_audio
 from geneface.io.image import read_png
 from geneface.io.tensors import TensorFile
@@ -40,6 +40,8 @@ class Portrait:
         self.size = manifest.size
         self.camera = Camera(manifest.focal, manifest.size, manifest.size)
         tracks = TensorFile(folder / TRACKS_NAME)
+        if not are_keypoints(tracks.metadata.get("landmarks")):
+            raise InputError(f"{tracks.path} is of another set of landmarks", "prepare the portrait again")
         self.mesh: FloatArray = tracks.get("mesh")
         """[F, 478, 3] canonical head frame."""
         self.landmarks: FloatArray = tracks.get("landmarks")
@@ -74,6 +76,7 @@ class Portrait:
 
     @property
     def segments(self) -> tuple[SegmentInfo, ...]:
+        """Its segments, in the order of its frames."""
         return self.manifest.segments
 
     def __len__(self) -> int:

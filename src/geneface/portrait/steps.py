@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.sync_offset import SoundOffset
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINTS
+from geneface.geometry.landmarks import KEYPOINT_NAMES, KEYPOINTS
 from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
 from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import write_png
@@ -246,6 +246,7 @@ def solve_poses(
             "neutral": track.neutral,
             "mouth_box": mouth_boxes(mesh_px, prep.size),
         },
+        {"landmarks": KEYPOINT_NAMES},
     )
     prep.progress("solve the head's pose", 1, 1)
     return track

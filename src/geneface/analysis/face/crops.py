@@ -59,8 +59,11 @@ def cut_out(image: ByteArray, region: Region, side: int, *, canvas: int | None =
     return ops.cut_out(np.ascontiguousarray(image), move, side, canvas)
 
 
-def to_picture(points: NDArray[np.floating], region: Region) -> FloatArray:
+def to_picture(points: FloatArray, region: Region) -> FloatArray:
     """Points [N, 2 or 3] of a crop, in shares of its width, in pixels of the picture; depth grows with the width."""
     move = region.matrix()
-    plane = points[:, :2] @ move[:, :2].T + move[:, 2]
-    return np.concatenate([plane, points[:, 2:] * region.width], axis=1).astype(np.float32)
+    axes, middle = np.zeros((3, 3), np.float32), np.zeros(3, np.float32)
+    axes[:2, :2], axes[2, 2] = move[:, :2].T, region.width
+    middle[:2] = move[:, 2]
+    size = points.shape[1]
+    return points @ axes[:size, :size] + middle[:size]

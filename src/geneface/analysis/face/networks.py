@@ -20,6 +20,7 @@ def _session(name: str) -> InferenceSession:
     return open_session(asset_path("tracker", f"{name}.onnx"), remedy="reinstall geneface")
 
 
+@cache
 def input_side(name: str) -> int:
     """The side of the square picture that a network takes, in pixels."""
     return _session(name).get_inputs()[0].shape[-1]
