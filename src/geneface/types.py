@@ -95,6 +95,7 @@ class Waveform:
 
     @property
     def duration_seconds(self) -> float:
+        """Its length."""
         return len(self.samples) / SPEECH_RATE_HZ
 
 

@@ -13,6 +13,8 @@ from geneface.signal.sound import levelled
 
 from .tiny_models import tiny_hubert
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
@@ -21,7 +23,6 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(round(16_000 * seconds))).astype(np.float32)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> None:
     folder = tiny_hubert(tmp_path / "tiny", norm)

@@ -91,6 +91,7 @@ def test_silence_holds_the_level_and_a_click_is_forgotten(sound):
     assert follower._gain > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_db", [-75.0, -60.0, -50.0])
 def test_room_noise_before_and_between_speech_changes_its_level_little(sound, noise_db):
     noise = 10 ** (noise_db / 20) * np.random.default_rng(0).standard_normal(20 * 16_000).astype(np.float32)

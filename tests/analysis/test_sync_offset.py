@@ -90,6 +90,7 @@ def test_lips_that_do_not_follow_the_sound_give_no_answer():
         assert not found.confident and found.frames == 0 and found.shift(0) == 0
 
 
+@pytest.mark.slow
 def test_chance_reaches_as_much_in_long_recordings_as_in_short_ones():
     best = {}
     for frames in (100, 1500):

@@ -46,6 +46,7 @@ def compare(images: list[np.ndarray]) -> np.ndarray:
     return np.array([np.linalg.norm(a - b, axis=1) for a, b in pairs])
 
 
+@pytest.mark.slow
 def test_meshes_of_a_moving_face():
     distances = compare(moving_face(40, size=300))
     assert len(distances) == 40

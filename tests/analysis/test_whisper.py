@@ -17,6 +17,8 @@ from geneface.signal.sound import levelled
 
 from .tiny_models import tiny_whisper
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

@@ -19,6 +19,8 @@ from ..corpus.corpus_fixtures import track_clips
 from .conftest import Run, run_here
 from .talking_face import opening_curve, talking_frames, talking_sound
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 

@@ -52,6 +52,7 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
     assert text.code == 0 and "50 frames" in text.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, words",
     [

@@ -39,7 +39,7 @@ def test_a_published_file_is_converted(run: Run, source: Path, tmp_path: Path) -
 def test_refusals_are_one_sentence(run: Run, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     run("convert-weights", "syncnet", tmp_path / "absent.model", "-o", out).refused("absent.model", "does not exist")
-    run("convert-weights", "vgg", source, "-o", out).refused("'vgg'", "lpips, inception, syncnet")
+    run("convert-weights", "vgg", source, "-o", out).refused("'vgg'", "'lpips', 'inception', 'syncnet'")
     run("convert-weights", "syncnet", source, "-o", tmp_path).refused("cannot write")
     source.write_bytes(b"<html>not found</html>")
     run("convert-weights", "syncnet", source, "-o", out).refused("syncnet_v2.model", "damaged")

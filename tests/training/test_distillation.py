@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 from geneface.training.speech import distillation as streaming  # noqa: E402
 from geneface.training.speech.distillation import BandLayers, SpeechWindows, distil  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 D, H, BINS = 16, 2, 12
 
 
@@ -63,7 +65,6 @@ def test_the_module_equals_the_layers(weights, band):
     assert BandLayers(weights, 2).into(weights).layers[1].up[0].tolist() == weights.layers[1].up[0].tolist()
 
 
-@pytest.mark.slow
 def test_distillation_brings_the_band_nearer_to_the_whole_window(weights, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "PEAK_RATE", 3e-3)
     distilled, error = distil(weights, recordings, 2, 3, 1, tmp_path, ["a"], steps=40)

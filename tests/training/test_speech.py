@@ -16,6 +16,8 @@ from geneface.signal.sound import levelled
 from geneface.training.speech import export as speech
 from geneface.training.speech.export import build_graph, export_speech_encoder, quantise
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 transformers = pytest.importorskip("transformers")
@@ -53,7 +55,6 @@ def full_layer(folder: Path, mel: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(mel.T)[None], output_hidden_states=True).hidden_states[LAYERS][0].numpy()
 
 
-@pytest.mark.slow
 def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
     mel = np.random.default_rng(1).standard_normal((3000, 80)).astype(np.float32)
     model = build_graph(speech.read_whisper(folder), LAYERS, 1500, (1500, 1500), positions=1500)
@@ -88,7 +89,6 @@ def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
     assert np.abs(rows(mel[40:120], 0)[inside] - part[inside]).max() > 1e-3
 
 
-@pytest.mark.slow
 def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.onnx"
     card = export_speech_encoder(folder, out, [recording], LAYERS)
@@ -110,7 +110,6 @@ def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, rec
     assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
 
 
-@pytest.mark.slow
 def test_a_distilled_encoder_is_checked_against_its_own_layers(folder: Path, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.onnx"
     card = export_speech_encoder(folder, out, [recording], LAYERS, distillation=[recording], steps=20)
@@ -126,7 +125,6 @@ def test_a_distilled_encoder_is_checked_against_its_own_layers(folder: Path, rec
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".safetensors", ".json", ".wav"}
 
 
-@pytest.mark.slow
 def test_the_command_distils_and_an_interrupted_distillation_is_not_lost(
     folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +153,6 @@ def test_the_command_distils_and_an_interrupted_distillation_is_not_lost(
     assert {path.suffix for path in out.parent.iterdir()} == {".onnx", ".safetensors", ".json"}
 
 
-@pytest.mark.slow
 def test_a_graph_that_differs_is_refused(
     folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

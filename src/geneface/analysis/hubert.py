@@ -40,6 +40,7 @@ class HubertEncoder:
         self._normalise = self._model.config.feat_extract_norm == "layer"
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `analysis.speech.SpeechEncoder` says."""
         import torch
 
         sound = levelled(samples)

@@ -81,7 +81,10 @@ class StreamingEncoder(SpeechEncoder, Protocol):
     """
 
     @property
-    def bins(self) -> int: ...
+    def bins(self) -> int:
+        """Mel bins of the spectrogram that it takes."""
+        ...
+
     @property
     def past_rows(self) -> int:
         """Rows before a row that its features may depend on, as far as they are in its window."""
@@ -189,9 +192,11 @@ class ShippedEncoder:
 
     @property
     def look_ahead_seconds(self) -> float:
+        """As `SpeechEncoder` says: the attention's rows and half a window of the spectrogram."""
         return self.future_rows / FEATURE_RATE_HZ + (WINDOW // 2) / SPEECH_RATE_HZ
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `SpeechEncoder` says."""
         gain, rows = speech_gain(samples), feature_rows(samples, frames)
         values = encode_in_windows(lambda first: self._window(samples, gain, first, rows), rows)
         return SpeechFeatures(values, self.name)
@@ -235,6 +240,7 @@ class MelEncoder:
     look_ahead_seconds = float("inf")
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `SpeechEncoder` says."""
         sound, rows = levelled(samples), feature_rows(samples, frames)
         # The mean of the two 10 ms rows of a feature row, as soon as they exist: memory stays small.
         values = np.empty((rows, self.width), np.float32)

@@ -99,6 +99,7 @@ class SoundOffset:
 
     @property
     def confident(self) -> bool:
+        """Whether it may be acted on."""
         return self.confidence >= MIN_CONFIDENCE
 
     @property

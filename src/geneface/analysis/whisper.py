@@ -37,6 +37,7 @@ class WhisperEncoder:
         self.width = self._weights.width
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `analysis.speech.SpeechEncoder` says."""
         sound, rows = levelled(samples), feature_rows(samples, frames)
 
         def window(first_row: int) -> FloatArray:

@@ -51,10 +51,12 @@ class WhisperWeights:
 
     @property
     def width(self) -> int:
+        """Width of a row of features."""
         return self.positions.shape[1]
 
     @property
     def bins(self) -> int:
+        """Mel bins of the spectrogram that it takes."""
         return self.conv1[0].shape[1]
 
 

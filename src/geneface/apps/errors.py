@@ -70,7 +70,8 @@ def _usage_sentence(error: Any) -> str:
         words.insert(0, str(context.info_name))
         context = context.parent
     command = " ".join(["geneface", *words])
-    message = " ".join(error.format_message().split()).rstrip(".")
+    # Pydantic's word, which typer quotes.
+    message = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
     return f"geneface: {message}: see '{command} --help'"
 
 

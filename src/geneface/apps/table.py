@@ -49,6 +49,7 @@ class Job(Config):
 
     @property
     def file_name(self) -> str:
+        """The name given for the video, or one made from the sound's."""
         return self.out or f"{self.audio.stem}{SUFFIXES[self.format]}"
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
 from geneface.analysis.windows import CORE_ROWS
@@ -23,15 +23,14 @@ from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, re
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
+from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
 from geneface.io.image import write_png_sequence
-from geneface.io.records import OTHER_VERSION
 from geneface.io.tensors import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
-from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import RenderedFrame, Renderer
@@ -54,8 +53,6 @@ _FACE_SIGMA_FRAMES = 1.5
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
-
-_Part = TypeVar("_Part")
 
 
 class Avatar:
@@ -88,7 +85,7 @@ class Avatar:
             # Most of the time goes into the preparation of the two graphs, without the interpreter's lock.
             loading = pool.submit(MotionModel.load, files.folder / MOTION_FOLDER)
             encoder = load_encoder(files.config.encoder, encoder_path)
-            model = _of_this_version(files.folder, loading.result)
+            model = of_this_version(files.folder, loading.result)
         return cls.of(files, encoder, model, encoder_path)
 
     @classmethod
@@ -109,7 +106,7 @@ class Avatar:
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
                 "train the avatar again or copy it anew",
             )
-        person = _of_this_version(files.folder, lambda: _load_person(files.folder / PERSON_FOLDER))
+        person = of_this_version(files.folder, lambda: adaptation_of(files.folder / PERSON_FOLDER))
         if person is None and "motion_adaptation" in files.config.training:
             raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it anew")
         if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
@@ -147,10 +144,12 @@ class Avatar:
 
     @property
     def name(self) -> str:
+        """As its configuration has it."""
         return self.files.config.name
 
     @property
     def camera(self) -> Camera:
+        """The one that the avatar was trained with, at the size that it was trained at."""
         return self.files.config.camera
 
     @property
@@ -375,26 +374,3 @@ class Avatar:
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:
     avatar = Avatar.load(folder, encoder_path)
     return avatar if adapted else avatar.unadapted() or avatar
-
-
-def _of_this_version(folder: Path, load: Callable[[], _Part]) -> _Part:
-    """A part of an avatar; one of another version speaks of the avatar, whose parts nobody makes singly."""
-    try:
-        return load()
-    except InputError as error:
-        if error.cause.endswith(OTHER_VERSION):
-            raise InputError(
-                f"the avatar {folder} was made by another version", "train it again with this one"
-            ) from error
-        raise
-
-
-def _load_person(folder: Path) -> Adaptation | None:
-    if not folder.exists():
-        return None
-    try:
-        return load_person(folder)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"the person's adaptation in {folder} is damaged", "train the avatar again or copy it anew"
-        ) from error

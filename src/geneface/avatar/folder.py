@@ -76,6 +76,7 @@ class AvatarConfig(Config):
 
     @property
     def camera(self) -> Camera:
+        """Square, at the size that the avatar was trained at."""
         return Camera(self.focal, self.size, self.size)
 
 

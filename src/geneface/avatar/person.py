@@ -49,6 +49,7 @@ class PersonStatistics:
         return MotionTrack(np.repeat(self.rest[None], len(self.path), axis=0), self.path)
 
     def tensors(self) -> dict[str, FloatArray]:
+        """The values by the names under which they are stored."""
         return {
             "neutral": self.neutral,
             "rest": self.rest,

@@ -137,10 +137,12 @@ class TensorFile:
 
     @property
     def metadata(self) -> dict[str, str]:
+        """What the file says of itself."""
         return dict(self._file.metadata() or {})
 
     @property
     def names(self) -> list[str]:
+        """Names of its tensors, sorted."""
         return sorted(self._file.keys())
 
     def keys(self) -> list[str]:

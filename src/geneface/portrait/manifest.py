@@ -77,6 +77,7 @@ class PortraitManifest:
 
     @property
     def frames(self) -> int:
+        """Frames of all segments."""
         return sum(segment.frames for segment in self.segments)
 
     def write(self, folder: Path) -> None:

@@ -88,6 +88,7 @@ class SpanOffset:
 
     @property
     def frames(self) -> int:
+        """Its length."""
         return self.stop - self.start
 
 

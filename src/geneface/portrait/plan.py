@@ -50,6 +50,7 @@ class Shot:
 
     @property
     def frames(self) -> int:
+        """Its length."""
         return self.stop - self.start
 
     @property

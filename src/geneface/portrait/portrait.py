@@ -76,6 +76,7 @@ class Portrait:
 
     @property
     def segments(self) -> tuple[SegmentInfo, ...]:
+        """Its segments, in the order of its frames."""
         return self.manifest.segments
 
     def __len__(self) -> int:

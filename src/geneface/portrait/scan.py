@@ -84,6 +84,7 @@ class SourceScan:
 
     @property
     def name(self) -> str:
+        """The file's name without its folder."""
         return Path(self.path).name
 
     def to_json(self) -> dict[str, Any]:

@@ -60,10 +60,12 @@ class Survey:
 
     @property
     def frames(self) -> int:
+        """Frames that are used, those held out included."""
         return sum(segment.span.frames for segment in self.segments)
 
     @property
     def heldout_frames(self) -> int:
+        """Frames that are kept from training, to measure on."""
         return sum(int(segment.heldout_flags.sum()) for segment in self.segments)
 
 

@@ -52,6 +52,7 @@ class TrackedSpan:
 
     @property
     def frames(self) -> int:
+        """Its length."""
         return len(self.mesh_px)
 
     def cut(self, start: int, stop: int) -> TrackedSpan:
