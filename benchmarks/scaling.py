@@ -216,7 +216,7 @@ def main(given: list[str] | None = None) -> None:
     panels, result = measure(arguments)
     (arguments.out / "scaling.json").write_text(json.dumps(result, indent=2) + "\n")
     if importlib.util.find_spec("matplotlib") is None:
-        print("no pictures: install geneface[prepare], which brings matplotlib", file=sys.stderr)
+        print("no pictures: install matplotlib", file=sys.stderr)
         return
     draw_all(panels, result, arguments.out)
 
