@@ -1,0 +1,47 @@
+"""A portrait folder that version 0.1.0 wrote before landmarks were named: every later version has to read it.
+
+Ten frames, 64 px, two of them held out, of a drawn talking face over NASA's picture of Eileen Collins (public domain).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
+from geneface.portrait.portrait import Portrait
+from geneface.training.gaussian.train import train_gaussian
+from geneface.training.trainers import training_of
+
+KEPT = Path(__file__).parent / "kept" / "portrait-format-1.zip"
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> Portrait:
+    with zipfile.ZipFile(KEPT) as archive:
+        archive.extractall(tmp_path / "portrait")
+    return Portrait.load(tmp_path / "portrait")
+
+
+def test_a_portrait_of_before_is_read_as_it_was_written(portrait: Portrait) -> None:
+    picture, masks = portrait.frame(9)
+    # What the version that wrote it read back.
+    assert hashlib.sha256(picture.tobytes()).hexdigest().startswith("4eae47e074614e23")
+    assert masks.shape == (64, 64, 2) and masks.sum(-1).max() <= 255
+    assert portrait.landmarks.shape == (10, KEYPOINT_COUNT, 3) and portrait.mesh.shape == (10, MESH_SIZE, 3)
+    assert portrait.heldout.tolist() == [False] * 8 + [True] * 2
+    assert portrait.pose.rotation[9] == pytest.approx([0.20918202, -0.01394691, -0.0158992])
+    features = portrait.features(0)
+    assert features.encoder == "whisper-2-streaming" and features.values.shape == (20, 512)
+    assert np.abs(features.values).mean() == pytest.approx(0.8698753)
+    assert len(portrait.audio(0).samples) == 6400
+
+
+def test_a_portrait_of_before_can_be_trained(portrait: Portrait, tmp_path: Path) -> None:
+    config = training_of("gaussian").config("tiny", steps=3, seed=0)
+    model = train_gaussian(portrait, tmp_path / "work", config)
+    assert all(np.isfinite(values).all() for values in model.tensors().values())
