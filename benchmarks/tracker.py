@@ -1,4 +1,4 @@
-"""Our tracker beside MediaPipe on the same frames: meshes, what is found and lost, detections, mattes, and time.
+"""Our tracker and MediaPipe on the same frames: meshes, what is found and lost, detections, mattes, and time.
 
     python benchmarks/tracker.py VIDEO [VIDEO ...] [--frames 500]
 
@@ -131,7 +131,7 @@ def frames(path: Path, count: int) -> Iterator[ByteArray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Our tracker beside MediaPipe.")
+    parser = argparse.ArgumentParser(description="Our tracker and MediaPipe.")
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--frames", type=int, default=500, help="of each video, at most")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ namespace geneface {
 namespace GENEFACE_TARGET {
 namespace {
 
-// Everything that is kept of a patch from the way forth to the way back.
+// Everything that is kept of a patch from the forward pass to the backward pass.
 template <int width>
 struct PatchMemory {
   Samples samples;

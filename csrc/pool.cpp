@@ -102,7 +102,7 @@ std::atomic<int> wanted_threads{usable_processors()};
 Pool* pool = nullptr;
 
 #if !defined(_WIN32)
-// Threads do not survive a fork: the child starts anew and leaves the parent's pool, whose locks may be held, alone.
+// Threads do not survive a fork: the child starts again and leaves the parent's pool, whose locks may be held, alone.
 // The handler runs before fork() returns, while the child has one thread: nobody can ask for the pool meanwhile.
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
   pool = nullptr;

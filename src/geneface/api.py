@@ -59,7 +59,7 @@ def prepare(
         encoder: speech encoder, see `analysis.speech`; the shipped motion model hears the default one.
         encoder_path: its weights, for encoders that are not shipped.
         correct_sound: move sound that is late or early to its picture.
-        words: JSON with the times of the words, by default a words.json beside the videos.
+        words: JSON with the times of the words, by default a words.json next to the videos.
         progress: called as progress(stage, done, total).
 
     Returns:
@@ -102,7 +102,7 @@ def train(
 
     Args:
         portrait: a folder of `prepare`.
-        out: the avatar folder to make, new or empty; unfinished work lies in OUT.partial beside it.
+        out: the avatar folder to make, new or empty; unfinished work lies in OUT.partial next to it.
         consent: who agreed to this avatar, and how; stored in its card.
         renderer: "gaussian", or "nerf": GeneFace's own kind.
         preset: "tiny" (seconds, to try things), "fast" (minutes) or "good" (longer).
@@ -168,7 +168,7 @@ def evaluate(
     encoder_path: Path | str | None = None,
     progress: ProgressFn = no_progress,
 ) -> dict[str, Any]:
-    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, beside controls.
+    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync and stability, with controls.
 
     Args:
         avatar: one that is loaded, its folder, or the name of a bundled one.

@@ -198,7 +198,7 @@ def test_metrics_file_is_valid_and_defines_its_keys(evaluated: tuple[dict[str, A
 
 def test_metrics_file_validates_against_the_published_schema(evaluated: tuple[dict[str, Any], Path]) -> None:
     published = json.loads((Path(__file__).parents[2] / "docs" / "metrics.schema.json").read_text(encoding="utf-8"))
-    assert published == metrics_schema(), "write it anew: see docs/metrics.md"
+    assert published == metrics_schema(), "write it again: see docs/metrics.md"
     content = json.loads((evaluated[1] / "metrics.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, published)
     content["tables"]["image_frame"]["rows"][0]["figures"]["frame_psnr"] = {"value": "high"}

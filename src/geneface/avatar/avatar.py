@@ -56,7 +56,7 @@ _MOTION_WINDOWS_AHEAD = 2
 
 
 class Avatar:
-    """See the module. `Avatar.load` makes one.
+    """A trained person, loaded from its folder: speech in, motion or pictures out. `Avatar.load` makes one.
 
     Any number of threads may use one avatar at once, and each gets what it would get alone; a single generator of
     frames or motion belongs to one thread at a time. A pickled avatar is loaded again from its folder where it
@@ -104,15 +104,15 @@ class Avatar:
         if not model.config.encoder == files.config.encoder == encoder.name:
             raise InputError(
                 f"the motion model in {files.folder} hears {model.config.encoder}, the avatar {files.config.encoder}",
-                "train the avatar again or copy it anew",
+                "train the avatar again or copy it again",
             )
         person = of_this_version(files.folder, lambda: adaptation_of(files.folder / PERSON_FOLDER))
         if person is None and "motion_adaptation" in files.config.training:
-            raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it anew")
+            raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it again")
         if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
             raise InputError(
                 f"the person's adaptation in {files.folder} is of another motion model",
-                "train the avatar again or copy it anew",
+                "train the avatar again or copy it again",
             )
         loaded = cls(files, encoder, model, person)
         loaded._encoder_path = encoder_path
@@ -123,7 +123,7 @@ class Avatar:
             # The tensors are untrusted: whatever does not fit together is a fault of the file.
             raise InputError(
                 f"the renderer's tensors in {files.folder} do not fit its configuration",
-                "train the avatar again or copy it anew",
+                "train the avatar again or copy it again",
             ) from error
         return loaded
 

@@ -46,7 +46,7 @@ MOTION_FOLDER, PERSON_FOLDER = "motion", "person"
 _MOTION_FILES = ("config.json", "motion.onnx", "stats.safetensors")
 _PERSON_FILES = (RECORD_NAME, TENSORS_NAME)
 _MAX_FILE_BYTES = {CONFIG_FILE: 1 << 20, MODEL_FILE: 1 << 28, STATISTICS_FILE: 1 << 24, METRICS_FILE: 1 << 24}
-_REMEDY = "train the avatar again or copy it anew"
+_REMEDY = "train the avatar again or copy it again"
 MAX_NAME = 200
 """Letters of an avatar's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -208,7 +208,7 @@ def write_avatar(folder: Path, parts: AvatarParts) -> None:
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Only what is needed at run time: the trainers leave checkpoints and a sync expert beside it."""
+    """Only what is needed at run time: the trainers leave checkpoints and a sync expert next to it."""
     target.mkdir()
     for name in names:
         if (source / name).is_file():

@@ -35,7 +35,7 @@ _UTTERANCE_SEEDS = 1_000_003
 
 
 class LivePerformance:
-    """See the module. `Avatar.live` makes one."""
+    """Live speech: sound goes in piece by piece, frames of motion come out. `Avatar.live` makes one."""
 
     def __init__(
         self,
