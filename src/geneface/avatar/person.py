@@ -139,4 +139,6 @@ def rest_shape(landmarks: FloatArray, silent: NDArray[np.bool_]) -> FloatArray:
 
 
 def _damaged(source: str, name: str) -> InputError:
-    return InputError(f"the values {name!r} in {source} are missing or wrong", "train the avatar again or copy it again")
+    return InputError(
+        f"the values {name!r} in {source} are missing or wrong", "train the avatar again or copy it again"
+    )
