@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_connections
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+_STARTING = threading.Lock()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """While a worker starts: nothing is known of the caller's script, so the worker does not run it again.
+
+    A script without `if __name__ == "__main__":` would otherwise prepare its portrait in every worker. What workers do
+    is importable from this package.
+    """
+    with _STARTING:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+
+
+class _Worker(SpawnProcess):
+    """A process that begins with the function it is given."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _without_main():
+            return SpawnProcess._Popen(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _WorkerContext(SpawnContext):
+    Process = _Worker  # pyright: ignore[reportAssignmentType]
 
 
 def _prepare_worker(lifeline: Connection) -> None:
@@ -52,8 +87,8 @@ def run_tasks(
             if done:
                 done(index, results[-1])
         return results
-    # Fork would copy the threads' locks of MediaPipe and OpenCV in whatever state they are: start afresh.
-    context = multiprocessing.get_context("spawn")
+    # Fork would copy the locks of onnxruntime's and BLAS's threads in whatever state they are: start afresh.
+    context = _WorkerContext()
     lifeline, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _prepare_worker, (lifeline,))
     try:
