@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.workers import run_tasks
+from geneface.workers import advance, run_tasks
 
 
 def refuse(task: int) -> int:
@@ -75,3 +75,19 @@ def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def count_up(task: int) -> int:
+    for _ in range(task):
+        advance(1)
+    return task
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_tasks_say_how_far_they_are(workers: int):
+    heard: list[int] = []
+    run_tasks(count_up, [3, 4], workers, advanced=heard.append)
+    assert sum(heard) == 7
+    # Outside of a pool nobody listens.
+    advance(5)
+    assert sum(heard) == 7
