@@ -102,11 +102,18 @@ def test_training_says_what_adaptation_gained(chain: Chain, tmp_path: Path) -> N
         f"distance {change} of the face's width, amplitude {change}"
     )
     assert [bool(re.fullmatch(line, said)) for said in trained.out.splitlines()].count(True) == 1, trained.out
+    verdict = r"  in short: .+; lips from speech follow the recording at r -?\d*\.\d+ \(1 is perfect\), (.+)"
+    said = [found for line in trained.out.splitlines() if (found := re.fullmatch(verdict, line))]
+    assert len(said) == 1, trained.out
+    assert trained.out.splitlines()[-1] == f"next: geneface render {out} --audio speech.wav -o talking.mp4"
     metrics = json.loads((out / "metrics.json").read_text())
     generic, adapted = (
         row["figures"]["opening_correlation"]["value"] for row in metrics["tables"]["adaptation"]["rows"]
     )
     assert generic != adapted, "the adaptation reaches the motion"
+    gain = adapted - generic
+    word = "better than" if gain > 0.05 else "worse than" if gain < -0.05 else "about as well as"
+    assert said[0][1].startswith(word)
     assert "| generic model | adapted to the person |" in (out / "README.md").read_text()
 
 
