@@ -13,7 +13,9 @@ from geneface.apps.progress import progress_bars
 
 _EXAMPLE_DOCTOR = "Example: geneface doctor --json"
 _EXAMPLE_EVALUATE = "Example: geneface evaluate me --portrait me-portrait -o report"
-_EXAMPLE_COMPARE = "Example: geneface compare camera.mp4 rendered.mp4 -o report"
+_EXAMPLE_COMPARE = (
+    "Example: geneface compare camera.mp4 rendered.mp4 -o report. Both videos must be of equal width and height."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Describe this machine and installation: processor, codecs, versions, extras, expected frames a second."""
+    """Say whether this machine is ready, and how fast it draws."""
     from geneface.apps.diagnosis import diagnose
 
     facts = diagnose()
@@ -74,9 +76,10 @@ def evaluate(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, with controls.
+    """Measure how good an avatar is, in figures and pictures.
 
-    The report shows the worst seconds in pictures.
+    On held-out frames and beyond its recording: pictures, lips, sync, stability, with controls. The report shows the
+    worst seconds in pictures.
     """
     from geneface import api
 
@@ -98,7 +101,7 @@ def evaluate(
 
 
 def compare(
-    reference: Annotated[Path, typer.Argument(help="The video that counts as right.")],
+    reference: Annotated[Path, typer.Argument(help="The video that counts as right, in the size of the other.")],
     other: Annotated[Path, typer.Argument(help="The video to evaluate.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
@@ -109,7 +112,10 @@ def compare(
     syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Picture, lip, sync and stability metrics of two videos of equal size, with controls."""
+    """Measure how two videos of equal size differ.
+
+    Picture, lip, sync and stability metrics, with controls.
+    """
     from geneface.evaluation.compare import compare_videos
     from geneface.evaluation.tools import MetricWeights
 
