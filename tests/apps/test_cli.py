@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -242,7 +243,17 @@ def test_doctor_tells_programs_and_people(run: Run, monkeypatch: pytest.MonkeyPa
     assert facts["versions"]["geneface"] == __version__
     assert facts["codecs"]["libx264"] == "yes"
     assert set(facts) >= {"machine", "kernels", "extras", "bundled", "expected_frames_per_second", "problems"}
-    assert "libx264: yes" in run("doctor").out
+    monkeypatch.setattr(diagnosis, "_EXTRAS", {"train": ("no_such_module",)})
+    said = run("doctor").out
+    assert "libx264: yes" in said
+    assert "train: not installed (in the project's folder: pip install '.[train]')" in said
+    assert said.endswith("problems\n  none\n")
+
+
+def test_doctor_names_the_processor_where_linux_does(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Acme 3000 @ 2:1\nprocessor\t: 1\n")
+    assert diagnosis._processor(tmp_path / "cpuinfo").endswith(", Acme 3000 @ 2:1")
+    assert diagnosis._processor(tmp_path / "none") == platform.machine()
 
 
 def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

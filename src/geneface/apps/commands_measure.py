@@ -27,20 +27,28 @@ def register(app: typer.Typer) -> None:
 
 def doctor(json: JsonOption = False) -> None:
     """Say whether this machine is ready, and how fast it draws."""
-    from geneface.apps.diagnosis import diagnose
+    from geneface.apps.diagnosis import NOT_INSTALLED, diagnose
 
     facts = diagnose()
     if json:
         print_json(facts)
     else:
         for section, values in facts.items():
-            print(section.replace("_", " "))
+            print(_SECTIONS.get(section, section))
+            if not values:
+                print("  none" if section == "problems" else "  not tried, because of the problems below")
             for name, value in values.items():
-                print(f"  {name}: {value}")
+                remedy = f" (in the project's folder: pip install '.[{name}]')" if value == NOT_INSTALLED else ""
+                print(f"  {name}: {value}{remedy}")
     if facts["problems"]:
         # What the machine or the installation lacks: 1 is a fault of ours.
         raise typer.Exit(EXIT_INPUT)
 
+
+_SECTIONS = {
+    "expected_frames_per_second": "expected frames per second of the renderer alone, without speech and video file"
+}
+"""Headings that say more than the key."""
 
 LpipsOption = Annotated[
     Path | None, typer.Option(help="Weights for LPIPS (AlexNet), from `geneface convert-weights lpips`.")
