@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geneface.errors import InputError
-from geneface.workers import run_tasks
+from geneface.workers import advance, run_tasks
 
 
 def refuse(task: int) -> int:
@@ -54,15 +54,17 @@ def test_a_dead_worker_is_an_error():
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     script = tmp_path / "caller.py"
-    script.write_text(
+    (tmp_path / "sleeper.py").write_text(
         "import os, time\n"
         "from pathlib import Path\n"
-        "from geneface.workers import run_tasks\n"
         "def task(path):\n"
         "    Path(path).write_text(str(os.getpid()))\n"
         "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        f"    run_tasks(task, [r'{tmp_path}/a', r'{tmp_path}/b'], 2)\n"
+    )
+    script.write_text(
+        "from geneface.workers import run_tasks\n"
+        "from sleeper import task\n"
+        f"run_tasks(task, [r'{tmp_path}/a', r'{tmp_path}/b'], 2)\n"
     )
     caller = subprocess.Popen([sys.executable, str(script)])
     files = [tmp_path / "a", tmp_path / "b"]
@@ -75,3 +77,19 @@ def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def count_up(task: int) -> int:
+    for _ in range(task):
+        advance(1)
+    return task
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_tasks_say_how_far_they_are(workers: int):
+    heard: list[int] = []
+    run_tasks(count_up, [3, 4], workers, advanced=heard.append)
+    assert sum(heard) == 7
+    # Outside of a pool nobody listens.
+    advance(5)
+    assert sum(heard) == 7

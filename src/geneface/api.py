@@ -32,6 +32,8 @@ class TrainedAvatar:
     """Loaded, from its folder."""
     facts: dict[str, str | int | float | bool | None]
     """How it was made, as its card says."""
+    verdict: str
+    """In one line of plain words: does the face hold together, do the lips follow speech?"""
     summary: tuple[str, ...]
     """What was measured of it within seconds, in words; the figures are `avatar.metrics`."""
     warnings: tuple[str, ...]
@@ -158,7 +160,8 @@ def train(
         avatar = Avatar.of(read_avatar(folder), encoder, model, encoder_path)
     summary = summarise_training(avatar, person, progress)
     store_metrics(folder, summary.report.model_dump())
-    return TrainedAvatar(avatar, dict(avatar.files.config.training), summary.lines, summary.warnings)
+    facts = dict(avatar.files.config.training)
+    return TrainedAvatar(avatar, facts, summary.verdict, summary.lines, summary.warnings)
 
 
 def evaluate(

@@ -19,6 +19,10 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_POLL_SECONDS = 0.2
+"""How often the caller asks how far the workers are."""
+_listener: Callable[[int], None] | None = None
+"""Who hears of `advance` in this process."""
 
 _STARTING = threading.Lock()
 
@@ -52,9 +56,18 @@ class _WorkerContext(SpawnContext):
     Process = _Worker  # pyright: ignore[reportAssignmentType]
 
 
-def _prepare_worker(lifeline: Connection) -> None:
+def advance(units: int) -> None:
+    """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
+    if _listener is not None and units:
+        _listener(units)
+
+
+def _prepare_worker(lifeline: Connection, reports: Connection) -> None:
     """Let the caller alone react to an interruption; end with it, however it ends, even in the middle of a task."""
+    global _listener
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # All workers write to one pipe: the system keeps messages as short as these whole.
+    _listener = reports.send
 
     def watch() -> None:
         # Nothing is ever sent: the line becomes readable when its other end is closed, by the caller or its death.
@@ -69,6 +82,7 @@ def run_tasks(
     tasks: Sequence[Task],
     workers: int,
     done: Callable[[int, Result], None] | None = None,
+    advanced: Callable[[int], None] | None = None,
 ) -> list[Result]:
     """Results of `function` over `tasks`, in their order.
 
@@ -76,27 +90,27 @@ def run_tasks(
         function: importable by name; its arguments and results are pickled between processes.
         workers: processes; 1 runs everything in this process.
         done: called as done(index, result) whenever a task ends.
+        advanced: called, in this process, with the units that tasks report by `advance`.
 
     Raises:
         RuntimeError: a worker died (killed, or out of memory). Exceptions of `function` are raised as they are.
     """
     if workers <= 1 or len(tasks) <= 1:
-        results = []
-        for index, task in enumerate(tasks):
-            results.append(function(task))
-            if done:
-                done(index, results[-1])
-        return results
+        return _run_here(function, tasks, done, advanced)
     # Fork would copy the locks of onnxruntime's and BLAS's threads in whatever state they are: start afresh.
     context = _WorkerContext()
     lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _prepare_worker, (lifeline,))
+    inbox, reports = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _prepare_worker, (lifeline, reports))
     try:
         futures = {pool.submit(function, task): index for index, task in enumerate(tasks)}
         found: dict[int, Result] = {}
         pending: set[Future[Result]] = set(futures)
         while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            units = _received(inbox)
+            if advanced and units:
+                advanced(units)
             for future in finished:
                 index = futures[future]
                 found[index] = future.result()
@@ -111,5 +125,33 @@ def run_tasks(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        lifeline.close()
-        held.close()
+        for end in (lifeline, held, inbox, reports):
+            end.close()
+
+
+def _run_here(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    done: Callable[[int, Result], None] | None,
+    advanced: Callable[[int], None] | None,
+) -> list[Result]:
+    """`run_tasks` without other processes."""
+    global _listener
+    results: list[Result] = []
+    before, _listener = _listener, advanced
+    try:
+        for index, task in enumerate(tasks):
+            results.append(function(task))
+            if done:
+                done(index, results[-1])
+    finally:
+        _listener = before
+    return results
+
+
+def _received(inbox: Connection) -> int:
+    """Sum of the units that have come."""
+    units = 0
+    while inbox.poll():
+        units += inbox.recv()
+    return units

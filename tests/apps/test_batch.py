@@ -78,6 +78,10 @@ def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: P
         (("avatar,audio,out", "a,b.wav,../../x.mp4"), ("line 2", "out")),
         (("avatar,audio,out", "a,b.wav,.."), ("line 2", "..")),
         (("avatar,audio,out", "a,b.wav,done.json"), ("line 2", "done.json", ".mp4")),
+        (
+            ("avatar,audio,out", "a,b.wav,two.webm"),
+            ("wrong (two.webm is no name for mp4, it ends in .mp4; for webm-alpha write that in a column format)",),
+        ),
         (("avatar,audio,audio", "a,b.wav,c.wav"), ("twice",)),
         (("",), ("lacks",)),
         (("avatar,audio", "a,b.wav,c,d"), ("line 2", "columns")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def test_all_commands_are_listed_and_none_else(run: Run) -> None:
     assert {line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "} == {
         words[0] for words in COMMANDS
     }
+    assert not [line for line in listed if line.endswith("...")], "a line of help that is cut off says little"
     assert run("--version").out.strip() == f"geneface {__version__}"
 
 
@@ -139,17 +141,35 @@ def test_an_interrupted_training_says_how_to_go_on(run: Run, monkeypatch: pytest
     )
 
 
-@pytest.mark.parametrize(
-    "text, seconds", [("90", 90), ("90s", 90), ("15m", 900), ("1h30m", 5400), ("1.5m", 90), (" 2M ", 120)]
-)
+@pytest.mark.parametrize("text, seconds", [("90s", 90), ("15m", 900), ("1h30m", 5400), ("1.5m", 90), (" 2M ", 120)])
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "m5", "9" * 400])
+def test_a_duration_without_a_unit_is_not_guessed() -> None:
+    with pytest.raises(InputError, match="'5' has no unit: write it with s, m or h"):
+        parse_duration("5")
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "soon", "-5", "5d", "m5", "9" * 400])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(InputError, match="15m"):
         parse_duration(text)
+
+
+def test_what_is_for_text_is_not_ignored_with_a_sound(run: Run, tmp_path: Path) -> None:
+    sound, out = tmp_path / "a.wav", tmp_path / "a.mp4"
+    for option, value in (("--lang", "xx"), ("--voice", "af_heart"), ("--voice-folder", tmp_path)):
+        outcome = run("render", "grid-s1", "--audio", sound, "-o", out, option, value)
+        outcome.refused(f"{option} is for --text")
+    run("render", "grid-s1", "--text", "Hello", "-o", out).refused("docs/text.md")
+
+
+def test_check_says_an_error_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").write_text("no video\n" * 50)
+    outcome = run("check", tmp_path / "talk.mp4")
+    outcome.refused("talk.mp4")
+    assert outcome.out == ""
 
 
 @pytest.mark.slow
@@ -206,12 +226,6 @@ def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
-    from geneface.io.assets import asset_path
-
-    try:
-        asset_path("speech", "demo.flac")
-    except InputError:
-        pytest.skip("the bundled sentence is missing")
     outcome = run("evaluate", avatar_folder, "-o", tmp_path / "report", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out) == json.loads((tmp_path / "report" / "metrics.json").read_text())
@@ -223,7 +237,17 @@ def test_doctor_tells_programs_and_people(run: Run, monkeypatch: pytest.MonkeyPa
     assert facts["versions"]["geneface"] == __version__
     assert facts["codecs"]["libx264"] == "yes"
     assert set(facts) >= {"machine", "kernels", "extras", "bundled", "expected_frames_per_second", "problems"}
-    assert "libx264: yes" in run("doctor").out
+    monkeypatch.setattr(diagnosis, "_EXTRAS", {"train": ("no_such_module",)})
+    said = run("doctor").out
+    assert "libx264: yes" in said
+    assert "train: not installed (in the project's folder: pip install '.[train]')" in said
+    assert said.endswith("problems\n  none\n")
+
+
+def test_doctor_names_the_processor_where_linux_does(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Acme 3000 @ 2:1\nprocessor\t: 1\n")
+    assert diagnosis._processor(tmp_path / "cpuinfo").endswith(", Acme 3000 @ 2:1")
+    assert diagnosis._processor(tmp_path / "none") == platform.machine()
 
 
 def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +274,20 @@ def test_progress_draws_a_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: p
         progress("one", 2, 2)
     written = capsys.readouterr()
     assert written.out == "" and "one" in written.err and "2/2" in written.err
+
+
+def test_a_bar_whose_total_is_not_known_shows_no_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from geneface.apps.progress import progress_bars
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_bars() as progress:
+        progress("unknown", 0, 0)
+        progress("one step", 0, 1)
+    written = capsys.readouterr().err
+    assert "unknown" in written and "one step" in written
+    assert "/" not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
 
 
 def test_help_names_the_choices_that_there_are(run: Run) -> None:

@@ -18,6 +18,7 @@ from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.image import read_image
 from geneface.io.video import write_video
 from geneface.portrait.check import check_videos
+from geneface.portrait.chunks import CHUNK_FRAMES
 from geneface.portrait.manifest import PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.portrait.prepare import PrepareConfig, prepare_portrait
@@ -103,9 +104,9 @@ class KilledError(Exception):
     """Stands for a kill: leaves the folder as it is."""
 
 
-def interrupt_at(stage: str):
+def interrupt_at(stage: str, least: int = 1):
     def stop(name: str, done: int, total: int) -> None:
-        if name == stage:
+        if name == stage and done >= least:
             raise KilledError
 
     return stop
@@ -116,7 +117,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
 ):
     whole, resumed = prepared[0], tmp_path / "resumed"
     with pytest.raises(KilledError):
-        prepare_portrait([face_video], resumed, CONFIG, progress=interrupt_at("track the face"))
+        # In the middle of the second chunk: the first one is kept.
+        prepare_portrait([face_video], resumed, CONFIG, progress=interrupt_at("track the face", CHUNK_FRAMES + 2))
     with pytest.raises(InputError, match="not empty"):
         prepare_portrait([face_video], resumed, CONFIG)
     with pytest.raises(InputError, match="not a finished portrait"):

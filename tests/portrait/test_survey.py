@@ -12,11 +12,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_crops import FACE_PX, NO_HAIR, faces
 
+from geneface.io.tensors import TensorWriter
+from geneface.portrait.crops import Square
 from geneface.portrait.manifest import DroppedSpan
-from geneface.portrait.notes import describe_dropped, describe_usable
+from geneface.portrait.notes import (
+    describe_disk,
+    describe_dropped,
+    describe_enlargement,
+    describe_size,
+    describe_usable,
+    disk_bytes,
+)
 from geneface.portrait.plan import HEAD_LEAVES
 from geneface.portrait.scan import SourceScan
-from geneface.portrait.survey import frame_spans, merge_spans
+from geneface.portrait.segments import Segment
+from geneface.portrait.survey import Survey, frame_spans, merge_spans
 from geneface.portrait.tracks import TrackedSpan
 
 SCAN = SourceScan("/videos/a.mp4", 1280, 720, 1000, 25.0, False, 0, (), (), "")
@@ -73,3 +83,29 @@ def test_dropped_parts_are_told_with_places_the_costliest_first():
     assert text.index("two faces") < text.index("small (0.00-1.00 s of a.mp4)")
     assert "0.00-0.50 s of b.mp4" in text and "and 2 more" in text
     assert "of a.mp4" not in describe_dropped(parts[:1], with_source=False)
+
+
+def survey_of(side: int, frames: int = 100) -> Survey:
+    """One segment whose square has so many pixels in the video."""
+    span = TrackedSpan(0, 0, 0, np.zeros((frames, 478, 3), np.float32))
+    return Survey([], [], [Segment("a", span, 0.0, 0.0, None)], [Square(0, 0, side)], [], [], [])
+
+
+def test_a_size_is_told_where_it_is_more_or_less_than_the_video_holds():
+    assert "450 pixels" in describe_enlargement(survey_of(450), 512) and describe_size(survey_of(450)) == ""
+    assert describe_enlargement(survey_of(500), 512) == "" and "500 pixels" in describe_size(survey_of(500))
+    assert describe_enlargement(Survey([], [], [], [], [], [], []), 512) == ""
+
+
+def test_the_disk_of_a_portrait_is_that_of_its_arrays(tmp_path: Path):
+    frames, size = 40, 64
+    with TensorWriter(tmp_path / "segment.safetensors") as writer:
+        writer.append("frames", np.zeros((frames, size, size, 3), np.uint8))
+        writer.append("masks", np.zeros((frames, 2, size, size), np.uint8))
+    written = (tmp_path / "segment.safetensors").stat().st_size
+    finished, most = disk_bytes(frames, size)
+    assert written < finished < written + frames * 20_000 and most > 2 * written
+    assert describe_disk(1500, [256, 512]) == (
+        "the portrait will take about 0.5 GB at --size 256 (1.1 GB while it is made), "
+        "2.0 GB at --size 512 (4.3 GB while it is made) of disk"
+    )

@@ -166,7 +166,7 @@ class _Kokoro:
     """The graph, the phoneme table and one voice."""
 
     def __init__(self, folder: Path, voice: str) -> None:
-        remedy = "the docstring of geneface/analysis/tts.py says what a voice folder holds"
+        remedy = "docs/text.md says what a voice folder holds and where to get it"
         if not folder.is_dir():
             raise InputError(f"the voice folder {folder} does not exist", remedy)
         graphs = sorted(folder.glob("*.onnx"))

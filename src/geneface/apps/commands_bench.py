@@ -9,7 +9,10 @@ import typer
 
 from geneface.apps.options import EncoderPathOption, JsonOption, PresetOption, print_json
 
-_EXAMPLE = "Example: geneface bench train --renderer nerf --json"
+_EXAMPLE = (
+    "Example: geneface bench render --quick. Without --quick, and for train always, it needs PyTorch: install it, in "
+    "the project's folder, with: pip install '.[train]'"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +34,7 @@ def bench(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Time ours and its plain PyTorch twin: ratios, rates and spreads."""
+    """Time ours against plain PyTorch."""
     from geneface.bench import BenchSettings
     from geneface.bench import bench as run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +49,10 @@ def check(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what is wrong with videos, and where: rate, cuts, size of the face, other faces, silence."""
+    """Say what is wrong with videos, where, and what to do.
+
+    Rate, cuts, size of the face, other faces, silence; and how much disk the portrait will take.
+    """
     from geneface.api import videos_of
     from geneface.portrait.check import check_videos
 
@@ -57,16 +61,19 @@ def check(
     paths = videos_of(videos, tell)
     with progress_bars(not json) as progress:
         findings = check_videos(paths, progress=progress, preview=out)
+    stopping = [finding for finding in findings if finding.severity == "error"]
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
+            if stopping and finding is stopping[0]:
+                # It is said at the end, as what stops.
+                continue
             where = f" {finding.where}" if finding.where else ""
             remedy = f": {finding.remedy}" if finding.remedy else ""
             print(f"{finding.severity:8}{finding.path}: {finding.cause}{where}{remedy}")
         if out:
             print(f"{out}: crops, landmarks, and what would be used when")
-    stopping = [finding for finding in findings if finding.severity == "error"]
     if stopping:
         first = stopping[0]
         # The cause of an unreadable file names it already.
@@ -81,8 +88,9 @@ def prepare(
         int,
         typer.Option(
             help="Pixels of the square around the head, 256 or 512: chosen here for all that follows (render --size "
-            "only enlarges). 512 takes longer, and is worth it where the head fills that much of the video. "
-            "64 and 128 are for trying things out."
+            "only enlarges). 512 takes longer, and is worth it where the head fills that much of the video. A minute "
+            "of video takes about 0.5 GB of disk at 256, 2 GB at 512, and over twice that while it is prepared. 64 and "
+            "128 are for trying things out."
         ),
     ] = 256,
     encoder: Annotated[
@@ -97,7 +105,10 @@ def prepare(
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Turn videos of one person into a portrait: crops, landmarks, poses, masks, background, speech features."""
+    """Turn videos of one person into a portrait to train on.
+
+    Crops, landmarks, poses, masks, background, speech features.
+    """
     from geneface import api
 
     with progress_bars(not json) as progress:
@@ -118,9 +129,14 @@ def prepare(
     from geneface.types import VIDEO_RATE_HZ
 
     segments = "1 segment" if len(manifest.segments) == 1 else f"{len(manifest.segments)} segments"
-    print(f"{out}: {manifest.frames / VIDEO_RATE_HZ:.1f} s in {segments}; look at {out / 'preview.jpg'}")
+    megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    disk = f"{megabytes / 1e3:.1f} GB" if megabytes >= 100 else f"{megabytes:.0f} MB"
+    seconds = manifest.frames / VIDEO_RATE_HZ
+    print(f"{out}: {seconds:.1f} s in {segments}, {disk} of disk; look at {out / 'preview.jpg'}")
     for note in manifest.notes:
         print(f"  {note}")
+    agreed = "I am the person in the video and agree. A. Lee"
+    print(f"next: geneface train {shlex.quote(str(out))} -o NAME --consent '{agreed}'")
 
 
 def train(
@@ -130,7 +146,7 @@ def train(
     renderer: RendererOption = "gaussian",
     preset: PresetOption = "fast",
     budget: Annotated[
-        str | None, typer.Option(help="Time for all of it instead of the preset's steps: 15m, 90s.")
+        str | None, typer.Option(help="Time for all of it instead of the preset's steps, with its unit: 15m, 90s, 1h.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the avatar, for its card.")] = NO_LICENCE,
     attribution: Annotated[str, typer.Option(help="Whom the source material asks to be named.")] = "",
@@ -142,7 +158,10 @@ def train(
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a portrait into an avatar: motion adapted to the person, renderer, card."""
+    """Train a portrait into an avatar.
+
+    Motion adapted to the person, renderer, card.
+    """
     from geneface import api
 
     with progress_bars(not json) as progress:
@@ -162,12 +181,15 @@ def train(
             progress=progress,
         )
     if json:
-        found = {"summary": trained.summary, "warnings": trained.warnings}
+        found = {"verdict": trained.verdict, "summary": trained.summary, "warnings": trained.warnings}
         print_json({"out": str(out), **trained.facts, **found})
         return
     facts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in trained.facts.items())
     print(f"{out}: {facts}")
+    print(f"  in short: {trained.verdict}")
     for line in trained.summary:
         print(f"  {line}")
+    print("  (docs/metrics.md explains these figures)")
     for line in trained.warnings:
         print(f"  warning: {line}")
+    print(f"next: geneface render {shlex.quote(str(out))} --audio speech.wav -o talking.mp4")

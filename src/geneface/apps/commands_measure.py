@@ -13,7 +13,9 @@ from geneface.apps.progress import progress_bars
 
 _EXAMPLE_DOCTOR = "Example: geneface doctor --json"
 _EXAMPLE_EVALUATE = "Example: geneface evaluate me --portrait me-portrait -o report"
-_EXAMPLE_COMPARE = "Example: geneface compare camera.mp4 rendered.mp4 -o report"
+_EXAMPLE_COMPARE = (
+    "Example: geneface compare camera.mp4 rendered.mp4 -o report. Both videos must be of equal width and height."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,21 +26,29 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Describe this machine and installation: processor, codecs, versions, extras, expected frames a second."""
-    from geneface.apps.diagnosis import diagnose
+    """Say whether this machine is ready, and how fast it draws."""
+    from geneface.apps.diagnosis import NOT_INSTALLED, diagnose
 
     facts = diagnose()
     if json:
         print_json(facts)
     else:
         for section, values in facts.items():
-            print(section.replace("_", " "))
+            print(_SECTIONS.get(section, section))
+            if not values:
+                print("  none" if section == "problems" else "  not tried, because of the problems below")
             for name, value in values.items():
-                print(f"  {name}: {value}")
+                remedy = f" (in the project's folder: pip install '.[{name}]')" if value == NOT_INSTALLED else ""
+                print(f"  {name}: {value}{remedy}")
     if facts["problems"]:
         # What the machine or the installation lacks: 1 is a fault of ours.
         raise typer.Exit(EXIT_INPUT)
 
+
+_SECTIONS = {
+    "expected_frames_per_second": "expected frames per second of the renderer alone, without speech and video file"
+}
+"""Headings that say more than the key."""
 
 LpipsOption = Annotated[
     Path | None, typer.Option(help="Weights for LPIPS (AlexNet), from `geneface convert-weights lpips`.")
@@ -74,9 +84,10 @@ def evaluate(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure an avatar on held-out frames and beyond its recording: pictures, lips, sync, stability, with controls.
+    """Measure how good an avatar is, in figures and pictures.
 
-    The report shows the worst seconds in pictures.
+    On held-out frames and beyond its recording: pictures, lips, sync, stability, with controls. The report shows the
+    worst seconds in pictures.
     """
     from geneface import api
 
@@ -98,7 +109,7 @@ def evaluate(
 
 
 def compare(
-    reference: Annotated[Path, typer.Argument(help="The video that counts as right.")],
+    reference: Annotated[Path, typer.Argument(help="The video that counts as right, in the size of the other.")],
     other: Annotated[Path, typer.Argument(help="The video to evaluate.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for a report; without it nothing is written.")
@@ -109,7 +120,10 @@ def compare(
     syncnet: SyncNetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Picture, lip, sync and stability metrics of two videos of equal size, with controls."""
+    """Measure how two videos of equal size differ.
+
+    Picture, lip, sync and stability metrics, with controls.
+    """
     from geneface.evaluation.compare import compare_videos
     from geneface.evaluation.tools import MetricWeights
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BUNDLED_AVATAR = "grid-s1"
 _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
-_EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --size 512 --background '#00b140'"
+_EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --background '#00b140'"
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
     "if you like out, format, size, background, seed, temperature, mouth_gain, blink. Paths in it are relative to its "
@@ -40,7 +40,7 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="The MP4 file to write.")] = Path("demo.mp4"),
     json: JsonOption = False,
 ) -> None:
-    """Render the bundled avatar with the bundled sentence; needs no network."""
+    """Render the bundled avatar with the bundled sentence."""
     from geneface.avatar.avatar import Avatar
     from geneface.io.assets import asset_path
 
@@ -60,7 +60,8 @@ def render(
         str | None, typer.Option(help="Text to speak instead, in the voice's language; needs --voice-folder.")
     ] = None,
     voice_folder: Annotated[
-        Path | None, typer.Option(help="Kokoro model and voices for --text; see docs.", show_default=False)
+        Path | None,
+        typer.Option(help="Kokoro model and voices for --text: docs/text.md says what is in it.", show_default=False),
     ] = None,
     voice: Annotated[str | None, typer.Option(help="Voice for --text: a file of the folder's voices/.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of --text; by default the voice's own.")] = None,
@@ -89,6 +90,10 @@ def render(
 
     if (audio is None) == (text is None):
         raise InputError("render needs either --audio or --text", "give one of them")
+    only_text = {"--voice": voice, "--voice-folder": voice_folder, "--lang": lang}
+    idle = [name for name, value in only_text.items() if value is not None]
+    if text is None and idle:
+        raise InputError(f"{idle[0]} is for --text, and --audio was given", "leave it out, or give --text instead")
     chosen = _format(format, out)
     performance = Performance(temperature, seed, mouth_gain, blink == "auto")
     with progress_bars(not json) as progress:
@@ -115,7 +120,10 @@ def batch(
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Render the rows of a table; skips what is done, and lists failures in failures.csv."""
+    """Render the rows of a table.
+
+    Skips what is done, and lists failures in failures.csv.
+    """
     from geneface.apps.jobs import FAILURES_FILE, run_jobs
 
     def show(error: BaseException) -> None:
@@ -163,7 +171,10 @@ def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | 
     from geneface.analysis.tts import DEFAULT_VOICE, speak
 
     if voice_folder is None:
-        raise InputError("--text needs a voice", "give --voice-folder, a folder with a Kokoro model and its voices")
+        raise InputError(
+            "--text needs a voice",
+            "give --voice-folder, a folder with a Kokoro model and its voices (docs/text.md says where to get them)",
+        )
     return speak(text, voice_folder, voice or DEFAULT_VOICE, lang)
 
 

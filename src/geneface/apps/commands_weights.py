@@ -29,7 +29,10 @@ def convert_weights(
     out: Annotated[Path, typer.Option("-o", "--out", help="The safetensors file to write.")],
     json: JsonOption = False,
 ) -> None:
-    """Convert a published network, a pickle file, to safetensors; no code in the file is run."""
+    """Convert a published network to safetensors.
+
+    Its pickle file is read without running any code in it.
+    """
     from geneface.evaluation.convert import convert_weights as convert
 
     for source in sources:

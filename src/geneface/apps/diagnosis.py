@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from geneface.errors import InputError
 from geneface.io.assets import asset_path
 
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
+NOT_INSTALLED = "not installed"
 _EXTRAS = {
     "train": ("torch", "onnx"),
     "hubert": ("transformers", "torch"),
@@ -37,7 +39,7 @@ def diagnose() -> dict[str, dict[str, Any]]:
         "versions": {"geneface": __version__, "python": platform.python_version()}
         | {name: _version(name) for name in _CORE},
         "extras": {
-            extra: "installed" if all(importlib.util.find_spec(name) for name in names) else "not installed"
+            extra: "installed" if all(importlib.util.find_spec(name) for name in names) else NOT_INSTALLED
             for extra, names in _EXTRAS.items()
         },
         "bundled": _bundled(problems),
@@ -49,12 +51,25 @@ def diagnose() -> dict[str, dict[str, Any]]:
 
 def _machine() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[str, Any] = {"system": platform.platform(), "processor": platform.machine(), "cores": cores}
+    facts: dict[str, Any] = {"system": platform.platform(), "processor": _processor(), "cores": cores}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if hasattr(os, "getloadavg"):
         facts["load_average_1_minute"] = round(os.getloadavg()[0], 2)
     return facts
+
+
+def _processor(description: Path = Path("/proc/cpuinfo")) -> str:
+    """Its kind, with the model's name where Linux knows it."""
+    kind = platform.machine()
+    try:
+        lines = description.read_text(errors="replace").splitlines()
+    except OSError:
+        return kind
+    models = [
+        value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == "model name"
+    ]
+    return f"{kind}, {models[0]}" if models and models[0] else kind
 
 
 def _kernels(problems: dict[str, str]) -> dict[str, Any]:

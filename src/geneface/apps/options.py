@@ -31,15 +31,19 @@ EncoderPathOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
 
 _LONGEST_SECONDS = 31 * 24 * 3600
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of "90", "90s", "15m" or "1h30m".
+    """Seconds of "90s", "15m" or "1h30m".
 
     Raises:
-        InputError: anything else, zero, or more than a month.
+        InputError: anything else, a number without its unit, zero, or more than a month.
     """
+    if re.fullmatch(r"\d+(?:\.\d+)?", text.strip()):
+        raise InputError(
+            f"the duration {text.strip()!r} has no unit", "write it with s, m or h, as in 90s, 15m or 1h30m"
+        )
     match = _DURATION.fullmatch(text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds

@@ -23,12 +23,19 @@ def progress_bars(enabled: bool = True) -> Iterator[ProgressFn]:
         yield lambda stage, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Count(TextColumn):
+        """Done and total; nothing where the total is not known, for which rich's bar pulses."""
+
+        def render(self, task: Task) -> Text:
+            return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
 
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        Count(""),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
     )
@@ -36,8 +43,10 @@ def progress_bars(enabled: bool = True) -> Iterator[ProgressFn]:
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage)
-        bars.update(tasks[stage], completed=done, total=total or None)
+            tasks[stage] = bars.add_task(stage, total=None)
+        # Of one step that has just begun "0/1" says nothing: there the bar pulses too.
+        is_known = total > 1 or done > 0
+        bars.update(tasks[stage], completed=done, total=total if total and is_known else None)
 
     with bars:
         yield report

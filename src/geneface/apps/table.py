@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from geneface.avatar.avatar import SUFFIXES, Format
+from geneface.avatar.avatar import FORMATS, SUFFIXES, Format
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.media import check_regular_file
@@ -57,9 +57,11 @@ class Job(Config):
         """The name fits the format; so none can be that of a file that `run_jobs` keeps, or lead out of the folder."""
         suffix = SUFFIXES[self.format]
         if Path(self.file_name).suffix.lower() != suffix or self.file_name in (".", ".."):
-            raise ValueError(
-                f"{_short(self.file_name)} is no name for {self.format}, it ends in {suffix or 'no suffix'}"
-            )
+            told = f"{_short(self.file_name)} is no name for {self.format}, it ends in {suffix or 'no suffix'}"
+            meant = next((kind for kind in FORMATS if SUFFIXES[kind] == Path(self.file_name).suffix.lower()), None)
+            if meant and self.file_name not in (".", ".."):
+                told += f"; for {meant} write that in a column format"
+            raise ValueError(told)
         return self
 
 
@@ -180,7 +182,7 @@ def _row(path: Path, line: int, text: str, columns: list[str], delimiter: str) -
     except ValidationError as error:
         first = error.errors()[0]
         column = ".".join(str(part) for part in first["loc"])
-        fault = f"the jobs file {path} is wrong ({first['msg']})"
+        fault = f"the jobs file {path} is wrong ({first['msg'].removeprefix('Value error, ')})"
         place = f"at line {line}" + (f", column {column}" if column else "")
         return Row(line, None, InputError(fault, "correct that value", place))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.registry import used_definitions
-from geneface.evaluation.protocol.adaptation import adaptation_table, gain_line, loss_warning
+from geneface.evaluation.protocol.adaptation import adaptation_table, gain_line, lips_verdict, loss_warning
 from geneface.evaluation.protocol.driven import DrivenScores, demo_sentence, driven_table, measure_driven
 from geneface.evaluation.report.write import software_versions
 from geneface.evaluation.schema import EvaluationReport
@@ -32,6 +32,8 @@ class TrainingSummary:
     """The figures and what they mean."""
 
     report: EvaluationReport
+    verdict: str
+    """One line in plain words, by the same limits as the warnings."""
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -58,7 +60,8 @@ def summarise_training(
     lines = (*_lines(blink.value, scores), gain_line(gain, portrait))
     loss = loss_warning(gain)
     warnings = _warnings(blink.value, scores) + (() if loss is None else (loss,))
-    return TrainingSummary(report, lines, warnings)
+    verdict = f"{_face_verdict(blink.value, scores)}; {lips_verdict(gain, portrait)}"
+    return TrainingSummary(report, verdict, lines, warnings)
 
 
 def _lines(blink: float | None, scores: DrivenScores) -> tuple[str, ...]:
@@ -70,6 +73,18 @@ def _lines(blink: float | None, scores: DrivenScores) -> tuple[str, ...]:
         f"driven beyond the recording, worst second: speckle {speckle:.2f}, dots in the face {dots:.2f} times the "
         f"ground truth's ({name})",
     )
+
+
+def _face_verdict(blink: float | None, scores: DrivenScores) -> str:
+    """Whether the face holds together."""
+    faults = []
+    if any(scores.worst_second(number).excess > DOTS_LIMIT for number in range(len(scores.motions))):
+        faults.append("the face breaks up beyond what was recorded")
+    elif scores.worst("speckle")[1] > SPECKLE_LIMIT:
+        faults.append("the head is speckled")
+    if blink is not None and blink < VISIBLE_BELOW_DB:
+        faults.append("blinks move the mouth")
+    return " and ".join(faults) or "no breaking up seen"
 
 
 def _warnings(blink: float | None, scores: DrivenScores) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from geneface.portrait.scan import read_pictures
 from geneface.types import ByteArray
+from geneface.workers import advance
 
 CHUNK_FRAMES = 125
 WARM_UP_FRAMES = 5
@@ -31,6 +32,11 @@ class ChunkTask:
     """Where the chunks go."""
     first: int
     last: int
+
+    @property
+    def frames(self) -> int:
+        """Frames of all its chunks, those that are there already included."""
+        return self.chunk_frames(self.last - 1)[1] - self.chunk_frames(self.first)[0]
 
     def missing(self) -> list[int]:
         """Chunks that have no file yet."""
@@ -55,9 +61,10 @@ def chunk_path(folder: Path | str, chunk: int) -> Path:
 def missing_chunks(task: ChunkTask) -> Iterator[tuple[int, Iterator[tuple[bool, ByteArray]]]]:
     """Yield (chunk, its pictures) for each chunk that has no file; pictures are (is warm-up, picture).
 
-    Each chunk's pictures must be taken before the next chunk is asked for.
+    Each chunk's pictures must be taken before the next chunk is asked for. Frames count as work done (`advance`).
     """
     todo = task.missing()
+    advance(task.frames - sum(stop - start for start, stop in map(task.chunk_frames, todo)))
     if not todo:
         return
     pictures = enumerate(frame.image for frame in read_pictures(task.source, task.turns))
@@ -82,6 +89,8 @@ def _chunk_pictures(
             continue
         if index >= stop - WARM_UP_FRAMES:
             recent.append((index, picture))
+        if index >= start:
+            advance(1)
         yield index < start, picture
         if index + 1 == stop:
             return

@@ -18,6 +18,10 @@ from geneface.types import VIDEO_RATE_HZ
 _LARGE_SIZE, _LARGE_SHARE = 512, 0.9
 """A square of at least this share of 512 source pixels is worth that size."""
 _TOLD_SPANS = 4
+_PLANES, _WORK_PLANES = 5, 6
+"""Bytes a pixel of a portrait (picture, two masks), and of what is kept only while it is made (those and a matte)."""
+_OTHER_FRAME_BYTES = 11_400
+"""Landmarks, poses, speech features and sound of one frame."""
 _TURNS = {1: "by 90 degrees counterclockwise", 2: "by 180 degrees", 3: "by 90 degrees clockwise"}
 _TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"}
 
@@ -53,7 +57,7 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
         notes.append(f"only {heldout:.1f} s are held out: what is measured on them says little about the lips")
     if text := describe_lids(survey):
         notes.append(text)
-    if size < _LARGE_SIZE and (text := describe_size(survey)):
+    if text := describe_size(survey) if size < _LARGE_SIZE else describe_enlargement(survey, size):
         notes.append(text)
     return notes
 
@@ -81,15 +85,44 @@ def describe_lids(survey: Survey) -> str:
 
 def describe_size(survey: Survey) -> str:
     """That the videos are worth larger pictures, or ""."""
-    counts: dict[int, int] = {}
-    for segment in survey.segments:
-        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
-    if not counts:
-        return ""
-    side = survey.squares[max(counts, key=lambda scene: counts[scene])].side
+    side = _main_side(survey)
     if side < _LARGE_SHARE * _LARGE_SIZE:
         return ""
     return f"the square around the head has {side} pixels in the video: prepare with --size 512 keeps more of them"
+
+
+def describe_enlargement(survey: Survey, size: int) -> str:
+    """That pictures of so many pixels are more than the videos have, or ""."""
+    side = _main_side(survey)
+    if not 0 < side < _LARGE_SHARE * size:
+        return ""
+    return (
+        f"the square around the head is {side} pixels wide in the video: --size {size} only enlarges it and gains "
+        f"nothing beyond that, at four times the disk of --size {size // 2}"
+    )
+
+
+def _main_side(survey: Survey) -> int:
+    """Side of the square of the scene with the most frames, source pixels; 0 where nothing is used."""
+    counts: dict[int, int] = {}
+    for segment in survey.segments:
+        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
+    return survey.squares[max(counts, key=lambda scene: counts[scene])].side if counts else 0
+
+
+def disk_bytes(frames: int, size: int) -> tuple[int, int]:
+    """About what a portrait takes: when it is finished, and at most while it is made."""
+    finished = frames * (_PLANES * size**2 + _OTHER_FRAME_BYTES)
+    return finished, finished + frames * _WORK_PLANES * size**2
+
+
+def describe_disk(frames: int, sizes: Sequence[int]) -> str:
+    """The same in words, for portraits of these sizes."""
+    told = []
+    for size in sizes:
+        finished, most = (count / 1e9 for count in disk_bytes(frames, size))
+        told.append(f"{finished:.1f} GB at --size {size} ({most:.1f} GB while it is made)")
+    return f"the portrait will take about {', '.join(told)} of disk"
 
 
 def describe_dropped(dropped: Sequence[DroppedSpan], with_source: bool) -> str:

@@ -101,6 +101,7 @@ def refine_poses(
     known = np.flatnonzero(trusted)
     chosen = known[spread_indices(len(known), APPEARANCE_FRAMES)]
     done, total = 0, len(matrix) + (ROUNDS - 1) * len(chosen)
+    progress(0, total)
     for number in range(ROUNDS):
         appearance = measure_appearance(read, points, matrix, translation, chosen, camera)
         if len(appearance.points) < FEWEST_POINTS:

@@ -21,7 +21,8 @@ from geneface.io.video import VideoFrame, read_frames
 from geneface.portrait.combing import comb_share, is_combed
 from geneface.portrait.speech_presence import holds_speech
 from geneface.signal.timing import whole_frames
-from geneface.types import ByteArray, FloatArray, Waveform
+from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray, Waveform
+from geneface.workers import advance
 
 FACE_CHECK_FRAMES = 5
 """A face is looked for in every fifth frame."""
@@ -134,6 +135,15 @@ def _no_pictures(path: Path) -> InputError:
     return InputError(f"{path} has no pictures", "give a video that shows a face")
 
 
+def expected_frames(path: Path) -> int:
+    """About how many frames `scan_source` will look through; 0 where the file does not say."""
+    try:
+        video = probe(path).video
+    except InputError:
+        return 0
+    return round(video.frame_count * VIDEO_RATE_HZ / video.frame_rate) if video and video.frame_rate > 0 else 0
+
+
 Scanned = tuple[SourceScan, Waveform | None]
 """What was seen of a source, and its sound; None where that can't be used."""
 
@@ -178,6 +188,7 @@ def scan_source(path: Path) -> Scanned:
                 if last is not None and len(combs) < _COMB_LOOKS:
                     combs += _combs(np.rot90(last, -turns), np.rot90(frame.image, -turns))
             last = frame.image
+            advance(1)
             frames, repeats = index + 1, repeats + frame.is_repeat
             size = frame.image.shape[1], frame.image.shape[0]
     sound = read_audio(path) if info.audio is not None else None

@@ -34,7 +34,7 @@ from geneface.portrait.offsets import SpanOffset, span_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
-from geneface.portrait.scan import Scanned, SourceScan, scan_or_error
+from geneface.portrait.scan import Scanned, SourceScan, expected_frames, scan_or_error
 from geneface.portrait.segments import Segment
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
@@ -66,18 +66,34 @@ class Preparation:
         function: Callable[[Task], Result],
         tasks: Sequence[Task],
         store: Callable[[int, Result], None] | None = None,
+        frames: int | None = None,
     ) -> None:
-        """Run tasks in the worker processes and show how far they are; `store` is called as store(index, result)."""
-        done = 0
+        """Run tasks in the worker processes and show how far they are; `store` is called as store(index, result).
+
+        Args:
+            frames: about how many frames the tasks report by `advance`, 0 where that is not known: progress counts
+                them. By default it counts tasks.
+        """
+        if not tasks:
+            return
+        done, total = 0, len(tasks) if frames is None else frames
+        self.progress(name, 0, total)
+
+        def advanced(units: int) -> None:
+            nonlocal done
+            # The number of frames is only expected.
+            done = min(done + units, total) if total else done + units
+            self.progress(name, done, total)
 
         def finished(index: int, result: Result) -> None:
-            nonlocal done
             if store:
                 store(index, result)
-            done += 1
-            self.progress(name, done, len(tasks))
+            if frames is None:
+                advanced(1)
 
-        run_tasks(function, tasks, self.workers, finished)
+        run_tasks(function, tasks, self.workers, finished, None if frames is None else advanced)
+        if frames is not None:
+            self.progress(name, total or done, total or done)
 
     def followed(self, shot: int) -> Path:
         """Folder of the tracked chunks of one shot."""
@@ -121,7 +137,9 @@ def scan(prep: Preparation, videos: Sequence[Path], *, strict: bool) -> list[Sca
         # The last of the two: it says that the source is done.
         write_json(path, seen.to_json())
 
-    prep.run("look through the videos", scan_or_error, [videos[index] for index in missing], store)
+    todo = [videos[index] for index in missing]
+    expected = [expected_frames(video) for video in todo]
+    prep.run("look through the videos", scan_or_error, todo, store, sum(expected) if all(expected) else 0)
     return [errors.get(index) or _scanned(path) for index, path in enumerate(paths)]
 
 
@@ -150,7 +168,7 @@ def track_faces(prep: Preparation, scans: Sequence[SourceScan], shots: Sequence[
             tasks.append(
                 FollowTask(scan.path, scan.turns, shot.start, shot.stop, folder, first, last, shot.region, shot.face_px)
             )
-    prep.run("track the face", follow, tasks)
+    prep.run("track the face", follow, tasks, frames=sum(task.frames for task in tasks))
 
 
 def find_clues(prep: Preparation, shots: Sequence[Shot]) -> None:
@@ -170,7 +188,7 @@ def cut_out(
             stop, folder = span.start + span.frames, str(prep.measured(segment.name))
             square = squares[span.scene]
             tasks.append(MeasureTask(scan.path, scan.turns, span.start, stop, folder, first, last, square, prep.size))
-    prep.run("cut out the head", measure, tasks)
+    prep.run("cut out the head", measure, tasks, frames=sum(task.frames for task in tasks))
 
 
 def _parts(prep: Preparation, frames: int) -> list[tuple[int, int]]:
@@ -312,6 +330,7 @@ def store_pictures(prep: Preparation, segments: Sequence[Segment], meshes: Seque
         for segment in unfinished
     }
     prep.run("mask head and torso", make_masks, [task for name in tasks for task in tasks[name]])
+    prep.progress("store the pictures", 0, len(unfinished))
     for number, segment in enumerate(unfinished):
         with TensorWriter(segment_path(prep.work.out, segment.name)) as writer:
             for task in tasks[segment.name]:
@@ -328,6 +347,7 @@ def encode_speech(
     if path.exists():
         return
     features = {}
+    prep.progress("speech features", 0, len(segments))
     for number, segment in enumerate(segments):
         sound, span = sounds[segment.span.source], segment.span
         assert sound is not None

@@ -202,6 +202,8 @@ def test_a_training_says_what_adaptation_gained(tmp_path: Path) -> None:
     assert re.search(r"4\.4 held-out seconds, generic -> adapted: opening r -?\.\d\d -> 1\.00", gained.lines[-1])
     assert re.search(r"opening r 1\.00 -> -?\.\d\d", lost.lines[-1])
     assert not any("adapted to the person" in warning for warning in gained.warnings)
+    assert re.search(r"at r 1\.00 \(1 is perfect\), better than before", gained.verdict)
+    assert re.search(r"at r -?\.\d\d \(1 is perfect\), worse than before adaptation .*\(1\.00\)", lost.verdict)
     assert [warning for warning in lost.warnings if "adapted to the person" in warning] == [lost.warnings[-1]]
     pytest.importorskip("onnx", reason="needs the [train] extra")
     folder = make_avatar(tmp_path / "tiny", tmp_path / "work")
@@ -218,6 +220,7 @@ def test_a_training_on_little_says_that_it_cannot_be_told(tmp_path: Path) -> Non
     portrait = FakePortrait(heldout_segments=(2,))
     found = summarise_training(FakeAvatar(portrait, generic=FakeAvatar(portrait, gain=0.5)), portrait)
     assert found.lines[-1] == "adaptation: 2.0 s are held out, under 3 s it can't be told what it gained"
+    assert found.verdict.endswith("; too little is held out to judge the lips")
     folder = make_avatar(tmp_path / "tiny", tmp_path / "work")
     store_metrics(folder, found.report.model_dump())
     assert TOO_LITTLE in (folder / "README.md").read_text(encoding="utf-8")

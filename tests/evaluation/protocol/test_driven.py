@@ -237,6 +237,8 @@ def test_a_training_says_in_words_what_breaks() -> None:
     assert set(healthy.report.tables) == {"blink", "driven", "adaptation"}
     broken = summarise_training(PlantedAvatar(40.0, beads_above=0.0215), portrait)
     assert len(broken.warnings) == 2
+    assert healthy.verdict.startswith("no breaking up seen; ")
+    assert broken.verdict.startswith("the face breaks up beyond what was recorded and blinks move the mouth; ")
     assert "blinks move the mouth" in broken.warnings[0] and "--blink off" in broken.warnings[0]
     assert "breaks" in broken.warnings[1] and "'opening'" in broken.warnings[1]
     assert healthy.report.machine == {}, "equal trainings, equal files"

@@ -96,6 +96,29 @@ def gain_line(table: MetricTable, portrait: ReferencePortrait) -> str:
     )
 
 
+def lips_verdict(table: MetricTable, portrait: ReferencePortrait) -> str:
+    """How well the lips follow held-out speech, and whether adaptation helped, in plain words."""
+    before, after = (row.figures["opening_correlation"] for row in table.rows)
+    if after.reason == NO_ADAPTATION:
+        if before.value is None:
+            return f"the lips can't be judged: {before.reason}"
+        return f"lips from speech follow the recording at r {_short(before, 2)}, with no adaptation to the person"
+    if after.value is None:
+        return (
+            "too little is held out to judge the lips"
+            if after.reason == TOO_LITTLE
+            else (f"the lips can't be judged: {after.reason}")
+        )
+    found = f"lips from speech follow the recording at r {_short(after, 2)} (1 is perfect)"
+    if before.value is not None:
+        gain = after.value - before.value
+        word = "better than" if gain > SPREAD else "worse than" if gain < -SPREAD else "about as well as"
+        found += f", {word} before adaptation to the person ({_short(before, 2)})"
+    if _are_short(heldout_spans(portrait.segment, portrait.heldout)):
+        found += ", in spans too short to say much"
+    return found
+
+
 def loss_warning(table: MetricTable) -> str | None:
     """One sentence if the adapted lips follow the held-out speech clearly worse than the generic ones."""
     before, after = (row.figures["opening_correlation"] for row in table.rows)
