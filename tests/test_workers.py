@@ -54,15 +54,18 @@ def test_a_dead_worker_is_an_error():
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     script = tmp_path / "caller.py"
-    script.write_text(
+    # Not in the script itself, of which workers know nothing.
+    (tmp_path / "work.py").write_text(
         "import os, time\n"
         "from pathlib import Path\n"
-        "from geneface.workers import run_tasks\n"
         "def task(path):\n"
         "    Path(path).write_text(str(os.getpid()))\n"
         "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        f"    run_tasks(task, [r'{tmp_path}/a', r'{tmp_path}/b'], 2)\n"
+    )
+    script.write_text(
+        "from geneface.workers import run_tasks\n"
+        "from work import task\n"
+        f"run_tasks(task, [r'{tmp_path}/a', r'{tmp_path}/b'], 2)\n"
     )
     caller = subprocess.Popen([sys.executable, str(script)])
     files = [tmp_path / "a", tmp_path / "b"]

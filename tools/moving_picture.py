@@ -1,6 +1,6 @@
 """A video as an animated WebP without sound, for pages that play no video.
 
-    make demo && python tools/moving_picture.py demo.mp4 -o docs/images/demo.webp
+    make demo && .venv-demo/bin/python tools/moving_picture.py demo.mp4 -o docs/images/demo.webp
 
 Every second frame is kept. Needs PyAV with libwebp, which its wheels have.
 """

@@ -72,6 +72,10 @@ def prepare(
     """
     from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
+    _refuse_no_function(progress)
+    folder = _path(out, "the portrait's folder")
+    if not isinstance(videos, str | os.PathLike | Sequence) or isinstance(videos, bytes):
+        raise InputError(f"the videos are of the type {type(videos).__name__}", "give a path, or several")
     paths = videos_of([videos] if isinstance(videos, str | os.PathLike) else videos)
     config = checked_settings(
         PrepareConfig,
@@ -80,8 +84,8 @@ def prepare(
         encoder_path=None if encoder_path is None else str(encoder_path),
         correct_sound=correct_sound,
     )
-    spoken = None if words is None else Path(words)
-    return prepare_portrait(paths, Path(out), config, resume=resume, progress=progress, words=spoken)
+    spoken = None if words is None else _path(words, "the file of words")
+    return prepare_portrait(paths, folder, config, resume=resume, progress=progress, words=spoken)
 
 
 def train(
@@ -125,28 +129,31 @@ def train(
     from geneface.evaluation.summary import summarise_training
     from geneface.motion.runtime import MotionModel
     from geneface.portrait.portrait import Portrait
-    from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_training
+    from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_other, refuse_training
 
-    if not consent.strip():
+    _refuse_no_function(progress)
+    if isinstance(consent, str) and not consent.strip():
         raise InputError("the consent is empty", "say who agreed to this avatar, and how (--consent)")
-    folder = Path(out)
+    folder = _path(out, "the avatar's folder")
     config = checked_settings(
         AvatarTrainConfig,
-        consent=consent.strip(),
-        licence=licence.strip(),
-        attribution=attribution.strip(),
+        consent=_stripped(consent),
+        licence=_stripped(licence),
+        attribution=_stripped(attribution),
         renderer=renderer,
         preset=preset,
         budget_seconds=budget_seconds,
         seed=seed,
     )
-    source = existing(Path(portrait), "the portrait")
+    source = existing(_path(portrait, "the portrait"), "the portrait")
+    generic = None if motion is None else _path(motion, "the motion model")
     if resume and is_unmeasured(folder):
         # Killed after the avatar had been written.
         person, avatar = Portrait.load(source), Avatar.load(folder, encoder_path)
+        refuse_other(avatar.files.config, person, config)
     else:
         refuse_training(config, folder)
-        person, model = Portrait.load(source), MotionModel.load(None if motion is None else Path(motion))
+        person, model = Portrait.load(source), MotionModel.load(generic)
         # Before the training, which takes minutes: without its encoder the avatar could not be loaded after it.
         encoder = load_encoder(model.config.encoder, encoder_path)
         build_avatar(person, folder, config, model, resume=resume, progress=progress)
@@ -196,9 +203,20 @@ def evaluate(
     from geneface.evaluation.tools import MetricWeights
     from geneface.portrait.portrait import Portrait
 
+    _refuse_no_function(progress)
+    if not isinstance(max_frames, int) or max_frames < 1:
+        raise InputError(f"{max_frames!r} frames can't be measured", "give a whole number of 1 or more (--max-frames)")
+    files = {"--lpips": lpips, "--inception": inception, "--syncnet": syncnet}
+    weights = MetricWeights(
+        *(None if path is None else _path(path, f"the file of {key}") for key, path in files.items())
+    )
     loaded = avatar if isinstance(avatar, Avatar) else Avatar.load(avatar, encoder_path)
-    truth = None if portrait is None else Portrait.load(existing(Path(portrait), "the portrait"))
-    weights = MetricWeights(*(None if path is None else Path(path) for path in (lpips, inception, syncnet)))
+    source = None if portrait is None else existing(_path(portrait, "the portrait"), "the portrait")
+    truth = None if source is None else Portrait.load(source)
+    if out is not None:
+        _refuse_inside(_path(out, "the report's folder"), loaded.files.folder, "the avatar's folder")
+        if source is not None:
+            _refuse_inside(Path(out), source, "the portrait")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) if out is None else Path(out)
         metrics = evaluate_avatar(
@@ -219,7 +237,7 @@ def videos_of(paths: Sequence[Path | str], tell: Callable[[str], None] = lambda 
         InputError: one does not exist or is given twice, or a folder holds none.
     """
     videos: list[Path] = []
-    for path in map(Path, paths):
+    for path in (_path(path, "the video") for path in paths):
         if existing(path, "the video").is_dir():
             videos += clips_of(path, VIDEO_SUFFIXES, tell=tell)
         else:
@@ -229,3 +247,25 @@ def videos_of(paths: Sequence[Path | str], tell: Callable[[str], None] = lambda 
         if seen.setdefault(video.resolve(), video) is not video:
             raise InputError(f"the video {video} is given twice", "name each video once")
     return videos
+
+
+def _path(value: object, what: str) -> Path:
+    """A path from text or from what stands for one."""
+    if not isinstance(value, str | os.PathLike) or isinstance(value, bytes) or str(value) == "":
+        raise InputError(f"{what} is {value!r}", "give a path")
+    return Path(value)
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _refuse_no_function(progress: object) -> None:
+    if not callable(progress):
+        raise InputError(f"progress is of the type {type(progress).__name__}", "give a function (stage, done, total)")
+
+
+def _refuse_inside(out: Path, folder: Path, what: str) -> None:
+    """Reports have names that the folder's own files may have, too."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the output {out} lies in {what}", "choose another place")

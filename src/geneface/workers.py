@@ -2,38 +2,71 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_connections
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
 """How often the caller asks how far the workers are."""
-_listener: Callable[[int], None] | None = None
-"""Who hears of `advance` in this process."""
+_LISTENER = threading.local()
+"""Its `tell` hears of `advance`; each thread has its own, for callers that run tasks in several."""
+_STARTING = threading.Lock()
 
 
 def advance(units: int) -> None:
     """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
-    if _listener is not None and units:
-        _listener(units)
+    tell: Callable[[int], None] | None = getattr(_LISTENER, "tell", None)
+    if tell is not None and units:
+        tell(units)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """While a worker starts: nothing is known of the caller's script, so the worker does not run it again.
+
+    A script without `if __name__ == "__main__":` would otherwise prepare its portrait in every worker. What workers do
+    is importable from this package.
+    """
+    with _STARTING:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+
+
+class _Worker(SpawnProcess):
+    """A process that begins with the function it is given."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _without_main():
+            return SpawnProcess._Popen(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _WorkerContext(SpawnContext):
+    Process = _Worker  # pyright: ignore[reportAssignmentType]
 
 
 def _prepare_worker(lifeline: Connection, reports: Connection) -> None:
     """Let the caller alone react to an interruption; end with it, however it ends, even in the middle of a task."""
-    global _listener
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # All workers write to one pipe: the system keeps messages as short as these whole.
-    _listener = reports.send
+    _LISTENER.tell = reports.send
 
     def watch() -> None:
         # Nothing is ever sent: the line becomes readable when its other end is closed, by the caller or its death.
@@ -63,8 +96,8 @@ def run_tasks(
     """
     if workers <= 1 or len(tasks) <= 1:
         return _run_here(function, tasks, done, advanced)
-    # Fork would copy the threads' locks of MediaPipe and OpenCV in whatever state they are: start afresh.
-    context = multiprocessing.get_context("spawn")
+    # Fork would copy the locks of onnxruntime's and BLAS's threads in whatever state they are: start afresh.
+    context = _WorkerContext()
     lifeline, held = context.Pipe(duplex=False)
     inbox, reports = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _prepare_worker, (lifeline, reports))
@@ -102,16 +135,15 @@ def _run_here(
     advanced: Callable[[int], None] | None,
 ) -> list[Result]:
     """`run_tasks` without other processes."""
-    global _listener
     results: list[Result] = []
-    before, _listener = _listener, advanced
+    before, _LISTENER.tell = getattr(_LISTENER, "tell", None), advanced
     try:
         for index, task in enumerate(tasks):
             results.append(function(task))
             if done:
                 done(index, results[-1])
     finally:
-        _listener = before
+        _LISTENER.tell = before
     return results
 
 

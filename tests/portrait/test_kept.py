@@ -14,8 +14,8 @@ import pytest
 
 from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
 from geneface.portrait.portrait import Portrait
+from geneface.training.gaussian.config import GAUSSIAN_PRESETS
 from geneface.training.gaussian.train import train_gaussian
-from geneface.training.trainers import training_of
 
 KEPT = Path(__file__).parent / "kept" / "portrait-format-1.zip"
 
@@ -42,6 +42,6 @@ def test_a_portrait_of_before_is_read_as_it_was_written(portrait: Portrait) -> N
 
 
 def test_a_portrait_of_before_can_be_trained(portrait: Portrait, tmp_path: Path) -> None:
-    config = training_of("gaussian").config("tiny", steps=3, seed=0)
+    config = GAUSSIAN_PRESETS["tiny"].model_copy(update={"steps": 3})
     model = train_gaussian(portrait, tmp_path / "work", config)
     assert all(np.isfinite(values).all() for values in model.tensors().values())

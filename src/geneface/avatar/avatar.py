@@ -67,6 +67,8 @@ class Avatar:
         self, files: AvatarFiles, encoder: SpeechEncoder, model: MotionModel, person: Adaptation | None
     ) -> None:
         self.files = files
+        # Where a pickled avatar is loaded from, whatever the working folder is by then.
+        self._home = files.folder.resolve()
         self._encoder, self._model, self._person_motion = encoder, model, person
         self._encoder_path: Path | str | None = None
 
@@ -115,7 +117,8 @@ class Avatar:
                 "train the avatar again or copy it again",
             )
         loaded = cls(files, encoder, model, person)
-        loaded._encoder_path = encoder_path
+        is_local = encoder_path is not None and Path(encoder_path).exists()
+        loaded._encoder_path = Path(encoder_path).resolve() if encoder_path and is_local else encoder_path
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
         try:
             _ = loaded.renderer
@@ -129,7 +132,7 @@ class Avatar:
 
     def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
         # Sessions cannot be pickled; the folder holds everything.
-        return _load, (self.files.folder.resolve(), self._encoder_path, self._person_motion is not None)
+        return _load, (self._home, self._encoder_path, self._person_motion is not None)
 
     def unadapted(self) -> Avatar | None:
         """The same with the generic model's motion on the person's neutral face, to compare with.
@@ -265,6 +268,8 @@ class Avatar:
         background: str | Path = KEEP,
     ) -> Generator[RenderedFrame, None, None]:
         """As `draw`, before pictures become bytes: with opacity and plate, and ways to RGB, RGBA and video planes."""
+        if not isinstance(motion, MotionTrack | Iterable):
+            raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
         camera = self._camera(size)
         plate = background_plate(background, self.files.plate)
         renderer = self.renderer if plate is self.files.plate else self._renderer_over(plate)

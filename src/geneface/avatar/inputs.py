@@ -80,16 +80,21 @@ def motion_values(track: object) -> MotionTrack:
     Raises:
         InputError: it is none, or its values are of other shapes or not finite.
     """
-    if not isinstance(track, MotionTrack):
-        raise InputError(f"the motion is of the type {type(track).__name__}", "give a MotionTrack")
-    frames, values = len(track), []
-    parts = (("points", track.points), ("rotation", track.pose.rotation), ("translation", track.pose.translation))
-    for name, part in parts:
-        shape = (frames, KEYPOINT_COUNT, 3) if name == "points" else (frames, 3)
-        if np.shape(part) != shape:
+    if not isinstance(track, MotionTrack) or not isinstance(track.pose, HeadPose):
+        found = track.pose if isinstance(track, MotionTrack) else track
+        raise InputError(f"the motion is of the type {type(found).__name__}", "give a MotionTrack with a HeadPose")
+    parts = {"points": track.points, "rotation": track.pose.rotation, "translation": track.pose.translation}
+    values: list[FloatArray] = []
+    for name, part in parts.items():
+        if not isinstance(part, np.ndarray) or part.dtype.kind not in "fiu":
             raise InputError(
-                f"the array {name!r} of the motion has the shape {list(np.shape(part))}", f"give {list(shape)}"
+                f"the array {name!r} of the motion is no array of numbers", "give a numpy array of float32"
             )
+        frames = len(values[0]) if values else part.shape[0] if part.ndim else 0
+        shape = (frames, KEYPOINT_COUNT, 3) if name == "points" else (frames, 3)
+        if part.shape != shape:
+            found = list(part.shape)
+            raise InputError(f"the array {name!r} of the motion has the shape {found}", f"give {list(shape)}")
         array = np.ascontiguousarray(part, np.float32)
         if not np.isfinite(array).all():
             raise InputError(f"the array {name!r} of the motion holds NaN or infinity", "make the motion again")

@@ -54,7 +54,29 @@ class AvatarTrainConfig(Config):
     preset: Preset = "fast"
     budget_seconds: float | None = Field(None, gt=0)
     """For everything; replaces the renderer's number of steps by as many as fit."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
+
+
+def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainConfig) -> None:
+    """An avatar that was finished but for its figures goes on only as what it was begun as.
+
+    Raises:
+        InputError: it was trained on another portrait, or with other settings.
+    """
+    made = {
+        "consent": (avatar.consent, config.consent),
+        "renderer": (avatar.renderer, config.renderer),
+        "preset": (avatar.training.get("preset"), config.preset),
+        "focal length": (avatar.focal, portrait.camera.focal),
+        "size": (avatar.size, portrait.camera.width),
+        "training frames": (avatar.training.get("training_frames"), int((~portrait.heldout).sum())),
+    }
+    for name, (was, wanted) in made.items():
+        if was != wanted:
+            raise InputError(
+                f"the avatar was trained with another {name} ({was}, not {wanted})",
+                "give what it was trained with, or another output folder",
+            )
 
 
 def refuse_training(config: AvatarTrainConfig, out: Path) -> None:
