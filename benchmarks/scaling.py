@@ -33,6 +33,7 @@ import kernels
 from scaling_report import Curve, Panel, Spread, draw, panel_numbers, panel_text
 
 from geneface import ops
+from geneface.avatar.avatar import Avatar
 from geneface.bench.render import bench_render
 from geneface.bench.timing import load_average, machine
 from geneface.training.trainers import TRAININGS
@@ -53,7 +54,8 @@ def measure_sizes(arguments: argparse.Namespace) -> list[Panel]:
     sizes, frames = (SIZES[:2], 2) if arguments.quick else (SIZES, FRAMES)
     curves = []
     for name in arguments.avatar:
-        found = [bench_render(name, size, arguments.repeats, frames, twin=False) for size in sizes]
+        avatar = Avatar.load(name)
+        found = [bench_render(avatar, size, arguments.repeats, frames, twin=False) for size in sizes]
         points = [
             {"median": ms["median_ms"], "min": ms["fastest_ms"], "max": ms["slowest_ms"]}
             for ms in (result["ours"] for result in found)

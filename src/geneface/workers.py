@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
 """How often the caller asks how far the workers are."""
-_listener: Callable[[int], None] | None = None
-"""Who hears of `advance` in this process."""
+_LISTENER = threading.local()
+"""Its `tell` hears of `advance`; each thread has its own, for callers that run tasks in several."""
 
 _STARTING = threading.Lock()
 
@@ -58,16 +58,16 @@ class _WorkerContext(SpawnContext):
 
 def advance(units: int) -> None:
     """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
-    if _listener is not None and units:
-        _listener(units)
+    tell: Callable[[int], None] | None = getattr(_LISTENER, "tell", None)
+    if tell is not None and units:
+        tell(units)
 
 
 def _prepare_worker(lifeline: Connection, reports: Connection) -> None:
     """Let the caller alone react to an interruption; end with it, however it ends, even in the middle of a task."""
-    global _listener
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # All workers write to one pipe: the system keeps messages as short as these whole.
-    _listener = reports.send
+    _LISTENER.tell = reports.send
 
     def watch() -> None:
         # Nothing is ever sent: the line becomes readable when its other end is closed, by the caller or its death.
@@ -136,16 +136,15 @@ def _run_here(
     advanced: Callable[[int], None] | None,
 ) -> list[Result]:
     """`run_tasks` without other processes."""
-    global _listener
     results: list[Result] = []
-    before, _listener = _listener, advanced
+    before, _LISTENER.tell = getattr(_LISTENER, "tell", None), advanced
     try:
         for index, task in enumerate(tasks):
             results.append(function(task))
             if done:
                 done(index, results[-1])
     finally:
-        _listener = before
+        _LISTENER.tell = before
     return results
 
 

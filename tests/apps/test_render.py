@@ -63,7 +63,7 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
         ({"--audio": None, "--text": "hello"}, ("voice",)),
         ({"--size": "77"}, ("77",)),
         ({"--blink": "often"}, ("often",)),
-        ({"--format": "gif"}, ("gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
+        ({"--format": "gif"}, ("gif", "mp4", "webm-alpha", "png", "landmarks")),
         ({"-o": "x.gif"}, ("x.gif", ".mp4 (mp4)", ".webm (webm-alpha)", "without suffix (png)", ".safetensors")),
         ({"--audio": "x" * 300 + ".wav"}, ("xxx",)),
         ({"avatar": "x" * 300}, ("xxx",)),
