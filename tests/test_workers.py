@@ -54,8 +54,7 @@ def test_a_dead_worker_is_an_error():
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     script = tmp_path / "caller.py"
-    # Not in the script itself, of which workers know nothing.
-    (tmp_path / "work.py").write_text(
+    (tmp_path / "sleeper.py").write_text(
         "import os, time\n"
         "from pathlib import Path\n"
         "def task(path):\n"
@@ -64,7 +63,7 @@ def test_workers_end_when_their_caller_is_killed(tmp_path: Path):
     )
     script.write_text(
         "from geneface.workers import run_tasks\n"
-        "from work import task\n"
+        "from sleeper import task\n"
         f"run_tasks(task, [r'{tmp_path}/a', r'{tmp_path}/b'], 2)\n"
     )
     caller = subprocess.Popen([sys.executable, str(script)])

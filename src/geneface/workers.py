@@ -23,14 +23,8 @@ _POLL_SECONDS = 0.2
 """How often the caller asks how far the workers are."""
 _LISTENER = threading.local()
 """Its `tell` hears of `advance`; each thread has its own, for callers that run tasks in several."""
+
 _STARTING = threading.Lock()
-
-
-def advance(units: int) -> None:
-    """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
-    tell: Callable[[int], None] | None = getattr(_LISTENER, "tell", None)
-    if tell is not None and units:
-        tell(units)
 
 
 @contextmanager
@@ -60,6 +54,13 @@ class _Worker(SpawnProcess):
 
 class _WorkerContext(SpawnContext):
     Process = _Worker  # pyright: ignore[reportAssignmentType]
+
+
+def advance(units: int) -> None:
+    """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
+    tell: Callable[[int], None] | None = getattr(_LISTENER, "tell", None)
+    if tell is not None and units:
+        tell(units)
 
 
 def _prepare_worker(lifeline: Connection, reports: Connection) -> None:

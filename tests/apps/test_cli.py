@@ -226,12 +226,6 @@ def test_a_training_is_refused_on_a_small_disk(run: Run, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_evaluating_an_avatar_without_its_portrait(run: Run, avatar_folder: Path, tmp_path: Path) -> None:
-    from geneface.io.assets import asset_path
-
-    try:
-        asset_path("speech", "demo.flac")
-    except InputError:
-        pytest.skip("the bundled sentence is missing")
     outcome = run("evaluate", avatar_folder, "-o", tmp_path / "report", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out) == json.loads((tmp_path / "report" / "metrics.json").read_text())

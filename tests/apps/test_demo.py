@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 
 from geneface.apps.commands_render import BUNDLED_AVATAR
-from geneface.avatar.folder import bundled_avatars, find_avatar
+from geneface.avatar.folder import find_avatar
 from geneface.types import VIDEO_RATE_HZ
 
 from .conftest import Run
 
-needs_avatar = pytest.mark.skipif(BUNDLED_AVATAR not in bundled_avatars(), reason="the bundled avatar is not built yet")
-
 
 @pytest.mark.slow
-@needs_avatar
 def test_demo(run_process: Run, tmp_path: Path) -> None:
     out = tmp_path / "demo.mp4"
     outcome = run_process("demo", "-o", out)
@@ -41,7 +38,6 @@ def test_demo(run_process: Run, tmp_path: Path) -> None:
     assert 8 <= float(video["duration"]) <= 13
 
 
-@needs_avatar
 def test_the_bundled_avatar_is_small_and_has_a_card() -> None:
     folder = find_avatar(BUNDLED_AVATAR)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 10e6

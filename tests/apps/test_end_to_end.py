@@ -17,9 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
-from geneface.io.assets import asset_path
 from geneface.io.tensors import load_tensors, save_tensors
 from geneface.io.video import write_video
 from geneface.io.work import exclusive_folder
@@ -52,10 +50,6 @@ class Chain(NamedTuple):
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    try:
-        asset_path("motion")
-    except InputError as error:
-        pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("chain")
     opening = opening_curve(FRAMES)
     write_video(folder / "talk.mp4", iter(talking_frames(opening)), Waveform(talking_sound(opening)))

@@ -24,7 +24,16 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ["python3-venv", "python3-dev", "g++"]
 """What the release needs to build a wheel: cmake and ninja come with pip."""
-TEST_PACKAGES = ["pytest", "pytest-timeout", "onnx", "pillow", "jsonschema", "scipy", "scikit-image"]
+TEST_PACKAGES = [
+    "pytest",
+    "pytest-timeout",
+    "onnx",
+    "pillow",
+    "jsonschema",
+    "scipy",
+    "scikit-image",
+    "opencv-python-headless",
+]
 """What tests run on and compare with, as far as it is small; installed after the core was tried alone."""
 PASSED = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA", "CURL_CA")
 """Beginnings of the names of environment variables that say how the machine reaches its registries."""

@@ -127,7 +127,7 @@ def test_damaged_words_in_a_manifest_are_refused(tmp_path: Path, words: Any) -> 
 @pytest.mark.slow
 def test_prepare_stores_words_and_renews_them(make_media, tmp_path: Path) -> None:
     """From a video to the manifest; a finished portrait takes new words without being made again."""
-    faces = pytest.importorskip("faces", reason="needs the [prepare] extra")
+    faces = pytest.importorskip("faces", reason="needs scikit-image")
     from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
     config = PrepareConfig(size=64, encoder="mel", workers=1)
