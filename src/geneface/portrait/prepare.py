@@ -108,12 +108,13 @@ def _prepare(
 ) -> PortraitManifest:
     """All steps in their order."""
     refuse_unreadable(videos)
+    # Before the videos are looked through: without it there would be nothing to do with them.
+    encoder = load_encoder(config.encoder, config.encoder_path)
     scanned = [found for found in steps.scan(prep, videos, strict=True) if not isinstance(found, InputError)]
     scans, sounds = [seen for seen, _ in scanned], [sound for _, sound in scanned]
     paths = [scan.path for scan in scans]
     shots, rest = usable_shots(scans)
     refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
-    encoder = load_encoder(config.encoder, config.encoder_path)
     found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
