@@ -47,10 +47,10 @@ def test_the_example_of_a_training_calls_what_there_is(monkeypatch: pytest.Monke
         return call
 
     render = inspect.signature(geneface.Avatar.render)
-    avatar = SimpleNamespace(render=lambda *args, **named: render.bind(None, *args, **named))
+    avatar: Any = SimpleNamespace(render=lambda *args, **named: render.bind(None, *args, **named))
     results = {
         "prepare": SimpleNamespace(notes=()),
-        "train": SimpleNamespace(avatar=avatar, warnings=()),
+        "train": geneface.TrainedAvatar(avatar, {}, "", (), ()),
         "evaluate": {"tables": {}},
     }
     for name, result in results.items():

@@ -8,7 +8,6 @@ from geneface.bench import TRAIN_BENCHMARKS
 from geneface.errors import InputError
 from geneface.render.registry import RENDERERS
 from geneface.training.gaussian.config import GaussianTrainConfig, gaussian_config
-from geneface.training.motion.sync import SYNC_PRESETS
 from geneface.training.nerf.config import NerfTrainConfig, nerf_config
 from geneface.training.presets import choose_preset
 from geneface.training.trainers import TRAININGS, training_of
@@ -31,4 +30,4 @@ def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="tiny, fast, good"):
         training_of("nerf").config("huge")
     with pytest.raises(InputError, match="tiny, fast, good"):
-        choose_preset(SYNC_PRESETS, "huge")
+        choose_preset({"tiny": 1, "fast": 2, "good": 3}, "huge")
