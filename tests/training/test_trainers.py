@@ -30,4 +30,4 @@ def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="tiny, fast, good"):
         training_of("nerf").config("huge")
     with pytest.raises(InputError, match="tiny, fast, good"):
-        choose_preset({"tiny": 1, "fast": 2, "good": 3}, "huge")
+        choose_preset(training_of("gaussian").presets, "huge")
