@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from geneface.config import checked_settings
 from geneface.errors import InputError
-from geneface.io.clips import VIDEO_SUFFIXES, clips_of, existing
+from geneface.io.clips import VIDEO_SUFFIXES, clips_of, existing, path_of
+from geneface.io.place import refuse_inside
 from geneface.types import ProgressFn, no_progress
 
 if TYPE_CHECKING:
@@ -214,9 +215,9 @@ def evaluate(
     source = None if portrait is None else existing(_path(portrait, "the portrait"), "the portrait")
     truth = None if source is None else Portrait.load(source)
     if out is not None:
-        _refuse_inside(_path(out, "the report's folder"), loaded.files.folder, "the avatar's folder")
+        refuse_inside(_path(out, "the report's folder"), loaded.files.folder, "the avatar's folder")
         if source is not None:
-            _refuse_inside(Path(out), source, "the portrait")
+            refuse_inside(Path(out), source, "the portrait")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) if out is None else Path(out)
         metrics = evaluate_avatar(
@@ -250,10 +251,10 @@ def videos_of(paths: Sequence[Path | str], tell: Callable[[str], None] = lambda 
 
 
 def _path(value: object, what: str) -> Path:
-    """A path from text or from what stands for one."""
-    if not isinstance(value, str | os.PathLike) or isinstance(value, bytes) or str(value) == "":
-        raise InputError(f"{what} is {value!r}", "give a path")
-    return Path(value)
+    """A path from text or from what stands for one; an empty text is none."""
+    if value == "":
+        raise InputError(f"{what} has no name", "give a path")
+    return path_of(value, what, "give a path")
 
 
 def _stripped(value: object) -> object:
@@ -263,9 +264,3 @@ def _stripped(value: object) -> object:
 def _refuse_no_function(progress: object) -> None:
     if not callable(progress):
         raise InputError(f"progress is of the type {type(progress).__name__}", "give a function (stage, done, total)")
-
-
-def _refuse_inside(out: Path, folder: Path, what: str) -> None:
-    """Reports have names that the folder's own files may have, too."""
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"the output {out} lies in {what}", "choose another place")

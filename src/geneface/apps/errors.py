@@ -87,6 +87,6 @@ def _interrupted(args: list[str], words: str) -> str:
     if "--resume" in args or named[:1] in (["prepare"], ["train"], ["corpus"], ["pretrain"]):
         again = [*args, *([] if "--resume" in args else ["--resume"])]
         return f"geneface: interrupted: resume with: geneface {shlex.join(again)}"
-    if named[:1] == ["evaluate"] or named[:1] == ["compare"]:
+    if named[:1] in (["evaluate"], ["compare"]):
         return "geneface: interrupted: the report is incomplete, run it again"
     return "geneface: interrupted: nothing was written"

@@ -21,13 +21,15 @@ from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, motion_values, path_of, picture_size, speech_and_sound, speech_samples
+from geneface.avatar.inputs import NO_SPEECH, motion_values, picture_size, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.errors import InputError
+from geneface.io.clips import path_of
 from geneface.io.image import write_png_sequence
+from geneface.io.place import refuse_inside
 from geneface.io.tensors import TensorWriter
 from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
@@ -349,11 +351,9 @@ class Avatar:
 
     def _refuse_overwriting(self, out: Path, audio: Path | None) -> None:
         """An output may replace an older one, but not the speech, nor a file of the avatar."""
-        target = out.resolve()
-        if audio is not None and target == audio.resolve():
+        if audio is not None and out.resolve() == audio.resolve():
             raise InputError(f"the output {out} is the speech itself", "choose another name")
-        if target.is_relative_to(self.files.folder.resolve()):
-            raise InputError(f"the output {out} lies in the avatar's folder", "choose another place")
+        refuse_inside(out, self.files.folder, "the avatar's folder")
 
     def _camera(self, size: int | None) -> Camera:
         size = self.files.config.size if size is None else picture_size(size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from operator import index
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT
 from geneface.io.audio import LOUDEST, SourceSound, read_audio, read_speech
+from geneface.io.clips import path_of
 from geneface.types import FloatArray, HeadPose, MotionTrack, Waveform, mono_samples
 
 MIN_SIZE, MAX_SIZE = 64, 1024
@@ -42,13 +42,6 @@ def _speech(samples: FloatArray) -> FloatArray:
 def live_samples(values: object) -> FloatArray:
     """[T] of a piece of live sound, as `mono_samples` takes it; T may be 0."""
     return _checked(mono_samples(values, "the live sound"), "the live sound")
-
-
-def path_of(value: object, what: str, remedy: str) -> Path:
-    """A path from text or from what stands for one."""
-    if not isinstance(value, str | os.PathLike):
-        raise InputError(f"{what} is of the type {type(value).__name__}", remedy)
-    return Path(value)
 
 
 def picture_size(size: int) -> int:

@@ -5,6 +5,7 @@ On foreign disks a Mac writes a `._me.mp4` with notes of its own next to `me.mp4
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,17 @@ def clips_of(
         what = "videos" if suffixes == VIDEO_SUFFIXES else "recordings"
         raise InputError(f"the folder {folder} holds no {what}", f"their names end in {', '.join(sorted(suffixes))}")
     return clips.taken
+
+
+def path_of(value: object, what: str, remedy: str) -> Path:
+    """A path from text or from what stands for one.
+
+    Raises:
+        InputError: it is of another type; with `remedy`.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{what} is of the type {type(value).__name__}", remedy)
+    return Path(value)
 
 
 def existing(path: Path, what: str) -> Path:

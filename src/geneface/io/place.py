@@ -121,6 +121,19 @@ def folder_target(final: Path | str) -> Path:
     return target
 
 
+def refuse_inside(out: Path, folder: Path, what: str) -> None:
+    """An output may not lie in a folder whose own files it could replace.
+
+    Args:
+        what: names the folder in the error.
+
+    Raises:
+        InputError: it does.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the output {out} lies in {what}", "choose another place")
+
+
 def refuse_no_folder(final: Path | str) -> None:
     """Refuse what can't become or be a folder: a link that leads to itself, a pipe, a device.
 
