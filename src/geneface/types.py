@@ -148,26 +148,34 @@ class MotionTrack:
     """[F, K, 3] the named landmarks of `geometry.landmarks` in the canonical head frame, head units."""
     pose: HeadPose
     """[F]."""
+    body: NDArray[np.int32] | None = None
+    """[F] which frame of the avatar's own video stands behind each row; None: everything is drawn."""
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __getitem__(self, frames: Frames) -> MotionTrack:
-        return MotionTrack(self.points[_several(frames)], self.pose[frames])
+        body = None if self.body is None else self.body[_several(frames)]
+        return MotionTrack(self.points[_several(frames)], self.pose[frames], body)
 
     @staticmethod
     def concatenate(tracks: Iterable[MotionTrack]) -> MotionTrack:
         """Tracks one after the other.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or some have a body of their own and others have not.
         """
         parts = list(tracks)
+        bodies = [part.body for part in parts if part.body is not None]
+        if bodies and len(bodies) < len(parts):
+            raise ValueError("some of the tracks have a body of their own, others have not")
         pose = HeadPose(
             np.concatenate([part.pose.rotation for part in parts]),
             np.concatenate([part.pose.translation for part in parts]),
         )
-        return MotionTrack(np.concatenate([part.points for part in parts]), pose)
+        return MotionTrack(
+            np.concatenate([part.points for part in parts]), pose, np.concatenate(bodies) if bodies else None
+        )
 
 
 def _several(frames: Frames) -> Frames:
