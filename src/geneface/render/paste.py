@@ -49,6 +49,8 @@ class Pasted:
     """[h, w, 3] the picture in the window, now and then outside of [0, 1]."""
     mask: FloatArray
     """[h, w] share of the drawing."""
+    opacity: FloatArray
+    """[h, w] of the drawn person."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,15 @@ def paste(
         window: of `seam_window`, for the face of `spoken_face`.
     """
     face = spoken_face(recorded.landmarks, spoken)
-    drawn = renderer.render(face, recorded.rotation, recorded.translation, camera, window).rgb
+    frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window)
+    drawn = frame.rgb
     mask = _mask(_outlines(recorded, face, camera), window, camera.width)
     if recorded.blur > 0:
         drawn = gaussian_blur(drawn, recorded.blur)
     light = _field(picture - drawn, 4 * mask * (1 - mask), camera.width / _CELLS)
     if recorded.grain > 0:
         light += recorded.grain * _noise(window.height, window.width)
-    return Pasted(window, picture + mask[..., None] * (drawn + light - picture), mask)
+    return Pasted(window, picture + mask[..., None] * (drawn + light - picture), mask, frame.opacity)
 
 
 def _outlines(recorded: Recorded, face: FloatArray, camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -73,6 +73,22 @@ class RenderedFrame:
         return straight_alpha(self.rgb, self.opacity, self.plate)
 
 
+class Picture(Protocol):
+    """What is shown of one frame, in the forms that outputs take; fresh arrays."""
+
+    def to_uint8(self) -> ByteArray:
+        """[H, W, 3] RGB."""
+        ...
+
+    def to_yuv420(self) -> ByteArray:
+        """[3 H / 2, W] planes for `io.encode.write_video`."""
+        ...
+
+    def to_rgba(self) -> ByteArray:
+        """[H, W, 4] with straight alpha."""
+        ...
+
+
 class Renderer(Protocol):
     """Draws single frames; equal arguments give equal pixels, from any number of threads at once."""
 
