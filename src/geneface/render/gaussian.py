@@ -26,7 +26,7 @@ import numpy as np
 from geneface import ops
 from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
-from geneface.ops.types import DILATION_PX2, LOG_SCALE, U, V, Splats
+from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats, U, V
 from geneface.render.composite import resize
 from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16

@@ -131,10 +131,10 @@ def _mask(outlines: tuple[NDArray[np.float64], ...], window: Window, size: float
 
 
 def _outside(points: NDArray[np.float64], hull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside; along the nearest edge's normal."""
+    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside: along the edges' normals."""
     edge = np.roll(hull, -1, axis=0) - hull
     normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1) / np.maximum(np.linalg.norm(edge, axis=1), 1e-9)[:, None]
-    return (points @ normal.T - (normal * hull).sum(1)).max(1)
+    return (normal @ points.T - (normal * hull).sum(1)[:, None]).max(0)
 
 
 def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
