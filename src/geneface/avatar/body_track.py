@@ -18,13 +18,13 @@ from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose
 
 MOST_FRAMES = 90 * VIDEO_RATE_HZ
 """Frames of a loop."""
-_MOST_JUMPS = 100_000
+_MOST_JUMPS = 10_000
 _REMEDY = "train the avatar again or copy it again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BodyTrack:
-    """Poses, landmarks and ways through the frames of a body loop."""
+    """Poses, landmarks and ways through the frames of a body loop. Two are equal if they are the same object."""
 
     pose: HeadPose
     """[P] where the head is, for the avatar's own camera, which looks at `crop`."""
@@ -110,7 +110,7 @@ class BodyTrack:
         frames = len(self)
         is_right = {
             "crop": self.crop[2] >= 1,
-            "run": (np.diff(self.run) >= 0).all(),
+            "run": (self.run >= 0).all() and (self.run < frames).all() and (np.diff(self.run) >= 0).all(),
             "turns": (np.diff(self.turns) > 0).all() and ((self.turns >= 0) & (self.turns < frames)).all(),
             "jumps": len(self.jumps) <= _MOST_JUMPS and ((self.jumps >= 0) & (self.jumps < frames)).all(),
             "blur": ((self.blur >= 0) & (self.blur < 100)).all(),
