@@ -131,10 +131,17 @@ def _mask(outlines: tuple[NDArray[np.float64], ...], window: Window, size: float
 
 
 def _outside(points: NDArray[np.float64], hull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside: along the edges' normals."""
+    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside."""
     edge = np.roll(hull, -1, axis=0) - hull
-    normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1) / np.maximum(np.linalg.norm(edge, axis=1), 1e-9)[:, None]
-    return (normal @ points.T - (normal * hull).sum(1)[:, None]).max(0)
+    length = np.maximum(np.linalg.norm(edge, axis=1), 1e-9)
+    along = edge / length[:, None]
+    # [M, N] how far a point has gone along each edge's line, and how far it is right of it, which is outside.
+    gone = along @ points.T - (along * hull).sum(1)[:, None]
+    right = along[:, 1:] * points[:, 0] - along[:, :1] * points[:, 1]
+    right -= (along[:, 1] * hull[:, 0] - along[:, 0] * hull[:, 1])[:, None]
+    beyond = gone - np.clip(gone, 0, length[:, None])
+    furthest = right.max(0)
+    return np.where(furthest <= 0, furthest, np.hypot(right, beyond).min(0))
 
 
 def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
