@@ -98,7 +98,31 @@ def write_video(
         audio_options={"aac_coder": "fast"},
         audio_format="fltp",
     )
-    return _write(target, Path(path), frames, audio, rate_hz, metadata)
+    return _write(target, Path(path), frames, audio, rate_hz, {**SYNTHETIC_METADATA, **(metadata or {})})
+
+
+def write_groups(path: Path | str, planes: Iterable[ByteArray], group_frames: int, *, is_matte: bool = False) -> int:
+    """Write an MP4 that `io.indexed` reads picture by picture: key frames every `group_frames`, closed groups, 25 Hz.
+
+    Args:
+        planes: uint8 [3 H / 2, W], even H and W: a video's, or a matte's: opacity in the luma, 0 to 255.
+
+    Returns:
+        The number of pictures.
+    """
+    groups = {"g": str(group_frames), "keyint_min": str(group_frames), "sc_threshold": "0", "flags": "+cgop"}
+    target = _Target(
+        container="mp4",
+        container_options={"movflags": "+faststart+use_metadata_tags"},
+        video_codec="libx264",
+        video_options={"preset": "medium", "profile": "high", "crf": "20", "threads": "1", **groups},
+        pixel_format="yuv420p",
+        audio_codec="",
+        audio_options={},
+        audio_format="",
+    )
+    what = "The opacity of the person in recorded pictures" if is_matte else "Recorded pictures of a person"
+    return _write(target, Path(path), planes, None, VIDEO_RATE_HZ, {"comment": f"{what}: part of a geneface avatar."})
 
 
 def write_webm_alpha(
@@ -129,7 +153,7 @@ def write_webm_alpha(
         audio_options={},
         audio_format="flt",
     )
-    return _write(target, Path(path), frames, audio, rate_hz, metadata)
+    return _write(target, Path(path), frames, audio, rate_hz, {**SYNTHETIC_METADATA, **(metadata or {})})
 
 
 def _write(
@@ -138,14 +162,13 @@ def _write(
     frames: Iterable[ByteArray],
     audio: Waveform | SourceSound | None,
     rate_hz: int,
-    metadata: Mapping[str, str] | None,
+    tags: Mapping[str, str],
 ) -> int:
     if target.video_codec not in av.codecs_available:
         raise InputError(
             f"this build of PyAV lacks the encoder {target.video_codec}",
             "install its official wheel: pip install --force-reinstall --only-binary av av",
         )
-    tags = {**SYNTHETIC_METADATA, **(metadata or {})}
     channels = _channels(audio)
     count = 0
     with (
