@@ -22,8 +22,8 @@ def seen_at(view: View, points: np.ndarray, translation: np.ndarray) -> np.ndarr
 @pytest.mark.parametrize(("size", "frame"), [(None, "crop"), ("source", "source"), (256, "crop"), (720, "source")])
 @pytest.mark.parametrize("crop", [(420.0, 60.0, 640.0), (13.0, 7.0, 333.0), (101.3, 20.7, 450.0)])
 def test_points_lie_where_the_recorded_picture_has_them(crop, size, frame) -> None:
-    view = source_view(1280, 720, np.float32(crop), FOCAL, size, frame)
-    translation = np.float32([0.05, -0.03, -2.4])
+    view = source_view(1280, 720, np.array(crop, np.float32), FOCAL, size, frame)
+    translation = np.array([0.05, -0.03, -2.4], np.float32)
     points = np.random.default_rng(0).uniform(-0.2, 0.2, (40, 3))
     x, y, side = crop
     # In the recorded picture: the square's own camera, at the square's place.
@@ -37,7 +37,7 @@ def test_points_lie_where_the_recorded_picture_has_them(crop, size, frame) -> No
 
 
 def test_sizes() -> None:
-    crop = np.float32([420, 60, 600])
+    crop = np.array([420, 60, 600], np.float32)
     assert (lambda v: (v.width, v.height))(source_view(1920, 1080, crop, FOCAL, "source", "source")) == (1920, 1080)
     assert (lambda v: (v.width, v.height))(source_view(1080, 1920, crop, FOCAL, 540, "source")) == (540, 960)
     assert (lambda v: (v.width, v.height))(source_view(1920, 1080, crop, FOCAL, "source", "crop")) == (600, 600)
@@ -45,10 +45,10 @@ def test_sizes() -> None:
 
 
 def test_a_square_that_sticks_out_stays_inside() -> None:
-    view = source_view(450, 450, np.float32([-0.4, 0.4, 451]), FOCAL, None, "crop")
+    view = source_view(450, 450, np.array([-0.4, 0.4, 451], np.float32), FOCAL, None, "crop")
     assert (view.region.left, view.region.top, view.region.width, view.region.height) == (0, 0, 450, 450)
 
 
 def test_odd_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="size"):
-        source_view(450, 450, np.float32([0, 0, 450]), FOCAL, 255, "crop")
+        source_view(450, 450, np.array([0, 0, 450], np.float32), FOCAL, 255, "crop")

@@ -66,7 +66,7 @@ def test_the_spoken_face_moves_the_lower_face_alone(portrait) -> None:
 def test_both_mouths_are_replaced_and_eyes_are_not(portrait, size) -> None:
     camera = Camera(portrait.camera.focal, size, size)
     picture = np.full((size, size, 3), 0.4, np.float32)
-    _, result = pasted(portrait, np.float32([0.4, 0.4, 0.4]), picture, camera)
+    _, result = pasted(portrait, np.array([0.4, 0.4, 0.4], np.float32), picture, camera)
     mask = np.zeros((size, size), np.float32)
     mask[result.window.rows, result.window.columns] = result.mask
     assert mask.min() >= 0 and mask.max() == 1
@@ -91,7 +91,7 @@ def test_other_light_leaves_no_edge(portrait) -> None:
     camera = Camera(portrait.camera.focal, 256, 256)
     columns = np.linspace(0, 1, 256, dtype=np.float32)
     light = np.repeat((0.5 + 0.08 * columns)[None, :, None], 3, axis=2)
-    part, result = pasted(portrait, np.float32([0.5, 0.5, 0.5]), np.repeat(light, 256, axis=0), camera)
+    part, result = pasted(portrait, np.array([0.5, 0.5, 0.5], np.float32), np.repeat(light, 256, axis=0), camera)
     seam = (result.mask > 0.05) & (result.mask < 0.95)
     # Without the field of light there would be an edge of up to .08.
     assert np.abs(result.image - part)[seam].max() < 0.008
@@ -101,17 +101,17 @@ def test_other_light_leaves_no_edge(portrait) -> None:
 def test_a_hand_across_the_seam_is_no_light(portrait) -> None:
     camera = Camera(portrait.camera.focal, 256, 256)
     picture = np.full((256, 256, 3), 0.5, np.float32)
-    _, plain = pasted(portrait, np.float32([0.5, 0.5, 0.5]), picture, camera)
+    _, plain = pasted(portrait, np.array([0.5, 0.5, 0.5], np.float32), picture, camera)
     window = plain.window
     picture[:, : window.left + window.width // 4] = 0.0
-    _, result = pasted(portrait, np.float32([0.5, 0.5, 0.5]), picture, camera)
+    _, result = pasted(portrait, np.array([0.5, 0.5, 0.5], np.float32), picture, camera)
     inside = plain.mask == 1
     assert result.image[inside].min() > 0.3
 
 
 def test_a_soft_recording_gets_a_soft_mouth(portrait) -> None:
     camera = Camera(portrait.camera.focal, 128, 128)
-    drawing = np.float32(np.indices((128, 128)).sum(0) % 2)[..., None].repeat(3, axis=2)
+    drawing = (np.indices((128, 128)).sum(0) % 2).astype(np.float32)[..., None].repeat(3, axis=2)
     picture = np.full((128, 128, 3), 0.5, np.float32)
     deviations = []
     for blur in (0.0, 0.7, 1.5):
@@ -123,21 +123,23 @@ def test_a_soft_recording_gets_a_soft_mouth(portrait) -> None:
 def test_grain_is_put_onto_the_drawing_alone(portrait) -> None:
     camera = Camera(portrait.camera.focal, 256, 256)
     picture = np.full((256, 256, 3), 0.5, np.float32)
-    _, result = pasted(portrait, np.float32([0.5, 0.5, 0.5]), picture, camera, grain=0.02)
+    _, result = pasted(portrait, np.array([0.5, 0.5, 0.5], np.float32), picture, camera, grain=0.02)
     assert result.image[result.mask == 1].std() == pytest.approx(0.02, rel=0.1)
     assert (result.image[result.mask == 0] == 0.5).all()
 
 
 def test_a_face_outside_of_the_picture_has_no_window(portrait) -> None:
     recorded = recorded_frame(portrait, 2)
-    away = Recorded(recorded.landmarks, recorded.rotation, recorded.translation + np.float32([9, 0, 0]))
+    away = Recorded(recorded.landmarks, recorded.rotation, recorded.translation + np.array([9, 0, 0], np.float32))
     assert seam_window(away, recorded.landmarks, portrait.camera) is None
 
 
 def test_windows_lie_on_the_grid_and_inside(portrait) -> None:
     for shift in np.linspace(-1, 1, 9):
         recorded = recorded_frame(portrait, 2)
-        moved = Recorded(recorded.landmarks, recorded.rotation, recorded.translation + np.float32([shift, 0, 0]))
+        moved = Recorded(
+            recorded.landmarks, recorded.rotation, recorded.translation + np.array([shift, 0, 0], np.float32)
+        )
         window = seam_window(moved, recorded.landmarks, Camera(portrait.camera.focal, 100, 100))
         if window is not None:
             assert not any(v % 2 for v in (window.left, window.top, window.width, window.height))

@@ -19,7 +19,6 @@ from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
-from geneface.avatar.body_track import BodyTrack
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
@@ -30,7 +29,7 @@ from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.pictures import Pictures, drawn_frames
 from geneface.avatar.smoothing import smooth_landmark_windows
-from geneface.avatar.view import SOURCE, Frame, Size
+from geneface.avatar.view import Frame, Size, asks_for_source
 from geneface.errors import InputError
 from geneface.io.clips import path_of
 from geneface.io.place import refuse_inside
@@ -187,7 +186,7 @@ class Avatar:
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
         person = self.files.person
-        finish = Finish(person, performance, self._track(performance))
+        finish = Finish(person, performance, self._body(performance))
         closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
             encode_blocks(self._encoder, samples),
@@ -223,7 +222,7 @@ class Avatar:
             self.files.person,
             performance,
             sigma_frames=_FACE_SIGMA_FRAMES,
-            body=self._track(performance),
+            body=self._body(performance),
         )
 
     def stream(
@@ -295,7 +294,7 @@ class Avatar:
         has_opacity: bool = False,
     ) -> Pictures:
         """The pictures of a performance: checks that it is one that can be shown so."""
-        if self._body(performance) is None and SOURCE in (size, frame) and self.files.body is not None:
+        if self._body(performance) is None and asks_for_source(size, frame) and self.files.body is not None:
             raise InputError(
                 "a drawn body has no recorded picture around it", "give the body source, or the size in pixels"
             )
@@ -312,10 +311,6 @@ class Avatar:
                 "train it with --body-seconds, or choose the body drawn",
             )
         return None if performance.body == "drawn" else body
-
-    def _track(self, performance: Performance) -> BodyTrack | None:
-        body = self._body(performance)
-        return None if body is None else body.track
 
     @staticmethod
     def _ahead(windows: Generator[MotionTrack, None, None], pictures: Pictures) -> Generator[Picture, None, None]:

@@ -13,7 +13,7 @@ from geneface.avatar.background import KEEP, background_plate
 from geneface.avatar.folder import AvatarFiles
 from geneface.avatar.inputs import motion_values, picture_size
 from geneface.avatar.pasted import PastedPictures
-from geneface.avatar.view import SOURCE, Frame, Size, View, check_frame, source_view
+from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, check_frame, source_view
 from geneface.errors import InputError
 from geneface.render.composite import resize
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
@@ -68,10 +68,12 @@ class Pictures:
             InputError: one that can't be used, or that asks for a recorded picture which the avatar does not carry.
         """
         self._files, self._renderer_over = files, renderer_over
-        self._needs_body = size == SOURCE or frame == SOURCE
-        default: Frame = "source" if size == SOURCE else "crop"
+        if isinstance(size, str) and size != SOURCE:
+            raise InputError(f"the size is {size!r}", "give pixels, or source")
+        self._needs_body = asks_for_source(size, frame)
+        default: Frame = "source" if asks_for_source(size) else "crop"
         self._frame: Frame = default if frame is None else check_frame(frame)
-        self._size: Size | None = size if size is None or size == SOURCE else picture_size(size)
+        self._size: Size | None = size if size is None or isinstance(size, str) else picture_size(size)
         self._own_plate = background_plate(background, files.plate)
         self._replaces = self._own_plate is not files.plate
         self._has_opacity = has_opacity
@@ -118,7 +120,7 @@ class Pictures:
                 "this motion is drawn whole, so that there is no recorded picture around it",
                 "give the size in pixels and the frame crop, or the body source",
             )
-        assert self._size != SOURCE
+        assert not isinstance(self._size, str)
         return self._renderer_over(self._own_plate), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:

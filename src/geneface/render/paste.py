@@ -1,6 +1,6 @@
 """The lower face that was drawn, blended into a recorded picture: lips and jaw are the drawing's, all else is real.
 
-What is replaced is the hull of jaw and tip of the nose, of the recorded face and of the drawn one together: where the
+What is replaced is the hull of jaw and base of the nose, of the recorded face and of the drawn one together: where the
 recorded jaw was lower, the drawing's neck takes its place. It is grown a little, and fades out over some pixels. Light
 that differs along this seam is carried over to the drawing as a smooth field, so that no edge is left (normalised
 convolution, Knutsson and Westin 1993, of the differences in the seam).
@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, positions
+from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, MESH_NOSE_BASE, positions
 from geneface.imaging.filters import gaussian_blur
 from geneface.render.renderer import Renderer, Window
 from geneface.types import Camera, FloatArray
 
 LOWER_FACE: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
 """The landmarks that speech moves: those of the drawing. The others are the recorded ones."""
-_OUTLINE = np.concatenate([JAW, positions((1,))])
-"""Jaw and tip of the nose."""
-GROWN, FEATHER = 1 / 40, 1 / 90
+_OUTLINE = np.concatenate([JAW[2:-2], positions((MESH_NOSE_BASE,))])
+"""Base of the nose, and the jaw without its ends near the ears, which speech does not move: there may be hair."""
+GROWN, FEATHER = 1 / 50, 1 / 90
 """How far what is replaced reaches beyond its outline, and the deviation of its soft edge: parts of S."""
 _REACH = 3.0
 """Deviations after which the edge has faded out."""
@@ -34,7 +34,7 @@ _CELLS = 64
 """The field of light is made on a grid of S / 64 pixels."""
 _SPREAD = _CELLS / 20
 """Deviation of its smoothing, cells."""
-_TRUST = 1e-3
+_TRUST = 3e-2
 """Weight, of all cells of one, of there being no difference: what is far from the seam keeps the drawing's colours."""
 _LARGEST_DIFFERENCE = 0.15
 """Differences beyond it are not light: hair, a collar, a hand across the seam."""
@@ -101,8 +101,11 @@ def paste(
     """
     face = spoken_face(recorded.landmarks, spoken)
     frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window)
-    drawn = frame.rgb
-    mask = _mask(_outlines(recorded, face, camera), window, camera.width)
+    before, after = _outlines(recorded, face, camera)
+    mask = _mask((before, after), window, camera.width, GROWN)
+    # What is behind the drawing is the recorded picture, but for the recorded face itself.
+    elsewhere = (1 - frame.opacity) * (1 - _mask((before,), window, camera.width, 0.0))
+    drawn = frame.rgb + elsewhere[..., None] * (picture - frame.plate)
     if recorded.blur > 0:
         drawn = gaussian_blur(drawn, recorded.blur)
     light = _field(picture - drawn, 4 * mask * (1 - mask), camera.width / _CELLS)
@@ -118,13 +121,13 @@ def _outlines(recorded: Recorded, face: FloatArray, camera: Camera) -> tuple[NDA
     return both[0], both[1]
 
 
-def _mask(outlines: tuple[NDArray[np.float64], ...], window: Window, size: float) -> FloatArray:
-    """[h, w] how much of each pixel is replaced: 1 in the hulls of the outlines, grown and with a soft edge."""
+def _mask(outlines: tuple[NDArray[np.float64], ...], window: Window, size: float, grown: float) -> FloatArray:
+    """[h, w] how much of each pixel lies in the hulls of outlines, grown by a part of S and with a soft edge."""
     step = max(1, int(size * FEATHER))
     rows, columns = (np.arange(0, length + step, step) + 0.5 for length in (window.height, window.width))
     grid = np.stack(np.meshgrid(columns + window.left, rows + window.top), axis=-1).reshape(-1, 2)
     outside = np.min([_outside(grid, convex_hull(points)) for points in outlines], axis=0)
-    soft = np.clip((outside - GROWN * size) / (_REACH * FEATHER * size), -1, 1).reshape(len(rows), len(columns))
+    soft = np.clip((outside - grown * size) / (_REACH * FEATHER * size), -1, 1).reshape(len(rows), len(columns))
     # A raised sine has no corner that would be seen as a line.
     coarse = (0.5 - 0.5 * np.sin(0.5 * np.pi * soft)).astype(np.float32)
     return _between(coarse, step, window.height, window.width)
