@@ -16,6 +16,7 @@ from geneface.io.audio import read_audio
 from geneface.io.image import read_png
 from geneface.io.tensors import TensorFile
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
+from geneface.portrait.source import SourcePictures
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
 TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
@@ -24,6 +25,11 @@ TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.sa
 def segment_path(folder: Path, name: str) -> Path:
     """Frames and masks of one segment."""
     return folder / "segments" / f"{name}.safetensors"
+
+
+def source_path(folder: Path, name: str) -> Path:
+    """Whole source pictures of one segment."""
+    return folder / "source" / f"{name}.mp4"
 
 
 def audio_path(folder: Path, name: str) -> Path:
@@ -119,6 +125,15 @@ class Portrait:
         """Speech features [2f, D] of one segment of f frames."""
         values = self._features.get(self.segments[segment].name)
         return SpeechFeatures(values.astype(np.float32), self.manifest.encoder)
+
+    def source(self, segment: int) -> SourcePictures | None:
+        """The whole pictures of one segment as they were recorded; None in a portrait of before they were kept."""
+        info = self.segments[segment]
+        if info.source_size is None or info.source_crop is None:
+            return None
+        return SourcePictures(
+            source_path(self.folder, info.name), *info.source_size, frames=info.frames, crop=info.source_crop
+        )
 
     def audio(self, segment: int) -> Waveform:
         """Sound of one segment, in step with its pictures; kept, 4 MB a minute."""

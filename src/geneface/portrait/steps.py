@@ -29,13 +29,21 @@ from geneface.portrait.clues import ClueTask, gather_clues
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
-from geneface.portrait.measure import MeasureTask, measure
+from geneface.portrait.measure import JoinTask, MeasureTask, join, measure, source_chunk
 from geneface.portrait.offsets import SpanOffset, span_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
-from geneface.portrait.portrait import BACKGROUND_NAME, FEATURES_NAME, TRACKS_NAME, audio_path, segment_path
+from geneface.portrait.portrait import (
+    BACKGROUND_NAME,
+    FEATURES_NAME,
+    TRACKS_NAME,
+    audio_path,
+    segment_path,
+    source_path,
+)
 from geneface.portrait.scan import Scanned, SourceScan, expected_frames, scan_or_error
 from geneface.portrait.segments import Segment
+from geneface.portrait.source import SourceSize, source_size
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
 from geneface.signal.sound import cut_frames
@@ -180,15 +188,32 @@ def find_clues(prep: Preparation, shots: Sequence[Shot]) -> None:
 def cut_out(
     prep: Preparation, scans: Sequence[SourceScan], segments: Sequence[Segment], squares: Sequence[Square]
 ) -> None:
-    """Pictures and person mattes of all frames of the segments, in chunks."""
+    """Pictures and person mattes of all frames of the segments, and the whole pictures, in chunks."""
     tasks = []
     for segment in segments:
         span, scan = segment.span, scans[segment.span.source]
         for first, last in _parts(prep, span.frames):
             stop, folder = span.start + span.frames, str(prep.measured(segment.name))
-            square = squares[span.scene]
-            tasks.append(MeasureTask(scan.path, scan.turns, span.start, stop, folder, first, last, square, prep.size))
+            square, kept = squares[span.scene], kept_size(segment, scans, squares)
+            task = MeasureTask(scan.path, scan.turns, span.start, stop, folder, first, last, square, prep.size, kept)
+            tasks.append(task)
     prep.run("cut out the head", measure, tasks, frames=sum(task.frames for task in tasks))
+
+
+def kept_size(segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square]) -> SourceSize:
+    """At which size the whole pictures of a segment are kept."""
+    scan = scans[segment.span.source]
+    return source_size(scan.width, scan.height, squares[segment.span.scene])
+
+
+def join_sources(prep: Preparation, segments: Sequence[Segment]) -> None:
+    """The whole pictures of each segment in one file."""
+    tasks = []
+    for segment in segments:
+        folder, chunks = prep.measured(segment.name), range(chunk_count(segment.span.frames))
+        pieces = tuple(str(source_chunk(folder, chunk)) for chunk in chunks)
+        tasks.append(JoinTask(pieces, str(source_path(prep.work.out, segment.name))))
+    prep.run("store the source pictures", join, tasks)
 
 
 def _parts(prep: Preparation, frames: int) -> list[tuple[int, int]]:
