@@ -124,7 +124,9 @@ def test_every_format(filmed: Avatar, tmp_path: Path, name: str) -> None:
 
 def test_the_motion_file_names_the_frames(filmed: Avatar, tmp_path: Path) -> None:
     filmed.render(SOUND, tmp_path / "m.safetensors", format="landmarks")
-    np.testing.assert_array_equal(load_tensors(tmp_path / "m.safetensors")["body"], filmed.motion(SOUND).body)
+    frames = filmed.motion(SOUND).body
+    assert frames is not None
+    np.testing.assert_array_equal(load_tensors(tmp_path / "m.safetensors")["body"], frames)
 
 
 def test_a_pickled_avatar_shows_the_same(filmed: Avatar) -> None:
