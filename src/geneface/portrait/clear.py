@@ -1,6 +1,6 @@
 """Which frames can be shown again as they were recorded: the face in them was seen, whole, sharp and from the front.
 
-A frame that is not clear is good for learning; an avatar's body loop, in which the mouth is drawn anew, does without it.
+A frame that is not clear is good for learning; an avatar's body loop, in which the mouth is drawn anew, goes without.
 Symbols: F frames of all segments, f frames of one, v small pictures of a shot, S size of the portrait's pictures.
 """
 

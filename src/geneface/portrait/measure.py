@@ -35,8 +35,8 @@ def source_chunk(folder: Path | str, chunk: int) -> Path:
 class MeasureTask(ChunkTask):
     """Chunks of one segment of f frames.
 
-    Files hold `frames` [n, S, S, 3], `matte` [n, S, S] and `detail` [n, 4] (`clear.detail`); those of `source_chunk` the
-    whole pictures.
+    Files hold `frames` [n, S, S, 3], `matte` [n, S, S] and `detail` [n, 4] (`clear.detail`); the whole pictures are in
+    those of `source_chunk`.
     """
 
     square: Square
