@@ -156,6 +156,10 @@ def train(
     ] = None,
     encoder_path: EncoderPathOption = None,
     seed: SeedOption = 0,
+    scene: Annotated[
+        int | None,
+        typer.Option(help="Which light and clothes, where prepare told of several scenes; by default the longest."),
+    ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -178,6 +182,7 @@ def train(
             motion=motion,
             encoder_path=encoder_path,
             seed=seed,
+            scene=scene,
             resume=resume,
             progress=progress,
         )

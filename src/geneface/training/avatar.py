@@ -28,7 +28,7 @@ from geneface.io.records import read_json, write_json
 from geneface.io.work import claim_folder, exclusive_folder
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
-from geneface.portrait.manifest import MANIFEST_NAME
+from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
 from geneface.render.renderer import RendererModel
@@ -55,10 +55,15 @@ class AvatarTrainConfig(Config):
     budget_seconds: float | None = Field(None, gt=0)
     """For everything; replaces the renderer's number of steps by as many as fit."""
     seed: int = Field(0, ge=0)
+    scene: int | None = Field(None, ge=1)
+    """Which light and clothes of the portrait; by default those of most frames."""
 
 
 def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainConfig) -> None:
     """An avatar that was finished but for its figures goes on only as what it was begun as.
+
+    Args:
+        portrait: the scene that was chosen.
 
     Raises:
         InputError: it was trained on another portrait, or with other settings.
@@ -69,6 +74,7 @@ def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainCo
         "preset": (avatar.training.get("preset"), config.preset),
         "focal length": (avatar.focal, portrait.camera.focal),
         "size": (avatar.size, portrait.camera.width),
+        "scene": (avatar.scene or 1, int(portrait.scene[0])),
         "training frames": (avatar.training.get("training_frames"), int((~portrait.heldout).sum())),
     }
     for name, (was, wanted) in made.items():
@@ -110,7 +116,8 @@ def build_avatar(
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
     """
     refuse_training(config, out)
-    if not (~portrait.heldout).any():
+    shown = portrait.of_scene(config.scene)
+    if not (~shown.heldout).any():
         raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
     encoder = model.config.encoder
     if encoder != portrait.manifest.encoder:
@@ -135,7 +142,7 @@ def build_avatar(
             ),
         )
         try:
-            return _build(portrait, out, work, config, model, resume, progress)
+            return _build(portrait, shown, out, work, config, model, resume, progress)
         except InputError:
             # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
             if not resume and not (work / _PROGRESS_FILE).is_file():
@@ -145,6 +152,7 @@ def build_avatar(
 
 def _build(
     portrait: Portrait,
+    shown: Portrait,
     out: Path,
     work: Path,
     config: AvatarTrainConfig,
@@ -152,19 +160,17 @@ def _build(
     resume: bool,
     progress: ProgressFn,
 ) -> AvatarConfig:
-    """All steps in their order."""
+    """All steps in their order: lips are learnt from all of the portrait, appearance and poses from the scene shown."""
     adapted = _adapt(portrait, motion, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
-    model = training.train(portrait, work, settings, resume=resume, progress=progress)
-    person = measure_person(
-        portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
-    )
-    described = _describe(out.name, portrait, motion.config.encoder, model, config, adapted["kind"])
-    poster = draw_poster(described, model, person, portrait.background)
+    model = training.train(shown, work, settings, resume=resume, progress=progress)
+    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
+    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted["kind"])
+    poster = draw_poster(described, model, person, shown.background)
     parts = AvatarParts(
-        described, model.tensors(), person, portrait.background, poster, motion.folder, work / PERSON_FOLDER
+        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -258,6 +264,9 @@ def _describe(
 ) -> AvatarConfig:
     frames = int((~portrait.heldout).sum())
     seen = portrait.landmarks[~portrait.heldout]
+    # Not told where there is one only, as avatars of before don't.
+    whole = PortraitManifest.read(portrait.folder)
+    scene = {"scene": int(portrait.scene[0])} if len(whole.scenes) > 1 else {}
     return AvatarConfig(
         name=name,
         renderer=config.renderer,
@@ -270,6 +279,7 @@ def _describe(
         consent=config.consent,
         training={
             "preset": config.preset,
+            **scene,
             "training_frames": frames,
             "heldout_frames": int(portrait.heldout.sum()),
             **model.facts(),
