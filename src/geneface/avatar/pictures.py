@@ -6,6 +6,7 @@ Which of both is decided row by row, by `MotionTrack.body`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, che
 from geneface.errors import InputError
 from geneface.render.composite import resize
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
-from geneface.types import Camera, FloatArray, MotionTrack
+from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
 RendererOver = Callable[[FloatArray], Renderer]
 """The avatar's renderer over a plate [H, W, 3]."""
@@ -45,6 +46,20 @@ def drawn_frames(
                 yield renderer.render(*row, camera)
 
     return frames()
+
+
+def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
+    """The pieces of a motion, one if it is whole."""
+    if not isinstance(motion, MotionTrack | Iterable):
+        raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
+    return [motion] if isinstance(motion, MotionTrack) else motion
+
+
+def as_bytes(pictures: Generator[Picture, None, None]) -> Generator[ByteArray, None, None]:
+    """RGB of each picture; closes them when it is closed."""
+    with closing(pictures):
+        for picture in pictures:
+            yield picture.to_uint8()
 
 
 class Pictures:

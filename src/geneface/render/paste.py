@@ -39,6 +39,8 @@ _SPREAD = _CELLS / 20
 """Deviation of its smoothing, cells."""
 _TRUST = 3e-2
 """Weight, of all cells of one, of there being no difference: what is far from the seam keeps the drawing's colours."""
+_GRAIN_PX, _GRAIN_BLUR = 512, 0.6
+"""Side of the tile of grain, and its softness, pixels."""
 _LARGEST_DIFFERENCE = 0.15
 """Differences beyond it are not light: hair, a collar, a hand across the seam."""
 
@@ -69,6 +71,8 @@ class Recorded:
     """Deviation in pixels of the camera by which the picture is less sharp than the best of its video."""
     grain: float = 0.0
     """Deviation of its noise, in 0..1."""
+    number: int = 0
+    """Of the picture in its video: each has grain of its own."""
 
 
 def spoken_face(recorded: FloatArray, spoken: FloatArray) -> FloatArray:
@@ -115,7 +119,7 @@ def paste(
         drawn = gaussian_blur(drawn, recorded.blur)
     light = _field(picture - drawn, 4 * mask * (1 - mask), camera.width / _CELLS)
     if recorded.grain > 0:
-        light += recorded.grain * _noise(window.height, window.width)
+        light += recorded.grain * _grain(recorded.number, window)
     return Pasted(window, picture + mask[..., None] * (drawn + light - picture), mask, frame.opacity)
 
 
@@ -224,7 +228,18 @@ def _taps(count: int, step: int, length: int, centre: float) -> FloatArray:
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(count))).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-def _noise(height: int, width: int) -> FloatArray:
-    """Film grain [height, width, 1] of deviation 1."""
-    return np.random.default_rng(0).standard_normal((height, width, 1)).astype(np.float32)
+def _grain(number: int, window: Window) -> FloatArray:
+    """Film grain [h, w, 1] of deviation 1; pictures of other numbers have another."""
+    tile = _grain_tile()
+    rows, columns = (
+        (np.arange(length) + step * number) % _GRAIN_PX for length, step in ((window.height, 389), (window.width, 577))
+    )
+    return tile[rows][:, columns, None]
+
+
+@lru_cache(maxsize=1)
+def _grain_tile() -> FloatArray:
+    noise = np.random.default_rng(0).standard_normal((_GRAIN_PX, _GRAIN_PX)).astype(np.float32)
+    # What a video's coding leaves of grain is softer than single pixels.
+    soft = gaussian_blur(noise, _GRAIN_BLUR)
+    return (soft / soft.std()).astype(np.float32)
