@@ -30,8 +30,8 @@ _COARSE_PX = 256
 """Side of what the segmenter sees of a picture."""
 _FINE_ENOUGH = 1.3
 """Pictures so much larger than the mattes need no filter."""
-_GUIDE_REACH, _GUIDE_EPSILON = 2, 1e-4
-"""Half the filter's span in pixels of the coarse matte; variance of luma (0..1) that is taken for noise."""
+_GUIDE_REACH, _GUIDE_EPSILON, _MATTE_EPSILON = 2, 1e-4, 1e-3
+"""Half the filter's span in pixels of the coarse matte; variances of luma and matte (0..1) that are taken for noise."""
 _CLEAR, _SPECK_SHARE, _SOFT_SHARE = 0.15, 0.02, 0.014
 """What counts as clear; side of a speck, and width of the softest edge, in sides of the square."""
 
@@ -130,15 +130,19 @@ def guided(guide: FloatArray, rough: FloatArray, step: int) -> FloatArray:
     rows, columns = max(1, height // step), max(1, width // step)
     small, matte = resize_area(guide, rows, columns), resize_area(rough, rows, columns)
     span = 2 * _GUIDE_REACH + 1
-    mean, level = box_blur(small, span), box_blur(matte, span)
-    scale = (box_blur(small * matte, span) - mean * level) / (box_blur(small**2, span) - mean**2 + _GUIDE_EPSILON)
-    offset = level - scale * mean
-    scale, offset = (resize_linear(box_blur(values, span), height, width) for values in (scale, offset))
+    moments = np.stack([small, matte, small * matte, small * small, matte * matte], axis=-1).astype(np.float32)
+    mean, level, both, squared, power = np.moveaxis(box_blur(moments, span), -1, 0)
+    together, own = both - mean * level, squared - mean * mean + _GUIDE_EPSILON
+    scale = together / own
+    # Where luma does not tell person from background the fit is a blur: the matte stays what it was.
+    told = together**2 / (own * (power - level * level + _MATTE_EPSILON))
+    fit = box_blur(np.stack([scale, level - scale * mean, told], axis=-1), span)
+    scale, offset, told = np.moveaxis(resize_linear(fit, height, width), -1, 0)
     # Far from the edge the matte is sure, and grain must not show in it.
     around = square(2 * _GUIDE_REACH)
     is_inside = resize_linear((erode(matte, around) > 0.99).astype(np.float32), height, width)
     is_outside = resize_linear((dilate(matte, around) < 0.01).astype(np.float32), height, width)
-    fine = np.clip(scale * guide + offset, 0, 1)
+    fine = rough + np.clip(told, 0, 1) * (np.clip(scale * guide + offset, 0, 1) - rough)
     return np.clip(fine * (1 - is_outside) * (1 - is_inside) + is_inside, 0, 1).astype(np.float32)
 
 
