@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.tracker import PersonSegmenter
 from geneface.imaging.filters import box_blur, dilate, disc, erode, square
 from geneface.imaging.resize import resize_area, resize_linear
 from geneface.imaging.shapes import connected_parts
-from geneface.imaging.warp import warp_affine
 from geneface.types import ByteArray, FloatArray
 
 _FADE_SHARE = 0.06
@@ -49,7 +49,7 @@ class MatteMaker:
         """
         self._shape = height, width
         x, y, side = crop
-        self._move = np.array([[side / size, 0, x], [0, side / size, y]])
+        self._rows, self._columns = _taps(y, side, height, size), _taps(x, side, width, size)
         self._own = _fade(height, width, crop)
         self._own_step, self._coarse_step = _step(side / size), _step(min(width, height) / _COARSE_PX)
 
@@ -74,8 +74,9 @@ class MatteMaker:
         """
         height, width = self._shape
         guide = luma / np.float32(255)
-        own = solid(masks.astype(np.float32).sum(-1) / 255)
-        matte = guided(guide, warp_affine(own, self._move, height, width), self._own_step)
+        # Together they are at most 255.
+        own = solid((masks[..., 0] + masks[..., 1]) / np.float32(255))
+        matte = guided(guide, _along(_along(own, self._rows).T, self._columns).T, self._own_step)
         if coarse is not None:
             around = guided(guide, resize_linear(coarse, height, width), self._coarse_step)
             matte = self._own * matte + (1 - self._own) * around
@@ -94,6 +95,25 @@ def solid(matte: FloatArray) -> FloatArray:
     near = dilate(~is_speck[labels], disc(max(2, round(_SOFT_SHARE * size))))
     span = max(2, round(_SOFT_SHARE * size)) // 2 * 2 + 1
     return np.maximum(matte, box_blur((~near).astype(np.float32), span))
+
+
+_Taps = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
+
+
+def _taps(start: float, side: float, length: int, size: int) -> _Taps:
+    """For `length` pixels the two of `size` pixels, spread over [start, start + side), next to each, and how near it
+    is to the second; the edge goes on for ever.
+    """
+    place = np.clip((np.arange(length) + 0.5 - start) * size / side - 0.5, 0, size - 1)
+    first = np.minimum(place.astype(np.intp), max(size - 2, 0))
+    return first, np.minimum(first + 1, size - 1), (place - first).astype(np.float32)[:, None]
+
+
+def _along(values: FloatArray, taps: _Taps) -> FloatArray:
+    """Rows of an image between its rows: bilinear interpolation along the first axis."""
+    first, second, share = taps
+    low = values[first]
+    return low + share * (values[second] - low)
 
 
 def _step(fineness: float) -> int:
