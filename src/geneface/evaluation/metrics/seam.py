@@ -125,6 +125,7 @@ DEFINITIONS = {
         direction="higher",
         description="PSNR over the pixels of which a paste draws nine tenths and more (lips, chin, cheeks); identical "
         "pixels count as 100 dB.",
+        must_see=["shifted"],
     ),
     "seam_psnr": MetricDefinition(
         title="PSNR, seam",
@@ -132,6 +133,7 @@ DEFINITIONS = {
         direction="higher",
         description="The same over the pixels in which drawing and recording mix, from nine tenths to one, and a "
         "fortieth of the picture's width around them.",
+        must_see=["shifted"],
     ),
     "seam_step": MetricDefinition(
         title="Seam, step",
