@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
@@ -41,12 +43,12 @@ def portrait() -> PaintedPortrait:
     return painted_portrait()
 
 
-def recorded_frame(portrait: PaintedPortrait, frame: int, **values: float) -> Recorded:
+def recorded_frame(portrait: PaintedPortrait, frame: int, **values: Any) -> Recorded:
     pose = portrait.pose
     return Recorded(portrait.landmarks[frame], pose.rotation[frame], pose.translation[frame], **values)
 
 
-def pasted(portrait: PaintedPortrait, drawn: FloatArray, picture: FloatArray, camera: Camera, **values: float):
+def pasted(portrait: PaintedPortrait, drawn: FloatArray, picture: FloatArray, camera: Camera, **values: Any):
     recorded, spoken = recorded_frame(portrait, 2, **values), portrait.landmarks[9]
     window = seam_window(recorded, spoken_face(recorded.landmarks, spoken), camera)
     assert window is not None
@@ -123,9 +125,14 @@ def test_a_soft_recording_gets_a_soft_mouth(portrait) -> None:
 def test_grain_is_put_onto_the_drawing_alone(portrait) -> None:
     camera = Camera(portrait.camera.focal, 256, 256)
     picture = np.full((256, 256, 3), 0.5, np.float32)
-    _, result = pasted(portrait, np.array([0.5, 0.5, 0.5], np.float32), picture, camera, grain=0.02)
-    assert result.image[result.mask == 1].std() == pytest.approx(0.02, rel=0.1)
-    assert (result.image[result.mask == 0] == 0.5).all()
+    grey = np.array([0.5, 0.5, 0.5], np.float32)
+    results = [pasted(portrait, grey, picture, camera, grain=0.02, number=number)[1] for number in (3, 3, 4)]
+    inside, outside = results[0].mask == 1, results[0].mask == 0
+    assert results[0].image[inside].std() == pytest.approx(0.02, rel=0.1)
+    assert (results[0].image[outside] == 0.5).all()
+    np.testing.assert_array_equal(results[0].image, results[1].image)
+    same, other = (result.image[inside][:, 0] for result in results[1:])
+    assert abs(np.corrcoef(same, other)[0, 1]) < 0.1
 
 
 def test_a_face_outside_of_the_picture_has_no_window(portrait) -> None:

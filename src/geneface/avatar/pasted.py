@@ -93,6 +93,7 @@ class PastedPictures:
             view.shifted(track.pose.translation[index]),
             float(track.blur[index]) * view.scale,
             track.grain,
+            index,
         )
         face = spoken_face(recorded.landmarks, spoken)
         window = self._inside(seam_window(recorded, face, view.camera))

@@ -6,10 +6,15 @@ Which of both is decided row by row, by `MotionTrack.body`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geneface.avatar.background import KEEP, background_plate
+from geneface.avatar.body import Body
 from geneface.avatar.folder import AvatarFiles
 from geneface.avatar.inputs import motion_values, picture_size
 from geneface.avatar.pasted import PastedPictures
@@ -17,7 +22,7 @@ from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, che
 from geneface.errors import InputError
 from geneface.render.composite import resize
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
-from geneface.types import Camera, FloatArray, MotionTrack
+from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
 RendererOver = Callable[[FloatArray], Renderer]
 """The avatar's renderer over a plate [H, W, 3]."""
@@ -41,6 +46,20 @@ def drawn_frames(
                 yield renderer.render(*row, camera)
 
     return frames()
+
+
+def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
+    """The pieces of a motion, one if it is whole."""
+    if not isinstance(motion, MotionTrack | Iterable):
+        raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
+    return [motion] if isinstance(motion, MotionTrack) else motion
+
+
+def as_bytes(pictures: Generator[Picture, None, None]) -> Generator[ByteArray, None, None]:
+    """RGB of each picture; closes them when it is closed."""
+    with closing(pictures):
+        for picture in pictures:
+            yield picture.to_uint8()
 
 
 class Pictures:
@@ -87,32 +106,19 @@ class Pictures:
 
     def of(self, motion: Iterable[MotionTrack]) -> Generator[Picture, None, None]:
         """The pictures of a motion, as its pieces are asked for."""
+        body = self._files.body
         for piece in motion:
             track = motion_values(piece)
-            if track.body is None:
-                render, camera = self._drawn()
+            if track.body is None or body is None:
+                # The motion of another person's video is drawn whole by an avatar without one.
+                renderer, camera = self._drawn()
                 for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                    yield render.render(*row, camera)
+                    yield renderer.render(*row, camera)
                 continue
-            pasted, frames = self._pasted(), self._frames_of(track)
-            for points, index in zip(track.points, frames, strict=True):
+            _refuse_other_video(track, track.body, body)
+            pasted = self._pasted()
+            for points, index in zip(track.points, track.body.tolist(), strict=True):
                 yield pasted.picture(points, index)
-
-    def _frames_of(self, track: MotionTrack) -> list[int]:
-        """Which recorded frames a track names."""
-        body, frames = self._files.body, track.body
-        assert frames is not None
-        if body is None:
-            raise InputError(
-                "the motion is for a video of the person, and the avatar carries none",
-                "make the motion with body='drawn', or by the avatar that draws it",
-            )
-        if len(frames) and not 0 <= frames.min() <= frames.max() < len(body):
-            raise InputError(
-                f"the motion names frame {int(frames.max())} of {len(body)} of the avatar's video",
-                "draw it with the avatar that made it",
-            )
-        return frames.tolist()
 
     def _make_drawn(self) -> tuple[Renderer, Camera]:
         if self._needs_body:
@@ -137,6 +143,20 @@ class Pictures:
             has_opacity=self._has_opacity,
             plate=plate,
             recorded_plate=known,
+        )
+
+
+def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Body) -> None:
+    """Refuse a motion that names frames of another video than the body loop: its heads are elsewhere."""
+    known = body.track.pose
+    if len(frames) and not (
+        0 <= frames.min() <= frames.max() < len(body)
+        and np.allclose(track.pose.rotation, known.rotation[frames], atol=1e-4)
+        and np.allclose(track.pose.translation, known.translation[frames], atol=1e-4)
+    ):
+        raise InputError(
+            "the motion is of another video than the one that the avatar carries",
+            "draw it with the avatar that made it",
         )
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.tracker import PersonSegmenter, open_segmenter
 from geneface.imaging.resize import shrink_or_grow
 from geneface.io.recorded import join_recorded, write_recorded
 from geneface.io.tensors import save_tensors
 from geneface.portrait.chunks import ChunkTask, chunk_path, missing_chunks
+from geneface.portrait.clear import detail
 from geneface.portrait.crops import Square
 from geneface.portrait.source import SourceSize
 from geneface.types import ByteArray
@@ -31,12 +33,18 @@ def source_chunk(folder: Path | str, chunk: int) -> Path:
 
 @dataclass(frozen=True)
 class MeasureTask(ChunkTask):
-    """Chunks of one segment. Files hold `frames` [n, S, S, 3] and `matte` [n, S, S]; `source_chunk` the pictures."""
+    """Chunks of one segment of f frames.
+
+    Files hold `frames` [n, S, S, 3], `matte` [n, S, S] and `detail` [n, 4] (`clear.detail`); the whole pictures are in
+    those of `source_chunk`.
+    """
 
     square: Square
     size: int
     """S, pixels of the stored pictures."""
     source_size: SourceSize
+    faces: NDArray[np.int32]
+    """[f, 4] boxes of the face in the stored pictures."""
 
     def missing(self) -> list[int]:
         """Chunks that lack a file; a run that an older version began has no whole pictures."""
@@ -53,7 +61,10 @@ def measure(task: MeasureTask) -> int:
             frames: list[ByteArray] = []
             mattes: list[ByteArray] = []
             write_recorded(source_chunk(task.folder, chunk), _cut(task, segmenter, pictures, frames, mattes))
-            save_tensors(chunk_path(task.folder, chunk), {"frames": np.stack(frames), "matte": np.stack(mattes)})
+            boxes = task.faces[task.chunk_frames(chunk)[0] - task.start :]
+            details = [detail(frame, box) for frame, box in zip(frames, boxes, strict=False)]
+            found = {"frames": np.stack(frames), "matte": np.stack(mattes), "detail": np.stack(details)}
+            save_tensors(chunk_path(task.folder, chunk), found)
             done += 1
     return done
 

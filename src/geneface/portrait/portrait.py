@@ -57,6 +57,8 @@ class Portrait:
         """[F] index into `segments`."""
         self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
         """[F] True where training must not look."""
+        self.clear: NDArray[np.bool_] = _clear(tracks, self.heldout)
+        """[F] True where the frame can be shown again: face seen, mouth free, sharp, turned no further than usual."""
         self.neutral: FloatArray = tracks.get("neutral")
         """[478, 3] the face at rest."""
         self.mouth_box: NDArray[np.int32] = tracks.get("mouth_box")
@@ -165,6 +167,7 @@ class Portrait:
             "translation": (self.pose.translation, (frames, 3)),
             "segment": (self.segment, (frames,)),
             "heldout": (self.heldout, (frames,)),
+            "clear": (self.clear, (frames,)),
             "mouth_box": (self.mouth_box, (frames, 4)),
         }
         for name, (array, shape) in shapes.items():
@@ -173,3 +176,8 @@ class Portrait:
                     f"{self.folder / TRACKS_NAME} does not fit the manifest: {name} is {array.shape}, not {shape}",
                     "prepare the portrait again",
                 )
+
+
+def _clear(tracks: TensorFile, heldout: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which frames are clear; all, in a portrait of before that was told."""
+    return tracks.get("clear").astype(bool) if "clear" in tracks.names else np.ones_like(heldout)

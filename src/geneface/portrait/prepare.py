@@ -118,9 +118,9 @@ def _prepare(
     found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
-    steps.cut_out(prep, scans, segments, found.squares)
     meshes = steps.crop_meshes(segments, found.squares, config.size)
-    track = steps.solve_poses(prep, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
+    steps.cut_out(prep, scans, segments, found.squares, meshes)
+    track = steps.solve_poses(prep, found.shots, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
     plates = steps.clean_backgrounds(prep, segments)
     steps.store_pictures(prep, segments, meshes)
     steps.join_sources(prep, segments)

@@ -25,6 +25,7 @@ from geneface.io.image import write_png
 from geneface.io.records import read_json, write_json
 from geneface.io.tensors import TensorWriter, load_tensors, save_tensors
 from geneface.portrait.chunks import chunk_count
+from geneface.portrait.clear import clear_frames, face_boxes
 from geneface.portrait.clues import ClueTask, gather_clues
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
@@ -186,17 +187,22 @@ def find_clues(prep: Preparation, shots: Sequence[Shot]) -> None:
 
 
 def cut_out(
-    prep: Preparation, scans: Sequence[SourceScan], segments: Sequence[Segment], squares: Sequence[Square]
+    prep: Preparation,
+    scans: Sequence[SourceScan],
+    segments: Sequence[Segment],
+    squares: Sequence[Square],
+    meshes: Sequence[FloatArray],
 ) -> None:
     """Pictures and person mattes of all frames of the segments, and the whole pictures, in chunks."""
     tasks = []
-    for segment in segments:
+    for segment, mesh in zip(segments, meshes, strict=True):
         span, scan = segment.span, scans[segment.span.source]
+        square, kept = squares[span.scene], kept_size(segment, scans, squares)
+        faces = face_boxes(mesh, prep.size)
         for first, last in _parts(prep, span.frames):
             stop, folder = span.start + span.frames, str(prep.measured(segment.name))
-            square, kept = squares[span.scene], kept_size(segment, scans, squares)
-            task = MeasureTask(scan.path, scan.turns, span.start, stop, folder, first, last, square, prep.size, kept)
-            tasks.append(task)
+            part = scan.path, scan.turns, span.start, stop, folder, first, last
+            tasks.append(MeasureTask(*part, square, prep.size, kept, faces))
     prep.run("cut out the head", measure, tasks, frames=sum(task.frames for task in tasks))
 
 
@@ -252,6 +258,7 @@ def crop_meshes(segments: Sequence[Segment], squares: Sequence[Square], size: in
 
 def solve_poses(
     prep: Preparation,
+    shots: Sequence[Shot],
     segments: Sequence[Segment],
     meshes: Sequence[FloatArray],
     smooth_frames: float,
@@ -277,6 +284,8 @@ def solve_poses(
     person = solve(mesh_px[~heldout], segments=part[~heldout])
     track = solve(mesh_px, segments=part, neutral=person.neutral, focal=person.focal)
     track = _refined(prep, segments, track, mesh_px, part, ~heldout)
+    folders = {number: prep.followed(number) for number in sorted({segment.span.shot for segment in segments})}
+    details = [read_rows(prep.rows(segment), "detail", 0, segment.span.frames) for segment in segments]
     save_tensors(
         prep.work.out / TRACKS_NAME,
         {
@@ -286,6 +295,7 @@ def solve_poses(
             "translation": track.pose.translation,
             "segment": label,
             "heldout": heldout,
+            "clear": clear_frames(folders, shots, segments, details, track.pose.rotation),
             "neutral": track.neutral,
             "mouth_box": mouth_boxes(mesh_px, prep.size),
         },
