@@ -5,7 +5,7 @@ Which of both is decided row by row, by `MotionTrack.body`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,10 +37,16 @@ def drawn_frames(
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
             track = motion_values(piece)
-            for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                yield renderer.render(*row, camera)
+            yield from _all_drawn(renderer, camera, track)
 
     return frames()
+
+
+def _all_drawn(renderer: Renderer, camera: Camera, track: MotionTrack) -> Iterator[RenderedFrame]:
+    pose = track.pose
+    parts = [None] * len(track) if pose.soft is None else pose.soft
+    for points, rotation, translation, soft in zip(track.points, pose.rotation, pose.translation, parts, strict=True):
+        yield renderer.render(points, rotation, translation, camera, soft=soft)
 
 
 class Pictures:
@@ -88,9 +94,7 @@ class Pictures:
         for piece in motion:
             track = motion_values(piece)
             if track.body is None:
-                render, camera = self._drawn()
-                for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                    yield render.render(*row, camera)
+                yield from _all_drawn(*self._drawn(), track)
                 continue
             pasted, frames = self._pasted(), self._frames_of(track)
             for points, index in zip(track.points, frames, strict=True):

@@ -19,6 +19,8 @@ from geneface.portrait.manifest import PortraitManifest, SegmentInfo
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
 TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
+SOFT_NAME = "soft.safetensors"
+"""How torso and hair move by themselves, see `portrait.soft`; a portrait need not have it."""
 
 
 def segment_path(folder: Path, name: str) -> Path:
@@ -46,7 +48,8 @@ class Portrait:
         """[F, 478, 3] canonical head frame."""
         self.landmarks: FloatArray = tracks.get("landmarks")
         """[F, K, 3] canonical head frame."""
-        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"))
+        self.soft_points, soft = _soft(folder)
+        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"), soft)
         self.segment: NDArray[np.int32] = tracks.get("segment")
         """[F] index into `segments`."""
         self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
@@ -158,3 +161,14 @@ class Portrait:
                     f"{self.folder / TRACKS_NAME} does not fit the manifest: {name} is {array.shape}, not {shape}",
                     "prepare the portrait again",
                 )
+
+
+def _soft(folder: Path) -> tuple[dict[str, FloatArray], FloatArray | None]:
+    """Lattice [G, 2] of each part that was followed, and the motion of all of them, one after the other."""
+    path = folder / SOFT_NAME
+    if not path.is_file():
+        return {}, None
+    file = TensorFile(path)
+    names = [name.removesuffix(".points") for name in file.names if name.endswith(".points")]
+    moved = np.concatenate([file.get(f"{name}.moved") for name in names], axis=1)
+    return {name: file.get(f"{name}.points") for name in names}, moved

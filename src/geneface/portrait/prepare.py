@@ -123,6 +123,7 @@ def _prepare(
     track = steps.solve_poses(prep, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
     plates = steps.clean_backgrounds(prep, segments)
     steps.store_pictures(prep, segments, meshes)
+    steps.follow_soft_parts(prep, segments, track)
     steps.encode_speech(prep, segments, sounds, encoder)
     write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}

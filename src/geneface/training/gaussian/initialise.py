@@ -6,12 +6,15 @@ docs/conventions.md. Everything is a function of the portrait, the configuration
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import pixels_to_camera, project
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
 from geneface.portrait.portrait import Portrait
+from geneface.render.gaussian import GaussianLayer, Input
 from geneface.training.renderer.statistics import PortraitStatistics
 from geneface.training.renderer.surface import Cloud, SurfaceSamples, border, neck_filled, ramp
 from geneface.types import FloatArray
@@ -78,6 +81,47 @@ def sample_torso(
     pixel_size = -origin[2] / (portrait.camera.focal * portrait.camera.width)
     spacing = np.full(count, pixel_size * np.sqrt(len(rows) / count))
     return Cloud(points, spacing), _torso_colours(statistics)[rows[chosen], columns[chosen]]
+
+
+def torso_layer(
+    points: Array, base: FloatArray, origin: Array, portrait: Portrait, widths: Mapping[Input, int], moves: Array | None
+) -> GaussianLayer:
+    """The torso: still, or carried by its lattice as `moves` [6 + C, G, 2] of `fit_soft` say."""
+    if moves is None:
+        return GaussianLayer("torso", "torso", "pose", base, np.zeros((widths["pose"], 7, len(points)), np.float32))
+    places = project(points, np.zeros(3), np.asarray(origin, np.float64), portrait.camera) / portrait.camera.width
+    carried = _carried(places, portrait.soft_points["torso"], moves, -float(origin[2]), portrait)
+    return GaussianLayer("torso", "torso", "torso", base, carried)
+
+
+def shell_layer(
+    points: Array, base: FloatArray, portrait: Portrait, widths: Mapping[Input, int], moves: Array | None
+) -> GaussianLayer:
+    """Hair and ears: still, or carried by their lattice."""
+    if moves is None:
+        return GaussianLayer("shell", "head", "pose", base, np.zeros((widths["pose"], 7, len(points)), np.float32))
+    depth = -float(portrait.pose.translation[~portrait.heldout, 2].mean())
+    carried = _carried(points[:, :2], portrait.soft_points["hair"], moves, depth, portrait)
+    return GaussianLayer("shell", "head", "hair", base, carried)
+
+
+def _carried(places: Array, lattice: Array, moves: Array, depth: float, portrait: Portrait) -> FloatArray:
+    """Basis [6 + C, 7, N] that moves places [N, 2] with a lattice [G, 2]; image widths become head units."""
+    basis = np.zeros((len(moves), 7, len(places)), np.float32)
+    by_place = np.einsum("ng,cgd->cdn", lattice_weights(places, lattice), moves) * depth / portrait.camera.focal
+    basis[:, 0], basis[:, 1] = by_place[:, 0], -by_place[:, 1]
+    return basis
+
+
+def lattice_weights(places: Array, lattice: Array) -> Array:
+    """How much each lattice point [G, 2] carries each place [N, 2]; rows add up to 1. -> [N, G]."""
+    squares = np.square(places[:, None] - lattice[None]).sum(-1)
+    # As wide as the lattice's own spacing, so that what lies between its points moves with all of them.
+    apart = np.square(lattice[:, None] - lattice[None]).sum(-1)
+    np.fill_diagonal(apart, np.inf)
+    width = 0.5 * float(np.median(apart.min(1)))
+    weights = np.exp(-(squares - squares.min(1, keepdims=True)) / (2 * width))
+    return weights / weights.sum(1, keepdims=True)
 
 
 def head_colours(points: Array, portrait: Portrait, statistics: PortraitStatistics) -> Array:
