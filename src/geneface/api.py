@@ -101,6 +101,7 @@ def train(
     attribution: str = "",
     motion: Path | str | None = None,
     encoder_path: Path | str | None = None,
+    body_seconds: float = 20.0,
     seed: int = 0,
     resume: bool = False,
     progress: ProgressFn = no_progress,
@@ -117,6 +118,8 @@ def train(
         licence, attribution: for the card.
         motion: folder of a generic motion model, by default the one that ships.
         encoder_path: weights of the speech encoder that it hears, where that is not shipped.
+        body_seconds: how much of the person's own video the avatar carries at most, to put the drawn mouth into: up
+            to 60 s, about .1 MB a second at 512 pixels and 1 MB at 1920x1080; 0: nothing.
         seed: equal seeds give equal avatars.
         resume: go on where an interrupted run stopped.
         progress: called as progress(stage, done, total).
@@ -144,6 +147,7 @@ def train(
         renderer=renderer,
         preset=preset,
         budget_seconds=budget_seconds,
+        body_seconds=body_seconds,
         seed=seed,
     )
     source = existing(_path(portrait, "the portrait"), "the portrait")

@@ -9,8 +9,7 @@ import numpy as np
 from geneface.avatar.body import BODY_FILE, BODY_TRACK_FILE, MATTE_FILE
 from geneface.avatar.body_track import BodyTrack
 from geneface.geometry.landmarks import KEYPOINT_NAMES
-from geneface.io.encode import write_groups
-from geneface.io.indexed import GROUP_FRAMES
+from geneface.io.indexed import write_indexed
 from geneface.io.tensors import save_tensors
 from geneface.types import HeadPose
 
@@ -54,10 +53,8 @@ def write_body(folder: Path, track: BodyTrack | None = None) -> BodyTrack:
     """The three files of a loop."""
     track = track or body_track()
     folder.mkdir(parents=True, exist_ok=True)
-    write_groups(folder / BODY_FILE, planes_of(len(track)), GROUP_FRAMES)
+    write_indexed(folder / BODY_FILE, planes_of(len(track)))
     grey = np.full((len(track), HEIGHT // 2, WIDTH), 128, np.uint8)
-    write_groups(
-        folder / MATTE_FILE, np.concatenate([mattes_of(len(track)), grey], axis=1), GROUP_FRAMES, is_matte=True
-    )
+    write_indexed(folder / MATTE_FILE, np.concatenate([mattes_of(len(track)), grey], axis=1), is_matte=True)
     save_tensors(folder / BODY_TRACK_FILE, track.tensors(), {"landmarks": KEYPOINT_NAMES})
     return track

@@ -13,7 +13,7 @@ import pytest
 from geneface.avatar.body import BODY_FILE, BODY_FILES, BODY_TRACK_FILE, MATTE_FILE, Body
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_NAMES
-from geneface.io.encode import write_groups
+from geneface.io.indexed import write_indexed
 from geneface.io.tensors import load_tensors, save_tensors
 
 from .body_fixtures import HEIGHT, WIDTH, body_track, mattes_of, planes_of, write_body
@@ -119,9 +119,9 @@ def test_landmarks_of_another_set(copy: Path) -> None:
 
 @pytest.mark.parametrize("name", [BODY_FILE, MATTE_FILE])
 def test_videos_of_another_length_or_size(copy: Path, name: str) -> None:
-    write_groups(copy / name, planes_of(39), 12)
+    write_indexed(copy / name, planes_of(39))
     with pytest.raises(InputError, match="differ in length"):
         Body.load(copy)
-    write_groups(copy / name, planes_of(40)[:, :, :70], 12)
+    write_indexed(copy / name, planes_of(40)[:, :, :70])
     with pytest.raises(InputError, match="differ in size"):
         Body.load(copy)

@@ -12,8 +12,8 @@ import pytest
 
 from geneface.errors import InputError
 from geneface.io import indexed
-from geneface.io.encode import write_groups, write_video
-from geneface.io.indexed import GROUP_FRAMES, IndexedVideo
+from geneface.io.encode import write_video
+from geneface.io.indexed import IndexedVideo, write_indexed
 
 FRAMES, HEIGHT, WIDTH = 40, 34, 70
 """A width that is no multiple of the decoder's alignment."""
@@ -32,7 +32,7 @@ def planes() -> Iterator[np.ndarray]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("indexed") / "body.mp4"
-    assert write_groups(path, planes(), GROUP_FRAMES) == FRAMES
+    assert write_indexed(path, planes()) == FRAMES
     return path
 
 

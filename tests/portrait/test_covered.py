@@ -48,6 +48,14 @@ def test_a_hand_a_microphone_and_a_mask_are_found(colour):
 def test_a_free_mouth_is_not_covered_in_any_light():
     faces = np.concatenate([speaking(80), speaking(40, 1, light=0.55), speaking(20, 2, light=1.3)])
     assert not covered(faces, np.repeat([0, 1, 2], [80, 40, 20])).any()
+    assert not covered(faces, np.repeat([0, 1, 2], [80, 40, 20]), alone=True).any()
+
+
+def test_a_single_picture_counts_only_where_it_is_asked_for():
+    faces = speaking(120)
+    faces[70:71] = hand(faces[70:71], (180, 120, 95))
+    assert not covered(faces, np.zeros(120, int)).any()
+    assert np.flatnonzero(covered(faces, np.zeros(120, int), alone=True)).tolist() == [70]
 
 
 def test_a_mouth_covered_for_a_quarter_of_the_time_does_not_become_usual():

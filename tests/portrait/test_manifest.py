@@ -49,3 +49,20 @@ def test_a_camera_that_cannot_be(folder: Path, key: str, value: float) -> None:
     change(folder, key, value)
     with pytest.raises(InputError, match="damaged"):
         PortraitManifest.read(folder)
+
+
+def test_a_portrait_of_before_source_pictures_were_kept_has_none(folder: Path) -> None:
+    values = read_json(folder / MANIFEST_NAME)
+    del values["segments"][0]["source_size"], values["segments"][0]["source_crop"]
+    write_json(folder / MANIFEST_NAME, values)
+    assert PortraitManifest.read(folder).segments[0].source_size is None
+
+
+@pytest.mark.parametrize("crop", [[0, 0, 300], [-1, 0, 20], [90, 0, 20], [0, 0, 0], [0, 0], [0, "a", 9], None])
+def test_the_square_lies_in_the_source_pictures(folder: Path, crop: Any) -> None:
+    change(folder, "source_size", [100, 64], in_segment=True)
+    change(folder, "source_crop", [10.5, 3, 60], in_segment=True)
+    assert PortraitManifest.read(folder).segments[0].source_crop == (10.5, 3.0, 60.0)
+    change(folder, "source_crop", crop, in_segment=True)
+    with pytest.raises(InputError, match="damaged"):
+        PortraitManifest.read(folder)

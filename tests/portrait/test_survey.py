@@ -109,3 +109,8 @@ def test_the_disk_of_a_portrait_is_that_of_its_arrays(tmp_path: Path):
         "the portrait will take about 0.5 GB at --size 256 (1.1 GB while it is made), "
         "2.0 GB at --size 512 (4.3 GB while it is made) of disk"
     )
+    # A minute of 1080p is a tenth of a byte a pixel at most, and there twice while it is joined.
+    pixels = 1500 * 1920 * 1080
+    whole, made = disk_bytes(1500, 256, pixels)
+    alone, before = disk_bytes(1500, 256)
+    assert 0.02 * pixels < whole - alone < 0.1 * pixels and made - before == 2 * (whole - alone)

@@ -89,8 +89,9 @@ def prepare(
         typer.Option(
             help="Pixels of the square around the head, 256 or 512: chosen here for all that follows (render --size "
             "only enlarges). 512 takes longer, and is worth it where the head fills that much of the video. A minute "
-            "of video takes about 0.5 GB of disk at 256, 2 GB at 512, and over twice that while it is prepared. 64 and "
-            "128 are for trying things out."
+            "of video takes about 0.5 GB of disk at 256, 2 GB at 512, and over twice that while it is prepared. The "
+            "whole pictures are kept besides, up to 1920x1080 whatever the size (0.02 GB a minute at 450x450, 0.2 at "
+            "1920x1080). 64 and 128 are for trying things out."
         ),
     ] = 256,
     encoder: Annotated[
@@ -154,6 +155,13 @@ def train(
         Path | None, typer.Option(help="Motion model of `pretrain motion`; by default the shipped one.")
     ] = None,
     encoder_path: EncoderPathOption = None,
+    body_seconds: Annotated[
+        float,
+        typer.Option(
+            help="How much of the person's own video the avatar carries at most, 0 to 60 s: the drawn mouth is put "
+            "into it (render --body source). Whoever gets the avatar gets these pictures. 0: none."
+        ),
+    ] = 20.0,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     json: JsonOption = False,
@@ -176,6 +184,7 @@ def train(
             attribution=attribution,
             motion=motion,
             encoder_path=encoder_path,
+            body_seconds=body_seconds,
             seed=seed,
             resume=resume,
             progress=progress,

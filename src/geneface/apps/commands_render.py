@@ -34,8 +34,8 @@ _EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talkin
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
     "if you like out, format, size, frame, body, background, seed, temperature, mouth_gain, blink. Paths in it are "
-    "relative to its own folder; commas, semicolons or tabs separate. There is no column for text: docs/text.md says how to "
-    "make sounds of it."
+    "relative to its own folder; commas, semicolons or tabs separate. There is no column for text: docs/text.md says "
+    "how to make sounds of it."
 )
 
 

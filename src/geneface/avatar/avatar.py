@@ -19,7 +19,6 @@ from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
-from geneface.avatar.body_track import BodyTrack
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
@@ -28,9 +27,9 @@ from geneface.avatar.live import LivePerformance
 from geneface.avatar.outputs import FORMATS, Format, write_motion, write_pictures
 from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
-from geneface.avatar.pictures import Pictures, drawn_frames
+from geneface.avatar.pictures import Pictures, as_bytes, drawn_frames, pieces_of
 from geneface.avatar.smoothing import smooth_landmark_windows
-from geneface.avatar.view import SOURCE, Frame, Size
+from geneface.avatar.view import Frame, Size, asks_for_source
 from geneface.errors import InputError
 from geneface.io.clips import path_of
 from geneface.io.place import refuse_inside
@@ -187,7 +186,7 @@ class Avatar:
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
         person = self.files.person
-        finish = Finish(person, performance, self._track(performance))
+        finish = Finish(person, performance, self._body(performance))
         closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
             encode_blocks(self._encoder, samples),
@@ -223,7 +222,7 @@ class Avatar:
             self.files.person,
             performance,
             sigma_frames=_FACE_SIGMA_FRAMES,
-            body=self._track(performance),
+            body=self._body(performance),
         )
 
     def stream(
@@ -249,8 +248,8 @@ class Avatar:
         """
         performance = performance_or_default(performance)
         windows = self._motion_windows(speech_samples(audio), performance)
-        pictures = self._pictures(performance, size=size, frame=frame, background=background)
-        return _as_bytes(self._ahead(windows, pictures))
+        pictures = self._shown(performance, size=size, frame=frame, background=background)
+        return as_bytes(self._ahead(windows, pictures))
 
     def draw(
         self,
@@ -272,8 +271,19 @@ class Avatar:
             InputError: at once, a size, frame or background that cannot be used; at its turn, a track of other shapes
                 than `MotionTrack` states, or with values that are not finite.
         """
-        pictures = Pictures(self.files, self._renderer_over, size=size, frame=frame, background=background)
-        return _as_bytes(pictures.of(_pieces(motion)))
+        return as_bytes(self.pictures(motion, size=size, frame=frame, background=background))
+
+    def pictures(
+        self,
+        motion: MotionTrack | Iterable[MotionTrack],
+        *,
+        size: Size | None = None,
+        frame: Frame | None = None,
+        background: str | Path = KEEP,
+    ) -> Generator[Picture, None, None]:
+        """As `draw`, before pictures become bytes: each gives RGB bytes or the planes that video encoders take."""
+        shown = Pictures(self.files, self._renderer_over, size=size, frame=frame, background=background)
+        return shown.of(pieces_of(motion))
 
     def drawn(
         self,
@@ -283,9 +293,9 @@ class Avatar:
         background: str | Path = KEEP,
     ) -> Generator[RenderedFrame, None, None]:
         """Every row drawn whole, whatever body it names: with opacity and plate, and ways to RGB, RGBA and planes."""
-        return drawn_frames(self.files, self._renderer_over, _pieces(motion), size, background)
+        return drawn_frames(self.files, self._renderer_over, pieces_of(motion), size, background)
 
-    def _pictures(
+    def _shown(
         self,
         performance: Performance,
         *,
@@ -295,7 +305,7 @@ class Avatar:
         has_opacity: bool = False,
     ) -> Pictures:
         """The pictures of a performance: checks that it is one that can be shown so."""
-        if self._body(performance) is None and SOURCE in (size, frame) and self.files.body is not None:
+        if self._body(performance) is None and asks_for_source(size, frame) and self.files.body is not None:
             raise InputError(
                 "a drawn body has no recorded picture around it", "give the body source, or the size in pixels"
             )
@@ -312,10 +322,6 @@ class Avatar:
                 "train it with --body-seconds, or choose the body drawn",
             )
         return None if performance.body == "drawn" else body
-
-    def _track(self, performance: Performance) -> BodyTrack | None:
-        body = self._body(performance)
-        return None if body is None else body.track
 
     @staticmethod
     def _ahead(windows: Generator[MotionTrack, None, None], pictures: Pictures) -> Generator[Picture, None, None]:
@@ -365,7 +371,7 @@ class Avatar:
             facts = {"avatar": self.name, "focal": repr(self.files.config.focal)}
             return write_motion(out, self._motion_windows(samples, performance), facts, progress, total)
         # Checks size and background now, before an output file is begun.
-        pictures = self._pictures(
+        pictures = self._shown(
             performance, size=size, frame=frame, background=background, has_opacity=format == "webm-alpha"
         )
         with closing(self._ahead(self._motion_windows(samples, performance), pictures)) as shown:
@@ -382,18 +388,6 @@ class Avatar:
             return self.renderer
         config = self.files.config
         return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
-
-
-def _pieces(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
-    if not isinstance(motion, MotionTrack | Iterable):
-        raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
-    return [motion] if isinstance(motion, MotionTrack) else motion
-
-
-def _as_bytes(pictures: Generator[Picture, None, None]) -> Generator[ByteArray, None, None]:
-    with closing(pictures):
-        for picture in pictures:
-            yield picture.to_uint8()
 
 
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:

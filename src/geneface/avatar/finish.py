@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from geneface.avatar.body import Body
 from geneface.avatar.body_path import body_frames
-from geneface.avatar.body_track import BodyTrack
 from geneface.avatar.idle import blink, blink_closure, close_mouth, scale_mouth
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
@@ -24,9 +24,10 @@ _LIDS_BLOCK = 1500
 class Finish:
     """One performance by one person, from its first frame on. Pieces of any lengths give the same frames."""
 
-    def __init__(self, person: PersonStatistics, performance: Performance, body: BodyTrack | None = None) -> None:
-        """`body`: of the video that the lips are put on; None: all is drawn."""
-        self._person, self._performance, self._body = person, performance, body
+    def __init__(self, person: PersonStatistics, performance: Performance, body: Body | None = None) -> None:
+        """`body`: the video that the lips are put on; None: all is drawn."""
+        self._person, self._performance = person, performance
+        self._track = None if body is None else body.track
         self._first_pose = first_frame(person.path, performance.seed)
         self._lids = np.zeros(0, np.float32)
         self._frame = 0
@@ -46,9 +47,9 @@ class Finish:
             points = close_mouth(points, self._person.rest, closing)
         start, stop = self._frame, self._frame + len(points)
         self._frame = stop
-        if self._body is not None:
-            frames = body_frames(self._body, self._performance.seed, start, stop)
-            return MotionTrack(spoken_face(self._body.landmarks[frames], points), self._body.pose[frames], frames)
+        if self._track is not None:
+            frames = body_frames(self._track, self._performance.seed, start, stop)
+            return MotionTrack(spoken_face(self._track.landmarks[frames], points), self._track.pose[frames], frames)
         if self._performance.blink:
             points = blink(points, self._person.blink.closing, self._closure(start, stop))
         return MotionTrack(points, replay(self._person.path, self._first_pose + start, self._first_pose + stop))

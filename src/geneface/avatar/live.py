@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import StreamingEncoder
-from geneface.avatar.body_track import BodyTrack
+from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.idle import MOUTH
 from geneface.avatar.inputs import live_samples
@@ -47,9 +47,9 @@ class LivePerformance:
         performance: Performance,
         *,
         sigma_frames: float,
-        body: BodyTrack | None = None,
+        body: Body | None = None,
     ) -> None:
-        """`sigma_frames`: smoothing of brows and cheeks; `body`: of the video that the lips are put on."""
+        """`sigma_frames`: smoothing of brows and cheeks; `body`: the video that the lips are put on."""
         self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
         self._performance = performance
         self._turn = threading.Lock()

@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from geneface import ops
-from geneface.avatar.body import Body, foreground
+from geneface.avatar.body import Body
 from geneface.avatar.view import View
 from geneface.imaging.resize import shrink_or_grow
 from geneface.render import planes as yuv
+from geneface.render.composite import foreground
 from geneface.render.paste import Pasted, Recorded, paste, seam_window, spoken_face
 from geneface.render.renderer import Renderer, Window
 from geneface.types import ByteArray, FloatArray
@@ -92,6 +93,7 @@ class PastedPictures:
             view.shifted(track.pose.translation[index]),
             float(track.blur[index]) * view.scale,
             track.grain,
+            index,
         )
         face = spoken_face(recorded.landmarks, spoken)
         window = self._inside(seam_window(recorded, face, view.camera))

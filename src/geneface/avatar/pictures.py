@@ -6,18 +6,23 @@ Which of both is decided row by row, by `MotionTrack.body`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geneface.avatar.background import KEEP, background_plate
+from geneface.avatar.body import Body
 from geneface.avatar.folder import AvatarFiles
 from geneface.avatar.inputs import motion_values, picture_size
 from geneface.avatar.pasted import PastedPictures
-from geneface.avatar.view import SOURCE, Frame, Size, View, check_frame, source_view
+from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, check_frame, source_view
 from geneface.errors import InputError
 from geneface.render.composite import resize
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
-from geneface.types import Camera, FloatArray, MotionTrack
+from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
 RendererOver = Callable[[FloatArray], Renderer]
 """The avatar's renderer over a plate [H, W, 3]."""
@@ -49,6 +54,20 @@ def _all_drawn(renderer: Renderer, camera: Camera, track: MotionTrack) -> Iterat
         yield renderer.render(points, rotation, translation, camera, soft=soft)
 
 
+def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
+    """The pieces of a motion, one if it is whole."""
+    if not isinstance(motion, MotionTrack | Iterable):
+        raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
+    return [motion] if isinstance(motion, MotionTrack) else motion
+
+
+def as_bytes(pictures: Generator[Picture, None, None]) -> Generator[ByteArray, None, None]:
+    """RGB of each picture; closes them when it is closed."""
+    with closing(pictures):
+        for picture in pictures:
+            yield picture.to_uint8()
+
+
 class Pictures:
     """Makes the pictures of one output: one size, one background."""
 
@@ -74,10 +93,12 @@ class Pictures:
             InputError: one that can't be used, or that asks for a recorded picture which the avatar does not carry.
         """
         self._files, self._renderer_over = files, renderer_over
-        self._needs_body = size == SOURCE or frame == SOURCE
-        default: Frame = "source" if size == SOURCE else "crop"
+        if isinstance(size, str) and size != SOURCE:
+            raise InputError(f"the size is {size!r}", "give pixels, or source")
+        self._needs_body = asks_for_source(size, frame)
+        default: Frame = "source" if asks_for_source(size) else "crop"
         self._frame: Frame = default if frame is None else check_frame(frame)
-        self._size: Size | None = size if size is None or size == SOURCE else picture_size(size)
+        self._size: Size | None = size if size is None or isinstance(size, str) else picture_size(size)
         self._own_plate = background_plate(background, files.plate)
         self._replaces = self._own_plate is not files.plate
         self._has_opacity = has_opacity
@@ -91,30 +112,17 @@ class Pictures:
 
     def of(self, motion: Iterable[MotionTrack]) -> Generator[Picture, None, None]:
         """The pictures of a motion, as its pieces are asked for."""
+        body = self._files.body
         for piece in motion:
             track = motion_values(piece)
-            if track.body is None:
+            if track.body is None or body is None:
+                # The motion of another person's video is drawn whole by an avatar without one.
                 yield from _all_drawn(*self._drawn(), track)
                 continue
-            pasted, frames = self._pasted(), self._frames_of(track)
-            for points, index in zip(track.points, frames, strict=True):
+            _refuse_other_video(track, track.body, body)
+            pasted = self._pasted()
+            for points, index in zip(track.points, track.body.tolist(), strict=True):
                 yield pasted.picture(points, index)
-
-    def _frames_of(self, track: MotionTrack) -> list[int]:
-        """Which recorded frames a track names."""
-        body, frames = self._files.body, track.body
-        assert frames is not None
-        if body is None:
-            raise InputError(
-                "the motion is for a video of the person, and the avatar carries none",
-                "make the motion with body='drawn', or by the avatar that draws it",
-            )
-        if len(frames) and not 0 <= frames.min() <= frames.max() < len(body):
-            raise InputError(
-                f"the motion names frame {int(frames.max())} of {len(body)} of the avatar's video",
-                "draw it with the avatar that made it",
-            )
-        return frames.tolist()
 
     def _make_drawn(self) -> tuple[Renderer, Camera]:
         if self._needs_body:
@@ -122,7 +130,7 @@ class Pictures:
                 "this motion is drawn whole, so that there is no recorded picture around it",
                 "give the size in pixels and the frame crop, or the body source",
             )
-        assert self._size != SOURCE
+        assert not isinstance(self._size, str)
         return self._renderer_over(self._own_plate), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:
@@ -139,6 +147,20 @@ class Pictures:
             has_opacity=self._has_opacity,
             plate=plate,
             recorded_plate=known,
+        )
+
+
+def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Body) -> None:
+    """Refuse a motion that names frames of another video than the body loop: its heads are elsewhere."""
+    known = body.track.pose
+    if len(frames) and not (
+        0 <= frames.min() <= frames.max() < len(body)
+        and np.allclose(track.pose.rotation, known.rotation[frames], atol=1e-4)
+        and np.allclose(track.pose.translation, known.translation[frames], atol=1e-4)
+    ):
+        raise InputError(
+            "the motion is of another video than the one that the avatar carries",
+            "draw it with the avatar that made it",
         )
 
 

@@ -21,6 +21,11 @@ SOURCE: Literal["source"] = "source"
 Size = int | Literal["source"]
 
 
+def asks_for_source(*values: object) -> bool:
+    """Whether one of them, a size or a frame, means what was recorded."""
+    return any(isinstance(value, str) and value == SOURCE for value in values)
+
+
 @dataclass(frozen=True)
 class View:
     """A part of the recorded pictures, and the size at which it is shown."""
@@ -71,7 +76,7 @@ def source_view(width: int, height: int, crop: FloatArray, focal: float, size: S
         left, top = (min(max(_even(place), 0), room - square) for place, room in ((x, width), (y, height)))
         region = Window(left, top, square, square)
     short = min(region.width, region.height)
-    scale = 1.0 if size is None or size == SOURCE else picture_size(size) / short
+    scale = 1.0 if size is None or isinstance(size, str) else picture_size(size) / short
     out_width, out_height = max(2, _even(region.width * scale)), max(2, _even(region.height * scale))
     scale = out_width / region.width
     pixels = max(1, round(side * scale))

@@ -18,7 +18,7 @@ from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
-from geneface.portrait.notes import describe_disk, describe_lids, describe_size, describe_turn
+from geneface.portrait.notes import describe_disk, describe_lids, describe_size, describe_turn, source_pixels
 from geneface.portrait.offsets import describe_source
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, NO_SOUND_HERE, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
@@ -207,4 +207,5 @@ def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
         yield Finding("warning", subject, f"{seconds:.1f} s are usable", "", remedy)
     else:
         yield Finding("info", subject, f"{seconds:.1f} s are usable", "", "")
-    yield Finding("info", subject, describe_disk(found.frames, (_SIZE, 2 * _SIZE)), "", "")
+    disk = describe_disk(found.frames, (_SIZE, 2 * _SIZE), source_pixels(found))
+    yield Finding("info", subject, disk, "", "")

@@ -33,15 +33,16 @@ _MAX_MODEL_FRAMES = 3000
 _WINDOW = 3
 
 
-def covered(faces: ByteArray, shot: NDArray[np.integer]) -> NDArray[np.bool_]:
+def covered(faces: ByteArray, shot: NDArray[np.integer], *, alone: bool = False) -> NDArray[np.bool_]:
     """In which frames the mouth is hidden.
 
     Args:
         faces: [f, T, T, 3] flat faces of one person, a fifth of a second apart or so.
         shot: [f] which shot each is from: each has its own light, and its own usual residual.
+        alone: also single frames, which are left out otherwise: more of them are no hand but an odd grimace.
 
     Returns:
-        [f], single frames left out.
+        [f]
     """
     if len(faces) < _MIN_FRAMES:
         return np.zeros(len(faces), bool)
@@ -51,7 +52,8 @@ def covered(faces: ByteArray, shot: NDArray[np.integer]) -> NDArray[np.bool_]:
     # A shot that is sharper or shorter than the others may not be judged more strictly than they are.
     least = max(_MIN_RESIDUAL / _LIMIT, float(np.median([np.median(residual[rows]) for rows in each])))
     for rows in each:
-        steady = np.median(np.stack([_shifted(residual[rows], step) for step in (-1, 0, 1)]), axis=0)
+        near = (0,) if alone else (-1, 0, 1)
+        steady = np.median(np.stack([_shifted(residual[rows], step) for step in near]), axis=0)
         flags[rows] = steady > _LIMIT * max(float(np.median(residual[rows])), least)
     return flags
 

@@ -26,7 +26,7 @@ class SegmentInfo:
     """Consecutive frames of one source without a cut."""
 
     name: str
-    """Also the name of its files: segments/<name>.safetensors, audio/<name>.wav."""
+    """Also the name of its files: segments/<name>.safetensors, audio/<name>.wav, source/<name>.mp4."""
     source: str
     start_seconds: float
     frames: int
@@ -42,6 +42,10 @@ class SegmentInfo:
     """How much later the sound came with time, in millionths; it was brought to the picture's pace."""
     words: Words = ()
     """What is said, in seconds from the first frame, in step with the pictures; empty where it is not known."""
+    source_size: tuple[int, int] | None = None
+    """Width and height of the whole pictures in source/<name>.mp4; None in a portrait of before they were kept."""
+    source_crop: tuple[float, float, float] | None = None
+    """The square in pixels of these pictures: x0, y0 and side."""
 
 
 @dataclass(frozen=True)
@@ -120,4 +124,15 @@ def _segment(values: dict[str, Any]) -> SegmentInfo:
     if not all(0 <= start <= end < float("inf") for start, end, _ in words):
         raise ValueError("a word ends before it starts")
     fixed = {"heldout_frames": tuple(heldout) if heldout else None, "crop": tuple(values["crop"]), "words": words}
-    return SegmentInfo(**{**values, **fixed})
+    return SegmentInfo(**{**values, **fixed, **_source(values)})
+
+
+def _source(values: dict[str, Any]) -> dict[str, Any]:
+    """Size of the source pictures and the square in them, which must lie inside."""
+    if values.get("source_size") is None:
+        return {"source_size": None, "source_crop": None}
+    width, height = (int(value) for value in values["source_size"])
+    x, y, side = (float(value) for value in values["source_crop"])
+    if not (x >= 0 and y >= 0 and side > 0 and x + side < width + 1 and y + side < height + 1):
+        raise ValueError("the square lies outside of the source pictures")
+    return {"source_size": (width, height), "source_crop": (x, y, side)}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.background import Plate, clean_plate
 from geneface.analysis.segmentation import refine_matte, split_head, steady_mattes
@@ -30,8 +32,8 @@ class FrameRef:
     frames: int
 
 
-def read_rows(ref: FrameRef, name: str, start: int, stop: int) -> ByteArray:
-    """Rows [start, stop) of the span, out of as many chunks as it takes."""
+def read_rows(ref: FrameRef, name: str, start: int, stop: int) -> NDArray[Any]:
+    """Rows [start, stop) of one tensor of the span, out of as many chunks as it takes."""
     parts = []
     row, last = ref.first + start, ref.first + stop
     while row < last:

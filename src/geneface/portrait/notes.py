@@ -12,6 +12,7 @@ from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.offsets import TOGETHER, describe_source
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
+from geneface.portrait.source import source_size
 from geneface.portrait.survey import Survey
 from geneface.types import VIDEO_RATE_HZ
 
@@ -22,6 +23,8 @@ _PLANES, _WORK_PLANES = 5, 6
 """Bytes a pixel of a portrait (picture, two masks), and of what is kept only while it is made (those and a matte)."""
 _OTHER_FRAME_BYTES = 11_400
 """Landmarks, poses, speech features and sound of one frame."""
+_SOURCE_BYTES = 0.06
+"""Of one pixel of a source picture; .03 to .06 were measured."""
 _TURNS = {1: "by 90 degrees counterclockwise", 2: "by 180 degrees", 3: "by 90 degrees clockwise"}
 _TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"}
 
@@ -110,17 +113,32 @@ def _main_side(survey: Survey) -> int:
     return survey.squares[max(counts, key=lambda scene: counts[scene])].side if counts else 0
 
 
-def disk_bytes(frames: int, size: int) -> tuple[int, int]:
-    """About what a portrait takes: when it is finished, and at most while it is made."""
-    finished = frames * (_PLANES * size**2 + _OTHER_FRAME_BYTES)
-    return finished, finished + frames * _WORK_PLANES * size**2
+def disk_bytes(frames: int, size: int, source_pixels: float = 0) -> tuple[int, int]:
+    """About what a portrait takes: when it is finished, and at most while it is made.
+
+    Args:
+        source_pixels: of all whole source pictures together.
+    """
+    source = round(_SOURCE_BYTES * source_pixels)
+    finished = frames * (_PLANES * size**2 + _OTHER_FRAME_BYTES) + source
+    return finished, finished + frames * _WORK_PLANES * size**2 + source
 
 
-def describe_disk(frames: int, sizes: Sequence[int]) -> str:
+def source_pixels(survey: Survey) -> int:
+    """Pixels of all source pictures that a portrait keeps."""
+    pixels = 0
+    for segment in survey.segments:
+        scan = survey.scans[segment.span.source]
+        width, height = source_size(scan.width, scan.height, survey.squares[segment.span.scene]).even
+        pixels += segment.span.frames * width * height
+    return pixels
+
+
+def describe_disk(frames: int, sizes: Sequence[int], source_pixels: float = 0) -> str:
     """The same in words, for portraits of these sizes."""
     told = []
     for size in sizes:
-        finished, most = (count / 1e9 for count in disk_bytes(frames, size))
+        finished, most = (count / 1e9 for count in disk_bytes(frames, size, source_pixels))
         told.append(f"{finished:.1f} GB at --size {size} ({most:.1f} GB while it is made)")
     return f"the portrait will take about {', '.join(told)} of disk"
 

@@ -16,6 +16,7 @@ from geneface.io.audio import read_audio
 from geneface.io.image import read_png
 from geneface.io.tensors import TensorFile
 from geneface.portrait.manifest import PortraitManifest, SegmentInfo
+from geneface.portrait.source import SourcePictures
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
 TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
@@ -26,6 +27,11 @@ SOFT_NAME = "soft.safetensors"
 def segment_path(folder: Path, name: str) -> Path:
     """Frames and masks of one segment."""
     return folder / "segments" / f"{name}.safetensors"
+
+
+def source_path(folder: Path, name: str) -> Path:
+    """Whole source pictures of one segment."""
+    return folder / "source" / f"{name}.mp4"
 
 
 def audio_path(folder: Path, name: str) -> Path:
@@ -54,6 +60,8 @@ class Portrait:
         """[F] index into `segments`."""
         self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
         """[F] True where training must not look."""
+        self.clear: NDArray[np.bool_] = _clear(tracks, self.heldout)
+        """[F] True where the frame can be shown again: face seen, mouth free, sharp, turned no further than usual."""
         self.neutral: FloatArray = tracks.get("neutral")
         """[478, 3] the face at rest."""
         self.mouth_box: NDArray[np.int32] = tracks.get("mouth_box")
@@ -123,6 +131,15 @@ class Portrait:
         values = self._features.get(self.segments[segment].name)
         return SpeechFeatures(values.astype(np.float32), self.manifest.encoder)
 
+    def source(self, segment: int) -> SourcePictures | None:
+        """The whole pictures of one segment as they were recorded; None in a portrait of before they were kept."""
+        info = self.segments[segment]
+        if info.source_size is None or info.source_crop is None:
+            return None
+        return SourcePictures(
+            source_path(self.folder, info.name), *info.source_size, frames=info.frames, crop=info.source_crop
+        )
+
     def audio(self, segment: int) -> Waveform:
         """Sound of one segment, in step with its pictures; kept, 4 MB a minute."""
         if segment not in self._sounds:
@@ -153,6 +170,7 @@ class Portrait:
             "translation": (self.pose.translation, (frames, 3)),
             "segment": (self.segment, (frames,)),
             "heldout": (self.heldout, (frames,)),
+            "clear": (self.clear, (frames,)),
             "mouth_box": (self.mouth_box, (frames, 4)),
         }
         for name, (array, shape) in shapes.items():
@@ -172,3 +190,8 @@ def _soft(folder: Path) -> tuple[dict[str, FloatArray], FloatArray | None]:
     names = [name.removesuffix(".points") for name in file.names if name.endswith(".points")]
     moved = np.concatenate([file.get(f"{name}.moved") for name in names], axis=1)
     return {name: file.get(f"{name}.points") for name in names}, moved
+
+
+def _clear(tracks: TensorFile, heldout: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which frames are clear; all, in a portrait of before that was told."""
+    return tracks.get("clear").astype(bool) if "clear" in tracks.names else np.ones_like(heldout)

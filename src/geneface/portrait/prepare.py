@@ -1,7 +1,7 @@
 """`prepare_portrait`: videos of one person -> portrait folder, in named steps that can be interrupted and resumed.
 
-scan, track, judge, frame, sound (`survey`: the same that `check` does), cut out, pose, background, masks, speech,
-preview, manifest. Each step writes files that appear whole or
+scan, track, judge, frame, sound (`survey`: the same that `check` does), cut out, pose, background, masks, source
+pictures, speech, preview, manifest. Each step writes files that appear whole or
 not at all and skips what is there already (`steps`); the manifest is written last, so a folder with a manifest is
 a finished portrait. The result does not depend on the number of workers or on interruptions.
 """
@@ -118,11 +118,12 @@ def _prepare(
     found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
     refuse_too_little(found.frames, found.dropped, paths)
     segments = found.segments
-    steps.cut_out(prep, scans, segments, found.squares)
     meshes = steps.crop_meshes(segments, found.squares, config.size)
-    track = steps.solve_poses(prep, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
+    steps.cut_out(prep, scans, segments, found.squares, meshes)
+    track = steps.solve_poses(prep, found.shots, segments, meshes, config.smooth_frames, config.smooth_depth_frames)
     plates = steps.clean_backgrounds(prep, segments)
     steps.store_pictures(prep, segments, meshes)
+    steps.join_sources(prep, segments)
     steps.follow_soft_parts(prep, segments, track)
     steps.encode_speech(prep, segments, sounds, encoder)
     write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
@@ -146,7 +147,7 @@ def _prepare(
 def _describe(
     segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
 ) -> SegmentInfo:
-    square = squares[segment.span.scene]
+    square, kept = squares[segment.span.scene], steps.kept_size(segment, scans, squares)
     return SegmentInfo(
         name=segment.name,
         source=scans[segment.span.source].name,
@@ -157,6 +158,8 @@ def _describe(
         sound_drift_ppm=segment.sound_drift_ppm,
         crop=(square.x, square.y, square.side),
         background=plates[segment.span.scene],
+        source_size=kept.even,
+        source_crop=kept.crop,
     )
 
 

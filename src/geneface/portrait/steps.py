@@ -25,11 +25,12 @@ from geneface.io.image import write_png
 from geneface.io.records import read_json, write_json
 from geneface.io.tensors import TensorFile, TensorWriter, load_tensors, save_tensors
 from geneface.portrait.chunks import chunk_count
+from geneface.portrait.clear import clear_frames, face_boxes
 from geneface.portrait.clues import ClueTask, gather_clues
 from geneface.portrait.crops import Square
 from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
-from geneface.portrait.measure import MeasureTask, measure
+from geneface.portrait.measure import JoinTask, MeasureTask, join, measure, source_chunk
 from geneface.portrait.offsets import SpanOffset, span_offsets
 from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
 from geneface.portrait.plan import Shot
@@ -40,10 +41,12 @@ from geneface.portrait.portrait import (
     TRACKS_NAME,
     audio_path,
     segment_path,
+    source_path,
 )
 from geneface.portrait.scan import Scanned, SourceScan, expected_frames, scan_or_error
 from geneface.portrait.segments import Segment
 from geneface.portrait.soft import follow_soft
+from geneface.portrait.source import SourceSize, source_size
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
 from geneface.signal.sound import cut_frames
@@ -186,17 +189,39 @@ def find_clues(prep: Preparation, shots: Sequence[Shot]) -> None:
 
 
 def cut_out(
-    prep: Preparation, scans: Sequence[SourceScan], segments: Sequence[Segment], squares: Sequence[Square]
+    prep: Preparation,
+    scans: Sequence[SourceScan],
+    segments: Sequence[Segment],
+    squares: Sequence[Square],
+    meshes: Sequence[FloatArray],
 ) -> None:
-    """Pictures and person mattes of all frames of the segments, in chunks."""
+    """Pictures and person mattes of all frames of the segments, and the whole pictures, in chunks."""
     tasks = []
-    for segment in segments:
+    for segment, mesh in zip(segments, meshes, strict=True):
         span, scan = segment.span, scans[segment.span.source]
+        square, kept = squares[span.scene], kept_size(segment, scans, squares)
+        faces = face_boxes(mesh, prep.size)
         for first, last in _parts(prep, span.frames):
             stop, folder = span.start + span.frames, str(prep.measured(segment.name))
-            square = squares[span.scene]
-            tasks.append(MeasureTask(scan.path, scan.turns, span.start, stop, folder, first, last, square, prep.size))
+            part = scan.path, scan.turns, span.start, stop, folder, first, last
+            tasks.append(MeasureTask(*part, square, prep.size, kept, faces))
     prep.run("cut out the head", measure, tasks, frames=sum(task.frames for task in tasks))
+
+
+def kept_size(segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square]) -> SourceSize:
+    """At which size the whole pictures of a segment are kept."""
+    scan = scans[segment.span.source]
+    return source_size(scan.width, scan.height, squares[segment.span.scene])
+
+
+def join_sources(prep: Preparation, segments: Sequence[Segment]) -> None:
+    """The whole pictures of each segment in one file."""
+    tasks = []
+    for segment in segments:
+        folder, chunks = prep.measured(segment.name), range(chunk_count(segment.span.frames))
+        pieces = tuple(str(source_chunk(folder, chunk)) for chunk in chunks)
+        tasks.append(JoinTask(pieces, str(source_path(prep.work.out, segment.name))))
+    prep.run("store the source pictures", join, tasks)
 
 
 def _parts(prep: Preparation, frames: int) -> list[tuple[int, int]]:
@@ -235,6 +260,7 @@ def crop_meshes(segments: Sequence[Segment], squares: Sequence[Square], size: in
 
 def solve_poses(
     prep: Preparation,
+    shots: Sequence[Shot],
     segments: Sequence[Segment],
     meshes: Sequence[FloatArray],
     smooth_frames: float,
@@ -260,6 +286,8 @@ def solve_poses(
     person = solve(mesh_px[~heldout], segments=part[~heldout])
     track = solve(mesh_px, segments=part, neutral=person.neutral, focal=person.focal)
     track = _refined(prep, segments, track, mesh_px, part, ~heldout)
+    folders = {number: prep.followed(number) for number in sorted({segment.span.shot for segment in segments})}
+    details = [read_rows(prep.rows(segment), "detail", 0, segment.span.frames) for segment in segments]
     save_tensors(
         prep.work.out / TRACKS_NAME,
         {
@@ -269,6 +297,7 @@ def solve_poses(
             "translation": track.pose.translation,
             "segment": label,
             "heldout": heldout,
+            "clear": clear_frames(folders, shots, segments, details, track.pose.rotation),
             "neutral": track.neutral,
             "mouth_box": mouth_boxes(mesh_px, prep.size),
         },

@@ -1,6 +1,6 @@
 """The lower face that was drawn, blended into a recorded picture: lips and jaw are the drawing's, all else is real.
 
-What is replaced is the hull of jaw and tip of the nose, of the recorded face and of the drawn one together: where the
+What is replaced is the hull of jaw and base of the nose, of the recorded face and of the drawn one together: where the
 recorded jaw was lower, the drawing's neck takes its place. It is grown a little, and fades out over some pixels. Light
 that differs along this seam is carried over to the drawing as a smooth field, so that no edge is left (normalised
 convolution, Knutsson and Westin 1993, of the differences in the seam).
@@ -17,25 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, positions
+from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, MESH_NOSE_BASE, positions
 from geneface.imaging.filters import gaussian_blur
 from geneface.render.renderer import Renderer, Window
 from geneface.types import Camera, FloatArray
 
 LOWER_FACE: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
 """The landmarks that speech moves: those of the drawing. The others are the recorded ones."""
-_OUTLINE = np.concatenate([JAW, positions((1,))])
-"""Jaw and tip of the nose."""
-GROWN, FEATHER = 1 / 40, 1 / 90
+_OUTLINE = np.concatenate([JAW[2:-2], positions((MESH_NOSE_BASE,))])
+"""Base of the nose, and the jaw without its ends near the ears, which speech does not move: there may be hair."""
+GROWN, FEATHER = 1 / 50, 1 / 90
 """How far what is replaced reaches beyond its outline, and the deviation of its soft edge: parts of S."""
 _REACH = 3.0
 """Deviations after which the edge has faded out."""
+_MASK_CELLS = 80
+"""Masks are made on a grid of S / 80 pixels."""
+_OPAQUE = 0.99
 _CELLS = 64
 """The field of light is made on a grid of S / 64 pixels."""
 _SPREAD = _CELLS / 20
 """Deviation of its smoothing, cells."""
-_TRUST = 1e-3
+_TRUST = 3e-2
 """Weight, of all cells of one, of there being no difference: what is far from the seam keeps the drawing's colours."""
+_GRAIN_PX, _GRAIN_BLUR = 512, 0.6
+"""Side of the tile of grain, and its softness, pixels."""
 _LARGEST_DIFFERENCE = 0.15
 """Differences beyond it are not light: hair, a collar, a hand across the seam."""
 
@@ -66,6 +71,8 @@ class Recorded:
     """Deviation in pixels of the camera by which the picture is less sharp than the best of its video."""
     grain: float = 0.0
     """Deviation of its noise, in 0..1."""
+    number: int = 0
+    """Of the picture in its video: each has grain of its own."""
 
 
 def spoken_face(recorded: FloatArray, spoken: FloatArray) -> FloatArray:
@@ -101,13 +108,18 @@ def paste(
     """
     face = spoken_face(recorded.landmarks, spoken)
     frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window)
+    seam = _Seam(_outlines(recorded, face, camera), window, camera.width)
+    mask = seam.mask
     drawn = frame.rgb
-    mask = _mask(_outlines(recorded, face, camera), window, camera.width)
+    if (frame.opacity[mask > 0] < _OPAQUE).any():
+        # What is behind the drawing is the recorded picture, but for the recorded face itself.
+        elsewhere = (1 - frame.opacity) * (1 - seam.recorded)
+        drawn = drawn + elsewhere[..., None] * (picture - frame.plate)
     if recorded.blur > 0:
         drawn = gaussian_blur(drawn, recorded.blur)
     light = _field(picture - drawn, 4 * mask * (1 - mask), camera.width / _CELLS)
     if recorded.grain > 0:
-        light += recorded.grain * _noise(window.height, window.width)
+        light += recorded.grain * _grain(recorded.number, window)
     return Pasted(window, picture + mask[..., None] * (drawn + light - picture), mask, frame.opacity)
 
 
@@ -118,23 +130,48 @@ def _outlines(recorded: Recorded, face: FloatArray, camera: Camera) -> tuple[NDA
     return both[0], both[1]
 
 
-def _mask(outlines: tuple[NDArray[np.float64], ...], window: Window, size: float) -> FloatArray:
-    """[h, w] how much of each pixel is replaced: 1 in the hulls of the outlines, grown and with a soft edge."""
-    step = max(1, int(size * FEATHER))
-    rows, columns = (np.arange(0, length + step, step) + 0.5 for length in (window.height, window.width))
-    grid = np.stack(np.meshgrid(columns + window.left, rows + window.top), axis=-1).reshape(-1, 2)
-    outside = np.min([_outside(grid, convex_hull(points)) for points in outlines], axis=0)
-    soft = np.clip((outside - GROWN * size) / (_REACH * FEATHER * size), -1, 1).reshape(len(rows), len(columns))
-    # A raised sine has no corner that would be seen as a line.
-    coarse = (0.5 - 0.5 * np.sin(0.5 * np.pi * soft)).astype(np.float32)
-    return _between(coarse, step, window.height, window.width)
+class _Seam:
+    """Masks of a window, made on a coarse grid: distances to outlines change slowly."""
+
+    def __init__(self, outlines: tuple[NDArray[np.float64], NDArray[np.float64]], window: Window, size: float) -> None:
+        """`outlines`: of the recorded face and of the drawn one; `size`: S."""
+        self._window, self._size = window, size
+        self._step = step = max(1, round(size / _MASK_CELLS))
+        rows, columns = (np.arange(0, length + step, step) + 0.5 for length in (window.height, window.width))
+        grid = np.stack(np.meshgrid(columns + window.left, rows + window.top), axis=-1).reshape(-1, 2)
+        before, after = (_outside(grid, convex_hull(points)).reshape(len(rows), len(columns)) for points in outlines)
+        self._before, self._both = before, np.minimum(before, after)
+
+    @property
+    def mask(self) -> FloatArray:
+        """[h, w] how much is replaced."""
+        return self._soft(self._both, GROWN)
+
+    @property
+    def recorded(self) -> FloatArray:
+        """[h, w] how much of the recorded face is there."""
+        return self._soft(self._before, 0.0)
+
+    def _soft(self, outside: NDArray[np.float64], grown: float) -> FloatArray:
+        """[h, w] 1 inside, 0 outside of outlines that are grown by a part of S."""
+        ramp = np.clip((outside - grown * self._size) / (_REACH * FEATHER * self._size), -1, 1)
+        # A raised sine has no corner that would be seen as a line.
+        coarse = (0.5 - 0.5 * np.sin(0.5 * np.pi * ramp)).astype(np.float32)
+        return _between(coarse, self._step, self._window.height, self._window.width)
 
 
 def _outside(points: NDArray[np.float64], hull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside: along the edges' normals."""
+    """How far points [N, 2] lie outside of a convex polygon [M, 2], negative inside."""
     edge = np.roll(hull, -1, axis=0) - hull
-    normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1) / np.maximum(np.linalg.norm(edge, axis=1), 1e-9)[:, None]
-    return (normal @ points.T - (normal * hull).sum(1)[:, None]).max(0)
+    length = np.maximum(np.linalg.norm(edge, axis=1), 1e-9)
+    along = edge / length[:, None]
+    # [M, N] how far a point has gone along each edge's line, and how far it is right of it, which is outside.
+    gone = along @ points.T - (along * hull).sum(1)[:, None]
+    right = along[:, 1:] * points[:, 0] - along[:, :1] * points[:, 1]
+    right -= (along[:, 1] * hull[:, 0] - along[:, 0] * hull[:, 1])[:, None]
+    beyond = gone - np.clip(gone, 0, length[:, None])
+    furthest = right.max(0)
+    return np.where(furthest <= 0, furthest, np.hypot(right, beyond).min(0))
 
 
 def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,7 +228,18 @@ def _taps(count: int, step: int, length: int, centre: float) -> FloatArray:
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(count))).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-def _noise(height: int, width: int) -> FloatArray:
-    """Film grain [height, width, 1] of deviation 1."""
-    return np.random.default_rng(0).standard_normal((height, width, 1)).astype(np.float32)
+def _grain(number: int, window: Window) -> FloatArray:
+    """Film grain [h, w, 1] of deviation 1; pictures of other numbers have another."""
+    tile = _grain_tile()
+    rows, columns = (
+        (np.arange(length) + step * number) % _GRAIN_PX for length, step in ((window.height, 389), (window.width, 577))
+    )
+    return tile[rows][:, columns, None]
+
+
+@lru_cache(maxsize=1)
+def _grain_tile() -> FloatArray:
+    noise = np.random.default_rng(0).standard_normal((_GRAIN_PX, _GRAIN_PX)).astype(np.float32)
+    # What a video's coding leaves of grain is softer than single pixels.
+    soft = gaussian_blur(noise, _GRAIN_BLUR)
+    return (soft / soft.std()).astype(np.float32)
