@@ -6,7 +6,7 @@ that follows the head by a third. Everything moves with a known pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -40,6 +40,7 @@ class PaintedPortrait:
     images: np.ndarray
     masks: np.ndarray
     opening: np.ndarray
+    soft_points: dict[str, np.ndarray] = field(default_factory=dict)
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
@@ -125,3 +126,14 @@ def painted_error(renderer: Renderer, portrait: PaintedPortrait) -> np.ndarray:
         error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
         errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
     return np.mean(errors, 0)
+
+
+def with_soft_parts(portrait: PaintedPortrait, seed: int = 0) -> PaintedPortrait:
+    """The same person, whose torso and hair were seen to move at random, two ways each, up to some pixels."""
+    rng = np.random.default_rng(seed)
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32)
+    points = {"hair": corners - 0.5, "torso": corners}
+    ways = rng.normal(0, 0.02, (2, 8, 2))
+    moved = np.einsum("fw,wgd->fgd", rng.normal(size=(len(portrait.segment), 2)), ways).astype(np.float32)
+    pose = portrait.pose
+    return replace(portrait, soft_points=points, pose=HeadPose(pose.rotation, pose.translation, moved))

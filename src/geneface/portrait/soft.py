@@ -235,9 +235,9 @@ def hair_part(
     points = np.concatenate([plane, front_depth(plane, neutral)[:, None]], 1)
     share = np.zeros(len(points))
     for frame in frames:
-        pixels = project(points, pose.rotation[frame], pose.translation[frame], camera)
-        inside = ((pixels > 0) & (pixels < camera.width)).all(1)
-        share += inside & covered(masks(int(frame))[..., 0], pixels)
+        at = project(points, pose.rotation[frame], pose.translation[frame], camera)
+        inside = ((at > 0) & (at < camera.width)).all(1)
+        share += inside & covered(masks(int(frame))[..., 0], at)
     points = points[share > 0.05 * len(frames)]
     if len(points) < LEAST_PLACES:
         return None
@@ -282,8 +282,8 @@ def follow_soft(
     def look(frame: int) -> Seen:
         brightness, masks = (_shrunk(part, size) for part in read(frame))
         solid = MATTE_LEVELS * masks.sum(-1)
-        blurred = (tuple(gaussian_blur(part, deviation) for deviation, _ in LEVELS) for part in (brightness, solid))
-        return Seen(*blurred, masks)
+        sharp, edge = (tuple(gaussian_blur(part, deviation) for deviation, _ in LEVELS) for part in (brightness, solid))
+        return Seen(sharp, edge, masks)
 
     kept = {int(frame): look(int(frame)) for frame in {usual, *chosen.tolist()}}
     mean = np.mean([kept[int(frame)].masks > 0.5 for frame in chosen], axis=0)

@@ -23,7 +23,7 @@ from geneface.geometry.pose import HeadTrack, solve_head_poses, with_poses
 from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import write_png
 from geneface.io.records import read_json, write_json
-from geneface.io.tensors import TensorFile, TensorWriter, load_tensors, save_tensors
+from geneface.io.tensors import TensorWriter, load_tensors, save_tensors
 from geneface.portrait.chunks import chunk_count
 from geneface.portrait.clear import clear_frames, face_boxes
 from geneface.portrait.clues import ClueTask, gather_clues
@@ -37,7 +37,6 @@ from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import (
     BACKGROUND_NAME,
     FEATURES_NAME,
-    SOFT_NAME,
     TRACKS_NAME,
     audio_path,
     segment_path,
@@ -45,7 +44,6 @@ from geneface.portrait.portrait import (
 )
 from geneface.portrait.scan import Scanned, SourceScan, expected_frames, scan_or_error
 from geneface.portrait.segments import Segment
-from geneface.portrait.soft import follow_soft
 from geneface.portrait.source import SourceSize, source_size
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
@@ -374,29 +372,6 @@ def store_pictures(prep: Preparation, segments: Sequence[Segment], meshes: Seque
                 writer.append("frames", read_rows(task.ref, "frames", task.start, task.stop))
                 writer.append("masks", load_tensors(task.out)["masks"])
         prep.progress("store the pictures", number + 1, len(unfinished))
-
-
-def follow_soft_parts(prep: Preparation, segments: Sequence[Segment], track: HeadTrack) -> None:
-    """How torso and hair move by themselves: soft.safetensors, without tensors if nothing of them is seen."""
-    path = prep.work.out / SOFT_NAME
-    if path.exists():
-        return
-    files = [TensorFile(segment_path(prep.work.out, segment.name)) for segment in segments]
-    starts = np.cumsum([0, *(segment.span.frames for segment in segments)])
-
-    def read(frame: int) -> tuple[FloatArray, FloatArray]:
-        number = int(np.searchsorted(starts, frame, side="right")) - 1
-        row = frame - int(starts[number])
-        picture, masks = (files[number].rows(name, row, row + 1)[0] for name in ("frames", "masks"))
-        return luminance(picture), masks.astype(np.float32) / 255
-
-    label = np.repeat(np.arange(len(segments)), [segment.span.frames for segment in segments])
-    trusted = ~np.concatenate([segment.heldout_flags for segment in segments])
-    camera = Camera(track.focal, prep.size, prep.size)
-    progress = partial(prep.progress, "follow torso and hair")
-    parts = follow_soft(read, track.pose, track.neutral, trusted, label, camera, progress)
-    found = {name: {"points": part.points, "moved": part.moved} for name, part in parts.items()}
-    save_tensors(path, {f"{name}.{kind}": array for name, part in found.items() for kind, array in part.items()})
 
 
 def encode_speech(

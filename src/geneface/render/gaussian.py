@@ -100,13 +100,15 @@ class GaussianModel:
         return sum(len(layer) for layer in self.layers)
 
     @property
-    def condition_widths(self) -> dict[Input, int]:
+    def condition_widths(self) -> Mapping[Input, int]:
         """Values of each input: what was seen of the parts, the turn, and the parts' excess, which moves the mesh."""
         parts, turn = self.conditions, self.turn_width
         upper, lower = parts.eyes.width + parts.brows.width, parts.mouth.width
         pose = parts.pose.width
-        own = {name: pose + condition.width for name, condition in self.soft.items()}
-        return {"upper": 2 * upper + turn, "lower": 2 * lower + turn, "pose": pose, **own}
+        widths: dict[Input, int] = {"upper": 2 * upper + turn, "lower": 2 * lower + turn, "pose": pose}
+        for name, condition in self.soft.items():
+            widths[name] = pose + condition.width
+        return widths
 
     def slices(self) -> Iterator[tuple[GaussianLayer, slice]]:
         """Every layer with its columns in a common `Splats`."""
@@ -185,7 +187,8 @@ class GaussianModel:
         """
         if config.get("format") not in (OLDER_FORMAT, FORMAT):
             raise InputError(
-                f"this renderer reads Gaussian models of format {OLDER_FORMAT} and {FORMAT}, not {config.get('format')!r}",
+                f"this renderer reads Gaussian models of the formats {OLDER_FORMAT} and {FORMAT}, "
+                f"not {config.get('format')!r}",
                 "train the avatar again, or update geneface",
             )
         try:
@@ -193,7 +196,9 @@ class GaussianModel:
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
             moved = {layer.input for layer in layers}
-            soft = {name: Condition.from_tensors(tensors, f"condition.{name}") for name in SOFT if name in moved}
+            soft: dict[Soft, Condition] = {
+                name: Condition.from_tensors(tensors, f"condition.{name}") for name in SOFT if name in moved
+            }
             return cls(layers, conditions, origin, torso_map, Camera(**config["camera"]), config["turn_width"], soft)
         except KeyError as missing:
             raise InputError(f"the Gaussian model lacks {missing}", "train it again, or copy it again") from None
