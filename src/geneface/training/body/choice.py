@@ -43,10 +43,7 @@ def choose_frames(portrait: Portrait, frames: int) -> NDArray[np.intp]:
 
     Held-out frames, and those that are not clear, are never among them.
     """
-    usable = ~portrait.heldout
-    clear = getattr(portrait, "clear", None)
-    if clear is not None:
-        usable = usable & clear
+    usable = ~portrait.heldout & portrait.clear
     runs = [run for run in training_runs(portrait.segment, usable) if run.stop - run.start > SHORTEST_FRAMES]
     restless = restlessness(portrait)
     runs = _one_size(portrait, runs)

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import BROWS, IRISES, KEYPOINT_COUNT, LEFT_EYE, LIPS, RIGHT_EYE
-from geneface.geometry.landmarks import MOUTH_REGION
+from geneface.geometry.landmarks import BROWS, IRISES, KEYPOINT_COUNT, LEFT_EYE, LIPS, MOUTH_REGION, RIGHT_EYE
 from geneface.imaging.resize import resize_area
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
