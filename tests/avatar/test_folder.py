@@ -281,15 +281,15 @@ def test_the_avatar_that_ships_is_of_the_first_format_and_loads() -> None:
     assert "landmarks" not in TensorFile(files.folder / "motion.safetensors").metadata
 
 
-def test_a_path_with_torso_and_hair_is_stored_and_checked() -> None:
+def test_a_path_with_a_torso_is_stored_and_checked() -> None:
     someone = person()
     path = someone.path
-    soft = np.random.default_rng(0).normal(0, 0.01, (len(path), 5, 2)).astype(np.float32)
-    moving = replace(someone, path=HeadPose(path.rotation, path.translation, soft))
+    torso = np.random.default_rng(0).normal(0, 0.01, (len(path), 5, 2)).astype(np.float32)
+    moving = replace(someone, path=HeadPose(path.rotation, path.translation, torso))
     again = PersonStatistics.from_tensors(moving.tensors(), "x")
-    assert again.path.soft is not None
-    np.testing.assert_array_equal(again.path.soft, soft)
-    assert PersonStatistics.from_tensors(someone.tensors(), "x").path.soft is None
-    for wrong in (soft[1:], soft[:, :0], soft[..., :1], np.where(soft > 0, np.nan, soft), 1e6 * soft, soft[0]):
-        with pytest.raises(InputError, match=r"path\.soft"):
-            PersonStatistics.from_tensors({**moving.tensors(), "path.soft": wrong}, "x")
+    assert again.path.torso is not None
+    np.testing.assert_array_equal(again.path.torso, torso)
+    assert PersonStatistics.from_tensors(someone.tensors(), "x").path.torso is None
+    for wrong in (torso[1:], torso[:, :0], torso[..., :1], np.where(torso > 0, np.nan, torso), 1e6 * torso, torso[0]):
+        with pytest.raises(InputError, match=r"path\.torso"):
+            PersonStatistics.from_tensors({**moving.tensors(), "path.torso": wrong}, "x")

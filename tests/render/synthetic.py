@@ -6,7 +6,7 @@ that follows the head by a third. Everything moves with a known pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -40,7 +40,7 @@ class PaintedPortrait:
     images: np.ndarray
     masks: np.ndarray
     opening: np.ndarray
-    soft_points: dict[str, np.ndarray] = field(default_factory=dict)
+    torso_points: np.ndarray | None = None
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
@@ -128,12 +128,11 @@ def painted_error(renderer: Renderer, portrait: PaintedPortrait) -> np.ndarray:
     return np.mean(errors, 0)
 
 
-def with_soft_parts(portrait: PaintedPortrait, seed: int = 0) -> PaintedPortrait:
-    """The same person, whose torso and hair were seen to move at random, two ways each, up to some pixels."""
+def with_a_torso(portrait: PaintedPortrait, seed: int = 0) -> PaintedPortrait:
+    """The same person, whose torso was seen to move at random, in two ways, by up to some pixels."""
     rng = np.random.default_rng(seed)
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32)
-    points = {"hair": corners - 0.5, "torso": corners}
-    ways = rng.normal(0, 0.02, (2, 8, 2))
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32)
+    ways = rng.normal(0, 0.02, (2, len(points), 2))
     moved = np.einsum("fw,wgd->fgd", rng.normal(size=(len(portrait.segment), 2)), ways).astype(np.float32)
-    pose = portrait.pose
-    return replace(portrait, soft_points=points, pose=HeadPose(pose.rotation, pose.translation, moved))
+    pose = HeadPose(portrait.pose.rotation, portrait.pose.translation, moved)
+    return replace(portrait, torso_points=points, pose=pose)

@@ -49,9 +49,9 @@ def drawn_frames(
 
 def _all_drawn(renderer: Renderer, camera: Camera, track: MotionTrack) -> Iterator[RenderedFrame]:
     pose = track.pose
-    parts = [None] * len(track) if pose.soft is None else pose.soft
-    for points, rotation, translation, soft in zip(track.points, pose.rotation, pose.translation, parts, strict=True):
-        yield renderer.render(points, rotation, translation, camera, soft=soft)
+    torsos = [None] * len(track) if pose.torso is None else pose.torso
+    for points, rotation, translation, torso in zip(track.points, pose.rotation, pose.translation, torsos, strict=True):
+        yield renderer.render(points, rotation, translation, camera, torso=torso)
 
 
 def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:

@@ -139,11 +139,11 @@ def _speeds(values: FloatArray) -> FloatArray:
 
 
 def _values(pose: HeadPose) -> FloatArray:
-    """[F, 6 + 2 G] all that moves along a path: torso and hair go with the head that they belong to."""
-    soft = [] if pose.soft is None else [pose.soft.reshape(len(pose), -1)]
-    return np.concatenate([pose.rotation, pose.translation, *soft], axis=1).astype(np.float32)
+    """[F, 6 + 2 G] all that moves along a path: the torso goes with its head."""
+    torso = [] if pose.torso is None else [pose.torso.reshape(len(pose), -1)]
+    return np.concatenate([pose.rotation, pose.translation, *torso], axis=1).astype(np.float32)
 
 
 def _as_pose(values: FloatArray) -> HeadPose:
-    rotation, translation, soft = (np.ascontiguousarray(part) for part in np.split(values, (3, 6), axis=1))
-    return HeadPose(rotation, translation, soft.reshape(len(soft), -1, 2) if soft.size else None)
+    rotation, translation, torso = (np.ascontiguousarray(part) for part in np.split(values, (3, 6), axis=1))
+    return HeadPose(rotation, translation, torso.reshape(len(torso), -1, 2) if torso.size else None)

@@ -128,27 +128,17 @@ def head_points(neutral: Array) -> Array:
     x = np.arange(low[0] - ASIDE, high[0] + ASIDE, GRID)
     y = np.arange(low[1], high[1] + ABOVE, GRID)
     plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    points = np.concatenate([plane, front_depth(plane, neutral)[:, None]], 1)
-    return points[~speaking(plane, neutral)]
-
-
-def front_depth(plane: Array, neutral: NDArray[np.floating]) -> Array:
-    """Depth [N] of the front of the head at points [N, 2] of the frontal plane."""
-    rim = float(np.median(neutral[list(MESH_OVAL), 2]))
     distance = np.square(plane[:, None] - neutral[None, :MESH_SURFACE_SIZE, :2]).sum(-1)
     near = np.exp(-distance / (2 * DEPTH_STEP**2)) + 1e-12
     surface = (near * neutral[:MESH_SURFACE_SIZE, 2]).sum(1) / near.sum(1)
+    rim = float(np.median(oval[:, 2]))
     # Beyond the outline: about as deep as the outline itself, where hair and ears are seen from the front.
     away = np.sqrt(distance.min(1))
     blend = np.exp(-np.square(away / (2 * DEPTH_STEP)))
-    return blend * surface + (1 - blend) * rim
-
-
-def speaking(plane: Array, neutral: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which points [N, 2] of the frontal plane the mouth moves: the face below the nose."""
-    oval = neutral[list(MESH_OVAL), 0]
-    middle, width = float(oval.mean()), float(oval.max() - oval.min())
-    return (np.abs(plane[:, 0] - middle) < 0.42 * width) & (plane[:, 1] < float(neutral[_NOSE_BASE, 1]))
+    depth = blend * surface + (1 - blend) * rim
+    nose = float(neutral[_NOSE_BASE, 1])
+    inside = (np.abs(plane[:, 0] - oval[:, 0].mean()) < 0.42 * (high[0] - low[0])) & (plane[:, 1] < nose)
+    return np.concatenate([plane, depth[:, None]], 1)[~inside]
 
 
 def measure_appearance(

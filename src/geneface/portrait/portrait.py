@@ -20,8 +20,8 @@ from geneface.portrait.source import SourcePictures
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
 TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
-SOFT_NAME = "soft.safetensors"
-"""How torso and hair move by themselves, see `portrait.soft`; a portrait need not have it."""
+TORSO_NAME = "torso.safetensors"
+"""Where the torso is in every frame, see `portrait.torso`; portraits of before have none."""
 
 
 def segment_path(folder: Path, name: str) -> Path:
@@ -54,8 +54,9 @@ class Portrait:
         """[F, 478, 3] canonical head frame."""
         self.landmarks: FloatArray = tracks.get("landmarks")
         """[F, K, 3] canonical head frame."""
-        self.soft_points, soft = _soft(folder)
-        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"), soft)
+        self.torso_points, torso = _torso(folder)
+        """[G, 2] where `pose.torso` counts from, see `portrait.torso`."""
+        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"), torso)
         self.segment: NDArray[np.int32] = tracks.get("segment")
         """[F] index into `segments`."""
         self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
@@ -181,15 +182,14 @@ class Portrait:
                 )
 
 
-def _soft(folder: Path) -> tuple[dict[str, FloatArray], FloatArray | None]:
-    """Lattice [G, 2] of each part that was followed, and the motion of all of them, one after the other."""
-    path = folder / SOFT_NAME
+def _torso(folder: Path) -> tuple[FloatArray | None, FloatArray | None]:
+    """Lattice [G, 2] of the torso, and its motion [F, G, 2]; None where it was not followed, or nothing seen of it."""
+    path = folder / TORSO_NAME
     if not path.is_file():
-        return {}, None
+        return None, None
     file = TensorFile(path)
-    names = [name.removesuffix(".points") for name in file.names if name.endswith(".points")]
-    moved = np.concatenate([file.get(f"{name}.moved") for name in names], axis=1)
-    return {name: file.get(f"{name}.points") for name in names}, moved
+    points, moved = file.get("points"), file.get("moved")
+    return (points, moved) if len(points) else (None, None)
 
 
 def _clear(tracks: TensorFile, heldout: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -45,8 +45,8 @@ COMMON_SHARE = 0.995
 """The distance that counts as seen is that of this share of the frames."""
 EXCESS = 0.5
 """How far the mesh follows beyond the border, as a part of the range that was seen."""
-SOFT_COMPONENTS = 6
-"""How many ways of its own torso or hair may move."""
+TORSO_COMPONENTS = 6
+"""In how many ways the torso moves by itself."""
 PARTS = ("eyes", "brows", "mouth")
 
 
@@ -183,9 +183,9 @@ def pose_inputs(rotation: FloatArray, translation: FloatArray) -> FloatArray:
     return np.concatenate([rotation, translation], axis=-1).astype(np.float32, copy=False)
 
 
-def soft_inputs(rigid: FloatArray, soft: FloatArray) -> FloatArray:
-    """The pose condition [..., 6] and the points of `HeadPose.soft` [..., G, 2] -> [..., 6 + 2 G]."""
-    flat = soft.reshape(*soft.shape[:-2], -1)
+def torso_inputs(rigid: FloatArray, torso: FloatArray) -> FloatArray:
+    """The pose condition [..., 6] and the points of `HeadPose.torso` [..., G, 2] -> [..., 6 + 2 G]."""
+    flat = torso.reshape(*torso.shape[:-2], -1)
     return np.concatenate([rigid, flat], axis=-1).astype(np.float32, copy=False)
 
 
@@ -269,33 +269,29 @@ def fit_pose(rotation: FloatArray, translation: FloatArray) -> Condition:
     return _with_limits(inputs.mean(0), projection, inputs, COMMON_SHARE)
 
 
-def fit_soft(rigid: FloatArray, soft: FloatArray, part: slice) -> tuple[Condition, FloatArray]:
-    """What a soft part does that the head's pose does not tell: principal components of the rest.
+def fit_torso(rigid: FloatArray, torso: FloatArray) -> tuple[Condition, FloatArray]:
+    """What the torso does that the head's pose does not tell: principal components of the rest.
 
     Args:
         rigid: [F, 6] the pose condition.
-        soft: [F, G, 2] see `HeadPose.soft`.
-        part: which of the points are its own, P of them.
+        torso: [F, G, 2] see `HeadPose.torso`.
 
     Returns:
-        the condition, of inputs `soft_inputs`; how its points move with one unit of each pose value, then of each
-        component, [6 + C, P, 2] image widths.
+        the condition, of inputs `torso_inputs`; how the points move with one unit of each pose value, then of each
+        component, [6 + C, G, 2] image widths.
     """
-    inputs = soft_inputs(rigid, soft).astype(np.float64)
+    inputs = torso_inputs(rigid, torso).astype(np.float64)
     known, frames, mean = rigid.shape[1], len(rigid), inputs.mean(0)
-    centred = inputs - mean
-    columns = slice(known + 2 * part.start, known + 2 * part.stop)
-    pose, points = centred[:, :known], centred[:, columns]
+    pose, points = np.split(inputs - mean, [known], axis=1)
     by_pose = np.linalg.solve(pose.T @ pose + 1e-3 * frames * np.eye(known), pose.T @ points)
     rest = points - pose @ by_pose
     variance, directions = np.linalg.eigh(rest.T @ rest / frames)
-    count = min(SOFT_COMPONENTS, max(frames // FRAMES_PER_COMPONENT, 1), len(variance))
+    count = min(TORSO_COMPONENTS, max(frames // FRAMES_PER_COMPONENT, 1), len(variance))
     variance, directions = variance[::-1][:count], directions[:, ::-1][:, :count]
     directions = directions * np.sign(directions[np.abs(directions).argmax(0), np.arange(count)])
     deviation = np.sqrt(np.maximum(variance, 1e-10))
     scale = TYPICAL_VALUE / deviation * np.sqrt(deviation / deviation[0])
-    projection = np.zeros((inputs.shape[1], count))
-    projection[:known], projection[columns] = -by_pose @ directions * scale, directions * scale
+    projection = np.concatenate([-by_pose @ directions, directions]) * scale
     moves = np.concatenate([by_pose, (directions / scale).T])
     return _with_limits(mean, projection, inputs, COMMON_SHARE), moves.reshape(len(moves), -1, 2).astype(np.float32)
 

@@ -215,8 +215,8 @@ def draw_poster(
     # From the tensors and not from the model: the poster shows what is stored.
     renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
     path = person.path
-    soft = None if path.soft is None else path.soft[0]
-    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, soft=soft).to_uint8()
+    torso = None if path.torso is None else path.torso[0]
+    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, torso=torso).to_uint8()
 
 
 def _before_renderer(

@@ -86,31 +86,17 @@ def sample_torso(
 def torso_layer(
     points: Array, base: FloatArray, origin: Array, portrait: Portrait, widths: Mapping[Input, int], moves: Array | None
 ) -> GaussianLayer:
-    """The torso: still, or carried by its lattice as `moves` [6 + C, G, 2] of `fit_soft` say."""
-    if moves is None:
+    """The torso: still, or carried by its lattice as `moves` [6 + C, G, 2] of `fit_torso` say."""
+    lattice = portrait.torso_points
+    if moves is None or lattice is None:
         return GaussianLayer("torso", "torso", "pose", base, np.zeros((widths["pose"], 7, len(points)), np.float32))
     places = project(points, np.zeros(3), np.asarray(origin, np.float64), portrait.camera) / portrait.camera.width
-    carried = _carried(places, portrait.soft_points["torso"], moves, -float(origin[2]), portrait)
-    return GaussianLayer("torso", "torso", "torso", base, carried)
-
-
-def shell_layer(
-    points: Array, base: FloatArray, portrait: Portrait, widths: Mapping[Input, int], moves: Array | None
-) -> GaussianLayer:
-    """Hair and ears: still, or carried by their lattice."""
-    if moves is None:
-        return GaussianLayer("shell", "head", "pose", base, np.zeros((widths["pose"], 7, len(points)), np.float32))
-    depth = -float(portrait.pose.translation[~portrait.heldout, 2].mean())
-    carried = _carried(points[:, :2], portrait.soft_points["hair"], moves, depth, portrait)
-    return GaussianLayer("shell", "head", "hair", base, carried)
-
-
-def _carried(places: Array, lattice: Array, moves: Array, depth: float, portrait: Portrait) -> FloatArray:
-    """Basis [6 + C, 7, N] that moves places [N, 2] with a lattice [G, 2]; image widths become head units."""
-    basis = np.zeros((len(moves), 7, len(places)), np.float32)
-    by_place = np.einsum("ng,cgd->cdn", lattice_weights(places, lattice), moves) * depth / portrait.camera.focal
-    basis[:, 0], basis[:, 1] = by_place[:, 0], -by_place[:, 1]
-    return basis
+    basis = np.zeros((widths["torso"], 7, len(points)), np.float32)
+    by_place = np.einsum("ng,cgd->cdn", lattice_weights(places, lattice), moves)
+    # From image widths to head units at the depth of the torso, where y is up.
+    scale = -float(origin[2]) / portrait.camera.focal
+    basis[:, 0], basis[:, 1] = scale * by_place[:, 0], -scale * by_place[:, 1]
+    return GaussianLayer("torso", "torso", "torso", base, basis)
 
 
 def lattice_weights(places: Array, lattice: Array) -> Array:

@@ -17,7 +17,7 @@ def portrait_fingerprint(portrait: Portrait, config: Config) -> str:
     """Changes with the settings and with the frames' landmarks, poses and division; pictures are not read for it."""
     digest = hashlib.sha256(config.model_dump_json(exclude={"checkpoint_seconds"}).encode())
     pose = portrait.pose
-    known = [] if pose.soft is None else [pose.soft]
+    known = [] if pose.torso is None else [pose.torso]
     for array in (portrait.landmarks, pose.rotation, pose.translation, portrait.heldout, *known):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

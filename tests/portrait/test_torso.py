@@ -1,4 +1,4 @@
-"""Torso and hair followed in pictures whose every pixel follows from a closed form."""
+"""A torso followed in pictures whose every pixel follows from a closed form."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from geneface.geometry.camera import project
-from geneface.io.face_mesh import mean_face
-from geneface.portrait.soft import Followed, follow_soft, hats, lattice, stiffness
+from geneface.portrait.torso import Followed, follow_torso, hats, lattice, stiffness
 from geneface.types import Camera, FloatArray, HeadPose
 
 SIZE, FRAMES = 96, 12
 CAMERA = Camera(3.0, SIZE, SIZE)
+TRUSTED = np.arange(FRAMES) < 9
 TOP = 66
 """First row of the torso."""
 
@@ -40,25 +40,22 @@ def pictures(pose: HeadPose) -> list[tuple[FloatArray, FloatArray]]:
     made = []
     for frame in range(FRAMES):
         middle = project(np.zeros((1, 3)), pose.rotation[frame], pose.translation[frame], CAMERA)[0]
-        # The hair swings to one side, beyond the motion of the head.
-        swing = 1.2 * np.sin(1.7 * frame)
-        head = ((x - middle[0] - swing) / 26) ** 2 + ((y - middle[1]) / 30) ** 2 < 1
+        head = ((x - middle[0]) / 26) ** 2 + ((y - middle[1]) / 30) ** 2 < 1
         across, down = torso_motion(frame, x)
         torso = (y - down > TOP) & ~head
-        shirt, hair = texture(x - across, y - down), texture(x - middle[0] - swing, y - middle[1])
+        shirt, hair = texture(x - across, y - down), texture(x - middle[0], y - middle[1])
         brightness = np.where(head, hair, np.where(torso, shirt, 60.0))
         made.append((brightness.astype(np.float32), np.stack([head, torso], -1).astype(np.float32)))
     return made
 
 
-@pytest.fixture(scope="module")
-def followed(pose: HeadPose, pictures: list[tuple[FloatArray, FloatArray]]) -> dict[str, Followed]:
-    trusted = np.arange(FRAMES) < 9
-    return follow_soft(pictures.__getitem__, pose, mean_face(), trusted, np.zeros(FRAMES, int), CAMERA)
+def follow(pose: HeadPose, read) -> Followed | None:
+    return follow_torso(read, pose, TRUSTED, np.zeros(FRAMES, int))
 
 
-def test_a_leaning_torso_is_followed_where_it_goes(followed):
-    part = followed["torso"]
+def test_a_leaning_torso_is_followed_where_it_goes(pose, pictures):
+    part = follow(pose, pictures.__getitem__)
+    assert part is not None
     x = part.points[:, 0] * SIZE
     wanted = np.stack([np.stack(torso_motion(frame, x), -1) for frame in range(FRAMES)])
     error = SIZE * part.moved - wanted
@@ -68,33 +65,23 @@ def test_a_leaning_torso_is_followed_where_it_goes(followed):
     assert np.sqrt(np.square(error).mean()) < 0.15 * np.sqrt(np.square(moved).mean())
 
 
-def test_hair_is_followed_beyond_the_motion_of_the_head(followed):
-    swing = 1.2 * np.sin(1.7 * np.arange(FRAMES))
-    found = SIZE * followed["hair"].moved.mean(1)
-    assert np.corrcoef(found[:, 0], swing)[0, 1] > 0.98
-    assert np.polyfit(swing, found[:, 0], 1)[0] == pytest.approx(1, abs=0.2)
-    assert found[:, 1].std() < 0.15
-
-
 def test_a_picture_without_a_torso_has_none(pose, pictures):
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         brightness, masks = pictures[frame]
         return brightness, masks * np.float32([1, 0])
 
-    found = follow_soft(read, pose, mean_face(), np.ones(FRAMES, bool), np.zeros(FRAMES, int), CAMERA)
-    assert set(found) == {"hair"}
+    assert follow(pose, read) is None
 
 
-def test_frames_that_are_not_trusted_do_not_change_the_others(pose, pictures, followed):
-    trusted = np.arange(FRAMES) < 9
-
+def test_frames_that_are_not_trusted_do_not_change_the_others(pose, pictures):
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         brightness, masks = pictures[frame]
-        return (brightness if trusted[frame] else 255 - brightness), masks
+        return (brightness if TRUSTED[frame] else 255 - brightness), masks
 
-    other = follow_soft(read, pose, mean_face(), trusted, np.zeros(FRAMES, int), CAMERA)
-    for name, part in followed.items():
-        np.testing.assert_array_equal(part.moved[:9], other[name].moved[:9])
+    one, other = follow(pose, pictures.__getitem__), follow(pose, read)
+    assert one is not None and other is not None
+    np.testing.assert_array_equal(one.moved[TRUSTED], other.moved[TRUSTED])
+    assert not np.array_equal(one.moved, other.moved)
 
 
 def test_a_lattice_carries_planes_exactly_and_is_stiff_against_nothing_but_bending():
