@@ -16,7 +16,7 @@ from geneface.training.renderer.frame_values import FrameValues, refined_poses
 from geneface.training.renderer.run import CHECKPOINT_NAME
 from geneface.training.renderer.targets import prefetched, sharpened
 
-from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
+from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait, with_a_torso
 
 
 def small(steps: int, **changes) -> GaussianTrainConfig:
@@ -72,7 +72,10 @@ def test_no_gap_opens_at_the_neck_when_the_head_moves_up(portrait, trained):
 
 
 @pytest.mark.slow
-def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
+@pytest.mark.parametrize("moves", [False, True])
+def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path, moves):
+    portrait = with_a_torso(portrait) if moves else portrait
+
     class KilledError(Exception):
         pass
 

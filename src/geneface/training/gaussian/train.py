@@ -20,7 +20,14 @@ from geneface.errors import InputError
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION, Splats
 from geneface.portrait.portrait import Portrait
 from geneface.render.composite import from_uint8
-from geneface.render.condition import Expression, fit_conditions
+from geneface.render.condition import (
+    Condition,
+    Expression,
+    FaceConditions,
+    fit_conditions,
+    fit_torso,
+    pose_inputs,
+)
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training.gaussian import initialise
 from geneface.training.gaussian.config import GaussianTrainConfig
@@ -78,7 +85,8 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: GaussianTrainC
     conditions = fit_conditions(portrait.landmarks[frames], *pose, config.components)
     origin = initialise.torso_origin(portrait, statistics, float(pose[1][:, 2].mean()))
     torso_map = np.zeros((6, conditions.pose.width), np.float32)
-    model = GaussianModel((), conditions, origin, torso_map, portrait.camera, config.turn_width)
+    own, moves = _torso_motion(portrait, frames, conditions)
+    model = GaussianModel((), conditions, origin, torso_map, portrait.camera, config.turn_width, own)
     widths = model.condition_widths
 
     # The mean mesh, not the neutral one: it is where the condition is zero.
@@ -108,11 +116,21 @@ def initial_model(portrait: Portrait, frames: np.ndarray, config: GaussianTrainC
         GaussianLayer("lower", "head", "lower", base(lower.cloud), bound(lower, expressions[:, split:], below)),
         GaussianLayer("mouth", "head", "lower", base(mouth), still(widths["lower"], mouth)),
         GaussianLayer("shell", "head", "pose", base(shell), still(widths["pose"], shell)),
-        GaussianLayer(
-            "torso", "torso", "pose", initialise.layer_base(torso, torso_colours), still(widths["pose"], torso)
+        initialise.torso_layer(
+            torso.points, initialise.layer_base(torso, torso_colours), origin, portrait, widths, moves
         ),
     )
     return replace(model, layers=tuple(layer for layer in layers if len(layer)))
+
+
+def _torso_motion(
+    portrait: Portrait, frames: np.ndarray, conditions: FaceConditions
+) -> tuple[Condition | None, FloatArray | None]:
+    """The torso's condition and how its lattice moves, see `fit_torso`; None where it was not followed."""
+    pose = portrait.pose[frames]
+    if pose.torso is None:
+        return None, None
+    return fit_torso(conditions.pose(pose_inputs(pose.rotation, pose.translation)), pose.torso)
 
 
 def layer_rates(config: GaussianTrainConfig) -> dict[str, Rates]:
@@ -122,14 +140,15 @@ def layer_rates(config: GaussianTrainConfig) -> dict[str, Rates]:
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
     face = [config.basis_mean_decay] * 3 + [config.basis_decay] * 4
-    decays = {"upper": face, "lower": face, "pose": [config.pose_basis_decay] * 7}
+    pose = [config.pose_basis_decay] * 7
+    decays = {"upper": face, "lower": face, "pose": pose, "torso": pose}
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
 def diffusion_shares(config: GaussianTrainConfig) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
     face, pose = (np.full(7, share, np.float32) for share in (config.face_diffusion, config.pose_diffusion))
-    return {"upper": face, "lower": face, "pose": pose}
+    return {"upper": face, "lower": face, "pose": pose, "torso": pose}
 
 
 class GaussianTrainer:
@@ -183,7 +202,10 @@ class GaussianTrainer:
         state, model, camera = self.state, self.state.model, self._portrait.camera
         fall = self._config.final_rate ** (state.step / state.total_steps)
         rotation, translation = refined_poses(self._portrait.pose, state.poses, target.index)
-        frame = model.conditions_from(self._expressions[target.index], rotation, translation)
+        torso = self._portrait.pose.torso
+        frame = model.conditions_from(
+            self._expressions[target.index], rotation, translation, None if torso is None else torso[target.index]
+        )
         output = draw(model, frame, camera, self._plates[int(self._portrait.segment[target.index])], self._splats)
         loss, grad_image, grad_transmittance, grad_affine = self._losses(output, target)
 
