@@ -188,7 +188,7 @@ def test_the_mouth_s_target_is_a_part_of_the_sharpened_picture(portrait):
     target = mouth_target(as_portrait(portrait), 2, config)
     window = target.window
     assert window is not None
-    whole = sharpened(from_uint8(portrait.images[2]), 0.1 * portrait.size / 256)
+    whole = sharpened(from_uint8(portrait.images[2]), 0.1 * (portrait.size / 256) ** 2)
     np.testing.assert_allclose(target.image, whole[window.rows, window.columns], atol=1e-6)
     assert (target.weight == 1).sum() == np.prod(portrait.mouth_box[2, 2:] - portrait.mouth_box[2, :2])
 

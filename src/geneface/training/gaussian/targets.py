@@ -90,7 +90,8 @@ def mouth_target(portrait: Portrait, index: int, config: GaussianTrainConfig) ->
     weight = np.full((window.height, window.width), AROUND_MOUTH, np.float32)
     x0, y0, x1, y1 = (max(int(edge), 0) for edge in box - np.tile([window.left, window.top], 2))
     weight[y0:y1, x0:x1] = 1
-    image = sharpened_inside(from_uint8(bordered), by_size(config.mouth_detail, portrait.size))
+    detail = by_size(by_size(config.mouth_detail, portrait.size), portrait.size)
+    image = sharpened_inside(from_uint8(bordered), detail)
     return FrameTarget(index, image, head, np.minimum(head + torso, 1), weight, window)
 
 
