@@ -15,6 +15,7 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_INNER, MESH_LIPS_OUTER
 from geneface.io.face_mesh import mean_face
 from geneface.portrait.portrait import Portrait
+from geneface.portrait.tracks import mouth_boxes
 from geneface.render.renderer import Renderer
 from geneface.types import Camera, HeadPose
 
@@ -44,6 +45,14 @@ class PaintedPortrait:
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
+
+    @property
+    def mouth_box(self) -> np.ndarray:
+        places = [
+            project(mesh, *pose, self.camera)
+            for mesh, *pose in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
+        ]
+        return mouth_boxes(np.stack(places), self.size)
 
     def bordered_patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         bordered = np.pad(self.images[index], ((1, 1), (1, 1), (0, 0)), mode="edge")

@@ -4,6 +4,7 @@ Layers, all in one depth-sorted picture over the clean plate:
     upper   eyes, brows, forehead: the mean mesh's surface, moved by lids, irises and brows and by the turn of the head
             (light changes with it)
     lower   cheeks, lips, jaw: the rest of that surface, moved by the mouth and by the turn
+    lips    that surface at and around the lips, of smaller Gaussians, moved like it
     mouth   teeth, tongue and the dark behind the lips, moved like the lower face
     shell   hair and ears: expression does not move it, the head pose corrects it a little (a pose fitted to the face
             is systematically off at the skull)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import pixels_to_camera, project
+from geneface.geometry.landmarks import MESH_LIPS_OUTER
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
 from geneface.portrait.portrait import Portrait
 from geneface.render.gaussian import GaussianLayer, Input
@@ -23,6 +24,8 @@ Array = NDArray[np.floating]
 
 OVERLAP = 0.55
 """Standard deviation of a Gaussian over the distance to its neighbour: neighbours blend without holes or blur."""
+LIPS_ACROSS, LIPS_UPRIGHT = 1.3, 1.0
+"""Half of the size of the lips' layer, in half widths of the mouth."""
 TORSO_DEPTH = 0.3
 """How far behind the head's origin the torso lies: behind every part of the head."""
 
@@ -30,12 +33,24 @@ TORSO_DEPTH = 0.3
 def upper_and_lower(samples: SurfaceSamples, neutral: Array) -> tuple[SurfaceSamples, SurfaceSamples]:
     """Divide samples of the face's surface at the border between what the lids move and what the mouth moves."""
     above = samples.cloud.points[:, 1] > border(neutral)[0]
+    return without(samples, ~above), without(samples, above)
 
-    def part(chosen: np.ndarray) -> SurfaceSamples:
-        cloud = Cloud(samples.cloud.points[chosen], samples.cloud.spacing[chosen])
-        return SurfaceSamples(cloud, samples.vertices[chosen], samples.weights[chosen])
 
-    return part(above), part(~above)
+def near_lips(neutral: Array, triangles: np.ndarray) -> NDArray[np.bool_]:
+    """Which triangles [N, 3] of a mesh [V, 3] make up the lips and the skin around them, a layer of their own."""
+    lips = neutral[list(MESH_LIPS_OUTER), :2]
+    middle = lips.mean(0)
+    half_width = float(np.abs(lips[:, 0] - middle[0]).max())
+    centres = neutral[triangles].mean(1)[:, :2]
+    inside = np.abs(centres - middle) < half_width * np.array([LIPS_ACROSS, LIPS_UPRIGHT])
+    return inside.all(1) & (centres[:, 1] < border(neutral)[0])
+
+
+def without(samples: SurfaceSamples, left_out: NDArray[np.bool_]) -> SurfaceSamples:
+    """The samples that are not left out [N]."""
+    kept = ~left_out
+    cloud = Cloud(samples.cloud.points[kept], samples.cloud.spacing[kept])
+    return SurfaceSamples(cloud, samples.vertices[kept], samples.weights[kept])
 
 
 def part_share(samples: SurfaceSamples, neutral: Array) -> FloatArray:
