@@ -1,6 +1,6 @@
 """From a sound file to an MP4: speed, first frames, memory, and where the time goes.
 
-    python benchmarks/chain.py [--avatar grid-s1] [--sizes 256 512] [--seconds 10] [--repeats 5] [--json]
+    python benchmarks/chain.py [--avatar grid-s1] [--sizes 256 512 source] [--seconds 10] [--repeats 5] [--json]
 
 whole chain      `geneface render` as a process of its own, from before it is started until it has ended: frames/s
 first frame      in the same runs, from before the process is started until its first frame is handed to the encoder
@@ -29,6 +29,7 @@ import soundfile
 
 from geneface import ops
 from geneface.avatar.avatar import Avatar
+from geneface.avatar.view import SOURCE, Size
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.io.encode import write_video
@@ -93,7 +94,7 @@ def run_process(command: list[str]) -> tuple[str, str, dict[str, float]]:
     )
 
 
-def run_render(avatar: str, sound: Path, size: int, out: Path) -> dict[str, float]:
+def run_render(avatar: str, sound: Path, size: Size, out: Path) -> dict[str, float]:
     """One `geneface render`."""
     command = [sys.executable, "-c", PROGRAM, "render", avatar]
     command += ["--audio", str(sound), "-o", str(out), "--size", str(size), "--json"]
@@ -108,13 +109,13 @@ def run_render(avatar: str, sound: Path, size: int, out: Path) -> dict[str, floa
     }
 
 
-def measure_chain(avatar: str, sound: Path, size: int, repeats: int, out: Path) -> Table:
+def measure_chain(avatar: str, sound: Path, size: Size, repeats: int, out: Path) -> Table:
     runs = [run_render(avatar, sound, size, out) for _ in range(repeats)]
     chosen = ("frames_per_second", "first_frame_seconds", "core_seconds", "peak_mb")
     return {name: spread([run[name] for run in runs]) for name in chosen}
 
 
-def measure_stream(avatar: Avatar, sound: Path, size: int, repeats: int) -> Table:
+def measure_stream(avatar: Avatar, sound: Path, size: Size, repeats: int) -> Table:
     """Milliseconds to the first picture, from a waveform and from a file that must be read first."""
     waveform = read_audio(sound)
 
@@ -141,7 +142,7 @@ def core_ms(run: Callable[[], object], frames: int, repeats: int) -> float:
     return 1e3 * float(np.median(times)) / frames
 
 
-def measure_stages(avatar: Avatar, sound: Path, size: int, repeats: int, out: Path) -> dict[str, float]:
+def measure_stages(avatar: Avatar, sound: Path, size: Size, repeats: int, out: Path) -> dict[str, float]:
     """Core-ms a frame of each stage; "colour" is what an MP4 needs, "to_uint8" what `Avatar.stream` does instead."""
     waveform = read_audio(sound)
     motion = avatar.motion(waveform)
@@ -149,7 +150,7 @@ def measure_stages(avatar: Avatar, sound: Path, size: int, repeats: int, out: Pa
     part = Waveform(waveform.samples[: count * SPEECH_RATE_HZ // 25])
 
     def draw() -> list[Any]:
-        return list(avatar.drawn(motion[:count], size=size))
+        return list(avatar.pictures(motion[:count], size=size))
 
     ops.set_threads(1)
     frames = draw()
@@ -223,10 +224,16 @@ def show(result: Table) -> None:
         )
 
 
+def _size(text: str) -> Size:
+    return SOURCE if text == SOURCE else int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--avatar", default="grid-s1", help="folder, or the name of a bundled one")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument(
+        "--sizes", type=lambda text: SOURCE if text == SOURCE else int(text), nargs="+", default=[256, 512]
+    )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -123,17 +123,23 @@ void field_backward(const FieldArrays& field, Matrix<const float> positions, Arr
 
 FrameView frame_view(const float* pose, float focal_px, int width, int height, const float* head_bias,
                      const float* torso_bias, const float* warp, const float* motion) {
-  return {{pose, pose + 9, focal_px, width, height}, head_bias, torso_bias, warp, motion};
+  return {{pose, pose + 9, focal_px, width, height, 0, 0, width, height}, head_bias, torso_bias, warp, motion};
 }
 
 int64_t render_field(const SceneArrays& scene, Array<const float> pose, float focal_px, Array<const float> head_bias,
                      Array<const float> torso_bias, Array<const float> warp, Array<const float> motion,
-                     Array<const float> plate, Array<float> image, Array<float> opacity) {
+                     Array<const float> plate, Array<float> image, Array<float> opacity, int left, int top,
+                     int whole_width, int whole_height) {
   RenderFieldArgs args = {};
   const int height = length(image.shape(0)), width = length(image.shape(1));
   args.scene = scene.view();
   args.frame =
       frame_view(pose.data(), focal_px, width, height, head_bias.data(), torso_bias.data(), warp.data(), motion.data());
+  View& view = args.frame.view;
+  view.left = left;
+  view.top = top;
+  view.whole_width = whole_width;
+  view.whole_height = whole_height;
   args.plate = plate.data();
   args.image = image.data();
   args.opacity = opacity.data();

@@ -34,7 +34,9 @@ struct View {
   const float* rotation;     // [3, 3]
   const float* translation;  // [3]
   float focal_px;
-  int width, height;
+  int width, height;  // of what is drawn
+  // A radiance field may draw a part of a picture: where it begins, and how large all of it is.
+  int left, top, whole_width, whole_height;
 };
 
 struct ProjectArgs {

@@ -69,7 +69,7 @@ void use_instruction_set(const std::string& name) {
 }
 
 View make_view(const Array<const float>& pose, float focal_px, int width, int height) {
-  return {pose.data(), pose.data() + 9, focal_px, width, height};
+  return {pose.data(), pose.data() + 9, focal_px, width, height, 0, 0, width, height};
 }
 
 // ---- states of the rasteriser: their memory goes round, fresh pages are not free

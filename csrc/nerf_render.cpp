@@ -112,7 +112,8 @@ void splat_blocks(const View& view, const float* const centre[3], int count, int
   const Floats depth = -at[2], nearest = depth - kRadius;
   // How far a point of the ball can lie from its centre's pixel: (dx - dz x / z) / (z + dz), at most.
   const Floats across = at[0] / depth, up = at[1] / depth, scale = kRadius * view.focal_px / nearest;
-  const Floats u = across * view.focal_px + 0.5f * view.width, v = 0.5f * view.height - up * view.focal_px;
+  const Floats u = across * view.focal_px + (0.5f * view.whole_width - view.left);
+  const Floats v = 0.5f * view.whole_height - view.top - up * view.focal_px;
   const Floats du = square_root(across * across + 1.f) * scale, dv = square_root(up * up + 1.f) * scale;
   float box[4][kLanes], depths[2][kLanes];
   store((u - du) * (1.f / kRayTile), box[0]);

@@ -60,8 +60,8 @@ inline void start_rays(const SceneView& scene, const View& view, int x, int y, c
   const int start = lattice(reach.near, scene.step);
   tile.end = reach.far < reach.near ? start : lattice(reach.far, scene.step) + 1;
   for (int i = 0; i < kTileRays; i++) {
-    const float u = x + i % kRayTile + 0.5f, v = y + i / kRayTile + 0.5f;
-    const float cx = (u - 0.5f * view.width) / view.focal_px, cy = (0.5f * view.height - v) / view.focal_px;
+    const float u = view.left + x + i % kRayTile + 0.5f, v = view.top + y + i / kRayTile + 0.5f;
+    const float cx = (u - 0.5f * view.whole_width) / view.focal_px, cy = (0.5f * view.whole_height - v) / view.focal_px;
     tile.camera[0][i] = cx;
     tile.camera[1][i] = cy;
     for (int k = 0; k < 3; k++) tile.direction[k][i] = r[k] * cx + r[3 + k] * cy - r[6 + k];

@@ -22,9 +22,10 @@ GENEFACE_INLINE bool any_inside(const TorsoTile& torso, int start) {
 // Where a pixel lies in the torso's plane, [0, 1] on both axes; false if no torso can be there.
 GENEFACE_INLINE bool torso_position(const SceneView& scene, const FrameView& frame, int x, int y, float out[2],
                                     float q[2]) {
-  const float width = static_cast<float>(frame.view.width);
-  q[0] = (x + 0.5f) / width - 0.5f;
-  q[1] = (y + 0.5f - 0.5f * frame.view.height) / width;
+  const View& view = frame.view;
+  const float width = static_cast<float>(view.whole_width);
+  q[0] = (view.left + x + 0.5f) / width - 0.5f;
+  q[1] = (view.top + y + 0.5f - 0.5f * view.whole_height) / width;
   const float* m = frame.torso_motion;
   out[0] = ((1 + m[0]) * q[0] + m[1] * q[1] + m[2]) * kTorsoScale + 0.5f;
   out[1] = (m[3] * q[0] + (1 + m[4]) * q[1] + m[5]) * kTorsoScale + 0.5f;

@@ -101,6 +101,7 @@ def train(
     attribution: str = "",
     motion: Path | str | None = None,
     encoder_path: Path | str | None = None,
+    body_seconds: float = 20.0,
     seed: int = 0,
     scene: int | None = None,
     resume: bool = False,
@@ -118,6 +119,8 @@ def train(
         licence, attribution: for the card.
         motion: folder of a generic motion model, by default the one that ships.
         encoder_path: weights of the speech encoder that it hears, where that is not shipped.
+        body_seconds: how much of the person's own video the avatar carries at most, to put the drawn mouth into: up
+            to 60 s, about .1 MB a second at 512 pixels and 1 MB at 1920x1080; 0: nothing.
         seed: equal seeds give equal avatars.
         scene: which light and clothes the avatar shows, where the portrait holds several: a number of its notes. By
             default those of most frames. Lips learn from all scenes.
@@ -147,6 +150,7 @@ def train(
         renderer=renderer,
         preset=preset,
         budget_seconds=budget_seconds,
+        body_seconds=body_seconds,
         seed=seed,
         scene=scene,
     )

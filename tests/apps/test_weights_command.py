@@ -47,4 +47,4 @@ def test_refusals_are_one_sentence(run: Run, source: Path, tmp_path: Path) -> No
 
 
 def test_it_explains_itself_with_an_example(run: Run) -> None:
-    assert "Example: geneface convert-weights syncnet" in " ".join(run("convert-weights", "--help").out.split())
+    assert "Example: geneface convert-weights lpips" in " ".join(run("convert-weights", "--help").out.split())

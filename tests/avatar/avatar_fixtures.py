@@ -151,7 +151,9 @@ def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
     )
 
 
-def make_avatar(folder: Path, work: Path, encoder: str = "mel", width: int = 80, size: int = 64) -> Path:
+def make_avatar(
+    folder: Path, work: Path, encoder: str = "mel", width: int = 80, size: int = 64, body: Path | None = None
+) -> Path:
     """A whole avatar folder, by default 64 x 64 pixels, written by `write_avatar`."""
     model = gaussian_model(size=size)
     config = AvatarConfig(
@@ -167,9 +169,8 @@ def make_avatar(folder: Path, work: Path, encoder: str = "mel", width: int = 80,
         training={"preset": "tiny", "training_frames": 12},
     )
     plate = np.full((size, size, 3), (40, 60, 90), np.uint8)
-    parts = AvatarParts(
-        config, model.tensors(), person(), plate, plate, motion_model(work / "generic", encoder, width), None
-    )
+    motion = motion_model(work / "generic", encoder, width)
+    parts = AvatarParts(config, model.tensors(), person(), plate, plate, motion, None, body)
     write_avatar(folder, parts)
     return folder
 

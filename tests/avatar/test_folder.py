@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from geneface.avatar.avatar import Avatar
+from geneface.avatar.body import BODY_FILES, Body
 from geneface.avatar.folder import AvatarConfig, bundled_avatars, find_avatar, read_avatar, read_metrics, store_metrics
 from geneface.avatar.person import PersonStatistics, measure_person, rest_shape
 from geneface.errors import InputError
@@ -19,6 +20,7 @@ from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.types import HeadPose
 
 from .avatar_fixtures import face_points, make_avatar, person
+from .body_fixtures import write_body
 
 
 @pytest.fixture
@@ -46,6 +48,36 @@ def test_folder_holds_what_the_design_says_and_survives_a_round_trip(avatar_fold
     assert loaded.name == "tiny" and loaded.metrics is None and loaded.camera.width == 64
     for name, value in person().tensors().items():
         np.testing.assert_array_equal(loaded.files.person.tensors()[name], value)
+
+
+def test_the_person_s_own_video_is_in_the_folder_and_the_card_says_so(avatar_folder: Path, tmp_path: Path) -> None:
+    track = write_body(tmp_path / "loop")
+    folder = make_avatar(tmp_path / "avatar", tmp_path / "work", body=tmp_path / "loop")
+    body = Avatar.load(folder).files.body
+    assert body is not None and np.array_equal(body.track.landmarks, track.landmarks)
+    assert np.array_equal(body.planes(20), Body.load(tmp_path / "loop").planes(20))
+    with_loop, without = ((path / "README.md").read_text() for path in (folder, avatar_folder))
+    megabytes = sum((tmp_path / "loop" / name).stat().st_size for name in BODY_FILES) / 1e6
+    stated = f"1.6 s at {body.width} x {body.height} pixels, {megabytes:.1f} MB"
+    assert f"a part of the person's own video: {stated}" in with_loop and "no frame" not in with_loop
+    assert "no frame of the source video is in it" in without and Avatar.load(avatar_folder).files.body is None
+    # A card that was lost is made again, and says the same.
+    (folder / "README.md").unlink()
+    store_metrics(folder, {"tables": {}})
+    assert stated in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", BODY_FILES)
+def test_a_damaged_loop_is_named(tmp_path: Path, name: str) -> None:
+    write_body(tmp_path / "loop")
+    folder = make_avatar(tmp_path / "avatar", tmp_path / "work", body=tmp_path / "loop")
+    whole = (folder / name).read_bytes()
+    for bad in (b"", b"\x00\xff<>{" * 50, whole[: len(whole) // 2], None):
+        (folder / name).unlink()
+        if bad is not None:
+            (folder / name).write_bytes(bad)
+        with pytest.raises(InputError, match=name):
+            Avatar.load(folder)
 
 
 def test_writing_is_all_or_nothing(avatar_folder: Path, tmp_path: Path) -> None:

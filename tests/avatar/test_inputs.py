@@ -154,7 +154,7 @@ GOOD = {"seed": np.int32(3), "temperature": np.float32(0.5), "mouth_gain": 1, "b
 def test_numbers_of_numpy_are_as_good_as_pythons() -> None:
     plain = Performance(seed=3, temperature=0.5, mouth_gain=1.0, blink=False)
     assert Performance(**GOOD) == plain
-    assert [type(value) for value in vars(Performance(**GOOD)).values()] == [float, int, float, bool]
+    assert [type(value) for value in vars(Performance(**GOOD)).values()] == [float, int, float, bool, str]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_two_faces_are_dropped():
         (with_checks(scan(), 0, 250, (10.0, 10.0, 40.0, 40.0), 1), "narrower than 48 pixels"),
         (scan(sound="it has no sound"), "it has no sound"),
         (scan(sound="it is silent"), "it is silent"),
-        (scan(frames=75), "only 3.0 s of usable video"),
+        (scan(frames=70), "only 2.8 s of usable video"),
         (scan(frames=60, cuts=(20, 40)), "shorter than 1 s"),
     ],
 )

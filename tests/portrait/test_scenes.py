@@ -99,4 +99,4 @@ def test_too_little_of_each_scene_is_refused(make_media, tmp_path: Path) -> None
         prepare_portrait(pair, tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
     causes = [finding.cause for finding in check_videos(pair, workers=1) if finding.severity == "error"]
-    assert causes == ["only 2.8 s are usable in one light and one set of clothes, at least 4 s are needed"]
+    assert causes == ["only 2.8 s are usable in one light and one set of clothes, at least 3 s are needed"]

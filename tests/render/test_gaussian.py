@@ -12,6 +12,7 @@ from geneface.render import gaussian
 from geneface.render.composite import from_uint8, over, resize
 from geneface.render.gaussian import GaussianModel, GaussianRenderer, draw
 from geneface.render.registry import RENDERERS, create_renderer
+from geneface.render.renderer import Window
 from geneface.training.gaussian.config import gaussian_config
 from geneface.training.gaussian.train import initial_model
 from geneface.types import Camera
@@ -147,6 +148,16 @@ def test_sizes_in_turn_are_prepared_once(renderer, portrait, monkeypatch):
         for size in (64, 96):
             renderer.render(*arguments(portrait, 1), Camera(portrait.camera.focal, size, size))
     assert [camera.width for camera in prepared] == [64, 96]
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 64, 64), Window(10, 20, 30, 12), Window(63, 1, 1, 7)])
+def test_a_window_is_that_part_of_the_picture(renderer, portrait, window):
+    whole = renderer.render(*arguments(portrait, 3), portrait.camera)
+    part = renderer.render(*arguments(portrait, 3), portrait.camera, window)
+    assert part.image.shape == (window.height, window.width, 4)
+    np.testing.assert_allclose(part.image, whole.image[window.rows, window.columns], atol=2e-5)
+    np.testing.assert_allclose(part.opacity, whole.opacity[window.rows, window.columns], atol=2e-5)
+    np.testing.assert_array_equal(part.plate, whole.plate[window.rows, window.columns])
 
 
 def test_double_size_shows_the_same_picture(renderer, portrait):

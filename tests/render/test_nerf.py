@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
+from geneface import ops
 from geneface.errors import InputError
 from geneface.geometry.landmarks import EYES, LIPS
 from geneface.geometry.rotation import rotation_matrix
@@ -15,6 +16,7 @@ from geneface.render import nerf
 from geneface.render.composite import from_uint8
 from geneface.render.nerf import NerfModel, NerfRenderer
 from geneface.render.registry import create_renderer
+from geneface.render.renderer import Window
 from geneface.training.nerf.config import nerf_config
 from geneface.training.nerf.occupancy import warp_at
 from geneface.training.nerf.train import train_nerf
@@ -48,6 +50,26 @@ def test_a_stored_model_draws_the_same(portrait, model):
     assert np.abs(first.image - second.image).max() < 0.02
     third = create_renderer("nerf", model.tensors(), model.config(), plate).render(*pose(portrait), portrait.camera)
     np.testing.assert_array_equal(second.image, third.image)
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 64, 64), Window(8, 24, 30, 12), Window(5, 3, 41, 17)])
+def test_a_window_is_that_part_of_the_picture(portrait, model, window):
+    renderer = NerfRenderer(model, from_uint8(portrait.background))
+    whole = renderer.render(*pose(portrait), portrait.camera)
+    part = renderer.render(*pose(portrait), portrait.camera, window)
+    assert part.image.shape == (window.height, window.width, 4)
+    # Rays begin at other depths of the same lattice where tiles lie elsewhere.
+    np.testing.assert_allclose(part.image, whole.image[window.rows, window.columns], atol=2e-3)
+    np.testing.assert_allclose(part.opacity, whole.opacity[window.rows, window.columns], atol=2e-3)
+
+
+def test_a_window_outside_of_the_picture_is_refused(portrait, model):
+    renderer = NerfRenderer(model, from_uint8(portrait.background))
+    scene, frame = model.scene(), model.frame(*pose(portrait))
+    plate = np.zeros((10, 10, 3), np.float32)
+    assert renderer.render(*pose(portrait), portrait.camera, Window(54, 54, 10, 10)).image.shape == (10, 10, 4)
+    with pytest.raises(ValueError, match="does not lie in"):
+        ops.render_field(scene, frame, 100.0, plate, (55, 54), (64, 64))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (96, 64), (33, 47)])

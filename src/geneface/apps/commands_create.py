@@ -155,6 +155,13 @@ def train(
         Path | None, typer.Option(help="Motion model of `pretrain motion`; by default the shipped one.")
     ] = None,
     encoder_path: EncoderPathOption = None,
+    body_seconds: Annotated[
+        float,
+        typer.Option(
+            help="How much of the person's own video the avatar carries at most, 0 to 60 s: the drawn mouth is put "
+            "into it (render --body source). Whoever gets the avatar gets these pictures. 0: none."
+        ),
+    ] = 20.0,
     seed: SeedOption = 0,
     scene: Annotated[
         int | None,
@@ -181,6 +188,7 @@ def train(
             attribution=attribution,
             motion=motion,
             encoder_path=encoder_path,
+            body_seconds=body_seconds,
             seed=seed,
             scene=scene,
             resume=resume,

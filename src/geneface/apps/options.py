@@ -70,3 +70,34 @@ def print_json(value: Any) -> None:
     """Print JSON on standard output, in letters that it can show."""
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(value, indent=2, ensure_ascii=not is_unicode, allow_nan=False, default=str))
+
+
+BodyOption = Annotated[
+    Literal["auto", "source", "drawn"],
+    typer.Option(
+        help="What the lips are put on: source, the person's own video, which the avatar carries; drawn, all of the "
+        "picture is drawn. auto: source if there is one."
+    ),
+]
+FrameOption = Annotated[
+    Literal["crop", "source"] | None,
+    typer.Option(
+        help="crop: the square around the head; source: the whole picture of the person's own video. By default crop, "
+        "but source with --size source.",
+        show_default=False,
+    ),
+]
+
+
+def parse_size(text: str | None) -> int | Literal["source"] | None:
+    """The value of --size.
+
+    Raises:
+        InputError: neither a whole number nor "source".
+    """
+    if text is None or text == "source":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"the size is {text!r}", "give pixels, or source") from None

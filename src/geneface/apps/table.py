@@ -13,11 +13,13 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from geneface.avatar.avatar import FORMATS, SUFFIXES, Format
+from geneface.avatar.outputs import FORMATS, SUFFIXES, Format
+from geneface.avatar.performance import BodyChoice
+from geneface.avatar.view import Frame
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.media import check_regular_file
@@ -39,7 +41,9 @@ class Job(Config):
     out: str = Field("", pattern=r"^[^/\\]*$")
     """File name in the output folder; by default the name of the sound."""
     format: Format = "mp4"
-    size: int | None = None
+    size: int | Literal["source"] | None = None
+    frame: Frame | None = None
+    body: BodyChoice = "auto"
     background: str = "keep"
     """A picture is relative to the table's folder."""
     seed: int = 0

@@ -7,38 +7,38 @@ offline output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
 from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
-from geneface.avatar.background import KEEP, background_plate
+from geneface.avatar.background import KEEP
+from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.inputs import NO_SPEECH, motion_values, picture_size, speech_and_sound, speech_samples
+from geneface.avatar.inputs import NO_SPEECH, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
+from geneface.avatar.outputs import FORMATS, Format, write_motion, write_pictures
 from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
+from geneface.avatar.pictures import Pictures, as_bytes, drawn_frames, pieces_of
 from geneface.avatar.smoothing import smooth_landmark_windows
+from geneface.avatar.view import Frame, Size, asks_for_source
 from geneface.errors import InputError
 from geneface.io.clips import path_of
-from geneface.io.image import write_png_sequence
 from geneface.io.place import refuse_inside
-from geneface.io.tensors import TensorWriter
-from geneface.io.video import write_video, write_webm_alpha
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.runtime import MotionModel
 from geneface.render.registry import create_renderer
-from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
 from geneface.types import (
-    VIDEO_RATE_HZ,
     ByteArray,
     Camera,
     FloatArray,
@@ -48,9 +48,6 @@ from geneface.types import (
     no_progress,
 )
 
-Format = Literal["mp4", "webm-alpha", "png", "landmarks"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES = {"mp4": ".mp4", "webm-alpha": ".webm", "png": "", "landmarks": ".safetensors"}
 _FACE_SIGMA_FRAMES = 1.5
 _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 """Frames of motion that are made at once: what one window of the speech encoder is good for."""
@@ -168,6 +165,11 @@ class Avatar:
         return self._renderer_over(self.files.plate)
 
     @property
+    def has_body(self) -> bool:
+        """Whether it carries a video of the person, which lips can be put on."""
+        return self.files.body is not None
+
+    @property
     def metrics(self) -> dict[str, Any] | None:
         """The figures stored with the avatar, if it carries any."""
         return read_metrics(self.files.folder)
@@ -183,7 +185,8 @@ class Avatar:
         return self._motion_windows(speech_samples(audio), performance_or_default(performance))
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
-        person, finish = self.files.person, Finish(self.files.person, performance)
+        person = self.files.person
+        finish = Finish(person, performance, self._body(performance))
         closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
             encode_blocks(self._encoder, samples),
@@ -219,6 +222,7 @@ class Avatar:
             self.files.person,
             performance,
             sigma_frames=_FACE_SIGMA_FRAMES,
+            body=self._body(performance),
         )
 
     def stream(
@@ -226,41 +230,60 @@ class Avatar:
         audio: Waveform | Path | str,
         performance: Performance | None = None,
         *,
-        size: int | None = None,
+        size: Size | None = None,
+        frame: Frame | None = None,
         background: str | Path = KEEP,
     ) -> Generator[ByteArray, None, None]:
-        """Frames uint8 [size, size, 3] RGB, one at a time. Closing the generator ends the thread behind it.
+        """Frames uint8 [H, W, 3] RGB, one at a time. Closing the generator ends the thread behind it.
 
         Args:
             audio: sound or the path of any media file with sound.
-            size: pixels; by default the size the avatar was trained at.
+            size: pixels of the shorter side; by default the size the avatar was trained at; "source": as recorded.
+            frame: "crop", the square around the head, or "source", the whole picture of the person's own video; the
+                latter is the default for the size "source".
             background: "keep", a colour, or the path of an image; see `background_plate`.
 
         Raises:
             InputError: at once, before a frame is asked for: any of these that cannot be used.
         """
-        windows = self._motion_windows(speech_samples(audio), performance_or_default(performance))
-        return self._pictures(self._drawn_ahead(windows, size, background))
+        performance = performance_or_default(performance)
+        windows = self._motion_windows(speech_samples(audio), performance)
+        pictures = self._shown(performance, size=size, frame=frame, background=background)
+        return as_bytes(self._ahead(windows, pictures))
 
     def draw(
         self,
         motion: MotionTrack | Iterable[MotionTrack],
         *,
-        size: int | None = None,
+        size: Size | None = None,
+        frame: Frame | None = None,
         background: str | Path = KEEP,
     ) -> Generator[ByteArray, None, None]:
-        """Pictures of a motion, uint8 [size, size, 3] RGB, one at a time; whose motion it is does not matter.
+        """Pictures of a motion, uint8 [H, W, 3] RGB, one at a time.
 
         Args:
-            motion: a track, of this avatar or any other, or consecutive pieces of one, which are asked for as they are
-                needed: what `LivePerformance.push` returned, say.
-            size, background: as for `stream`.
+            motion: a track, or consecutive pieces of one, which are asked for as they are needed: what
+                `LivePerformance.push` returned, say. Whose motion it is does not matter, but for one that names frames
+                of an avatar's own video (`MotionTrack.body`).
+            size, frame, background: as for `stream`.
 
         Raises:
-            InputError: at once, a size or background that cannot be used; at its turn, a track of other shapes than
-                `MotionTrack` states, or with values that are not finite.
+            InputError: at once, a size, frame or background that cannot be used; at its turn, a track of other shapes
+                than `MotionTrack` states, or with values that are not finite.
         """
-        return self._pictures(self.drawn(motion, size=size, background=background))
+        return as_bytes(self.pictures(motion, size=size, frame=frame, background=background))
+
+    def pictures(
+        self,
+        motion: MotionTrack | Iterable[MotionTrack],
+        *,
+        size: Size | None = None,
+        frame: Frame | None = None,
+        background: str | Path = KEEP,
+    ) -> Generator[Picture, None, None]:
+        """As `draw`, before pictures become bytes: each gives RGB bytes or the planes that video encoders take."""
+        shown = Pictures(self.files, self._renderer_over, size=size, frame=frame, background=background)
+        return shown.of(pieces_of(motion))
 
     def drawn(
         self,
@@ -269,39 +292,48 @@ class Avatar:
         size: int | None = None,
         background: str | Path = KEEP,
     ) -> Generator[RenderedFrame, None, None]:
-        """As `draw`, before pictures become bytes: with opacity and plate, and ways to RGB, RGBA and video planes."""
-        if not isinstance(motion, MotionTrack | Iterable):
-            raise InputError(f"the motion is of the type {type(motion).__name__}", "give a MotionTrack, or several")
-        camera = self._camera(size)
-        plate = background_plate(background, self.files.plate)
-        renderer = self.renderer if plate is self.files.plate else self._renderer_over(plate)
+        """Every row drawn whole, whatever body it names: with opacity and plate, and ways to RGB, RGBA and planes."""
+        return drawn_frames(self.files, self._renderer_over, pieces_of(motion), size, background)
 
-        def frames() -> Generator[RenderedFrame, None, None]:
-            for piece in [motion] if isinstance(motion, MotionTrack) else motion:
-                track = motion_values(piece)
-                for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                    yield renderer.render(*row, camera)
+    def _shown(
+        self,
+        performance: Performance,
+        *,
+        size: Size | None,
+        frame: Frame | None,
+        background: str | Path,
+        has_opacity: bool = False,
+    ) -> Pictures:
+        """The pictures of a performance: checks that it is one that can be shown so."""
+        if self._body(performance) is None and asks_for_source(size, frame) and self.files.body is not None:
+            raise InputError(
+                "a drawn body has no recorded picture around it", "give the body source, or the size in pixels"
+            )
+        return Pictures(
+            self.files, self._renderer_over, size=size, frame=frame, background=background, has_opacity=has_opacity
+        )
 
-        return frames()
-
-    def _drawn_ahead(
-        self, windows: Generator[MotionTrack, None, None], size: int | None, background: str | Path
-    ) -> Generator[RenderedFrame, None, None]:
-        """The frames of windows that a thread makes ahead of the pictures."""
-        pieces = ahead(windows, _MOTION_WINDOWS_AHEAD)
-        drawn = self.drawn(pieces, size=size, background=background)
-
-        def frames() -> Generator[RenderedFrame, None, None]:
-            with closing(pieces), closing(drawn):
-                yield from drawn
-
-        return frames()
+    def _body(self, performance: Performance) -> Body | None:
+        """The video that a performance puts the lips on, or None if all is drawn."""
+        body = self.files.body
+        if performance.body == "source" and body is None:
+            raise InputError(
+                f"the avatar {self.name} carries no video of the person",
+                "train it with --body-seconds, or choose the body drawn",
+            )
+        return None if performance.body == "drawn" else body
 
     @staticmethod
-    def _pictures(drawn: Generator[RenderedFrame, None, None]) -> Generator[ByteArray, None, None]:
-        with closing(drawn):
-            for frame in drawn:
-                yield frame.to_uint8()
+    def _ahead(windows: Generator[MotionTrack, None, None], pictures: Pictures) -> Generator[Picture, None, None]:
+        """The pictures of windows that a thread makes ahead of them."""
+        pieces = ahead(windows, _MOTION_WINDOWS_AHEAD)
+        frames = pictures.of(pieces)
+
+        def shown() -> Generator[Picture, None, None]:
+            with closing(pieces), closing(frames):
+                yield from frames
+
+        return shown()
 
     def render(
         self,
@@ -310,7 +342,8 @@ class Avatar:
         performance: Performance | None = None,
         *,
         format: Format = "mp4",
-        size: int | None = None,
+        size: Size | None = None,
+        frame: Frame | None = None,
         background: str | Path = KEEP,
         progress: ProgressFn = no_progress,
     ) -> int:
@@ -319,6 +352,7 @@ class Avatar:
         Args:
             out: a file; for "png" a folder, new or empty.
             format: "mp4"; "webm-alpha" without background; "png"; "landmarks", the motion as safetensors.
+            size, frame, background: as for `stream`.
 
         Returns:
             The number of frames.
@@ -333,21 +367,15 @@ class Avatar:
         samples, sound = speech_and_sound(audio) if has_sound else (speech_samples(audio), None)
         total = frames_to_cover(len(samples))
 
-        def counted(frames: Iterator[Any], convert: Callable[[Any], ByteArray]) -> Iterator[ByteArray]:
-            for done, frame in enumerate(frames, start=1):
-                yield convert(frame)
-                progress("rendering", done, total)
-
         if format == "landmarks":
-            return self._write_motion(self._motion_windows(samples, performance), out, progress, total)
+            facts = {"avatar": self.name, "focal": repr(self.files.config.focal)}
+            return write_motion(out, self._motion_windows(samples, performance), facts, progress, total)
         # Checks size and background now, before an output file is begun.
-        with closing(self._drawn_ahead(self._motion_windows(samples, performance), size, background)) as drawn:
-            if format == "webm-alpha":
-                return write_webm_alpha(out, counted(drawn, RenderedFrame.to_rgba), sound)
-            if format == "png":
-                return write_png_sequence(out, counted(drawn, RenderedFrame.to_uint8))
-            planes = counted(drawn, RenderedFrame.to_yuv420)
-            return write_video(out, planes, sound, metadata={"title": f"geneface avatar {self.name}"})
+        pictures = self._shown(
+            performance, size=size, frame=frame, background=background, has_opacity=format == "webm-alpha"
+        )
+        with closing(self._ahead(self._motion_windows(samples, performance), pictures)) as shown:
+            return write_pictures(out, format, shown, sound, self.name, progress, total)
 
     def _refuse_overwriting(self, out: Path, audio: Path | None) -> None:
         """An output may replace an older one, but not the speech, nor a file of the avatar."""
@@ -355,25 +383,11 @@ class Avatar:
             raise InputError(f"the output {out} is the speech itself", "choose another name")
         refuse_inside(out, self.files.folder, "the avatar's folder")
 
-    def _camera(self, size: int | None) -> Camera:
-        size = self.files.config.size if size is None else picture_size(size)
-        return Camera(self.files.config.focal, size, size)
-
     def _renderer_over(self, plate: FloatArray) -> Renderer:
+        if plate is self.files.plate and "renderer" in self.__dict__:
+            return self.renderer
         config = self.files.config
         return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
-
-    def _write_motion(self, windows: Iterator[MotionTrack], out: Path, progress: ProgressFn, total: int) -> int:
-        done = 0
-        metadata = {"avatar": self.name, "rate_hz": str(VIDEO_RATE_HZ), "focal": repr(self.files.config.focal)}
-        with TensorWriter(out, metadata) as file:
-            for window in windows:
-                file.append("landmarks", window.points)
-                file.append("rotation", window.pose.rotation)
-                file.append("translation", window.pose.translation)
-                done += len(window)
-                progress("rendering", done, total)
-        return done
 
 
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:

@@ -17,21 +17,30 @@ _OF_TRAINING = {"blink", "driven", "adaptation"}
 """Tables that a training leaves behind itself."""
 
 
-def card_text(config: Mapping[str, Any], path_frames: int) -> str:
+def card_text(config: Mapping[str, Any], path_frames: int, body: str | None = None) -> str:
     """The card of a new avatar.
 
     Args:
         config: fields of `AvatarConfig`.
         path_frames: length of the pose path.
+        body: how much of the person's own video the avatar holds, in words; None: nothing.
     """
     made = "\n".join(
         f"| {_plain(key.replace('_', ' '))} | {_plain(value)} |" for key, value in config["training"].items()
     )
     attribution = _plain(config["attribution"]) or "none required"
+    if body is None:
+        holds = "It holds weights, a computed\nbackground plate and statistics; no frame of the source video is in it."
+        recorded = "none"
+    else:
+        holds = (
+            "It holds weights, a computed\nbackground plate, statistics, and a part of the person's own video: "
+            f"{_plain(body)} (`body.mp4`).\nWho has the avatar has these pictures."
+        )
+        recorded = _plain(body)
     return f"""# Avatar {_plain(config["name"])}
 
-A talking face for geneface: speech in, video out. It holds weights, a computed
-background plate and statistics; no frame of the source video is in it.
+A talking face for geneface: speech in, video out. {holds}
 
 **Videos made with it are synthetic media.** They are marked as such in their metadata; say so wherever you show them.
 
@@ -53,6 +62,7 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 |---|---|
 | renderer | {_plain(config["renderer"])} |
 | picture | {config["size"]} x {config["size"]} pixels at {VIDEO_RATE_HZ} frames/s |
+| the person's own video | {recorded} |
 | speech encoder | {_plain(config["encoder"])} |
 | head movement | a path of {path_frames / VIDEO_RATE_HZ:.1f} s from the training frames, played back and forth |
 {made}

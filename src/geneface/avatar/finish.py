@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from geneface.avatar.body import Body
+from geneface.avatar.body_path import body_frames
 from geneface.avatar.idle import blink, blink_closure, close_mouth, scale_mouth
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
 from geneface.avatar.poses import first_frame, replay
+from geneface.render.paste import spoken_face
 from geneface.types import FloatArray, MotionTrack
 
 _LIDS_BLOCK = 1500
@@ -21,8 +24,10 @@ _LIDS_BLOCK = 1500
 class Finish:
     """One performance by one person, from its first frame on. Pieces of any lengths give the same frames."""
 
-    def __init__(self, person: PersonStatistics, performance: Performance) -> None:
+    def __init__(self, person: PersonStatistics, performance: Performance, body: Body | None = None) -> None:
+        """`body`: the video that the lips are put on; None: all is drawn."""
         self._person, self._performance = person, performance
+        self._track = None if body is None else body.track
         self._first_pose = first_frame(person.path, performance.seed)
         self._lids = np.zeros(0, np.float32)
         self._frame = 0
@@ -33,7 +38,7 @@ class Finish:
         return points if gain == 1.0 else scale_mouth(points, self._person.rest, gain)
 
     def finished(self, points: FloatArray, closing: FloatArray | None = None) -> MotionTrack:
-        """Landmarks [F, K, 3] of the next frames -> with blinks, and under the head's path.
+        """Landmarks [F, K, 3] of the next frames -> with blinks and under the head's path, or on the person's video.
 
         Args:
             closing: [F] how far the mouth is brought to rest, 0 to 1; nowhere by default.
@@ -42,6 +47,9 @@ class Finish:
             points = close_mouth(points, self._person.rest, closing)
         start, stop = self._frame, self._frame + len(points)
         self._frame = stop
+        if self._track is not None:
+            frames = body_frames(self._track, self._performance.seed, start, stop)
+            return MotionTrack(spoken_face(self._track.landmarks[frames], points), self._track.pose[frames], frames)
         if self._performance.blink:
             points = blink(points, self._person.blink.closing, self._closure(start, stop))
         return MotionTrack(points, replay(self._person.path, self._first_pose + start, self._first_pose + stop))

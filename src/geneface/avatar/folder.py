@@ -1,10 +1,11 @@
-"""The avatar folder on disk. All that rendering needs, and nothing that was filmed.
+"""The avatar folder on disk: all that rendering needs. Nothing in it was filmed but the body loop.
 
 config.json           `AvatarConfig`
 model.safetensors     the renderer's tensors
 motion.safetensors    `PersonStatistics`
 motion/               the generic motion model it was adapted from (config.json, motion.onnx, stats.safetensors)
 person/               the adaptation to the person, if there is one
+body.*, matte.mp4     the body loop, if there is one: some seconds of the person's own video (`avatar.body`)
 background.png        the plate, [size, size]
 poster.png            a picture for lists
 README.md             card: licence, consent, attribution, figures
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from geneface.avatar.body import BODY_FILES, Body
 from geneface.avatar.card import card_text, with_figures
 from geneface.avatar.person import PersonStatistics
 from geneface.config import Config
@@ -38,7 +40,7 @@ from geneface.io.image import read_image, write_png
 from geneface.io.records import read_json, write_json
 from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
-from geneface.types import ByteArray, Camera, FloatArray
+from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray
 
 CONFIG_FILE, MODEL_FILE, STATISTICS_FILE = "config.json", "model.safetensors", "motion.safetensors"
 BACKGROUND_FILE, POSTER_FILE, CARD_FILE, METRICS_FILE = "background.png", "poster.png", "README.md", "metrics.json"
@@ -96,6 +98,8 @@ class AvatarFiles:
     person: PersonStatistics
     plate: FloatArray
     """[H, W, 3] in [0, 1]."""
+    body: Body | None
+    """Some seconds of the person's own video, if the avatar carries any."""
 
 
 def find_avatar(avatar: Path | str) -> Path:
@@ -151,7 +155,8 @@ def read_avatar(avatar: Path | str) -> AvatarFiles:
         raise InputError(f"{statistics} is of another set of landmarks", "train the avatar again with this version")
     person = PersonStatistics.from_tensors(load_tensors(statistics), str(statistics))
     plate = np.divide(read_image(folder / BACKGROUND_FILE), 255, dtype=np.float32)
-    return AvatarFiles(folder, config, tensors, person, plate)
+    body = Body.load(folder) if Body.is_in(folder) else None
+    return AvatarFiles(folder, config, tensors, person, plate, body)
 
 
 def _read_config(path: Path) -> AvatarConfig:
@@ -196,6 +201,8 @@ class AvatarParts:
     """A motion model's folder; what it runs on is copied."""
     person_folder: Path | None
     """The folder of the adaptation to the person, if there is one; copied likewise."""
+    body_folder: Path | None = None
+    """The folder of the body loop, if there is one; copied likewise."""
 
 
 def write_avatar(folder: Path, parts: AvatarParts) -> None:
@@ -209,13 +216,24 @@ def write_avatar(folder: Path, parts: AvatarParts) -> None:
         _copy(parts.motion_folder, temporary / MOTION_FOLDER, _MOTION_FILES)
         if parts.person_folder is not None:
             _copy(parts.person_folder, temporary / PERSON_FOLDER, _PERSON_FILES)
-        text = card_text(parts.config.model_dump(), len(parts.person.path))
+        if parts.body_folder is not None:
+            _copy(parts.body_folder, temporary, BODY_FILES)
+        text = card_text(parts.config.model_dump(), len(parts.person.path), _body_text(temporary))
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def _body_text(folder: Path) -> str | None:
+    """What the card says of the person's own video, None if there is none."""
+    if not Body.is_in(folder):
+        return None
+    body = Body.load(folder)
+    megabytes = sum((folder / name).stat().st_size for name in BODY_FILES) / 1e6
+    return f"{len(body) / VIDEO_RATE_HZ:.1f} s at {body.width} x {body.height} pixels, {megabytes:.1f} MB"
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
     """Only what is needed at run time: the trainers leave checkpoints and a sync expert next to it."""
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -229,7 +247,7 @@ def store_metrics(avatar: Path | str, metrics: dict[str, Any]) -> None:
     text = (
         card.read_text(encoding="utf-8")
         if card.is_file()
-        else card_text(_read_config(folder / CONFIG_FILE).model_dump(), 0)
+        else card_text(_read_config(folder / CONFIG_FILE).model_dump(), 0, _body_text(folder))
     )
     with atomic_path(card) as temporary:
         temporary.write_text(with_figures(text, metrics), encoding="utf-8")

@@ -92,4 +92,9 @@ def motion_values(track: object) -> MotionTrack:
         if not np.isfinite(array).all():
             raise InputError(f"the array {name!r} of the motion holds NaN or infinity", "make the motion again")
         values.append(array)
-    return MotionTrack(values[0], HeadPose(values[1], values[2]))
+    body = track.body
+    if body is not None:
+        if not isinstance(body, np.ndarray) or body.dtype.kind not in "iu" or body.shape != (len(values[0]),):
+            raise InputError("the motion's body is no array of frame numbers", f"give integers [{len(values[0])}]")
+        body = body.astype(np.int32, copy=False)
+    return MotionTrack(values[0], HeadPose(values[1], values[2]), body)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import StreamingEncoder
+from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.idle import MOUTH
 from geneface.avatar.inputs import live_samples
@@ -46,14 +47,15 @@ class LivePerformance:
         performance: Performance,
         *,
         sigma_frames: float,
+        body: Body | None = None,
     ) -> None:
-        """`sigma_frames`: smoothing of brows and cheeks."""
+        """`sigma_frames`: smoothing of brows and cheeks; `body`: the video that the lips are put on."""
         self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
         self._performance = performance
         self._turn = threading.Lock()
         self._level = LevelFollower()
         self._smoother = LiveSmoother(sigma_frames, _SMOOTHED)
-        self._finishing = Finish(person, performance)
+        self._finishing = Finish(person, performance, body)
         self._utterances = 0
         self._shown = person.rest
         """The mouth of the last frame, before lids and head."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Literal, get_args
 
 import numpy as np
 
 from geneface.errors import InputError
 
+BodyChoice = Literal["auto", "source", "drawn"]
+BODIES: tuple[BodyChoice, ...] = get_args(BodyChoice)
 _RANGES = {"temperature": (0.0, 3.0), "mouth_gain": (0.0, 3.0), "seed": (0, 2**63 - 1)}
 
 
@@ -27,6 +30,10 @@ class Performance:
     mouth_gain: float = 1.0
     """Amplitude of the mouth, 0 to 3 times."""
     blink: bool = True
+    """Of a drawn body; in the person's own video they blink as they did."""
+    body: BodyChoice = "auto"
+    """What lips are put on: "source", the person's own video, which the avatar carries; "drawn", nothing: all of the
+    picture is drawn; "auto": the video if there is one."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -41,6 +48,8 @@ class Performance:
         if not isinstance(self.blink, bool | np.bool_):
             raise InputError(f"blink is {self.blink!r}", "give True or False")
         object.__setattr__(self, "blink", bool(self.blink))
+        if self.body not in BODIES:
+            raise InputError(f"there is no body {self.body!r}", f"choose one of: {', '.join(BODIES)}")
 
 
 def _is_number(value: object, whole: bool) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geneface.avatar.performance import Performance
 from geneface.evaluation.drawing import RenderClock, speed_table
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.metrics.registry import image_keys
@@ -39,7 +40,7 @@ def measure_carried(
 ) -> tuple[dict[str, MetricTable], ReportMedia]:
     """Tables and media of the bundled sentence. `films`: folder where the film lies until the report is written."""
     sound = demo_sentence()
-    motion = avatar.motion(sound)
+    motion = avatar.motion(sound, Performance(body="drawn"))
     clock = RenderClock(avatar, avatar.camera.width)
     frames = min(len(motion), FILM_FRAMES)
     naturalness: list[float] = []

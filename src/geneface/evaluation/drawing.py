@@ -1,4 +1,4 @@
-"""Draws an avatar's frames and times the renderer alone."""
+"""Draws an avatar's frames, whole or pasted into recorded ones, and times the renderer alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from geneface.evaluation.schema import Figure, MetricRow, MetricTable, figure
 from geneface.evaluation.subjects import EvaluatedAvatar
+from geneface.render.composite import from_uint8
+from geneface.render.paste import Recorded, paste, seam_window, spoken_face
 from geneface.render.renderer import RenderedFrame
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
@@ -47,6 +49,29 @@ def _over(frame: RenderedFrame, plate: FloatArray) -> ByteArray:
     """The frame with its plate exchanged: what shines through it is known."""
     moved = frame.rgb + (1 - frame.opacity[..., None]) * (plate - frame.plate)
     return np.round(np.clip(moved, 0, 1) * 255).astype(np.uint8)
+
+
+class LowerFaces:
+    """Pastes an avatar's lower face into recorded pictures, as its videos on recorded frames are made."""
+
+    def __init__(self, avatar: EvaluatedAvatar, camera: Camera) -> None:
+        """`camera`: of the recorded pictures."""
+        body = avatar.files.body
+        self._renderer, self._camera = avatar.renderer, camera
+        self._grain = 0.0 if body is None else body.grain
+
+    def paste(self, picture: ByteArray, recorded: MotionTrack, spoken: FloatArray) -> tuple[ByteArray, FloatArray]:
+        """The picture [H, W, 3] with the lower face of the landmarks [K, 3], and how much of each pixel is drawn
+        [H, W]. `recorded`: one row, of the picture itself."""
+        at = Recorded(recorded.points[0], recorded.pose.rotation[0], recorded.pose.translation[0], grain=self._grain)
+        image, mask = np.array(picture), np.zeros(picture.shape[:2], np.float32)
+        window = seam_window(at, spoken_face(at.landmarks, spoken), self._camera)
+        if window is not None:
+            part = window.rows, window.columns
+            pasted = paste(from_uint8(image[part]), at, spoken, self._renderer, self._camera, window)
+            image[part] = np.round(np.clip(pasted.image, 0, 1) * 255).astype(np.uint8)
+            mask[part] = pasted.mask
+        return image, mask
 
 
 def speed_table(name: str, rate: Figure, camera: Camera) -> MetricTable:

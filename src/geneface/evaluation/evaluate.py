@@ -27,6 +27,7 @@ from geneface.evaluation.protocol.chunks import PortraitChunks, choose_pieces
 from geneface.evaluation.protocol.controls import CONTROL_NAMES, ENCODED, TRUTH
 from geneface.evaluation.protocol.driven import demo_sentence, driven_table, measure_driven
 from geneface.evaluation.protocol.rare import rare_table
+from geneface.evaluation.protocol.seams import SeamScores
 from geneface.evaluation.protocol.speech import SpokenSpan, motion_table, predict_spans
 from geneface.evaluation.protocol.tables import Person, VideoTables
 from geneface.evaluation.protocol.videos import VideoScores
@@ -120,25 +121,31 @@ def _measure(
     spoken = predict_spans(avatar, portrait, tracked, spans, progress)
     chunks = PortraitChunks(avatar, portrait, tracked, spans, [span.predicted for span in spoken])
     pieces = choose_pieces(spans, max_frames)
-    scores = VideoScores(tools, (chunks.from_speech, chunks.from_landmarks))
+    scores = VideoScores(tools, chunks.rows)
+    drawn = (chunks.from_speech, chunks.from_landmarks)
+    seams = SeamScores(drawn, chunks.pasted, chunks.pasted_from_landmarks) if chunks.pasted else None
     gallery = Gallery(films, out_dir, film_row=chunks.from_speech, sheet_row=chunks.from_landmarks)
     total = sum(map(len, pieces))
     for piece in pieces:
         chunk = chunks.draw(piece)
         gallery.add(chunk)
         scores.add(chunk)
+        if seams is not None:
+            seams.add(chunk)
         progress("pictures", scores.frames, total)
     heldout = int(portrait.heldout.sum())
     note = f"{scores.frames} of {heldout} held-out frames, in {len(pieces)} runs."
     built = VideoTables(scores, Person(portrait.neutral, portrait.camera), note, _WHY)
+    of_videos = built.tables()
     tables = {
-        **built.tables(),
+        **({} if seams is None else {"pasted": seams.table(of_videos, note)}),
+        **of_videos,
         "image_rare": rare_table(avatar, portrait),
         "motion": motion_table(avatar.name, spoken, portrait.neutral, tools),
         "adaptation": adaptation_table(avatar, portrait, [span.predicted for span in spoken], progress),
         "speed": speed_table(avatar.name, chunks.clock.rate(), portrait.camera),
     }
-    rows = (chunks.from_speech, chunks.from_landmarks, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
+    rows = (*chunks.rows, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
     plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
 

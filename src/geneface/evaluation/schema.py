@@ -25,9 +25,9 @@ Direction = Literal["higher", "lower", "one", "zero", "count"]
 """Which way is better: a larger value, a smaller one, or a value near 1 or 0; a count is neither."""
 Role = Literal["evaluated", "part", "truth", "control"]
 """A part is a share of what a row "evaluated" is over: the report shows it, a summary does not."""
-Control = Literal["late", "still", "degraded", "beads"]
-"""Spoilt ground truth: shown late, held still, at half resolution and brighter, or strewn with beads. See
-`evaluation.protocol.controls`."""
+Control = Literal["late", "still", "degraded", "beads", "shifted", "brighter", "flickering"]
+"""Spoilt ground truth: shown late, held still, at half resolution and brighter, strewn with beads; its own lower face
+pasted in aside, brighter, or flickering. See `evaluation.protocol.controls`."""
 Instrument = Literal["colour", "niqe", "lpips", "inception", "syncnet", "lip_sync"]
 """What a metric may be measured with, and may not be available: a field of `evaluation.tools.Tools`."""
 

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.avatar.body import Body
 from geneface.avatar.performance import Performance
-from geneface.render.renderer import RenderedFrame
+from geneface.render.renderer import RenderedFrame, Renderer
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
+
+
+class CarriedFiles(Protocol):
+    """The part of `avatar.folder.AvatarFiles` that is looked at."""
+
+    @property
+    def body(self) -> Body | None:
+        """The video of the person that the avatar carries, on whose frames the drawn lower face is pasted."""
+        ...
 
 
 class EvaluatedAvatar(Protocol):
@@ -34,6 +45,16 @@ class EvaluatedAvatar(Protocol):
     @property
     def neutral(self) -> FloatArray:
         """[478, 3] the person's face at rest."""
+        ...
+
+    @property
+    def files(self) -> CarriedFiles:
+        """What lies in its folder."""
+        ...
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Draws over the avatar's plate."""
         ...
 
     @property

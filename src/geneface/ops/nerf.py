@@ -205,11 +205,20 @@ def _check_poses(poses: Array, focal_px: float) -> None:
         raise ValueError(f"focal_px must be positive, not {focal_px}")
 
 
-def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: Array) -> tuple[Array, Array, int]:
+def render_field(
+    scene: FieldScene,
+    frame: FieldFrame,
+    focal_px: float,
+    plate: Array,
+    corner: tuple[int, int] = (0, 0),
+    size: tuple[int, int] | None = None,
+) -> tuple[Array, Array, int]:
     """Draw head over torso over plate.
 
     Args:
         plate: [H, W, 3] float32.
+        corner: column and row of the plate's first pixel, where it is a part of a larger picture.
+        size: width and height of that picture, by default the plate's.
 
     Returns:
         image [H, W, 4], its last channel the head's opacity; opacity [H, W] of head and torso; number of samples.
@@ -217,7 +226,11 @@ def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: A
     check_kind("frame", frame, FieldFrame)
     check("plate", plate, (None, None, 3))
     height, width = plate.shape[:2]
+    whole = size or (width, height)
     check_size(width, height)
+    check_size(*whole)
+    if not all(0 <= first <= total - part for first, part, total in zip(corner, (width, height), whole, strict=True)):
+        raise ValueError(f"a part of {width} x {height} pixels at {corner} does not lie in a picture of {whole}")
     check("frame.warp", frame.warp, (None, None, 4))
     native = _native_scene(scene, *frame.warp.shape[:2])
     check("frame.rotation", frame.rotation, (3, 3))
@@ -229,7 +242,18 @@ def render_field(scene: FieldScene, frame: FieldFrame, focal_px: float, plate: A
     _check_poses(pose, focal_px)
     image, opacity = np.empty((height, width, 4), np.float32), np.empty((height, width), np.float32)
     samples = kernels().render_field(
-        native, pose, focal_px, frame.head_bias, frame.torso_bias, frame.warp, frame.torso_motion, plate, image, opacity
+        native,
+        pose,
+        focal_px,
+        frame.head_bias,
+        frame.torso_bias,
+        frame.warp,
+        frame.torso_motion,
+        plate,
+        image,
+        opacity,
+        *corner,
+        *whole,
     )
     return image, opacity, samples
 

@@ -18,7 +18,7 @@ from geneface.portrait.scan import FaceCheck, SourceScan
 from geneface.types import VIDEO_RATE_HZ
 
 MIN_SEGMENT_SECONDS = 1.0
-MIN_TOTAL_SECONDS = 4.0
+MIN_TOTAL_SECONDS = 3.0
 GOOD_SECONDS = 60.0
 """More speech than this still helps, but little."""
 MIN_FACE_PX = 48

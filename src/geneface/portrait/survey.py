@@ -16,7 +16,7 @@ from geneface.portrait.crops import Framed, Square, inside, plan_crops
 from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.offsets import SpanOffset
-from geneface.portrait.plan import HEAD_LEAVES, MIN_TOTAL_SECONDS, OTHER_SCENE, Shot, dropped, usable_shots
+from geneface.portrait.plan import HEAD_LEAVES, OTHER_SCENE, Shot, dropped, usable_shots
 from geneface.portrait.quality import scenes_of
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
@@ -27,7 +27,7 @@ from geneface.types import VIDEO_RATE_HZ, Waveform
 
 _FRAMINGS = 3
 """How many times squares are chosen, each time for what those before could not hold."""
-_OWN_FRAMES = round(MIN_TOTAL_SECONDS * VIDEO_RATE_HZ)
+_OWN_FRAMES = 4 * VIDEO_RATE_HZ
 """How long the head must stay elsewhere to be worth a square and a background of its own."""
 
 

@@ -26,11 +26,11 @@ import numpy as np
 from geneface import ops
 from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
-from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats
+from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats, U, V
 from geneface.render.composite import resize
 from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
-from geneface.render.renderer import RenderedFrame, per_camera
+from geneface.render.renderer import RenderedFrame, Window, per_camera
 from geneface.types import Camera, FloatArray
 
 FORMAT = 2
@@ -180,9 +180,14 @@ def _read_layer(tensors: Mapping[str, Any], name: str, frame: Frame, input: Inpu
 
 
 def draw(
-    model: GaussianModel, frame: FrameConditions, camera: Camera, background: FloatArray | None, splats: Splats
+    model: GaussianModel,
+    frame: FrameConditions,
+    camera: Camera,
+    background: FloatArray | None,
+    splats: Splats,
+    window: Window | None = None,
 ) -> ops.RasterOutput:
-    """Project every layer into its columns of `splats` and rasterise them together."""
+    """Project every layer into its columns of `splats` and rasterise them together, or the part in the window."""
     for layer, columns in model.slices():
         ops.project(
             layer.base,
@@ -194,7 +199,22 @@ def draw(
             label=layer.label,
             out=splats[columns],
         )
+    if window is not None:
+        _move_into(window, splats)
+        return ops.rasterize(splats, window.width, window.height, background)
     return ops.rasterize(splats, camera.width, camera.height, background)
+
+
+def _move_into(window: Window, splats: Splats) -> None:
+    """Make the window's corner the origin of the splats' pixels, and touch no pixel outside of it."""
+    for place, bounds, corner, length in (
+        (U, splats.bounds[:2], window.left, window.width),
+        (V, splats.bounds[2:], window.top, window.height),
+    ):
+        splats.values[place] -= corner
+        # What lies outside has its last pixel before its first one: it is not drawn.
+        np.maximum(bounds[0] - corner, 0, out=bounds[0])
+        np.minimum(bounds[1] - corner, length - 1, out=bounds[1])
 
 
 def scaled_to(model: GaussianModel, camera: Camera) -> GaussianModel:
@@ -230,15 +250,22 @@ class GaussianRenderer:
         )
 
     def render(
-        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+        self,
+        landmarks: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
         model, plate = self._prepared(camera)
+        if window is not None:
+            plate = np.ascontiguousarray(plate[window.rows, window.columns])
         frame = model.frame_conditions(landmarks, rotation, translation)
         try:
             splats = self._spare.pop()
         except IndexError:
             splats = Splats.empty(len(model))
-        output = draw(model, frame, camera, plate, splats)
+        output = draw(model, frame, camera, plate, splats, window)
         self._spare.append(splats)
         return RenderedFrame(output.image, np.subtract(1, output.transmittance, dtype=np.float32), plate)

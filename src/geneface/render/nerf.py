@@ -34,7 +34,7 @@ from geneface.ops.nerf import FieldFrame, FieldScene, unpack_cells
 from geneface.render.composite import resize
 from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
 from geneface.render.quantise import from_int8, to_int8
-from geneface.render.renderer import RenderedFrame, per_camera
+from geneface.render.renderer import RenderedFrame, Window, per_camera
 from geneface.types import Camera, FloatArray
 
 FORMAT = 2
@@ -272,10 +272,21 @@ class NerfRenderer:
         """Samples of a frame that was drawn last, for measurements."""
 
     def render(
-        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+        self,
+        landmarks: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
         plate = self._plate_for(camera)
+        corner = (0, 0)
+        if window is not None:
+            plate = np.ascontiguousarray(plate[window.rows, window.columns])
+            corner = (window.left, window.top)
         frame = self.model.frame(landmarks, rotation, translation)
-        image, opacity, self.samples = ops.render_field(self._scene, frame, camera.focal * camera.width, plate)
+        image, opacity, self.samples = ops.render_field(
+            self._scene, frame, camera.focal * camera.width, plate, corner, (camera.width, camera.height)
+        )
         return RenderedFrame(image, opacity, plate)

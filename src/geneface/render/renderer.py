@@ -20,6 +20,26 @@ _CAMERAS_KEPT = 8
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a camera's picture, in its pixels. It lies inside of the picture."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows of the picture."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns of the picture."""
+        return slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
 class RenderedFrame:
     """One picture. Its arrays are its own, but for the plate, which all frames of a renderer share."""
 
@@ -53,11 +73,32 @@ class RenderedFrame:
         return straight_alpha(self.rgb, self.opacity, self.plate)
 
 
+class Picture(Protocol):
+    """What is shown of one frame, in the forms that outputs take; fresh arrays."""
+
+    def to_uint8(self) -> ByteArray:
+        """[H, W, 3] RGB."""
+        ...
+
+    def to_yuv420(self) -> ByteArray:
+        """[3 H / 2, W] planes for `io.encode.write_video`."""
+        ...
+
+    def to_rgba(self) -> ByteArray:
+        """[H, W, 4] with straight alpha."""
+        ...
+
+
 class Renderer(Protocol):
     """Draws single frames; equal arguments give equal pixels, from any number of threads at once."""
 
     def render(
-        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+        self,
+        landmarks: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
         """Draw one frame.
 
@@ -65,6 +106,7 @@ class Renderer(Protocol):
             landmarks: [K, 3] named landmarks in the canonical head frame.
             rotation, translation: [3] rotation vector and translation, head frame to camera frame.
             camera: of any size; the focal length must be the avatar's.
+            window: the part of the picture that is wanted, in less time than all of it; the rest is not made.
         """
         ...
 

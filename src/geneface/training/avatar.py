@@ -1,4 +1,4 @@
-"""Portrait to avatar: adapt the motion, train the renderer, measure the person, write the folder.
+"""Portrait to avatar: choose the body loop, adapt the motion, train the renderer, measure the person, write the folder.
 
 Everything unfinished is kept in the folder OUT.partial next to the avatar, which takes its name only when it is whole.
 A run that was interrupted goes on from there and gives the same avatar as an uninterrupted one.
@@ -33,14 +33,15 @@ from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
 from geneface.render.renderer import RendererModel
 from geneface.training.adaptation.person import adapt_to_person
+from geneface.training.body.build import DEFAULT_SECONDS, MOST_SECONDS, build_body, is_whole
 from geneface.training.presets import Preset
 from geneface.training.trainers import training_of
 from geneface.types import ByteArray, ProgressFn, no_progress
 
-_SETTINGS_FILE, _PROGRESS_FILE = "settings.json", "adapted.json"
+_SETTINGS_FILE, _PROGRESS_FILE, _BODY_FOLDER = "settings.json", "adapted.json", "body"
 _SHORTEST_BUDGET_SECONDS = 5.0
-_NEEDED_BYTES = 100 << 20
-"""Free space to begin with: avatar, unfinished work, two checkpoints."""
+_NEEDED_BYTES = 150 << 20
+"""Free space to begin with: avatar, unfinished work with the body loop, two checkpoints."""
 
 
 class AvatarTrainConfig(Config):
@@ -57,6 +58,8 @@ class AvatarTrainConfig(Config):
     seed: int = Field(0, ge=0)
     scene: int | None = Field(None, ge=1)
     """Which light and clothes of the portrait; by default those of most frames."""
+    body_seconds: float = Field(DEFAULT_SECONDS, ge=0, le=MOST_SECONDS)
+    """Length of the body loop at most; 0: the avatar holds nothing of the person's own video."""
 
 
 def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainConfig) -> None:
@@ -76,6 +79,7 @@ def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainCo
         "size": (avatar.size, portrait.camera.width),
         "scene": (avatar.scene or 1, int(portrait.scene[0])),
         "training frames": (avatar.training.get("training_frames"), int((~portrait.heldout).sum())),
+        "length of the body loop": (avatar.training.get("body_seconds"), config.body_seconds),
     }
     for name, (was, wanted) in made.items():
         if was != wanted:
@@ -110,7 +114,7 @@ def build_avatar(
         out: new or empty folder; OUT.partial next to it holds the unfinished work.
         model: the generic motion model; a copy of its folder goes into the avatar.
         resume: go on from OUT.partial.
-        progress: called with "adapt the motion", "renderer" and others.
+        progress: called with "body loop", "adapt the motion", "renderer" and others.
 
     Raises:
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
@@ -161,16 +165,17 @@ def _build(
     progress: ProgressFn,
 ) -> AvatarConfig:
     """All steps in their order: lips are learnt from all of the portrait, appearance and poses from the scene shown."""
-    adapted = _adapt(portrait, motion, work, config, progress)
+    adapted = _before_renderer(portrait, shown, motion, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
     model = training.train(shown, work, settings, resume=resume, progress=progress)
     person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
-    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted["kind"])
+    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
     poster = draw_poster(described, model, person, shown.background)
+    body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(
-        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER
+        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER, body
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -218,20 +223,36 @@ def draw_poster(
     return renderer.render(person.rest, person.path.rotation[0], person.path.translation[0], config.camera).to_uint8()
 
 
-def _adapt(
-    portrait: Portrait, motion: MotionModel, work: Path, config: AvatarTrainConfig, progress: ProgressFn
+def _before_renderer(
+    portrait: Portrait,
+    shown: Portrait,
+    motion: MotionModel,
+    work: Path,
+    config: AvatarTrainConfig,
+    progress: ProgressFn,
 ) -> dict[str, Any]:
-    """Adapt the motion to the person unless that is done; returns what was fitted and the renderer's time."""
-    done = work / _PROGRESS_FILE
+    """Make the body loop and adapt the motion to the person, unless that is done.
+
+    Args:
+        portrait: whose lips are learnt.
+        shown: the scene of it that the loop is of.
+
+    Returns:
+        What came of both, and the time that is left for the renderer.
+    """
+    done, body = work / _PROGRESS_FILE, work / _BODY_FOLDER
     if done.is_file() and _is_sound(work / PERSON_FOLDER):
-        return read_json(done)
+        adapted = read_json(done)
+        if not adapted["has_body"] or is_whole(body):
+            return adapted
     began = time.monotonic()
+    said = build_body(shown, body, config.body_seconds, progress)
     record = adapt_to_person(portrait, motion, work / PERSON_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
     kind = f"to {record.seconds:.1f} s" + ("" if "weight_nets" in record.metrics else ": gain and offset only")
-    adapted = {"kind": kind, "renderer_budget_seconds": left}
+    adapted = {"kind": kind, "renderer_budget_seconds": left, "body": said, "has_body": is_whole(body)}
     write_json(done, adapted)
     return adapted
 
@@ -260,7 +281,7 @@ def _describe(
     encoder: str,
     model: RendererModel,
     config: AvatarTrainConfig,
-    adaptation: str,
+    adapted: dict[str, Any],
 ) -> AvatarConfig:
     frames = int((~portrait.heldout).sum())
     seen = portrait.landmarks[~portrait.heldout]
@@ -283,7 +304,9 @@ def _describe(
             "training_frames": frames,
             "heldout_frames": int(portrait.heldout.sum()),
             **model.facts(),
-            "motion_adaptation": adaptation,
+            "motion_adaptation": adapted["kind"],
+            "body_seconds": config.body_seconds,
+            "body": adapted["body"],
             "blinks": "as in the video" if lids_have_closed(seen) else "from geometry: the video shows none",
             "geneface": __version__,
         },

@@ -62,13 +62,13 @@ def blink_pair(avatar: EvaluatedAvatar, audio: Waveform) -> BlinkPair:
     """Closed-eye frames of the sound, trying one seed after the other until there are a dozen; none without blinks."""
     closed: list[MotionTrack] = []
     opened: list[MotionTrack] = []
-    plain = avatar.motion(audio, Performance(blink=False, seed=0))
+    plain = avatar.motion(audio, Performance(blink=False, seed=0, body="drawn"))
     for seed in range(_MOST_SEEDS):
-        blinking = avatar.motion(audio, Performance(blink=True, seed=seed))
+        blinking = avatar.motion(audio, Performance(blink=True, seed=seed, body="drawn"))
         rows = closed_frames(plain.points, blinking.points)
         if len(rows):
             closed.append(blinking[rows])
-            same_seed = plain if seed == 0 else avatar.motion(audio, Performance(blink=False, seed=seed))
+            same_seed = plain if seed == 0 else avatar.motion(audio, Performance(blink=False, seed=seed, body="drawn"))
             opened.append(same_seed[rows])
         if sum(map(len, closed)) >= _ENOUGH_FRAMES:
             break

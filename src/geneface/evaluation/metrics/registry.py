@@ -21,6 +21,7 @@ from geneface.evaluation.metrics import (
     lse,
     niqe,
     psnr,
+    seam,
     sharpness,
     speckle,
     speed,
@@ -55,6 +56,7 @@ _DEFINITIONS: tuple[Mapping[str, MetricDefinition], ...] = (
     blinks.DEFINITIONS,
     psnr.DEFINITIONS,
     speckle.DEFINITIONS,
+    seam.DEFINITIONS,
 )
 
 LIP_KEYS: tuple[str, ...] = tuple(key for definitions, _ in _LIP_METRICS for key in definitions)

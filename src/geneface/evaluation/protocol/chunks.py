@@ -1,7 +1,9 @@
 """Chunks of a portrait's held-out part: the ground truth, and what the avatar draws of it.
 
 The avatar is shown twice: *from speech*, the whole chain from sound to picture, with the portrait's own head pose,
-which speech does not determine; and *from tracked landmarks*, the renderer alone. F frames at 25 Hz.
+which speech does not determine; and *from tracked landmarks*, the renderer alone. If it carries a video of the person,
+so that its own videos are recorded frames with another lower face, it is shown twice more: *pasted*, the held-out frame
+itself with only its lower face drawn. F frames at 25 Hz.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from geneface.evaluation.drawing import RenderClock
+from geneface.evaluation.drawing import LowerFaces, RenderClock
 from geneface.evaluation.metrics.picture import ReferenceFrame
 from geneface.evaluation.protocol.controls import DELAY_FRAMES
 from geneface.evaluation.protocol.videos import Chunk
@@ -22,6 +24,7 @@ from geneface.io.words import Words
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
     VIDEO_RATE_HZ,
+    ByteArray,
     FloatArray,
     MotionTrack,
     Waveform,
@@ -83,9 +86,22 @@ class PortraitChunks:
         self.clock = RenderClock(avatar, portrait.camera.width)
         self.from_speech = f"{avatar.name}, from speech"
         self.from_landmarks = f"{avatar.name}, from tracked landmarks"
+        self.pasted_from_speech = f"{avatar.name}, pasted, from speech"
+        self.pasted_from_landmarks = f"{avatar.name}, pasted, from tracked landmarks"
+        self._faces = None if avatar.files.body is None else LowerFaces(avatar, portrait.camera)
         self._plate = scene_plates(portrait)
         # The first frame of the training part: a held-out one would be compared with itself.
         self._still = portrait.frame(int(np.argmin(portrait.heldout)))[0]
+
+    @property
+    def pasted(self) -> tuple[str, ...]:
+        """The rows of pasted pictures: none if the avatar carries no video of the person."""
+        return () if self._faces is None else (self.pasted_from_speech, self.pasted_from_landmarks)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """All rows, the drawn ones first."""
+        return (self.from_speech, self.from_landmarks, *self.pasted)
 
     def draw(self, piece: Piece) -> Chunk:
         """The piece as a chunk."""
@@ -93,20 +109,38 @@ class PortraitChunks:
         spoken = self._spoken(piece)
         plate = self._plate(span.segment)
         frames = range(piece.start, piece.stop)
+        tracked = self._tracked[piece.start : piece.stop]
         drawn = {
             self.from_speech: list(self.clock.draw(spoken, plate)),
-            self.from_landmarks: list(self.clock.draw(self._tracked[piece.start : piece.stop], plate)),
+            self.from_landmarks: list(self.clock.draw(tracked, plate)),
+        }
+        references = [self._reference(index) for index in frames]
+        pasted = {
+            row: self._paste(references, tracked, motion)
+            for row, motion in ((self.pasted_from_speech, spoken), (self.pasted_from_landmarks, tracked))
+            if row in self.pasted
         }
         lead = range(max(span.segment_start, piece.start - DELAY_FRAMES), piece.start)
         return Chunk(
             name=_name(portrait.segments[span.segment].name, piece, span),
-            references=[self._reference(index) for index in frames],
-            evaluated=drawn,
+            references=references,
+            evaluated=drawn | {row: [image for image, _ in pictures] for row, pictures in pasted.items()},
+            masks={row: [mask for _, mask in pictures] for row, pictures in pasted.items()},
             before=[portrait.frame(index)[0] for index in lead],
             still=self._still,
             sound=self._sound(piece, span),
             words=self._words(piece, span),
         )
+
+    def _paste(
+        self, references: Sequence[ReferenceFrame], tracked: MotionTrack, motion: MotionTrack
+    ) -> list[tuple[ByteArray, FloatArray]]:
+        """Recorded frames with the lower face of a motion, and the masks of what is drawn."""
+        assert self._faces is not None
+        return [
+            self._faces.paste(reference.image, tracked[i : i + 1], points)
+            for i, (reference, points) in enumerate(zip(references, motion.points, strict=True))
+        ]
 
     def _spoken(self, piece: Piece) -> MotionTrack:
         """Landmarks from speech, head pose from the portrait."""

@@ -6,6 +6,9 @@
     degraded   at half resolution and `BRIGHTER_LEVELS` brighter: poor detail, shifted colour
     beads      strewn with bright and dark beads: a face that breaks (`speckle.with_beads`)
     noise      the same frame, encoded ten times: what the tracker sees where nothing moves
+    shifted    the lower face moved aside and pasted back: a seam that does not fit
+    brighter   the lower face brighter: a seam that is an edge
+    flickering the lower face brighter and darker in turn: a paste that flickers
 
 A metric is believed where it scores the spoilt ground truth that it is meant to see (`MetricDefinition.must_see`)
 clearly worse than the encoded one. F frames, uint8 [H, W, 3].
@@ -14,10 +17,12 @@ clearly worse than the encoded one. F frames, uint8 [H, W, 3].
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.evaluation.metrics.articulation import NO_LAG
 from geneface.evaluation.metrics.lips import CONSTANT
@@ -25,7 +30,7 @@ from geneface.evaluation.metrics.registry import DEFINITIONS
 from geneface.evaluation.schema import Control, Direction, Figure, MetricRow, Verdict
 from geneface.io.video import read_frames, write_video
 from geneface.render.composite import resize
-from geneface.types import ByteArray
+from geneface.types import ByteArray, FloatArray
 
 DELAY_FRAMES = 2
 BRIGHTER_LEVELS = 8
@@ -35,6 +40,13 @@ CONTROL_NAMES: dict[Control, str] = {
     "late": f"ground truth, {DELAY_FRAMES} frames late",
     "still": "still frame",
     "degraded": f"ground truth, half resolution, {BRIGHTER_LEVELS} levels brighter",
+}
+SHIFT_PX, BRIGHTER_PERCENT, FLICKER_PERCENT = 2, 4, 2
+"""Of the paste: pixels at 256 px, parts of its light, and from each frame to the next."""
+SEAM_CONTROL_NAMES: dict[Control, str] = {
+    "shifted": f"ground truth, its lower face pasted {SHIFT_PX} px aside",
+    "brighter": f"ground truth, its lower face {BRIGHTER_PERCENT} % brighter",
+    "flickering": f"ground truth, its lower face flickering by {FLICKER_PERCENT} %",
 }
 NOISE = f"tracker noise: one frame, encoded {REPEATS} times"
 BEADS = "ground truth, strewn with beads"
@@ -77,6 +89,33 @@ def degraded(image: ByteArray) -> ByteArray:
     small = resize((image / 255).astype(np.float32), max(1, height // 2), max(1, width // 2))
     large = resize(small, height, width) * 255 + BRIGHTER_LEVELS
     return np.round(np.clip(large, 0, 255)).astype(np.uint8)
+
+
+def spoilt_pastes(
+    images: Sequence[ByteArray], masks: Sequence[FloatArray]
+) -> Iterator[tuple[Control, list[ByteArray]]]:
+    """Consecutive frames with their own lower face pasted in badly, one way after the other.
+
+    Args:
+        masks: [H, W] of each frame, the share of the paste in 0..1.
+    """
+    aside = max(1, round(SHIFT_PX * images[0].shape[1] / 256))
+    columns = np.maximum(np.arange(images[0].shape[1]) - aside, 0)
+    brighter, half = 1 + BRIGHTER_PERCENT / 100, FLICKER_PERCENT / 200
+    pairs = list(zip(images, masks, strict=True))
+    yield "shifted", [_pasted(image, image[:, columns], mask) for image, mask in pairs]
+    yield "brighter", [_pasted(image, image * np.float32(brighter), mask) for image, mask in pairs]
+    lights = [np.float32(1 + half * (-1) ** index) for index in range(len(pairs))]
+    yield (
+        "flickering",
+        [_pasted(image, image * light, mask) for (image, mask), light in zip(pairs, lights, strict=True)],
+    )
+
+
+def _pasted(image: ByteArray, drawn: NDArray[Any], mask: FloatArray) -> ByteArray:
+    """[H, W, 3] `drawn` where the mask is 1."""
+    mixed = image + mask[..., None] * (drawn.astype(np.float32) - image)
+    return np.round(np.clip(mixed, 0, 255)).astype(np.uint8)
 
 
 def repeats(image: ByteArray) -> list[ByteArray]:

@@ -56,7 +56,7 @@ def seen_motion(portrait: ReferencePortrait) -> MotionTrack:
 
 def own_motion(avatar: EvaluatedAvatar, audio: Waveform) -> MotionTrack:
     """Without a portrait: what the avatar does by itself when it says the same sentence three times."""
-    return MotionTrack.concatenate(avatar.motion(audio, Performance(seed=seed)) for seed in range(3))
+    return MotionTrack.concatenate(avatar.motion(audio, Performance(seed=seed, body="drawn")) for seed in range(3))
 
 
 class Drive:

@@ -118,11 +118,11 @@ def measure_driven(
         audio: a sentence that is not the recording's.
         step: draw only every `step`-th frame.
     """
-    speech = avatar.motion(audio, Performance())
+    speech = avatar.motion(audio, Performance(body="drawn"))
     seen = own_motion(avatar, audio) if portrait is None else seen_motion(portrait)
     motions = driven_motions(seen, speech, blink_pair(avatar, audio).closed)
     if portrait is None:
-        calm = avatar.motion(audio, Performance(blink=False))
+        calm = avatar.motion(audio, Performance(blink=False, body="drawn"))
         chosen = evenly_spaced(np.arange(len(calm)), _OWN_FRAMES // step + 1)
         own = [frame_speckle(*shown) for shown in draw_regions(avatar, calm[chosen])]
         base, truth, beads = _medians(as_series(own)), None, None

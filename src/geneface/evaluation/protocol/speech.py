@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geneface.avatar.performance import Performance
 from geneface.evaluation.metrics.lip_sync import LIP_SYNC_KEYS, lip_sync_figures
 from geneface.evaluation.metrics.lips import LipClip, face_width
 from geneface.evaluation.metrics.registry import LIP_KEYS, lip_metrics
@@ -49,7 +50,8 @@ def predict_span(avatar: EvaluatedAvatar, portrait: ReferencePortrait, span: Spa
     first = max(span.segment_start, span.start - CONTEXT_FRAMES)
     last = min(span.segment_stop, span.stop + CONTEXT_FRAMES)
     sound = _samples(portrait, span, first, last)
-    return avatar.motion(Waveform(sound))[span.start - first : span.stop - first]
+    motion = avatar.motion(Waveform(sound), Performance(body="drawn"))
+    return motion[span.start - first : span.stop - first]
 
 
 def _samples(portrait: ReferencePortrait, span: Span, first: int, last: int) -> FloatArray:

@@ -77,6 +77,8 @@ class Chunk:
     """(start, end, word) in seconds from the first frame, where known."""
     truth_track: Track | None = None
     """The ground truth's face, if it was tracked already."""
+    masks: Mapping[str, Sequence[FloatArray]] = field(default_factory=dict)
+    """Pasted row -> [H, W] of each frame, how much of each pixel is drawn; rows that are drawn whole have none."""
 
     @property
     def images(self) -> list[ByteArray]:
@@ -146,7 +148,7 @@ class VideoScores:
                     row.images.add(moment.get(name))
             for job in jobs:
                 job.result()
-        self.chunks.append(replace(chunk, references=(), evaluated={}, before=()))
+        self.chunks.append(replace(chunk, references=(), evaluated={}, before=(), masks={}))
 
     def _measure_moment(
         self, chunk: Chunk, videos: Mapping[str, Sequence[ByteArray]], index: int
