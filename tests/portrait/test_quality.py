@@ -129,6 +129,16 @@ def test_a_pan_is_dropped_and_a_shake_is_told():
     assert "2 % of the picture" in verdict.notes[0].cause
 
 
+def test_a_camera_that_always_moves_is_told_and_nothing_is_dropped():
+    """The person's own pictures need no clean background."""
+    pan = STILL.copy()
+    pan[:, 0] = np.linspace(0, 0.4, VIEWS)
+    verdict = moving_camera([shot(), shot(place=pan)])
+    assert verdict.drops == ()
+    (note,) = verdict.notes
+    assert (note.shot, note.start, note.stop) == (1, 0, FRAMES) and "blur for a background" in note.cause
+
+
 def test_a_face_that_doubles_is_dropped_unless_the_camera_is_seen_to_stand():
     growth = np.exp(np.linspace(0, np.log(2), FRAMES))
     flags = dropped(moving_camera([shot(growth=growth, known=0.0)]), [shot()], SIZE_CHANGES)[0]

@@ -43,6 +43,12 @@ _SIZE_TOLERANCE = 0.18
 _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
 _REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
+_USUAL_SHARE = 0.5
+"""A camera that is in its usual place for less of a shot has none."""
+_NO_PLATE = "the camera or what is behind the person moves: a drawn body would have a blur for a background"
+_REMEDY_MOVES = (
+    "the person's own video (render --body source) shows it as it was; else put the camera on something firm"
+)
 _WANDERS = 0.012
 """Of the picture's longer side: a camera that moves so little is reported, and nothing is dropped."""
 
@@ -82,7 +88,10 @@ def scenes_of(shots: Sequence[TrackedShot]) -> list[int]:
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the camera points elsewhere than it usually does, or the face has another size."""
+    """Spans in which the camera points elsewhere than it usually does, or the face has another size.
+
+    A camera that has no usual place moves all the time: nothing is dropped for that, but there is no clean background.
+    """
     drops: list[Drop] = []
     notes: list[Note] = []
     tolerance = np.array([SHIFT_TOLERANCE, SHIFT_TOLERANCE, ZOOM_TOLERANCE])
@@ -90,7 +99,10 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
         camera = shot.clues.camera
         place = follow_on(camera)
         usual = usual_place(place, tolerance)
-        drops += _drops(number, shot, ~usual, CAMERA_MOVES)
+        if usual.mean() < _USUAL_SHARE:
+            notes.append(Note(number, 0, shot.shot.frames, _NO_PLATE, _REMEDY_MOVES))
+        else:
+            drops += _drops(number, shot, ~usual, CAMERA_MOVES)
         reach = np.ptp(place[usual], axis=0) if usual.any() else np.zeros(3)
         if usual.all() and reach[:2].max() > _WANDERS:
             cause = f"the camera moves a little, by {100 * reach[:2].max():.0f} % of the picture"
