@@ -324,7 +324,7 @@ class FaceSearch:
 
     def _closer(self, image: ByteArray, frame: int) -> FloatArray:
         """[N, 4] boxes in the first part of the picture that shows a face."""
-        for x0, y0, x1, y1 in self._windows(*image.shape[:2], frame):
+        for x0, y0, x1, y1 in self._windows(image.shape[0], image.shape[1], frame):
             found = self._detector.boxes(np.ascontiguousarray(image[y0:y1, x0:x1]))
             if len(found):
                 return found + np.array([x0, y0, x0, y0], np.float32)
