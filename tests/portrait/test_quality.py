@@ -148,6 +148,15 @@ def test_a_face_that_doubles_is_dropped_unless_the_camera_is_seen_to_stand():
     np.testing.assert_allclose(size - size[0], np.log(growth), atol=0.02)
 
 
+def test_a_dark_room_and_glare_are_told():
+    faces = speaking(VIEWS)
+    dark, glare = (faces * 0.2).astype(np.uint8), (faces * 0.1 + 230).astype(np.uint8)
+    assert changing_light([shot(faces)]).notes == ()
+    for some, side in ((dark, "dark"), (glare, "bright")):
+        verdict = changing_light([shot(some)])
+        assert [note.cause for note in verdict.notes] == [f"the face is too {side}"] and verdict.drops == ()
+
+
 @pytest.mark.slow
 def test_strong_light_is_dropped_and_a_step_is_told_with_its_time():
     faces = speaking(VIEWS).astype(float)

@@ -42,6 +42,9 @@ _SIZE_TOLERANCE = 0.18
 """Natural logarithm of the face's size: a fifth larger or smaller than usual. Lively heads vary by .09 in all."""
 _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
+_DARK_LEVEL, _BRIGHT_LEVEL = 40.0, 235.0
+"""Mean level of a face, of 255: beyond them colours and outlines are mostly noise."""
+_REMEDY_DARK = "change the light or the exposure"
 _REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
 _USUAL_SHARE = 0.5
 """A camera that is in its usual place for less of a shot has none."""
@@ -116,7 +119,10 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are reported."""
+    """Spans in which the face is much brighter or darker than usual in the same source.
+
+    Sudden changes are reported, and shots that are dark or glaring throughout.
+    """
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
@@ -126,6 +132,7 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
         if number in gone:
             continue
         by_source.setdefault(shot.scan.path, []).append(number)
+        notes += _extreme_light(number, shot)
     for numbers in by_source.values():
         level = np.concatenate([face_level(shots[number].clues.faces) for number in numbers])
         found = np.concatenate([shots[number].clues.found for number in numbers])
@@ -139,6 +146,17 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
             place = int(np.searchsorted(edges, view, side="right")) - 1
             notes.append(_light_note(numbers[place], shots[numbers[place]], view - int(edges[place]), change))
     return Verdict(tuple(drops), tuple(notes))
+
+
+def _extreme_light(number: int, shot: TrackedShot) -> list[Note]:
+    """That a shot is dark or glaring throughout."""
+    if not shot.clues.found.any():
+        return []
+    level = float(np.exp(np.median(face_level(shot.clues.faces[shot.clues.found]))))
+    if _DARK_LEVEL < level < _BRIGHT_LEVEL:
+        return []
+    side = "dark" if level <= _DARK_LEVEL else "bright"
+    return [Note(number, 0, shot.shot.frames, f"the face is too {side}", _REMEDY_DARK)]
 
 
 def _light_note(number: int, shot: TrackedShot, view: int, change: float) -> Note:
