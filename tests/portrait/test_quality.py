@@ -152,7 +152,9 @@ def test_a_dark_room_and_glare_are_told():
     faces = speaking(VIEWS)
     dark, glare = (faces * 0.2).astype(np.uint8), (faces * 0.1 + 230).astype(np.uint8)
     assert changing_light([shot(faces)]).notes == ()
-    for some, side in ((dark, "dark"), (glare, "bright")):
+    # The last two show no face any more: they are nobody's, and nothing breaks.
+    white, black = np.full_like(faces, 255), np.zeros_like(faces)
+    for some, side in ((dark, "dark"), (glare, "bright"), (white, "bright"), (black, "dark")):
         verdict = changing_light([shot(some)])
         assert [note.cause for note in verdict.notes] == [f"the face is too {side}"] and verdict.drops == ()
 
