@@ -56,10 +56,10 @@ class AvatarTrainConfig(Config):
     budget_seconds: float | None = Field(None, gt=0)
     """For everything; replaces the renderer's number of steps by as many as fit."""
     seed: int = Field(0, ge=0)
-    scene: int | None = Field(None, ge=1)
-    """Which light and clothes of the portrait; by default those of most frames."""
     body_seconds: float = Field(DEFAULT_SECONDS, ge=0, le=MOST_SECONDS)
     """Length of the body loop at most; 0: the avatar holds nothing of the person's own video."""
+    scene: int | None = Field(None, ge=1)
+    """Which light and clothes of the portrait; by default those of most frames."""
 
 
 def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainConfig) -> None:
@@ -220,7 +220,9 @@ def draw_poster(
     plate = np.divide(background, 255, dtype=np.float32)
     # From the tensors and not from the model: the poster shows what is stored.
     renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
-    return renderer.render(person.rest, person.path.rotation[0], person.path.translation[0], config.camera).to_uint8()
+    path = person.path
+    torso = None if path.torso is None else path.torso[0]
+    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, torso=torso).to_uint8()
 
 
 def _before_renderer(
@@ -231,11 +233,7 @@ def _before_renderer(
     config: AvatarTrainConfig,
     progress: ProgressFn,
 ) -> dict[str, Any]:
-    """Make the body loop and adapt the motion to the person, unless that is done.
-
-    Args:
-        portrait: whose lips are learnt.
-        shown: the scene of it that the loop is of.
+    """Make the body loop of the scene shown and adapt the motion to the person, unless that is done.
 
     Returns:
         What came of both, and the time that is left for the renderer.
