@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from geneface.avatar.performance import Performance
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, LIPS, MESH_SIZE, positions
-from geneface.render.renderer import RenderedFrame, Renderer
+from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import (
     ByteArray,
@@ -135,7 +136,12 @@ class FakeRenderer:
         self.calls = 0
 
     def render(
-        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+        self,
+        landmarks: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
         self.calls += 1
         assert camera == self._portrait.camera
@@ -145,7 +151,8 @@ class FakeRenderer:
         checker = np.where(np.indices(image.shape).sum(0) % 2 == 0, 1, -1) * self._error
         opacity = np.ones(image.shape[:2], np.float32)
         rgb = ((image + checker) / 255).astype(np.float32)
-        return RenderedFrame(np.dstack([rgb, opacity]), opacity, np.zeros_like(rgb))
+        part = (slice(None), slice(None)) if window is None else (window.rows, window.columns)
+        return RenderedFrame(np.dstack([rgb, opacity])[part], opacity[part], np.zeros_like(rgb)[part])
 
 
 def drawn_by(renderer: Renderer, motion: MotionTrack, camera: Camera, size: int | None) -> Iterator[RenderedFrame]:
@@ -153,6 +160,18 @@ def drawn_by(renderer: Renderer, motion: MotionTrack, camera: Camera, size: int 
     seen = camera if size is None else Camera(camera.focal, size, size)
     for row in zip(motion.points, motion.pose.rotation, motion.pose.translation, strict=True):
         yield renderer.render(*row, seen)
+
+
+@dataclass(frozen=True)
+class FakeBody:
+    """As much of `avatar.body.Body` as evaluation looks at."""
+
+    grain: float = 0.0
+
+
+@dataclass(frozen=True)
+class FakeFiles:
+    body: Any = None
 
 
 @dataclass
@@ -169,6 +188,7 @@ class FakeAvatar:
     other_renderer: Renderer | None = None
     generic: FakeAvatar | None = None
     """What it is without its adaptation."""
+    files: FakeFiles = FakeFiles()
 
     def __post_init__(self) -> None:
         self.camera = self.portrait.camera
@@ -177,7 +197,11 @@ class FakeAvatar:
         self.heard_seconds: list[float] = []
 
     def drawn(self, motion: MotionTrack, *, size: int | None = None) -> Iterator[RenderedFrame]:
-        return drawn_by(self.other_renderer or self.fake_renderer, motion, self.camera, size)
+        return drawn_by(self.renderer, motion, self.camera, size)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return self.other_renderer or self.fake_renderer
 
     def unadapted(self) -> FakeAvatar | None:
         return self.generic

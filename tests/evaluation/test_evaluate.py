@@ -29,7 +29,7 @@ from geneface.io.audio import read_audio, write_wav
 from geneface.io.image import read_png
 from geneface.types import MotionTrack, Waveform, no_progress
 
-from .doubles import FakeAvatar, FakePortrait, FakeTracker
+from .doubles import FakeAvatar, FakeBody, FakeFiles, FakePortrait, FakeTracker
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +105,33 @@ def test_motion_from_speech_finds_delay_and_gain(evaluated: tuple[dict[str, Any]
     assert (scores["opening_correlation"] or 0) < 0.9
     assert (scores["brow_jitter_ratio"] or 0) == pytest.approx(2, rel=0.15)
     assert scores["rotation_jitter_ratio"] == pytest.approx(0, abs=1e-6)
+
+
+def test_both_bodies_are_reported_and_told_apart(portrait: FakePortrait, tmp_path: Path) -> None:
+    avatar = FakeAvatar(portrait, error=5, delay_frames=1, files=FakeFiles(FakeBody()))
+    metrics = evaluate_avatar(avatar, portrait, tmp_path, max_frames=60, driven=False)
+    jsonschema.validate(metrics, metrics_schema())
+    bodies = ("double, from speech", "double, from tracked landmarks")
+    bodies += ("double, pasted, from speech", "double, pasted, from tracked landmarks")
+    for table in ("pasted", "image_frame", "image_head", "image_mouth", "lips", "sync", "stability"):
+        rows = metrics["tables"][table]["rows"]
+        assert [r["name"] for r in rows if r["role"] == "evaluated"] == list(bodies), table
+    pasted, drawn = (row(metrics, "pasted", name) for name in bodies[3::-2])
+    assert {key: pasted[key] for key in ("frame_psnr", "head_psnr", "mouth_psnr")} == {
+        f"{region}_psnr": row(metrics, f"image_{region}", bodies[3])[f"{region}_psnr"] for region in REGIONS
+    }
+    assert row(metrics, "image_mouth", bodies[3])["mouth_sharpness_ratio"] == pasted["mouth_sharpness_ratio"]
+    # The drawing is wrong by 5 levels, up and down in turn: no light, so no edge.
+    level = 20 * np.log10(255 / 5)
+    assert pasted["lower_face_psnr"] == pytest.approx(level, abs=0.5)
+    assert (pasted["seam_psnr"] or 0) > level + 1 and (pasted["frame_psnr"] or 0) > level + 3
+    assert (pasted["seam_step"] or 0) < 1
+    assert drawn["seam_step"] is None and drawn["lower_face_psnr"] == pytest.approx(level, abs=0.1)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.index("Pasted into the recording</h2>") < page.index("Picture, whole frame</h2>")
+    assert "most pixels are real" in page and "double, pasted, from speech" in page
+    width = read_png(tmp_path / "contact_sheet.png").shape[1]
+    assert width >= 2 * 4 * 256, "truth, drawn, pasted, error; twice"
 
 
 def test_what_adaptation_gained_stands_beside_the_generic_model(evaluated: tuple[dict[str, Any], Path]) -> None:

@@ -65,7 +65,7 @@ def test_the_path_turns_where_the_head_rests(folder: Path) -> None:
     assert np.abs(x[turned] - x[turned - 1]).max() < 0.2
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill."""
 
 
@@ -73,10 +73,10 @@ class Killed(Exception):
 def test_what_was_interrupted_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path, stop: int) -> None:
     def kill(stage: str, done: int, total: int) -> None:
         if done * 250 >= stop * total:
-            raise Killed
+            raise KilledError
 
     again = tmp_path / "body"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         build_body(portrait(), again, SECONDS, kill)
     assert not is_whole(again)
     build_body(portrait(), again, SECONDS, quiet)

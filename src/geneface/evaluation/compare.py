@@ -93,7 +93,7 @@ def compare_videos(
             stack.enter_context(report_folder(out_dir))
         pairs = _Pairs(reference, other, max_frames)
         names = ("REFERENCE", "OTHER")
-        gallery = Gallery(films, out_dir or films, film_row=other.name, sheet_row=other.name, names=names)
+        gallery = Gallery(films, out_dir or films, film_rows=[other.name], sheet_rows=[other.name], names=names)
         source = _Chunks(pairs, reference, other, pixels)
         for chunk in source:
             if out_dir is not None:

@@ -124,7 +124,7 @@ def _measure(
     scores = VideoScores(tools, chunks.rows)
     drawn = (chunks.from_speech, chunks.from_landmarks)
     seams = SeamScores(drawn, chunks.pasted, chunks.pasted_from_landmarks) if chunks.pasted else None
-    gallery = Gallery(films, out_dir, film_row=chunks.from_speech, sheet_row=chunks.from_landmarks)
+    gallery = _gallery(chunks, films, out_dir)
     total = sum(map(len, pieces))
     for piece in pieces:
         chunk = chunks.draw(piece)
@@ -148,6 +148,16 @@ def _measure(
     rows = (*chunks.rows, ENCODED, CONTROL_NAMES["late"], CONTROL_NAMES["still"])
     plots = [*psnr_plot(scores, rows), *lag_plot(built.lip_sync, (TRUTH, *rows))]
     return tables, gallery.media(_curves(spoken, portrait.neutral), plots, error_maps(scores, rows))
+
+
+def _gallery(chunks: PortraitChunks, films: Path, out_dir: Path) -> Gallery:
+    """Films show speech, the sheet tracked landmarks; both drawn, and pasted where the avatar's videos are."""
+    filmed, shown = [chunks.from_speech], [chunks.from_landmarks]
+    if not chunks.pasted:
+        return Gallery(films, out_dir, film_rows=filmed, sheet_rows=shown)
+    filmed.append(chunks.pasted_from_speech)
+    shown.append(chunks.pasted_from_landmarks)
+    return Gallery(films, out_dir, film_rows=filmed, sheet_rows=shown, names=("GROUND TRUTH", "DRAWN", "PASTED"))
 
 
 def _drive(

@@ -10,10 +10,10 @@ import pytest
 from geneface.evaluation.protocol.chunks import CHUNK_FRAMES, Piece, PortraitChunks, choose_pieces, shift_words
 from geneface.evaluation.protocol.videos import Chunk
 from geneface.evaluation.subjects import Span, heldout_spans
-from geneface.render.renderer import RenderedFrame
+from geneface.render.renderer import RenderedFrame, Window
 from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, Camera, MotionTrack
 
-from ..doubles import FakeAvatar, FakePortrait
+from ..doubles import FakeAvatar, FakeBody, FakeFiles, FakePortrait
 
 
 def spans(*lengths: int) -> list[Span]:
@@ -92,12 +92,48 @@ def test_nothing_before_a_segment_is_shown_late() -> None:
     assert chunk.words is None
 
 
+def test_an_avatar_with_a_body_is_shown_pasted_too() -> None:
+    portrait = FakePortrait()
+    start = 40 + 12
+    _, without = chunk_of(portrait, FakeAvatar(portrait, error=3), Piece(0, start, start + 5))
+    assert len(without.evaluated) == 2 and not without.masks
+    avatar = FakeAvatar(portrait, error=3, files=FakeFiles(FakeBody()))
+    chunks, chunk = chunk_of(portrait, avatar, Piece(0, start, start + 5))
+    assert tuple(chunk.evaluated) == chunks.rows and tuple(chunk.masks) == chunks.pasted
+    for row in (chunks.from_speech, chunks.from_landmarks):
+        for a, b in zip(chunk.evaluated[row], without.evaluated[row], strict=True):
+            np.testing.assert_array_equal(a, b)
+    for row in chunks.pasted:
+        for image, mask, reference in zip(chunk.evaluated[row], chunk.masks[row], chunk.references, strict=True):
+            assert mask.shape == image.shape[:2] and mask.min() == 0 and mask.max() > 0.99
+            error = image.astype(int) - reference.image
+            assert not error[mask == 0].any(), "what is not drawn is the recording"
+            assert np.abs(error)[mask > 0.99].min() > 0, "what is drawn is not"
+
+
+def test_the_body_s_grain_is_laid_over_what_is_drawn() -> None:
+    portrait = FakePortrait()
+    row = "double, pasted, from tracked landmarks"
+    smooth, grainy = (
+        chunk_of(portrait, FakeAvatar(portrait, error=0, files=FakeFiles(FakeBody(grain))), Piece(0, 40, 41))[1]
+        for grain in (0.0, 0.05)
+    )
+    noise = (grainy.evaluated[row][0].astype(float) - smooth.evaluated[row][0])[smooth.masks[row][0] > 0.99]
+    assert noise.std() == pytest.approx(0.05 * 255, rel=0.2)
+
+
 class HalfTransparent:
     """Half of the avatar's grey plate shines through a black figure."""
 
     def render(
-        self, landmarks: np.ndarray, rotation: np.ndarray, translation: np.ndarray, camera: Camera
+        self,
+        landmarks: np.ndarray,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
+        assert window is None
         plate = np.full((camera.height, camera.width, 3), 90 / 255, np.float32)
         opacity = np.full(plate.shape[:2], 0.5, np.float32)
         return RenderedFrame(np.dstack([plate / 2, opacity]), opacity, plate)

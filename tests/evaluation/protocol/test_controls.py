@@ -14,11 +14,13 @@ from geneface.evaluation.protocol import controls
 from geneface.evaluation.protocol.controls import (
     CONTROL_NAMES,
     ENCODED,
+    SEAM_CONTROL_NAMES,
     cost,
     degraded,
     encoded,
     late,
     repeats,
+    spoilt_pastes,
     verdicts,
 )
 from geneface.evaluation.schema import Figure, MetricRow
@@ -49,6 +51,25 @@ def test_late_shows_what_came_before() -> None:
     assert same(late([b], [c, d, e]), [b, b, c]), "what is not known is held"
     assert same(late([], [a, b, c, d, e]), [a, a, a, b, c])
     assert same(late([a, b], [c]), [a])
+
+
+def test_pastes_are_spoilt_by_as_much_as_they_say() -> None:
+    frames = [image // 2 + 40 for image in pictures(4, 128, 256)]
+    mask = np.zeros((128, 256), np.float32)
+    mask[20:90, 60:180], mask[:, 100:103] = 1, 0.5
+    spoilt = dict(spoilt_pastes(frames, [mask] * len(frames)))
+    assert set(spoilt) == set(SEAM_CONTROL_NAMES)
+    inside, untouched = (mask == 1), (mask == 0)
+    for number, image in enumerate(frames):
+        shifted, brighter, flickering = (spoilt[c][number] for c in ("shifted", "brighter", "flickering"))  # type: ignore[index]
+        for bad in (shifted, brighter, flickering):
+            assert bad.dtype == np.uint8 and np.array_equal(bad[untouched], image[untouched])
+        np.testing.assert_array_equal(shifted[20:90, 110:180], image[20:90, 108:178])
+        expected = {"brighter": 1.04, "flickering": 0.99 if number % 2 else 1.01}
+        for name, light in expected.items():
+            np.testing.assert_allclose(spoilt[name][number][inside], image[inside] * light, atol=0.51)  # type: ignore[index]
+        half = image[:, 100:103] * 1.02
+        np.testing.assert_allclose(brighter[:, 100:103], half, atol=0.51)
 
 
 def test_degraded_is_blurred_and_brighter() -> None:

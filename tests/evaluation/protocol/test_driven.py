@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,10 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, eye_openness, lip_opening, positions
 from geneface.imaging.shapes import pixels_inside_polygon
 from geneface.io.face_mesh import mean_face
-from geneface.render.renderer import RenderedFrame
+from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.types import SPEECH_RATE_HZ, ByteArray, Camera, FloatArray, HeadPose, MotionTrack, Waveform
 
-from ..doubles import drawn_by
+from ..doubles import FakeFiles, drawn_by
 
 SIZE = 128
 CAMERA = Camera(4.0, SIZE, SIZE)
@@ -70,8 +71,14 @@ class PlantedRenderer:
         self._answer, self._beads_above, self._texture = answer, beads_above, texture()
 
     def render(
-        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, camera: Camera
+        self,
+        landmarks: FloatArray,
+        rotation: FloatArray,
+        translation: FloatArray,
+        camera: Camera,
+        window: Window | None = None,
     ) -> RenderedFrame:
+        assert window is None
         pixels = project(landmarks, rotation, translation, camera)
         head = pixels_inside_polygon(pixels[OVAL], camera.height, camera.width)
         closed = 1 - float(np.asarray(eye_openness(landmarks)).mean()) / OPENNESS
@@ -89,10 +96,15 @@ class PlantedAvatar:
     name = "planted"
     camera = CAMERA
     metrics: dict[str, Any] | None = None
+    files = FakeFiles()
 
     def __init__(self, answer: float = 0.0, beads_above: float = np.inf, closing: float = 1.0) -> None:
         self._planted, self._closing = PlantedRenderer(answer, beads_above), closing
         self.neutral = mean_face()
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return self._planted
 
     def drawn(self, motion: MotionTrack, *, size: int | None = None) -> Iterator[RenderedFrame]:
         return drawn_by(self._planted, motion, CAMERA, size)

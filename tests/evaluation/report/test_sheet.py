@@ -64,6 +64,16 @@ def test_mouths_at_the_border_and_sheets_without_mouths() -> None:
         contact_sheet([])
 
 
+def test_a_pasted_picture_stands_beside_the_drawn_one_with_its_error() -> None:
+    plain = entry((9, 9, 9), (90, 9, 9))
+    pasted = SheetEntry(plain.reference, plain.other, plain.mouth_box, "0", plain.reference)
+    sheet = contact_sheet([pasted], panel_px=64, names=("GROUND TRUTH", "DRAWN", "PASTED"))
+    assert sheet.shape == (14 + 64 + 32, 4 * 64, 3)
+    truth, drawn, own, error = np.split(sheet[14:], 4, axis=1)
+    assert np.array_equal(own, truth) and not np.array_equal(drawn, truth)
+    assert not error.any(), "the error is that of the pasted picture"
+
+
 def test_heat_turns_white_where_the_scale_says() -> None:
     """The report's scale runs from black over red and yellow to white at 255 / gain levels."""
     limit = 255 / MEAN_ERROR_GAIN

@@ -1,11 +1,12 @@
 """The seam of a pasted picture: where a drawn lower face ends and the recording begins. S x S pixels, RGB uint8.
 
 The mask of a paste says how much of each pixel is drawn. The *lower face* is where nine tenths and more are, the *seam*
-where drawing and recording mix, from nine tenths to one, with S / 40 pixels around it. What gives a seam away is not the size of the error but that it
-ends there: a lower face that is a shade too bright all over has the same error everywhere inside, and an edge around
-it. So errors are averaged over squares of S / 64 pixels and along the seam (a Gaussian of S / 20 pixels), which leaves
-light and takes texture away, and the error just inside is held against the error just outside. The same difference over
-a parallel line farther inside says how much the drawing's error changes where there is no seam.
+where drawing and recording mix, from nine tenths to one, with S / 40 pixels around it. What gives a seam away is not
+the size of the error but that it ends there: a lower face that is a shade too bright all over has the same error
+everywhere inside, and an edge around it. So errors are averaged over squares of S / 64 pixels and along the seam (a
+Gaussian of S / 20 pixels), which leaves light and takes texture away, and the error just inside is held against the
+error just outside. The same difference over a parallel line farther inside says how much the drawing's error changes
+where there is no seam.
 
 Flicker is the second difference over time of the same squares' luma, like jitter (`stability`).
 """
@@ -125,6 +126,7 @@ DEFINITIONS = {
         direction="higher",
         description="PSNR over the pixels of which a paste draws nine tenths and more (lips, chin, cheeks); identical "
         "pixels count as 100 dB.",
+        must_see=["shifted"],
     ),
     "seam_psnr": MetricDefinition(
         title="PSNR, seam",
@@ -132,6 +134,7 @@ DEFINITIONS = {
         direction="higher",
         description="The same over the pixels in which drawing and recording mix, from nine tenths to one, and a "
         "fortieth of the picture's width around them.",
+        must_see=["shifted"],
     ),
     "seam_step": MetricDefinition(
         title="Seam, step",

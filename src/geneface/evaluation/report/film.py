@@ -62,9 +62,9 @@ def write_film(
 
 
 def with_error(panels: Iterable[Sequence[ByteArray]]) -> Iterator[list[ByteArray]]:
-    """Add to each moment an error heat map of its second panel against its first (`sheet.error_map`)."""
+    """Add to each moment an error heat map of its last panel against its first (`sheet.error_map`)."""
     for moment in panels:
-        yield [*moment, error_map(moment[0], moment[1])]
+        yield [*moment, error_map(moment[0], moment[-1])]
 
 
 def _side_by_side(moment: Sequence[ByteArray], titles: Sequence[str], panel_px: int) -> ByteArray:

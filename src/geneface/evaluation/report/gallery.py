@@ -32,18 +32,18 @@ class Gallery:
         films: Path,
         out_dir: Path,
         *,
-        film_row: str,
-        sheet_row: str,
-        names: tuple[str, str] = ("GROUND TRUTH", "RENDERED"),
+        film_rows: Sequence[str],
+        sheet_rows: Sequence[str],
+        names: Sequence[str] = ("GROUND TRUTH", "RENDERED"),
     ) -> None:
         """Args:
         films: folder where films lie until the report is written.
         out_dir: folder of the contact sheet.
-        film_row, sheet_row: rows that are filmed, and shown on the sheet.
+        film_rows, sheet_rows: rows that are filmed, and shown on the sheet: one, or the drawn and the pasted one.
         names: of the truth and of the rows, on sheet and films.
         """
         self._folder, self._out_dir, self._names = films, out_dir, names
-        self._film_row, self._sheet_row = film_row, sheet_row
+        self._film_rows, self._sheet_rows = tuple(film_rows), tuple(sheet_rows)
         self._entries: list[SheetEntry] = []
         self._stride = 1
         self._seen = 0
@@ -51,12 +51,13 @@ class Gallery:
 
     def add(self, chunk: Chunk) -> None:
         """Take frames for the sheet, and of the first chunks a film."""
-        drawn = chunk.evaluated[self._sheet_row]
+        drawn, *pasted = (chunk.evaluated[row] for row in self._sheet_rows)
         for index in np.linspace(0, len(drawn) - 1, SHEET_FRAMES + 2).astype(int)[1:-1].tolist():
             if self._seen % self._stride == 0:
                 reference = chunk.references[index]
                 label = f"{chunk.name.split()[0][:_LABEL_LETTERS]} {index}"
-                self._entries.append(SheetEntry(reference.image, drawn[index], reference.mouth_box, label))
+                other = pasted[0][index] if pasted else None
+                self._entries.append(SheetEntry(reference.image, drawn[index], reference.mouth_box, label, other))
             self._seen += 1
         # How many chunks will come is not known: thin out what is kept.
         while len(self._entries) > _MAX_CANDIDATES:
@@ -67,10 +68,11 @@ class Gallery:
 
     def _add_film(self, chunk: Chunk) -> None:
         path = self._folder / f"film{len(self._films)}.mp4"
-        images, drawn = chunk.images[:FILM_FRAMES], chunk.evaluated[self._film_row][:FILM_FRAMES]
-        panels = with_error(zip(images, drawn, strict=True))
-        write_film(path, panels, (*self._names, "ERROR"), chunk.sound_of(self._film_row))
-        self._films.append(Film(chunk.name, path, f"Ground truth, {self._film_row}, and their difference."))
+        videos = (chunk.images, *(chunk.evaluated[row] for row in self._film_rows))
+        panels = with_error(zip(*(frames[:FILM_FRAMES] for frames in videos), strict=True))
+        write_film(path, panels, (*self._names, "ERROR"), chunk.sound_of(self._film_rows[0]))
+        rows = "; ".join(("Ground truth", *self._film_rows))
+        self._films.append(Film(chunk.name, path, f"{rows}; difference of the last from the ground truth."))
 
     def media(
         self, curves: Sequence[LipCurve], plots: Sequence[Plot], maps: Sequence[tuple[str, ByteArray]]

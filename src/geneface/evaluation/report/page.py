@@ -280,7 +280,9 @@ def _sheet(sheet: Path | None) -> str:
     image = f'<img class="wide" alt="Reference next to evaluated frames" src="{_png_uri(sheet.read_bytes())}">'
     return (
         '<p class="soft">From left to right: reference, evaluated, error (mean absolute difference of the channels: '
-        f"black is 0, then red, yellow, white from {255 / ERROR_GAIN:.0f} levels of 255); the mouth of each below.</p>"
+        f"black is 0, then red, yellow, white from {255 / ERROR_GAIN:.0f} levels of 255); the mouth of each below. "
+        "Where the avatar carries a video of the person: reference, drawn whole, lower face drawn and pasted into the "
+        "recording, error of the pasted one.</p>"
     ) + _scroll("Frames", image)
 
 

@@ -1,7 +1,8 @@
 """Contact sheet: ground truth next to rendering. Images are uint8 [H, W, 3] RGB; boxes are x0, y0, x1, y1 in pixels.
 
-One entry a frame: ground truth, rendering and error as whole frames, and the mouth of each enlarged below. Errors are
-mean absolute differences of the channels, in levels of 255.
+One entry a frame: ground truth, rendering, where there is one the rendering pasted into the recording, and the error of
+the last as whole frames, and the mouth of each enlarged below. Errors are mean absolute differences of the channels, in
+levels of 255.
 """
 
 from __future__ import annotations
@@ -41,19 +42,26 @@ class SheetEntry:
     mouth_box: NDArray[np.integer] | None
     """None where the mouth is not known: the entry then shows no enlarged mouths."""
     label: str
+    pasted: ByteArray | None = None
+    """The lower face alone, in the recorded picture."""
+
+    @property
+    def shown(self) -> tuple[ByteArray, ...]:
+        """The pictures, the ground truth first."""
+        return (self.reference, self.other) if self.pasted is None else (self.reference, self.other, self.pasted)
 
 
 def contact_sheet(
     entries: Sequence[SheetEntry],
     panel_px: int = PANEL_PX,
-    names: tuple[str, str] = ("GROUND TRUTH", "RENDERED"),
+    names: Sequence[str] = ("GROUND TRUTH", "RENDERED"),
 ) -> ByteArray:
     """Lay the entries out in two columns on dark paper.
 
     Args:
         entries: at least one; all frames of one size.
         panel_px: width of a whole-frame panel.
-        names: what stands over the two pictures.
+        names: what stands over the pictures; one for each.
 
     Returns:
         uint8 [H, W, 3].
@@ -105,10 +113,10 @@ def resize_image(image: ByteArray, height: int, width: int) -> ByteArray:
     return np.round(resize((image / 255).astype(np.float32), height, width) * 255).astype(np.uint8)
 
 
-def _block(entry: SheetEntry, panel_px: int, mouth_half: int, names: tuple[str, str]) -> ByteArray:
-    """Label bar, three whole frames, three mouths."""
-    images = (entry.reference, entry.other, error_map(entry.reference, entry.other))
-    titles = (f"{names[0]} {entry.label}", names[1], f"ERROR X{ERROR_GAIN}")
+def _block(entry: SheetEntry, panel_px: int, mouth_half: int, names: Sequence[str]) -> ByteArray:
+    """Label bars, whole frames, mouths."""
+    images = (*entry.shown, error_map(entry.reference, entry.shown[-1]))
+    titles = (f"{names[0]} {entry.label}", *names[1:], f"ERROR X{ERROR_GAIN}")
     frame_height = round(panel_px * entry.reference.shape[0] / entry.reference.shape[1])
     columns = []
     for image, name in zip(images, titles, strict=True):
