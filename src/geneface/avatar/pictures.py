@@ -5,7 +5,7 @@ Which of both is decided row by row, by `MotionTrack.body`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -42,10 +42,16 @@ def drawn_frames(
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
             track = motion_values(piece)
-            for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                yield renderer.render(*row, camera)
+            yield from _all_drawn(renderer, camera, track)
 
     return frames()
+
+
+def _all_drawn(renderer: Renderer, camera: Camera, track: MotionTrack) -> Iterator[RenderedFrame]:
+    pose = track.pose
+    torsos = [None] * len(track) if pose.torso is None else pose.torso
+    for points, rotation, translation, torso in zip(track.points, pose.rotation, pose.translation, torsos, strict=True):
+        yield renderer.render(points, rotation, translation, camera, torso=torso)
 
 
 def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
@@ -111,9 +117,7 @@ class Pictures:
             track = motion_values(piece)
             if track.body is None or body is None:
                 # The motion of another person's video is drawn whole by an avatar without one.
-                renderer, camera = self._drawn()
-                for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                    yield renderer.render(*row, camera)
+                yield from _all_drawn(*self._drawn(), track)
                 continue
             _refuse_other_video(track, track.body, body)
             pasted = self._pasted()

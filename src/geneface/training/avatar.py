@@ -220,7 +220,9 @@ def draw_poster(
     plate = np.divide(background, 255, dtype=np.float32)
     # From the tensors and not from the model: the poster shows what is stored.
     renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
-    return renderer.render(person.rest, person.path.rotation[0], person.path.translation[0], config.camera).to_uint8()
+    path = person.path
+    torso = None if path.torso is None else path.torso[0]
+    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, torso=torso).to_uint8()
 
 
 def _before_renderer(
