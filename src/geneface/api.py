@@ -103,6 +103,7 @@ def train(
     encoder_path: Path | str | None = None,
     body_seconds: float = 20.0,
     seed: int = 0,
+    scene: int | None = None,
     resume: bool = False,
     progress: ProgressFn = no_progress,
 ) -> TrainedAvatar:
@@ -121,6 +122,8 @@ def train(
         body_seconds: how much of the person's own video the avatar carries at most, to put the drawn mouth into: up
             to 60 s, about .1 MB a second at 512 pixels and 1 MB at 1920x1080; 0: nothing.
         seed: equal seeds give equal avatars.
+        scene: which light and clothes the avatar shows, where the portrait holds several: a number of its notes. By
+            default those of most frames. Lips learn from all scenes.
         resume: go on where an interrupted run stopped.
         progress: called as progress(stage, done, total).
 
@@ -149,13 +152,14 @@ def train(
         budget_seconds=budget_seconds,
         body_seconds=body_seconds,
         seed=seed,
+        scene=scene,
     )
     source = existing(_path(portrait, "the portrait"), "the portrait")
     generic = None if motion is None else _path(motion, "the motion model")
     if resume and is_unmeasured(folder):
         # Killed after the avatar had been written.
         person, avatar = Portrait.load(source), Avatar.load(folder, encoder_path)
-        refuse_other(avatar.files.config, person, config)
+        refuse_other(avatar.files.config, person.of_scene(config.scene), config)
     else:
         refuse_training(config, folder)
         person, model = Portrait.load(source), MotionModel.load(generic)
@@ -163,7 +167,7 @@ def train(
         encoder = load_encoder(model.config.encoder, encoder_path)
         build_avatar(person, folder, config, model, resume=resume, progress=progress)
         avatar = Avatar.of(read_avatar(folder), encoder, model, encoder_path)
-    summary = summarise_training(avatar, person, progress)
+    summary = summarise_training(avatar, person.of_scene(config.scene), progress)
     store_metrics(folder, summary.report.model_dump())
     facts = dict(avatar.files.config.training)
     return TrainedAvatar(avatar, facts, summary.verdict, summary.lines, summary.warnings)
@@ -217,7 +221,7 @@ def evaluate(
     )
     loaded = avatar if isinstance(avatar, Avatar) else Avatar.load(avatar, encoder_path)
     source = None if portrait is None else existing(_path(portrait, "the portrait"), "the portrait")
-    truth = None if source is None else Portrait.load(source)
+    truth = None if source is None else Portrait.load(source).of_scene(loaded.files.config.scene)
     if out is not None:
         refuse_inside(_path(out, "the report's folder"), loaded.files.folder, "the avatar's folder")
         if source is not None:

@@ -84,7 +84,7 @@ WRONG = {
     "landmarks": np.zeros((39, 5, 3), np.float32),
     "crop": np.array([0, 0, 0], np.float32),
     "run": np.arange(40, 0, -1, dtype=np.int32),
-    "turns": np.array([3, 40], np.int32),
+    "turns": np.array([3, 39], np.int32),
     "jumps": np.array([[0, -1]], np.int32),
     "blur": np.full(40, -1, np.float32),
     "grain": np.array([np.inf], np.float32),

@@ -22,19 +22,18 @@ from geneface.portrait.plan import (
     MOUTH_COVERED,
     ONLY_A_PICTURE,
     OTHER_PERSON,
-    OTHER_SITTING,
     SIZE_CHANGES,
     Shot,
     remedy_for,
 )
 from geneface.portrait.quality import (
     another_person,
-    another_sitting,
     changing_light,
     covered_mouth,
     face_size,
     moving_camera,
     only_a_picture,
+    scenes_of,
 )
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.verdict import TrackedShot
@@ -79,9 +78,7 @@ def dropped(verdict, shots: list[TrackedShot], reason: str) -> list[np.ndarray]:
     return flags
 
 
-@pytest.mark.parametrize(
-    "judge", [only_a_picture, another_person, another_sitting, moving_camera, changing_light, covered_mouth]
-)
+@pytest.mark.parametrize("judge", [only_a_picture, another_person, moving_camera, changing_light, covered_mouth])
 def test_nobody_minds_a_good_recording(judge):
     verdict = judge([shot(), shot(path="b.mp4")])
     assert verdict.drops == () and verdict.notes == ()
@@ -108,15 +105,17 @@ def test_the_person_who_is_seen_less_is_dropped():
     assert flags[0][100:].all() and not flags[0][:100].any() and not flags[1].any()
 
 
-def test_another_shirt_is_dropped_and_a_photograph_has_no_say():
-    """A shot that is dropped anyway has no say in which sitting lasts longest."""
+def test_another_shirt_is_another_scene_and_a_photograph_has_no_say():
+    """A shot that is dropped anyway has no say in which scene lasts longest."""
     shirt = COLOURS + np.array([[0], [0.6]])
     shots = [shot(), shot(path="b.mp4", colours=shirt), shot(path="c.mp4")]
-    assert [flags.mean() for flags in dropped(another_sitting(shots), shots, OTHER_SITTING)] == [0, 1, 0]
+    assert scenes_of(shots) == [1, 2, 1]
+    # A file is of one scene, whatever a cut shows of the clothes.
+    assert scenes_of([shot(), shot(colours=shirt), shot(path="b.mp4", colours=shirt)]) == [1, 1, 2]
     other = speaking(VIEWS)[:, ::-1]
     photographs = [shot(other, lips=0 * TALK, colours=shirt) for _ in range(2)]
     assert only_a_picture([shot(), *photographs]).drops
-    assert another_sitting([shot(), *photographs]).drops == ()
+    assert scenes_of([shot(), *photographs]) == [1, 1, 1] and scenes_of(photographs) == [1, 1]
 
 
 def test_a_pan_is_dropped_and_a_shake_is_told():

@@ -1,7 +1,7 @@
 import numpy as np
 
 from geneface.io.face_mesh import mean_face
-from geneface.portrait.sittings import LIMIT, colours, one_sitting
+from geneface.portrait.sittings import LIMIT, colours, sittings
 
 SIZE = 200
 
@@ -40,13 +40,17 @@ def test_another_light_or_shirt_is_another_sitting():
     shirt = sitting((178, 131, 99), (200, 190, 150))
     unknown = usual.copy()
     unknown[1] = np.nan
-    kept = one_sitting(np.stack([yellow, usual, brighter, shirt, unknown]), np.array([3.0, 2, 2, 3, 1]))
-    assert kept.tolist() == [False, True, True, False, True]
+    found = sittings(np.stack([yellow, usual, brighter, shirt, unknown]), np.array([3.0, 2, 2, 3.5, 1]))
+    assert found.tolist() == [3, 1, 1, 2, 1]
 
 
-def test_the_longest_sitting_is_kept_and_no_chain_leads_out_of_it():
+def test_the_longest_sitting_is_the_first_and_no_chain_leads_out_of_it():
     steps = np.zeros((6, 2, 3))
     steps[:, 0, 0] = np.arange(6) * 0.6 * LIMIT
-    kept = one_sitting(steps, np.array([1.0, 1, 1, 1, 1, 1]))
-    assert kept.sum() == 3 and kept[np.flatnonzero(kept)[0] : np.flatnonzero(kept)[-1] + 1].all()
-    assert one_sitting(steps, np.array([1.0, 1, 1, 1, 1, 20])).tolist() == [False] * 3 + [True] * 3
+    found = sittings(steps, np.array([1.0, 1, 1, 1, 1, 1]))
+    # Every span is in one sitting, and those of one are alike.
+    assert (np.bincount(found)[1:] > 0).all() and found.min() == 1 and (found == 1).sum() == 3
+    for number in range(1, found.max() + 1):
+        assert np.ptp(steps[found == number, 0, 0]) <= 2 * LIMIT
+    assert sittings(steps, np.array([1.0, 1, 1, 1, 1, 20])).tolist()[3:] == [1, 1, 1]
+    assert sittings(steps[:0], np.zeros(0)).shape == (0,)

@@ -54,7 +54,7 @@ def on_wall(image: np.ndarray, width: int, height: int) -> np.ndarray:
         (321, 243, 240, 0, (322, 244)),
         (200, 356, 200, 0, (200, 356)),
         (320, 240, 240, 90, (240, 320)),
-        (2560, 1440, 1000, 0, (1920, 1080)),
+        (2400, 600, 500, 0, (1920, 480)),
     ],
 )
 def test_the_square_in_the_source_pictures_is_the_frame(

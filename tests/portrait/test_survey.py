@@ -43,7 +43,7 @@ def test_a_head_that_sits_elsewhere_later_gets_a_square_of_its_own():
     runs, squares, rest = framed_at(
         np.concatenate([np.full(300, 250.0), np.linspace(250, 1000, 20), np.full(200, 1000.0)])
     )
-    assert [run.scene for run in runs] == [0, 1] and len(squares) == 2
+    assert [run.framing for run in runs] == [0, 1] and len(squares) == 2
     assert runs[0].start == 0 and runs[0].frames >= 300
     assert runs[1].start + runs[1].frames == 520 and runs[1].frames >= 200
     lost = sum(span.stop - span.start for span in rest) * 25
@@ -51,13 +51,13 @@ def test_a_head_that_sits_elsewhere_later_gets_a_square_of_its_own():
     assert all(span.reason == HEAD_LEAVES for span in rest)
     for run in runs:
         low, high = run.mesh_px[..., 0].min(), run.mesh_px[..., 0].max()
-        square = squares[run.scene]
+        square = squares[run.framing]
         assert square.x < low - 0.2 * FACE_PX and square.x + square.side > high + 0.2 * FACE_PX
 
 
 def test_a_short_visit_elsewhere_is_dropped():
     runs, _, rest = framed_at(np.concatenate([np.full(300, 250.0), np.full(40, 1000.0), np.full(200, 250.0)]))
-    assert [(run.start, run.frames, run.scene) for run in runs] == [(0, 300, 0), (340, 200, 0)]
+    assert [(run.start, run.frames, run.framing) for run in runs] == [(0, 300, 0), (340, 200, 0)]
     assert [(span.start, span.stop) for span in rest] == [(12.0, 13.6)]
 
 

@@ -163,6 +163,10 @@ def train(
         ),
     ] = 20.0,
     seed: SeedOption = 0,
+    scene: Annotated[
+        int | None,
+        typer.Option(help="Which light and clothes, where prepare told of several scenes; by default the longest."),
+    ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -186,6 +190,7 @@ def train(
             encoder_path=encoder_path,
             body_seconds=body_seconds,
             seed=seed,
+            scene=scene,
             resume=resume,
             progress=progress,
         )

@@ -63,9 +63,8 @@ def _graph(track: BodyTrack) -> _Graph:
             graph[2 * frame].append(2 * frame + 2)
             graph[2 * frame + 3].append(2 * frame + 1)
     for frame in track.turns.tolist():
-        if frame > 0 and run[frame - 1] == run[frame]:
-            graph[2 * frame].append(2 * frame - 1)
-        if frame + 1 < frames and run[frame + 1] == run[frame]:
+        if run[frame] == run[frame + 1]:
+            graph[2 * frame + 2].append(2 * frame + 1)
             graph[2 * frame + 1].append(2 * frame + 2)
     for before, after in track.jumps.tolist():
         graph[2 * before].append(2 * after)

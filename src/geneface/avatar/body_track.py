@@ -35,7 +35,8 @@ class BodyTrack:
     run: NDArray[np.int32]
     """[P] frames of one number were filmed one after the other; numbers do not fall."""
     turns: NDArray[np.int32]
-    """[T] frames, rising, behind which the path may go on in the other direction without its being seen."""
+    """[T] still steps, rising: after t, t + 1 the path may go back to t without its being seen; and after t + 1, t to
+    t + 1."""
     jumps: NDArray[np.int32]
     """[J, 2] (a, b): in place of a + 1, frame b may follow a; and on the way back, a may follow b."""
     blur: FloatArray
@@ -111,7 +112,7 @@ class BodyTrack:
         is_right = {
             "crop": self.crop[2] >= 1,
             "run": (self.run >= 0).all() and (self.run < frames).all() and (np.diff(self.run) >= 0).all(),
-            "turns": (np.diff(self.turns) > 0).all() and ((self.turns >= 0) & (self.turns < frames)).all(),
+            "turns": (np.diff(self.turns) > 0).all() and ((self.turns >= 0) & (self.turns < frames - 1)).all(),
             "jumps": len(self.jumps) <= _MOST_JUMPS and ((self.jumps >= 0) & (self.jumps < frames)).all(),
             "blur": ((self.blur >= 0) & (self.blur < 100)).all(),
             "grain": 0 <= self.grain < 1,

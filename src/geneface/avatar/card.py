@@ -31,13 +31,11 @@ def card_text(config: Mapping[str, Any], path_frames: int, body: str | None = No
     attribution = _plain(config["attribution"]) or "none required"
     if body is None:
         holds = "It holds weights, a computed\nbackground plate and statistics; no frame of the source video is in it."
-        recorded = "none"
     else:
         holds = (
             "It holds weights, a computed\nbackground plate, statistics, and a part of the person's own video: "
             f"{_plain(body)} (`body.mp4`).\nWho has the avatar has these pictures."
         )
-        recorded = _plain(body)
     return f"""# Avatar {_plain(config["name"])}
 
 A talking face for geneface: speech in, video out. {holds}
@@ -62,7 +60,6 @@ geneface render {_plain(config["name"])} --audio speech.wav -o talking.mp4
 |---|---|
 | renderer | {_plain(config["renderer"])} |
 | picture | {config["size"]} x {config["size"]} pixels at {VIDEO_RATE_HZ} frames/s |
-| the person's own video | {recorded} |
 | speech encoder | {_plain(config["encoder"])} |
 | head movement | a path of {path_frames / VIDEO_RATE_HZ:.1f} s from the training frames, played back and forth |
 {made}

@@ -77,6 +77,12 @@ class AvatarConfig(Config):
     """How it was made, for the card."""
 
     @property
+    def scene(self) -> int | None:
+        """Which scene of its portrait the avatar shows; None where the portrait had one only."""
+        scene = self.training.get("scene")
+        return scene if isinstance(scene, int) else None
+
+    @property
     def camera(self) -> Camera:
         """Square, at the size that the avatar was trained at."""
         return Camera(self.focal, self.size, self.size)

@@ -14,9 +14,9 @@ import numpy as np
 from geneface import ops
 from geneface.avatar.body import Body
 from geneface.avatar.view import View
+from geneface.imaging.foreground import foreground
 from geneface.imaging.resize import shrink_or_grow
 from geneface.render import planes as yuv
-from geneface.render.composite import foreground
 from geneface.render.paste import Pasted, Recorded, paste, seam_window, spoken_face
 from geneface.render.renderer import Renderer, Window
 from geneface.types import ByteArray, FloatArray

@@ -39,8 +39,8 @@ def foreground(picture: FloatArray, matte: FloatArray, plate: FloatArray | None 
     small = resize_area(np.concatenate([picture, matte[..., None]], axis=2).astype(np.float32), rows, columns)
     a = matte.reshape(-1)[edge][:, None]
     at = np.minimum(edge // width * rows // height, rows - 1) * columns + edge % width * columns // width
-    inner = _mean_around(small[..., :3], small[..., 3] ** 2, at)
-    outer = _mean_around(small[..., :3], (1 - small[..., 3]) ** 2, at)
+    inner = _mean_around(small[..., :3], np.square(small[..., 3]), at)
+    outer = _mean_around(small[..., :3], np.square(1 - small[..., 3]), at)
     if plate is not None:
         outer = plate.reshape(-1, 3)[edge]
     pixels = picture.reshape(-1, 3)[edge]

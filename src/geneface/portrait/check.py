@@ -18,7 +18,14 @@ from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
 from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
-from geneface.portrait.notes import describe_disk, describe_lids, describe_size, describe_turn, source_pixels
+from geneface.portrait.notes import (
+    describe_disk,
+    describe_lids,
+    describe_scenes,
+    describe_size,
+    describe_turn,
+    source_pixels,
+)
 from geneface.portrait.offsets import describe_source
 from geneface.portrait.plan import GOOD_SECONDS, MIN_FACE_PX, MIN_TOTAL_SECONDS, NO_SOUND_HERE, remedy_for
 from geneface.portrait.preview import check_preview, write_preview
@@ -184,19 +191,22 @@ def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:
 
 def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
     """Findings about all videos together."""
-    scenes = {segment.span.scene for segment in found.segments}
-    if len(scenes) > 1:
+    for text in describe_scenes(found):
+        yield Finding("info", subject, text, "", "")
+    framings = {segment.span.framing for segment in found.in_scene(1)}
+    if len(framings) > 1:
         remedy = "one framing and one background throughout give the best result"
-        yield Finding("warning", subject, f"{len(scenes)} different framings", "", remedy)
+        yield Finding("warning", subject, f"{len(framings)} different framings", "", remedy)
     if lids := describe_lids(found):
         yield Finding("info", subject, lids, "", "")
     if large := describe_size(found):
         yield Finding("info", subject, large, "", "")
-    seconds, heldout = found.frames / VIDEO_RATE_HZ, found.heldout_frames / VIDEO_RATE_HZ
-    if seconds < MIN_TOTAL_SECONDS:
+    seconds, heldout = found.frames / VIDEO_RATE_HZ, found.main_heldout_frames / VIDEO_RATE_HZ
+    if found.main_frames < MIN_TOTAL_SECONDS * VIDEO_RATE_HZ:
         # Rounded down: 3.96 s must not read as the 4.0 s that are asked for.
-        seconds = 10 * found.frames // VIDEO_RATE_HZ / 10
-        cause = f"only {seconds:.1f} s are usable, at least {MIN_TOTAL_SECONDS:g} s are needed"
+        least = 10 * found.main_frames // VIDEO_RATE_HZ / 10
+        one = " in one light and one set of clothes" if len(found.scenes) > 1 else ""
+        cause = f"only {least:.1f} s are usable{one}, at least {MIN_TOTAL_SECONDS:g} s are needed"
         yield Finding("error", subject, cause, "", "give more video of the same person")
         return
     if heldout < LITTLE_HELDOUT_SECONDS:

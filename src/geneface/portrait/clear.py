@@ -117,4 +117,8 @@ def clear_frames(
         found = load_followed(folders[shot], shots[shot].frames).found
         good.append(found[rows] & ~hidden[shot][rows] & ~blurred(own))
     trained = ~np.concatenate([segment.heldout_flags for segment in segments])
-    return np.concatenate(good) & ~turned_away(rotation, trained)
+    scene = np.repeat([segment.span.scene for segment in segments], [segment.span.frames for segment in segments])
+    away = np.zeros(len(rotation), bool)
+    for number in np.unique(scene):
+        away[scene == number] = turned_away(rotation[scene == number], trained[scene == number])
+    return np.concatenate(good) & ~away

@@ -1,7 +1,7 @@
 """Which square is cut out of which pictures: it holds the whole head. Pure functions of the tracked face.
 
 Pixels are those of the source. H is the height of a face, hairline to chin. Symbols: f frames of one span, N frames
-of all spans of a scene.
+of all spans of a framing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:
 
 
 @dataclass
-class _Scene:
+class _Framing:
     """Spans that are framed alike."""
 
     members: list[int]
@@ -111,28 +111,28 @@ class _Scene:
 
 
 def plan_crops(spans: Sequence[Framed]) -> tuple[list[int], list[Square]]:
-    """Group spans into scenes of one framing, each with one square.
+    """Group spans into framings, each with one square.
 
     Returns:
-        the scene of each span; the square of each scene.
+        the framing of each span; the square of each framing.
     """
-    scenes: list[_Scene] = []
+    framings: list[_Framing] = []
     for number, span in enumerate(spans):
         extent = _extent(span.heads)
-        scene = next((scene for scene in scenes if scene.takes(span, extent)), None)
-        if scene:
-            scene.add(number, span, extent)
+        framing = next((framing for framing in framings if framing.takes(span, extent)), None)
+        if framing:
+            framing.add(number, span, extent)
         else:
-            scenes.append(_Scene([number], span, [span.face_px], extent))
-    scene_of = [0] * len(spans)
+            framings.append(_Framing([number], span, [span.face_px], extent))
+    framing_of = [0] * len(spans)
     squares = []
-    for index, scene in enumerate(scenes):
-        for number in scene.members:
-            scene_of[number] = index
-        heads = np.concatenate([spans[number].heads for number in scene.members])
-        first = scene.first
-        squares.append(choose_square(heads, float(np.median(scene.sizes)), first.width, first.height))
-    return scene_of, squares
+    for index, framing in enumerate(framings):
+        for number in framing.members:
+            framing_of[number] = index
+        heads = np.concatenate([spans[number].heads for number in framing.members])
+        first = framing.first
+        squares.append(choose_square(heads, float(np.median(framing.sizes)), first.width, first.height))
+    return framing_of, squares
 
 
 def choose_square(heads: Boxes, face_px: float, width: int, height: int) -> Square:

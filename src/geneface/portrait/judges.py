@@ -19,7 +19,6 @@ from geneface.portrait.crops import face_heights
 from geneface.portrait.plan import FACE_LEAVES, OTHER_FACE
 from geneface.portrait.quality import (
     another_person,
-    another_sitting,
     changing_light,
     covered_mouth,
     moving_camera,
@@ -108,7 +107,6 @@ JUDGES: tuple[Judge, ...] = (
     leaves_picture,
     only_a_picture,
     another_person,
-    another_sitting,
     moving_camera,
     changing_light,
     covered_mouth,

@@ -5,7 +5,7 @@ Seconds and frames count from the first picture of a source video, frames at 25 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -42,6 +42,8 @@ class SegmentInfo:
     """How much later the sound came with time, in millionths; it was brought to the picture's pace."""
     words: Words = ()
     """What is said, in seconds from the first frame, in step with the pictures; empty where it is not known."""
+    scene: int = 1
+    """Segments of one scene share the light and the clothes; scene 1 has the most frames."""
     source_size: tuple[int, int] | None = None
     """Width and height of the whole pictures in source/<name>.mp4; None in a portrait of before they were kept."""
     source_crop: tuple[float, float, float] | None = None
@@ -84,6 +86,29 @@ class PortraitManifest:
         """Frames of all segments."""
         return sum(segment.frames for segment in self.segments)
 
+    @property
+    def scenes(self) -> tuple[int, ...]:
+        """Numbers of its scenes: an avatar looks like one of them."""
+        return tuple(sorted({segment.scene for segment in self.segments}))
+
+    @property
+    def main_scene(self) -> int:
+        """The scene with the most frames, which is trained unless another one is asked for."""
+        frames = {scene: sum(s.frames for s in self.segments if s.scene == scene) for scene in self.scenes}
+        return max(frames, key=lambda scene: (frames[scene], -scene), default=1)
+
+    def of_scene(self, scene: int) -> PortraitManifest:
+        """The same with the segments of one scene.
+
+        Raises:
+            InputError: there is no such scene.
+        """
+        if scene not in self.scenes:
+            raise InputError(
+                f"the portrait has no scene {scene}", f"give one of {', '.join(map(str, self.scenes))} (--scene)"
+            )
+        return replace(self, segments=tuple(segment for segment in self.segments if segment.scene == scene))
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, atomically."""
         write_json(folder / MANIFEST_NAME, asdict(self))
@@ -109,6 +134,8 @@ class PortraitManifest:
             manifest = cls(segments=segments, dropped=dropped, **{**values, "notes": tuple(values.get("notes", ()))})
             if manifest.focal <= 0 or manifest.size < 1:
                 raise ValueError("no such camera")
+            if not all(isinstance(scene, int) and scene >= 1 for scene in manifest.scenes):
+                raise ValueError("no such scene")
             return manifest
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / MANIFEST_NAME} is damaged", "prepare the portrait again") from error

@@ -47,14 +47,14 @@ def read_rows(ref: FrameRef, name: str, start: int, stop: int) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class PlateTask:
-    """The clean plate of one scene."""
+    """The clean plate of one framing."""
 
     refs: tuple[FrameRef, ...]
     out: str
 
 
 def make_plate(task: PlateTask) -> None:
-    """Compute a scene's plate and store it as tensors."""
+    """Compute a framing's plate and store it as tensors."""
     if Path(task.out).exists():
         return
     counts = np.array([ref.frames for ref in task.refs])

@@ -12,6 +12,7 @@ from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS, DroppedSpan
 from geneface.portrait.offsets import TOGETHER, describe_source
 from geneface.portrait.plan import GOOD_SECONDS
 from geneface.portrait.scan import SourceScan
+from geneface.portrait.segments import main_framing
 from geneface.portrait.source import source_size
 from geneface.portrait.survey import Survey
 from geneface.types import VIDEO_RATE_HZ
@@ -55,7 +56,8 @@ def describe(survey: Survey, size: int, *, correct_sound: bool) -> list[str]:
     if not survey.frames:
         return notes
     notes.append(describe_usable(survey.frames))
-    heldout = survey.heldout_frames / VIDEO_RATE_HZ
+    notes += describe_scenes(survey)
+    heldout = survey.main_heldout_frames / VIDEO_RATE_HZ
     if heldout < LITTLE_HELDOUT_SECONDS:
         notes.append(f"only {heldout:.1f} s are held out: what is measured on them says little about the lips")
     if text := describe_lids(survey):
@@ -76,6 +78,24 @@ def describe_usable(frames: int) -> str:
     if round(seconds, 1) >= GOOD_SECONDS:
         return f"{seconds:.1f} s are used"
     return f"{seconds:.1f} s are used; {GOOD_SECONDS:.0f} s or more would give better lips and likeness"
+
+
+def describe_scenes(survey: Survey) -> list[str]:
+    """Which scenes there are and what shows them; nothing where there is one."""
+    if len(survey.scenes) < 2:
+        return []
+    told = []
+    for scene in survey.scenes:
+        spans = [segment.span for segment in survey.in_scene(scene)]
+        places = [
+            f"{survey.scans[s.source].name} {s.start / VIDEO_RATE_HZ:.2f}-{(s.start + s.frames) / VIDEO_RATE_HZ:.2f} s"
+            for s in spans
+        ]
+        more = f" and {len(places) - _TOLD_SPANS} more" if len(places) > _TOLD_SPANS else ""
+        seconds = sum(span.frames for span in spans) / VIDEO_RATE_HZ
+        use = "trained by default" if scene == 1 else f"trained with --scene {scene}"
+        told.append(f"scene {scene}, {use}: {seconds:.1f} s ({', '.join(places[:_TOLD_SPANS])}{more})")
+    return [f"{len(survey.scenes)} scenes differ in light or clothes; an avatar shows one of them", *told]
 
 
 def describe_lids(survey: Survey) -> str:
@@ -106,11 +126,8 @@ def describe_enlargement(survey: Survey, size: int) -> str:
 
 
 def _main_side(survey: Survey) -> int:
-    """Side of the square of the scene with the most frames, source pixels; 0 where nothing is used."""
-    counts: dict[int, int] = {}
-    for segment in survey.segments:
-        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
-    return survey.squares[max(counts, key=lambda scene: counts[scene])].side if counts else 0
+    """Side of the square of the main framing, source pixels; 0 where nothing is used."""
+    return survey.squares[main_framing(survey.segments)].side if survey.segments else 0
 
 
 def disk_bytes(frames: int, size: int, source_pixels: float = 0) -> tuple[int, int]:
@@ -129,7 +146,7 @@ def source_pixels(survey: Survey) -> int:
     pixels = 0
     for segment in survey.segments:
         scan = survey.scans[segment.span.source]
-        width, height = source_size(scan.width, scan.height, survey.squares[segment.span.scene]).even
+        width, height = source_size(scan.width, scan.height, survey.squares[segment.span.framing]).even
         pixels += segment.span.frames * width * height
     return pixels
 

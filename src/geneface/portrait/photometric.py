@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,29 @@ def refine_poses(
             done += 1
             progress(done, total)
     return HeadPose(rotation_vector(matrix).astype(np.float32), translation.astype(np.float32))
+
+
+def refine_by_scene(
+    read: Read,
+    pose: HeadPose,
+    neutral: FloatArray,
+    trusted: NDArray[np.bool_],
+    scene: NDArray[np.integer],
+    camera: Camera,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> HeadPose:
+    """`refine_poses` of each scene [F] by itself: the frames of another light agree with none of this one's colours."""
+    rotation, translation = pose.rotation.copy(), pose.translation.copy()
+    for number in np.unique(scene):
+        frames = np.flatnonzero(scene == number)
+        own = HeadPose(rotation[frames], translation[frames])
+        moved = refine_poses(partial(_read_of, read, frames), own, neutral, trusted[frames], camera, progress)
+        rotation[frames], translation[frames] = moved.rotation, moved.translation
+    return HeadPose(rotation, translation)
+
+
+def _read_of(read: Read, frames: NDArray[np.intp], index: int) -> tuple[FloatArray, FloatArray]:
+    return read(int(frames[index]))
 
 
 def head_points(neutral: Array) -> Array:

@@ -122,7 +122,7 @@ NO_SOUND_HERE = "there is no sound for these pictures"
 ONLY_A_PICTURE, OTHER_PERSON = "the face never moves: it is a picture of a face", "another person is seen"
 CAMERA_MOVES, SIZE_CHANGES = "the camera pans or zooms", "the face is much larger or smaller than usual"
 LIGHT_CHANGES, MOUTH_COVERED = "the face is much brighter or darker than usual", "something covers the mouth"
-OTHER_SITTING = "the light or the clothes are others than in most of the video"
+OTHER_SCENE = "the light or the clothes are others than in most of the video"
 _REMEDIES = {
     NO_FACE: "give a video in which one face is seen from the front throughout",
     TWO_FACES: "cut the picture or the video so that only the person who speaks is seen",
@@ -136,7 +136,7 @@ _REMEDIES = {
     NO_SOUND_HERE: "give a video whose sound is as long as its pictures",
     ONLY_A_PICTURE: "give a video of the person who speaks, not a photograph",
     OTHER_PERSON: "give videos of one person only",
-    OTHER_SITTING: "make an avatar of each sitting: one has one light and one set of clothes",
+    OTHER_SCENE: "make an avatar of each sitting: one has one light and one set of clothes",
     CAMERA_MOVES: "put the camera on something firm, and give the part in which it stands still",
     SIZE_CHANGES: "keep the distance and don't zoom, or give the parts of the video as files of their own",
     LIGHT_CHANGES: "keep the light and fix the exposure",

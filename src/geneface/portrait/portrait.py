@@ -40,7 +40,12 @@ def audio_path(folder: Path, name: str) -> Path:
 class Portrait:
     """Tracks in memory; pictures, masks, features and sound read when asked for."""
 
-    def __init__(self, folder: Path, manifest: PortraitManifest) -> None:
+    def __init__(self, folder: Path, manifest: PortraitManifest, scene: int | None = None) -> None:
+        """Open a folder with this manifest; with `scene` only the segments of that scene.
+
+        Raises:
+            InputError: a file is damaged, or there is no such scene.
+        """
         self.folder = folder
         self.manifest = manifest
         self.size = manifest.size
@@ -63,10 +68,14 @@ class Portrait:
         """[478, 3] the face at rest."""
         self.mouth_box: NDArray[np.int32] = tracks.get("mouth_box")
         """[F, 4] x0, y0, x1, y1 pixels around the lips, ends exclusive."""
-        self.background: ByteArray = read_png(folder / BACKGROUND_NAME)
-        """[S, S, 3] the clean plate of most frames."""
         self._check()
-        counts = [segment.frames for segment in manifest.segments]
+        if scene is not None:
+            self._keep(scene)
+        self.scene: NDArray[np.int32] = np.array([one.scene for one in self.segments], np.int32)[self.segment]
+        """[F] which scene each frame is of: one light, one set of clothes."""
+        self.background: ByteArray = self._plate(self._main_plate())
+        """[S, S, 3] the clean plate of most frames."""
+        counts = [segment.frames for segment in self.segments]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._files: dict[int, TensorFile] = {}
         self._sounds: dict[int, Waveform] = {}
@@ -81,6 +90,20 @@ class Portrait:
         """
         folder = Path(folder)
         return cls(folder, PortraitManifest.read(folder))
+
+    def of_scene(self, scene: int | None = None) -> Portrait:
+        """The portrait of one scene alone, its frames and segments numbered anew: nothing of the others is in it.
+
+        Args:
+            scene: by default the one with the most frames.
+
+        Raises:
+            InputError: there is no such scene.
+        """
+        scene = self.manifest.main_scene if scene is None else scene
+        if self.manifest.scenes == (scene,):
+            return self
+        return Portrait(self.folder, PortraitManifest.read(self.folder), scene)
 
     @property
     def segments(self) -> tuple[SegmentInfo, ...]:
@@ -146,7 +169,33 @@ class Portrait:
     def segment_background(self, segment: int) -> ByteArray:
         """Clean plate [S, S, 3] behind one segment: differs from `background` where there are several scenes."""
         name = self.segments[segment].background
-        return self.background if name == BACKGROUND_NAME else read_png(self.folder / name)
+        return self.background if name == self._main_plate() else self._plate(name)
+
+    def _keep(self, scene: int) -> None:
+        """Forget all frames but those of one scene."""
+        of = np.array([segment.scene for segment in self.manifest.segments])
+        self.manifest = self.manifest.of_scene(scene)
+        kept = of[self.segment] == scene
+        for name in ("mesh", "landmarks", "heldout", "clear", "mouth_box"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.pose = HeadPose(self.pose.rotation[kept], self.pose.translation[kept])
+        self.segment = np.searchsorted(np.flatnonzero(of == scene), self.segment[kept]).astype(np.int32)
+
+    def _main_plate(self) -> str:
+        """The file of the plate that stands behind most frames of the main scene."""
+        frames: dict[str, int] = {}
+        for segment in self.manifest.of_scene(self.manifest.main_scene).segments:
+            frames[segment.background] = frames.get(segment.background, 0) + segment.frames
+        return max(frames, key=lambda name: (frames[name], name == BACKGROUND_NAME))
+
+    def _plate(self, name: str) -> ByteArray:
+        image = read_png(self.folder / name)
+        if image.shape != (self.size, self.size, 3):
+            raise InputError(
+                f"{self.folder / name} does not fit the manifest: it is not {self.size} pixels square",
+                "prepare the portrait again",
+            )
+        return image
 
     def _file(self, segment: int) -> TensorFile:
         if segment not in self._files:
@@ -154,12 +203,7 @@ class Portrait:
         return self._files[segment]
 
     def _check(self) -> None:
-        frames, size = self.manifest.frames, self.manifest.size
-        if self.background.shape != (size, size, 3):
-            raise InputError(
-                f"{self.folder / BACKGROUND_NAME} does not fit the manifest: it is not {size} pixels square",
-                "prepare the portrait again",
-            )
+        frames, count = self.manifest.frames, len(self.manifest.segments)
         shapes = {
             "mesh": (self.mesh, (frames, MESH_SIZE, 3)),
             "landmarks": (self.landmarks, (frames, KEYPOINT_COUNT, 3)),
@@ -176,6 +220,11 @@ class Portrait:
                     f"{self.folder / TRACKS_NAME} does not fit the manifest: {name} is {array.shape}, not {shape}",
                     "prepare the portrait again",
                 )
+        if frames and not (self.segment.min() >= 0 and self.segment.max() < count):
+            raise InputError(
+                f"{self.folder / TRACKS_NAME} does not fit the manifest: there are {count} segments",
+                "prepare the portrait again",
+            )
 
 
 def _clear(tracks: TensorFile, heldout: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -116,7 +116,7 @@ def _prepare(
     shots, rest = usable_shots(scans)
     refuse_too_little(sum(shot.frames for shot in shots), rest, paths)
     found = survey(prep, scans, sounds, correct_sound=config.correct_sound)
-    refuse_too_little(found.frames, found.dropped, paths)
+    refuse_too_little(found.main_frames, found.unused, paths)
     segments = found.segments
     meshes = steps.crop_meshes(segments, found.squares, config.size)
     steps.cut_out(prep, scans, segments, found.squares, meshes)
@@ -146,7 +146,7 @@ def _prepare(
 def _describe(
     segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square], plates: dict[int, str]
 ) -> SegmentInfo:
-    square, kept = squares[segment.span.scene], steps.kept_size(segment, scans, squares)
+    square, kept = squares[segment.span.framing], steps.kept_size(segment, scans, squares)
     return SegmentInfo(
         name=segment.name,
         source=scans[segment.span.source].name,
@@ -156,7 +156,8 @@ def _describe(
         sound_shift_frames=round(segment.sound_shift, 3),
         sound_drift_ppm=segment.sound_drift_ppm,
         crop=(square.x, square.y, square.side),
-        background=plates[segment.span.scene],
+        background=plates[segment.span.framing],
+        scene=segment.span.scene,
         source_size=kept.even,
         source_crop=kept.crop,
     )

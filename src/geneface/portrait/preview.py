@@ -40,7 +40,7 @@ REASON_COLORS = (
 )
 _SQUARE, _DOT = (255, 64, 48), (64, 255, 96)
 _HEAD_TINT, _TORSO_TINT = np.array((255, 96, 64), np.float32), np.array((64, 128, 255), np.float32)
-_SCENES, _PICTURES = 4, 4
+_FRAMINGS, _PICTURES = 4, 4
 _TILE = 280
 _SOURCE_WIDTH = 380
 _SOURCES, _SPANS = 16, 16
@@ -73,19 +73,19 @@ def write_preview(path: Path, image: ByteArray) -> None:
 def portrait_preview(
     prep: steps.Preparation, found: Survey, meshes: Sequence[FloatArray], plates: dict[int, str], correct_sound: bool
 ) -> ByteArray:
-    """The sheet of a portrait: `meshes` of each segment in pixels of its pictures, `plates` scene -> file name."""
+    """The sheet of a portrait: `meshes` of each segment in pixels of its pictures, `plates` framing -> file name."""
     mesh_of = {segment.name: mesh for segment, mesh in zip(found.segments, meshes, strict=True)}
     rows = _head(found)
-    for scene in _largest_scenes(found):
-        shown = _choose(found, scene)
+    for framing in _largest_framings(found):
+        shown = _choose(found, framing)
         crops, mattes = [], []
         for one in shown:
             file = TensorFile(segment_path(prep.work.out, one.segment.name))
             picture = file.rows("frames", one.row, one.row + 1)[0]
             crops.append(_with_landmarks(picture, mesh_of[one.segment.name][one.row]))
             mattes.append(_tinted(picture, file.rows("masks", one.row, one.row + 1)[0]))
-        plate = sheet.fit(read_png(prep.work.out / plates[scene]), _TILE, _TILE)[0]
-        rows += _scene(prep, found, scene, shown, crops)
+        plate = sheet.fit(read_png(prep.work.out / plates[framing]), _TILE, _TILE)[0]
+        rows += _framing(prep, found, framing, shown, crops)
         captions = ["head and torso"] * len(mattes)
         rows.append(sheet.tiles([*mattes, plate], [*captions, "background"]))
     return sheet.stack([*rows, *_end(found, prep.size, correct_sound)])
@@ -94,17 +94,17 @@ def portrait_preview(
 def check_preview(prep: steps.Preparation, found: Survey) -> ByteArray:
     """The sheet of videos that were only looked at: crops are cut out of the pictures that tracking left."""
     rows = _head(found)
-    for scene in _largest_scenes(found):
-        shown, crops = _choose(found, scene), []
+    for framing in _largest_framings(found):
+        shown, crops = _choose(found, framing), []
         for one in shown:
             if (still := _still(prep, found, one)) is None:
                 continue
-            scan, square = found.scans[one.segment.span.source], found.squares[scene]
+            scan, square = found.scans[one.segment.span.source], found.squares[framing]
             scale = still.shape[1] / scan.width
             x, y, side = (max(0, round(value * scale)) for value in (square.x, square.y, square.side))
             mesh = (one.segment.span.mesh_px[one.row, :, :2] - (square.x, square.y)) * scale
             crops.append(_with_landmarks(still[y : y + side, x : x + side], mesh))
-        rows += _scene(prep, found, scene, shown, crops)
+        rows += _framing(prep, found, framing, shown, crops)
     return sheet.stack([*rows, *_end(found, prep.size, True)])
 
 
@@ -116,16 +116,16 @@ def _head(found: Survey) -> list[ByteArray]:
     return [sheet.title(f"{names}: {facts}")]
 
 
-def _largest_scenes(found: Survey) -> list[int]:
+def _largest_framings(found: Survey) -> list[int]:
     counts: dict[int, int] = {}
     for segment in found.segments:
-        counts[segment.span.scene] = counts.get(segment.span.scene, 0) + segment.span.frames
-    return sorted(counts, key=lambda scene: (-counts[scene], scene))[:_SCENES]
+        counts[segment.span.framing] = counts.get(segment.span.framing, 0) + segment.span.frames
+    return sorted(counts, key=lambda framing: (-counts[framing], framing))[:_FRAMINGS]
 
 
-def _choose(found: Survey, scene: int) -> list[_Shown]:
-    """Frames spread over a scene, of which whole pictures were kept; others only where there are none."""
-    members = [segment for segment in found.segments if segment.span.scene == scene]
+def _choose(found: Survey, framing: int) -> list[_Shown]:
+    """Frames spread over a framing, of which whole pictures were kept; others only where there are none."""
+    members = [segment for segment in found.segments if segment.span.framing == framing]
     all_shown = [_Shown(segment, row) for segment in members for row in range(segment.span.frames)]
     kept = [one for one in all_shown if _is_kept(found, one)] or all_shown
     return [kept[index] for index in spread_indices(len(kept), _PICTURES)]
@@ -143,13 +143,13 @@ def _still(prep: steps.Preparation, found: Survey, shown: _Shown) -> ByteArray |
     return load_still(prep.followed(shot), shown.frame - found.shots[shot].start)
 
 
-def _scene(
-    prep: steps.Preparation, found: Survey, scene: int, shown: Sequence[_Shown], crops: Sequence[ByteArray]
+def _framing(
+    prep: steps.Preparation, found: Survey, framing: int, shown: Sequence[_Shown], crops: Sequence[ByteArray]
 ) -> list[ByteArray]:
     """A source picture with its square, and crops."""
-    square, first = found.squares[scene], shown[0]
+    square, first = found.squares[framing], shown[0]
     scan = found.scans[first.segment.span.source]
-    seconds = sum(segment.span.frames for segment in found.segments if segment.span.scene == scene) / VIDEO_RATE_HZ
+    seconds = sum(segment.span.frames for segment in found.segments if segment.span.framing == framing) / VIDEO_RATE_HZ
     text = f"Square of {square.side} pixels out of {scan.width} x {scan.height}, for {seconds:.1f} s"
     images, captions = list(crops), [_place(found, one) for one in shown[: len(crops)]]
     if (still := _still(prep, found, first)) is not None:

@@ -25,10 +25,9 @@ from geneface.portrait.plan import (
     MOUTH_COVERED,
     ONLY_A_PICTURE,
     OTHER_PERSON,
-    OTHER_SITTING,
     SIZE_CHANGES,
 )
-from geneface.portrait.sittings import one_sitting
+from geneface.portrait.sittings import sittings
 from geneface.portrait.stillness import is_picture
 from geneface.portrait.verdict import Drop, Note, TrackedShot, Verdict
 from geneface.signal.spans import true_spans
@@ -60,10 +59,11 @@ def another_person(shots: Sequence[TrackedShot]) -> Verdict:
     return Verdict(tuple(_others(shots)))
 
 
-def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
-    """Files in another light or other clothes than those that last longest, of the person who is kept.
+def scenes_of(shots: Sequence[TrackedShot]) -> list[int]:
+    """For each shot the number of its scene, from 1: files in one light and one set of clothes (`sittings`).
 
-    A file is of one sitting: its cuts change the framing, and with it what is seen of the clothes.
+    A file is of one scene: its cuts change the framing, and with it what is seen of the clothes. Shots of somebody
+    else have no say.
     """
     gone = _gone(shots)
     by_source: dict[str, list[int]] = {}
@@ -71,20 +71,14 @@ def another_sitting(shots: Sequence[TrackedShot]) -> Verdict:
         if number not in gone:
             by_source.setdefault(shot.scan.path, []).append(number)
     if not by_source:
-        return Verdict()
+        return [1] * len(shots)
     colours, seconds = [], []
     for numbers in by_source.values():
         lengths = [shots[number].clues.found.sum() for number in numbers]
         colours.append(shots[numbers[int(np.argmax(lengths))]].clues.colours)
         seconds.append(float(sum(lengths)))
-    kept = one_sitting(np.stack(colours), np.array(seconds))
-    drops = [
-        Drop(number, 0, shots[number].shot.frames, OTHER_SITTING)
-        for numbers, keep in zip(by_source.values(), kept.tolist(), strict=True)
-        for number in numbers
-        if not keep
-    ]
-    return Verdict(tuple(drops))
+    scene = dict(zip(by_source, sittings(np.stack(colours), np.array(seconds)).tolist(), strict=True))
+    return [scene.get(shot.scan.path, 1) for shot in shots]
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:

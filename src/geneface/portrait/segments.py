@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,11 @@ def plan_segments(
         sounds: of each source.
         offsets: of each span.
     """
-    heldout = heldout_starts(spans, len(scans))
+    heldout = np.full(len(scans), np.iinfo(np.int32).max)
+    for scene in {span.scene for span in spans}:
+        # Each scene can be trained alone: each has frames of its own to be measured on.
+        own = heldout_starts([span for span in spans if span.scene == scene], len(scans))
+        heldout = np.minimum(heldout, own)
     names = segment_names([scan.path for scan in scans], [span.source for span in spans])
     segments: list[Segment] = []
     rest: list[DroppedSpan] = []
@@ -79,7 +83,26 @@ def plan_segments(
             first = int(np.clip(heldout[span.source] - kept.start, 0, kept.frames))
             held = (first, kept.frames) if first < kept.frames else None
             segments.append(Segment(name, kept, offset.shift(kept.start), offset.shift_ppm, held))
-    return segments, rest
+    return number_scenes(segments), rest
+
+
+def number_scenes(segments: Sequence[Segment]) -> list[Segment]:
+    """The same segments, their scenes numbered from 1: those with more frames first."""
+    frames: dict[int, int] = {}
+    for segment in segments:
+        frames[segment.span.scene] = frames.get(segment.span.scene, 0) + segment.span.frames
+    order = sorted(frames, key=lambda scene: (-frames[scene], scene))
+    number = {scene: index + 1 for index, scene in enumerate(order)}
+    return [replace(one, span=replace(one.span, scene=number[one.span.scene])) for one in segments]
+
+
+def main_framing(segments: Sequence[Segment]) -> int:
+    """The framing of scene 1 with the most frames."""
+    frames: dict[int, int] = {}
+    for segment in segments:
+        if segment.span.scene == 1:
+            frames[segment.span.framing] = frames.get(segment.span.framing, 0) + segment.span.frames
+    return max(frames, key=lambda framing: (frames[framing], -framing))
 
 
 def _own_sound(

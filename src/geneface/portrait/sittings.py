@@ -61,20 +61,28 @@ def _mean(picture: ByteArray, x0: float, y0: float, x1: float, y1: float) -> Arr
     return np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0).astype(np.float64)
 
 
-def one_sitting(spans: Array, seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which spans belong to the sitting that lasts longest.
+def sittings(spans: Array, seconds: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Which spans were recorded together.
 
     Args:
         spans: [N, 2, 3] `colours`; what is nan is like everything else.
         seconds: [N].
 
     Returns:
-        [N].
+        [N] numbers from 1: the sitting that lasts longest first.
     """
+    number = np.zeros(len(spans), np.intp)
+    while (rest := np.flatnonzero(number == 0)).size:
+        number[rest[_longest(spans[rest], np.asarray(seconds, np.float64)[rest])]] = number.max() + 1
+    return number
+
+
+def _longest(spans: Array, seconds: Array) -> NDArray[np.bool_]:
+    """[N] which spans belong to the sitting that lasts longest."""
     differences = np.abs(spans[:, None] - spans[None])
     same = (np.nan_to_num(differences, nan=0.0) <= LIMIT).all((-1, -2))
     # The span that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
     # which less is known is like more, so it stands for none if there are others.
     known = np.isfinite(spans).all(-1).sum(1)
-    alike = np.where(known == known.max(), same @ np.asarray(seconds, np.float64), -1.0)
+    alike = np.where(known == known.max(), same @ seconds, -1.0)
     return same[int(np.argmax(alike))]

@@ -32,7 +32,7 @@ from geneface.portrait.follow import FollowTask, follow
 from geneface.portrait.mask import FrameRef, PlateTask, load_plate, make_masks, make_plate, mask_tasks, read_rows
 from geneface.portrait.measure import JoinTask, MeasureTask, join, measure, source_chunk
 from geneface.portrait.offsets import SpanOffset, span_offsets
-from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_poses
+from geneface.portrait.photometric import REFINED_SMOOTH_FRAMES, luminance, refine_by_scene
 from geneface.portrait.plan import Shot
 from geneface.portrait.portrait import (
     BACKGROUND_NAME,
@@ -43,7 +43,7 @@ from geneface.portrait.portrait import (
     source_path,
 )
 from geneface.portrait.scan import Scanned, SourceScan, expected_frames, scan_or_error
-from geneface.portrait.segments import Segment
+from geneface.portrait.segments import Segment, main_framing
 from geneface.portrait.source import SourceSize, source_size
 from geneface.portrait.tracks import TrackedSpan, mouth_boxes
 from geneface.portrait.workspace import Workspace
@@ -112,9 +112,9 @@ class Preparation:
         """Folder of the cut-out chunks of one segment."""
         return self.work.folder("measured", segment)
 
-    def plate(self, scene: int) -> Path:
-        """Tensors of the plate of one scene."""
-        return self.work.folder("plates") / f"{scene:03d}.safetensors"
+    def plate(self, framing: int) -> Path:
+        """Tensors of the plate of one framing."""
+        return self.work.folder("plates") / f"{framing:03d}.safetensors"
 
     def rows(self, segment: Segment, frames: int | None = None) -> FrameRef:
         """Where the pictures of a segment lie, or the first `frames` of them."""
@@ -197,7 +197,7 @@ def cut_out(
     tasks = []
     for segment, mesh in zip(segments, meshes, strict=True):
         span, scan = segment.span, scans[segment.span.source]
-        square, kept = squares[span.scene], kept_size(segment, scans, squares)
+        square, kept = squares[span.framing], kept_size(segment, scans, squares)
         faces = face_boxes(mesh, prep.size)
         for first, last in _parts(prep, span.frames):
             stop, folder = span.start + span.frames, str(prep.measured(segment.name))
@@ -209,7 +209,7 @@ def cut_out(
 def kept_size(segment: Segment, scans: Sequence[SourceScan], squares: Sequence[Square]) -> SourceSize:
     """At which size the whole pictures of a segment are kept."""
     scan = scans[segment.span.source]
-    return source_size(scan.width, scan.height, squares[segment.span.scene])
+    return source_size(scan.width, scan.height, squares[segment.span.framing])
 
 
 def join_sources(prep: Preparation, segments: Sequence[Segment]) -> None:
@@ -250,7 +250,7 @@ def crop_meshes(segments: Sequence[Segment], squares: Sequence[Square], size: in
     """[f, 478, 3] the meshes of each segment, in pixels of its pictures."""
     meshes = []
     for segment in segments:
-        square = squares[segment.span.scene]
+        square = squares[segment.span.framing]
         corner = np.array([square.x, square.y, 0], np.float32)
         meshes.append((segment.span.mesh_px - corner) * np.float32(size / square.side))
     return meshes
@@ -313,8 +313,9 @@ def _refined(
     part: NDArray[np.integer],
     trusted: NDArray[np.bool_],
 ) -> HeadTrack:
-    """The track with poses that agree with the pictures, see `portrait.photometric`."""
+    """The track with poses that agree with the pictures of their scene, see `portrait.photometric`."""
     starts = np.cumsum([0, *(segment.span.frames for segment in segments)])
+    scene = np.repeat([segment.span.scene for segment in segments], np.diff(starts))
 
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         number = int(np.searchsorted(starts, frame, side="right")) - 1
@@ -325,25 +326,25 @@ def _refined(
 
     camera = Camera(track.focal, prep.size, prep.size)
     progress = partial(prep.progress, "refine the head's pose")
-    pose = refine_poses(read, track.pose, track.neutral, trusted, camera, progress)
+    pose = refine_by_scene(read, track.pose, track.neutral, trusted, scene, camera, progress)
     return with_poses(track, pose, mesh_px, prep.size, prep.size, segments=part, smooth_frames=REFINED_SMOOTH_FRAMES)
 
 
 def clean_backgrounds(prep: Preparation, segments: Sequence[Segment]) -> dict[int, str]:
-    """A clean plate a scene; returns scene -> file name. That of the scene with the most frames is background.png.
+    """A clean plate a framing; returns framing -> file name. That of scene 1 with the most frames is background.png.
 
-    Held-out frames do not enter a plate, unless a scene has no others.
+    Held-out frames do not enter a plate, unless a framing has no others.
     """
     members: dict[int, list[Segment]] = {}
     for segment in segments:
-        members.setdefault(segment.span.scene, []).append(segment)
+        members.setdefault(segment.span.framing, []).append(segment)
     tasks = []
-    for number, scene in members.items():
-        training = [segment for segment in scene if segment.training_frames]
+    for number, framing in members.items():
+        training = [segment for segment in framing if segment.training_frames]
         refs = [prep.rows(segment, segment.training_frames) for segment in training]
-        tasks.append(PlateTask(tuple(refs or [prep.rows(segment) for segment in scene]), str(prep.plate(number))))
+        tasks.append(PlateTask(tuple(refs or [prep.rows(segment) for segment in framing]), str(prep.plate(number))))
     prep.run("clean the background", make_plate, tasks)
-    main = max(members, key=lambda number: (sum(s.span.frames for s in members[number]), -number))
+    main = main_framing(segments)
     names = {number: BACKGROUND_NAME if number == main else f"backgrounds/{number:03d}.png" for number in members}
     for number, name in names.items():
         image = np.round(np.clip(load_plate(prep.plate(number)).image, 0, 255)).astype(np.uint8)
@@ -359,7 +360,7 @@ def store_pictures(prep: Preparation, segments: Sequence[Segment], meshes: Seque
         segment.name: mask_tasks(
             prep.rows(segment),
             mesh_of[segment.name],
-            str(prep.plate(segment.span.scene)),
+            str(prep.plate(segment.span.framing)),
             prep.work.folder("masks", segment.name),
         )
         for segment in unfinished

@@ -16,7 +16,8 @@ from geneface.portrait.crops import Framed, Square, inside, plan_crops
 from geneface.portrait.judges import judge_all
 from geneface.portrait.manifest import DroppedSpan
 from geneface.portrait.offsets import SpanOffset
-from geneface.portrait.plan import HEAD_LEAVES, Shot, usable_shots
+from geneface.portrait.plan import HEAD_LEAVES, OTHER_SCENE, Shot, dropped, usable_shots
+from geneface.portrait.quality import scenes_of
 from geneface.portrait.scan import SourceScan
 from geneface.portrait.segments import Segment, plan_segments
 from geneface.portrait.tracks import TrackedSpan, split_span, tracked_spans
@@ -40,7 +41,7 @@ class Survey:
     segments: list[Segment]
     """What is used; meshes in pixels of the sources."""
     squares: list[Square]
-    """By `TrackedSpan.scene`."""
+    """By `TrackedSpan.framing`."""
     dropped: list[DroppedSpan]
     """What is not used, by source and time."""
     offsets: list[SpanOffset]
@@ -57,6 +58,32 @@ class Survey:
     def offsets_of(self, source: int) -> list[SpanOffset]:
         """The sound's offset in each span of one source."""
         return [span for span in self.offsets if span.source == source]
+
+    def in_scene(self, scene: int) -> list[Segment]:
+        """What is used of one scene."""
+        return [segment for segment in self.segments if segment.span.scene == scene]
+
+    @property
+    def scenes(self) -> list[int]:
+        """Numbers of its scenes; scene 1 has the most frames."""
+        return sorted({segment.span.scene for segment in self.segments})
+
+    @property
+    def main_frames(self) -> int:
+        """Frames of scene 1, those held out included: what an avatar is trained on by default."""
+        return sum(segment.span.frames for segment in self.in_scene(1))
+
+    @property
+    def main_heldout_frames(self) -> int:
+        """Frames of scene 1 that are kept from training, to measure on."""
+        return sum(int(segment.heldout_flags.sum()) for segment in self.in_scene(1))
+
+    @property
+    def unused(self) -> list[DroppedSpan]:
+        """What an avatar of scene 1 does not show: what was dropped, and the other scenes."""
+        rest = [segment.span for segment in self.segments if segment.span.scene > 1]
+        others = [dropped(self.scans[s.source], s.start, s.start + s.frames, OTHER_SCENE) for s in rest]
+        return [*self.dropped, *others]
 
     @property
     def frames(self) -> int:
@@ -81,7 +108,7 @@ def survey(
     Args:
         sounds: of each source; None where it can't be used.
     """
-    shots, dropped = usable_shots(scans)
+    shots, rest = usable_shots(scans)
     steps.track_faces(prep, scans, shots)
     steps.find_clues(prep, shots)
     tracked = [
@@ -94,20 +121,40 @@ def survey(
         followed = shot.followed
         kept, lost = tracked_spans(index, shot.shot, shot.scan, followed.mesh_px, followed.found, why)
         spans += kept
-        dropped += lost
+        rest += lost
+    scenes = scenes_of(tracked)
+    spans = [replace(span, scene=scenes[span.shot]) for span in spans]
     spans, squares, lost = frame_spans(spans, tracked)
-    dropped += lost
+    rest += lost
     offsets = steps.find_offsets(prep, sounds, spans)
     applied = [span.offset if correct_sound else UNKNOWN for span in offsets]
     segments, silent = plan_segments(scans, spans, sounds, applied)
-    dropped = merge_spans([*dropped, *silent])
-    return Survey(scans, shots, segments, squares, dropped, offsets, notes)
+    rest = merge_spans([*rest, *silent])
+    return Survey(scans, shots, segments, squares, rest, offsets, notes)
 
 
 def frame_spans(
     spans: Sequence[TrackedSpan], tracked: Sequence[TrackedShot]
 ) -> tuple[list[TrackedSpan], list[Square], list[DroppedSpan]]:
-    """Give each span its scene and square, and drop the frames whose head is outside.
+    """Give each span its framing and square, and drop the frames whose head is outside.
+
+    Scenes share no framing: a background belongs to one light.
+    """
+    kept: list[TrackedSpan] = []
+    squares: list[Square] = []
+    dropped: list[DroppedSpan] = []
+    for scene in sorted({span.scene for span in spans}):
+        own, found, lost = _frame_scene([span for span in spans if span.scene == scene], tracked)
+        kept += [replace(span, framing=len(squares) + span.framing) for span in own]
+        squares += found
+        dropped += lost
+    return sorted(kept, key=lambda span: (span.source, span.start)), squares, dropped
+
+
+def _frame_scene(
+    spans: Sequence[TrackedSpan], tracked: Sequence[TrackedShot]
+) -> tuple[list[TrackedSpan], list[Square], list[DroppedSpan]]:
+    """`frame_spans` of one scene.
 
     A span outside that is long enough gets a square of its own: somebody who moves his chair is lost for the
     moment in which he moves, not for the rest of the video.
@@ -118,11 +165,11 @@ def frame_spans(
     pending = list(spans)
     for turn in range(_FRAMINGS):
         framed = [_framed(span, tracked[span.shot]) for span in pending]
-        scene_of, found = plan_crops(framed)
+        framing_of, found = plan_crops(framed)
         elsewhere: list[TrackedSpan] = []
-        for span, head, scene in zip(pending, framed, scene_of, strict=True):
-            span = replace(span, scene=len(squares) + scene)
-            is_inside = inside(head.heads, found[scene])
+        for span, head, framing in zip(pending, framed, framing_of, strict=True):
+            span = replace(span, framing=len(squares) + framing)
+            is_inside = inside(head.heads, found[framing])
             outside = true_spans(~is_inside) if turn + 1 < _FRAMINGS else []
             away = [(start, stop) for start, stop in outside if stop - start >= _OWN_FRAMES]
             elsewhere += [span.cut(span.start + start, span.start + stop) for start, stop in away]
@@ -135,7 +182,7 @@ def frame_spans(
                     dropped += lost
         squares += found
         pending = elsewhere
-    return sorted(kept, key=lambda span: (span.source, span.start)), squares, dropped
+    return kept, squares, dropped
 
 
 def _framed(span: TrackedSpan, shot: TrackedShot) -> Framed:

@@ -47,8 +47,10 @@ class TrackedSpan:
     """First frame in the source."""
     mesh_px: FloatArray
     """[f, 478, 3] pixels of the source."""
-    scene: int = 0
-    """Runs of one scene share a crop and a background."""
+    framing: int = 0
+    """Runs of one framing share a crop and a background."""
+    scene: int = 1
+    """Runs of one scene share the light and the clothes (`sittings`)."""
 
     @property
     def frames(self) -> int:

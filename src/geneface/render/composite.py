@@ -57,14 +57,3 @@ def straight_alpha(composed: FloatArray, opacity: FloatArray, plate: FloatArray)
     colour = np.where(alpha > 1 / 255, (composed - plate * (1 - alpha)) / np.maximum(alpha, 1 / 255), 0)
     rgba = np.concatenate([colour, alpha], axis=-1)
     return np.round(np.clip(rgba, 0, 1) * 255).astype(np.uint8)
-
-
-def foreground(picture: FloatArray, alpha: FloatArray, plate: FloatArray | None) -> FloatArray:
-    """The colours of what is in front, [H, W, 3], of a picture of it before a plate, with opacity alpha [H, W].
-
-    Args:
-        plate: [H, W, 3]; None where it is not known: then colours near the edge keep what was behind them.
-    """
-    if plate is None:
-        return picture
-    return np.clip(plate + (picture - plate) / np.maximum(alpha, 0.1)[..., None], 0, 1).astype(np.float32, copy=False)

@@ -28,7 +28,7 @@ from geneface.io.records import read_json, write_json
 from geneface.io.work import claim_folder, exclusive_folder
 from geneface.motion.person import load_person
 from geneface.motion.runtime import MotionModel
-from geneface.portrait.manifest import MANIFEST_NAME
+from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
 from geneface.render.renderer import RendererModel
@@ -58,10 +58,15 @@ class AvatarTrainConfig(Config):
     seed: int = Field(0, ge=0)
     body_seconds: float = Field(DEFAULT_SECONDS, ge=0, le=MOST_SECONDS)
     """Length of the body loop at most; 0: the avatar holds nothing of the person's own video."""
+    scene: int | None = Field(None, ge=1)
+    """Which light and clothes of the portrait; by default those of most frames."""
 
 
 def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainConfig) -> None:
     """An avatar that was finished but for its figures goes on only as what it was begun as.
+
+    Args:
+        portrait: the scene that was chosen.
 
     Raises:
         InputError: it was trained on another portrait, or with other settings.
@@ -72,6 +77,7 @@ def refuse_other(avatar: AvatarConfig, portrait: Portrait, config: AvatarTrainCo
         "preset": (avatar.training.get("preset"), config.preset),
         "focal length": (avatar.focal, portrait.camera.focal),
         "size": (avatar.size, portrait.camera.width),
+        "scene": (avatar.scene or 1, int(portrait.scene[0])),
         "training frames": (avatar.training.get("training_frames"), int((~portrait.heldout).sum())),
         "length of the body loop": (avatar.training.get("body_seconds"), config.body_seconds),
     }
@@ -114,7 +120,8 @@ def build_avatar(
         InputError: bad portrait, settings or folders; another run is at work on the same avatar.
     """
     refuse_training(config, out)
-    if not (~portrait.heldout).any():
+    shown = portrait.of_scene(config.scene)
+    if not (~shown.heldout).any():
         raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
     encoder = model.config.encoder
     if encoder != portrait.manifest.encoder:
@@ -139,7 +146,7 @@ def build_avatar(
             ),
         )
         try:
-            return _build(portrait, out, work, config, model, resume, progress)
+            return _build(portrait, shown, out, work, config, model, resume, progress)
         except InputError:
             # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
             if not resume and not (work / _PROGRESS_FILE).is_file():
@@ -149,6 +156,7 @@ def build_avatar(
 
 def _build(
     portrait: Portrait,
+    shown: Portrait,
     out: Path,
     work: Path,
     config: AvatarTrainConfig,
@@ -156,20 +164,18 @@ def _build(
     resume: bool,
     progress: ProgressFn,
 ) -> AvatarConfig:
-    """All steps in their order."""
-    adapted = _before_renderer(portrait, motion, work, config, progress)
+    """All steps in their order: lips are learnt from all of the portrait, appearance and poses from the scene shown."""
+    adapted = _before_renderer(portrait, shown, motion, work, config, progress)
     budget = adapted["renderer_budget_seconds"]
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
-    model = training.train(portrait, work, settings, resume=resume, progress=progress)
-    person = measure_person(
-        portrait.landmarks, portrait.pose, portrait.segment, ~portrait.heldout, _silent(portrait), portrait.neutral
-    )
-    described = _describe(out.name, portrait, motion.config.encoder, model, config, adapted)
-    poster = draw_poster(described, model, person, portrait.background)
+    model = training.train(shown, work, settings, resume=resume, progress=progress)
+    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
+    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
+    poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(
-        described, model.tensors(), person, portrait.background, poster, motion.folder, work / PERSON_FOLDER, body
+        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER, body
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -218,9 +224,14 @@ def draw_poster(
 
 
 def _before_renderer(
-    portrait: Portrait, motion: MotionModel, work: Path, config: AvatarTrainConfig, progress: ProgressFn
+    portrait: Portrait,
+    shown: Portrait,
+    motion: MotionModel,
+    work: Path,
+    config: AvatarTrainConfig,
+    progress: ProgressFn,
 ) -> dict[str, Any]:
-    """Make the body loop and adapt the motion to the person, unless that is done.
+    """Make the body loop of the scene shown and adapt the motion to the person, unless that is done.
 
     Returns:
         What came of both, and the time that is left for the renderer.
@@ -231,7 +242,7 @@ def _before_renderer(
         if not adapted["has_body"] or is_whole(body):
             return adapted
     began = time.monotonic()
-    said = build_body(portrait, body, config.body_seconds, progress)
+    said = build_body(shown, body, config.body_seconds, progress)
     record = adapt_to_person(portrait, motion, work / PERSON_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
@@ -270,6 +281,9 @@ def _describe(
 ) -> AvatarConfig:
     frames = int((~portrait.heldout).sum())
     seen = portrait.landmarks[~portrait.heldout]
+    # Not told where there is one only, as avatars of before don't.
+    whole = PortraitManifest.read(portrait.folder)
+    scene = {"scene": int(portrait.scene[0])} if len(whole.scenes) > 1 else {}
     return AvatarConfig(
         name=name,
         renderer=config.renderer,
@@ -282,6 +296,7 @@ def _describe(
         consent=config.consent,
         training={
             "preset": config.preset,
+            **scene,
             "training_frames": frames,
             "heldout_frames": int(portrait.heldout.sum()),
             **model.facts(),

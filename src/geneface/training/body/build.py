@@ -1,7 +1,7 @@
-"""The files of a body loop, from a portrait: body.mp4, then matte.mp4 and body.safetensors, measured on what body.mp4 shows.
+"""The files of a body loop, from a portrait: body.mp4; then matte.mp4 and body.safetensors, measured on what it shows.
 
-Each is written whole; what an interrupted run finished is kept. Symbols: P frames of the loop, H, W their size, S of the
-portrait's square.
+Each is written whole; what an interrupted run finished is kept. Symbols: P frames of the loop, H, W their size, S that
+of the portrait's square.
 """
 
 from __future__ import annotations

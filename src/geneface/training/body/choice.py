@@ -68,7 +68,8 @@ def restlessness(portrait: Portrait) -> FloatArray:
     same = np.concatenate([[False], portrait.segment[1:] == portrait.segment[:-1]])
     moved = np.where(same, np.linalg.norm(np.diff(places, axis=0, prepend=places[:1]), axis=-1).mean(-1), 0)
     spoken = np.where(same, np.abs(np.diff(opening, prepend=opening[:1])), 0)
-    return sum(values / max(float(np.median(values)), 1e-6) for values in (moved, opening, spoken)).astype(np.float32)
+    scaled = [values / max(float(np.median(values)), 1e-6) for values in (moved, opening, spoken)]
+    return np.sum(scaled, axis=0).astype(np.float32)
 
 
 def _one_size(portrait: Portrait, runs: list[slice]) -> list[slice]:
@@ -115,7 +116,7 @@ def _best_window(look: Look, restless: FloatArray, frames: int) -> NDArray[np.in
             lasts = np.arange(first + round(_LEAST_SHARE * length), min(first + length, stop) + 1)
             calm = (total[lasts] - total[first]) / (lasts - first)
             # An end that turns well is as good as any other that does.
-            ends = np.maximum(costs[lasts - 1], 0.5) + np.maximum(costs[first], 0.5)
+            ends = np.maximum(costs[lasts - 2], 0.5) + np.maximum(costs[first], 0.5)
             score = calm / 3 + _END_WEIGHT * ends - 2 * (lasts - first) / length
             at = int(score.argmin())
             if score[at] < best:

@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.tracker import PersonSegmenter
 from geneface.imaging.filters import box_blur, dilate, disc, erode, square
 from geneface.imaging.resize import resize_area, resize_linear
 from geneface.imaging.shapes import connected_parts
-from geneface.imaging.warp import warp_affine
 from geneface.types import ByteArray, FloatArray
 
 _FADE_SHARE = 0.06
@@ -30,8 +30,8 @@ _COARSE_PX = 256
 """Side of what the segmenter sees of a picture."""
 _FINE_ENOUGH = 1.3
 """Pictures so much larger than the mattes need no filter."""
-_GUIDE_REACH, _GUIDE_EPSILON = 2, 1e-4
-"""Half the filter's span in pixels of the coarse matte; variance of luma (0..1) that is taken for noise."""
+_GUIDE_REACH, _GUIDE_EPSILON, _MATTE_EPSILON = 2, 1e-4, 1e-3
+"""Half the filter's span in pixels of the coarse matte; variances of luma and matte (0..1) that are taken for noise."""
 _CLEAR, _SPECK_SHARE, _SOFT_SHARE = 0.15, 0.02, 0.014
 """What counts as clear; side of a speck, and width of the softest edge, in sides of the square."""
 
@@ -49,7 +49,7 @@ class MatteMaker:
         """
         self._shape = height, width
         x, y, side = crop
-        self._move = np.array([[side / size, 0, x], [0, side / size, y]])
+        self._rows, self._columns = _taps(y, side, height, size), _taps(x, side, width, size)
         self._own = _fade(height, width, crop)
         self._own_step, self._coarse_step = _step(side / size), _step(min(width, height) / _COARSE_PX)
 
@@ -74,8 +74,9 @@ class MatteMaker:
         """
         height, width = self._shape
         guide = luma / np.float32(255)
-        own = solid(masks.astype(np.float32).sum(-1) / 255)
-        matte = guided(guide, warp_affine(own, self._move, height, width), self._own_step)
+        # Together they are at most 255.
+        own = solid((masks[..., 0] + masks[..., 1]) / np.float32(255))
+        matte = guided(guide, _along(_along(own, self._rows).T, self._columns).T, self._own_step)
         if coarse is not None:
             around = guided(guide, resize_linear(coarse, height, width), self._coarse_step)
             matte = self._own * matte + (1 - self._own) * around
@@ -94,6 +95,25 @@ def solid(matte: FloatArray) -> FloatArray:
     near = dilate(~is_speck[labels], disc(max(2, round(_SOFT_SHARE * size))))
     span = max(2, round(_SOFT_SHARE * size)) // 2 * 2 + 1
     return np.maximum(matte, box_blur((~near).astype(np.float32), span))
+
+
+_Taps = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
+
+
+def _taps(start: float, side: float, length: int, size: int) -> _Taps:
+    """For `length` pixels the two of `size` pixels, spread over [start, start + side), next to each, and how near it
+    is to the second; the edge goes on for ever.
+    """
+    place = np.clip((np.arange(length) + 0.5 - start) * size / side - 0.5, 0, size - 1)
+    first = np.minimum(place.astype(np.intp), max(size - 2, 0))
+    return first, np.minimum(first + 1, size - 1), (place - first).astype(np.float32)[:, None]
+
+
+def _along(values: FloatArray, taps: _Taps) -> FloatArray:
+    """Rows of an image between its rows: bilinear interpolation along the first axis."""
+    first, second, share = taps
+    low = values[first]
+    return low + share * (values[second] - low)
 
 
 def _step(fineness: float) -> int:
@@ -130,15 +150,19 @@ def guided(guide: FloatArray, rough: FloatArray, step: int) -> FloatArray:
     rows, columns = max(1, height // step), max(1, width // step)
     small, matte = resize_area(guide, rows, columns), resize_area(rough, rows, columns)
     span = 2 * _GUIDE_REACH + 1
-    mean, level = box_blur(small, span), box_blur(matte, span)
-    scale = (box_blur(small * matte, span) - mean * level) / (box_blur(small**2, span) - mean**2 + _GUIDE_EPSILON)
-    offset = level - scale * mean
-    scale, offset = (resize_linear(box_blur(values, span), height, width) for values in (scale, offset))
+    moments = np.stack([small, matte, small * matte, small * small, matte * matte], axis=-1).astype(np.float32)
+    mean, level, both, squared, power = np.moveaxis(box_blur(moments, span), -1, 0)
+    together, own = both - mean * level, squared - mean * mean + _GUIDE_EPSILON
+    scale = together / own
+    # Where luma does not tell person from background the fit is a blur: the matte stays what it was.
+    told = together**2 / (own * (power - level * level + _MATTE_EPSILON))
+    fit = box_blur(np.stack([scale, level - scale * mean, told], axis=-1), span)
+    scale, offset, told = np.moveaxis(resize_linear(fit, height, width), -1, 0)
     # Far from the edge the matte is sure, and grain must not show in it.
     around = square(2 * _GUIDE_REACH)
     is_inside = resize_linear((erode(matte, around) > 0.99).astype(np.float32), height, width)
     is_outside = resize_linear((dilate(matte, around) < 0.01).astype(np.float32), height, width)
-    fine = np.clip(scale * guide + offset, 0, 1)
+    fine = rough + np.clip(told, 0, 1) * (np.clip(scale * guide + offset, 0, 1) - rough)
     return np.clip(fine * (1 - is_outside) * (1 - is_inside) + is_inside, 0, 1).astype(np.float32)
 
 

@@ -1,5 +1,5 @@
-"""How soft a recorded frame is, against the sharpest of the same recording, and how grainy: what is drawn into it must be
-made alike.
+"""How soft a recorded frame is, against the sharpest of the same recording, and how grainy: what is drawn into it must
+be made alike.
 
 Softness is measured in the upper face without its eyes, which blinks change: the energy of luma's gradient there,
 without that of the grain. How the energy falls with the deviation of a Gaussian blur is measured on the sharpest frame

@@ -1,11 +1,12 @@
 """Where a path through recorded frames may turn back or jump without its being seen: measured, not assumed.
 
-What is seen of a frame are groups of numbers: cells of its picture (means of luma), landmarks in pixels. The mouth takes
-no part, as it is drawn anew. Distances of a group are root mean squares, in units of the person's own usual jerk there:
-the median of |x[f + 1] - 2 x[f] + x[f - 1]|, or what nobody sees if that is more. A frame's jerk is the largest of its
-groups.
+What is seen of a frame are groups of numbers: cells of its picture (means of luma), landmarks in pixels. The mouth
+takes no part, as it is drawn anew. Distances of a group are root mean squares, in units of the person's own usual jerk
+there: the median of |x[f + 1] - 2 x[f] + x[f - 1]|, or what nobody sees if that is more. A frame's jerk is the largest
+of its groups.
 
-- A turn at f shows f - 1, f, f - 1: a jerk of 2 |x[f] - x[f - 1]|.
+- A turn on the step from f to f + 1 shows f, f + 1, f: a jerk of 2 |x[f + 1] - x[f]|. Of white noise that would be more
+  than the jerk of frames in a row, by 2 / sqrt(3): sqrt(3) is counted in place of 2.
 - A jump from a to b shows b in place of a + 1 (video textures, Schödl et al. 2000): |x[b] - x[a + 1]|; and played
   backwards a in place of b - 1.
 
@@ -29,9 +30,12 @@ from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 CELLS = 32
 """Cells of the picture along a side of the crop; `_BLOCK` x `_BLOCK` of them are a group."""
 _BLOCK = 4
+_LEAST_SEEN = 0.25
+"""Of a block that the mouth partly covers so much must be left."""
 _UNSEEN_LEVELS, _UNSEEN_SHARE = 0.7, 1e-3
 """Changes that nobody sees: of a cell's luma, levels of 255; of a place, in widths of the crop."""
 _USUAL_PERCENTILE = 75
+_TURN_FACTOR = 3**0.5
 _TURN_SPACING = 10
 """Frames between turns: of several next to each other the best is kept."""
 _JUMP_SPACING = 12
@@ -112,7 +116,7 @@ def look_at(
 
 def _picture_groups(cells: FloatArray, places: FloatArray, size: tuple[int, int]) -> list[FloatArray]:
     """[F, n] for each block of cells that no mouth touches in any frame."""
-    frames, rows, columns = cells.shape
+    _, rows, columns = cells.shape
     scale = np.array([columns / size[1], rows / size[0]])
     mouth = places[:, MOUTH_REGION] * scale
     low, high = np.floor(mouth.min(1)).astype(int), np.ceil(mouth.max(1)).astype(int)
@@ -122,10 +126,9 @@ def _picture_groups(cells: FloatArray, places: FloatArray, size: tuple[int, int]
     groups = []
     for top in range(0, rows, _BLOCK):
         for left in range(0, columns, _BLOCK):
-            block = (slice(top, top + _BLOCK), slice(left, left + _BLOCK))
-            seen = ~drawn[block]
-            if seen.mean() >= 0.25:
-                groups.append(cells[:, *block][:, seen])
+            seen = ~drawn[top : top + _BLOCK, left : left + _BLOCK]
+            if seen.mean() >= _LEAST_SEEN:
+                groups.append(cells[:, top : top + _BLOCK, left : left + _BLOCK][:, seen])
     return groups
 
 
@@ -137,18 +140,15 @@ def _face_groups(places: FloatArray) -> list[FloatArray]:
 
 
 def turn_costs(look: Look) -> FloatArray:
-    """[F] the jerk of a turn at each frame, from either side; infinite at the ends of runs."""
-    frames = len(look.run)
-    step = np.full(frames + 1, np.inf, np.float32)
+    """[F] the jerk of a turn on the step from each frame to the next; infinite at the ends of runs."""
+    costs = np.full(len(look.run), np.inf, np.float32)
     inside = np.flatnonzero(look.run[1:] == look.run[:-1])
-    step[inside + 1] = 2 * look.distance(inside + 1, inside)
-    # At an end of a run there is one side to come from.
-    sides = np.stack([step[:-1], step[1:]])
-    return np.where(np.isinf(sides).all(0), np.inf, np.where(np.isinf(sides), -np.inf, sides).max(0))
+    costs[inside] = _TURN_FACTOR * look.distance(inside, inside + 1)
+    return costs
 
 
 def find_turns(look: Look) -> NDArray[np.int32]:
-    """[T] frames, rising: the best of their neighbourhoods of those that are allowed."""
+    """[T] first frames of steps, rising: the best of their neighbourhoods of those that are allowed."""
     return _best(turn_costs(look), look.limit, _TURN_SPACING)
 
 
