@@ -18,6 +18,7 @@ from geneface.evaluation.metrics.registry import image_keys
 from geneface.evaluation.metrics.stability import JITTER_KEYS, stability_figures
 from geneface.evaluation.protocol.controls import DELAY_FRAMES, verdicts
 from geneface.evaluation.protocol.driven import demo_sentence
+from geneface.evaluation.protocol.loop import loop_table
 from geneface.evaluation.protocol.speech import MOTION_LIP_KEYS, held_late, held_still, lip_sync_rows
 from geneface.evaluation.report.film import FILM_FRAMES, Film, write_film
 from geneface.evaluation.report.page import ReportMedia
@@ -60,6 +61,9 @@ def measure_carried(
         "motion": _motion(avatar, note, motion, sound, tools),
         "speed": speed_table(avatar.name, clock.rate(), avatar.camera),
     }
+    pasted = loop_table(avatar, sound, progress)
+    if pasted is not None:
+        tables = {"pasted": pasted, **tables}
     points = motion.points
     opening = np.asarray(lip_opening(points)) / float(np.mean(face_width(points)))
     return tables, ReportMedia(

@@ -60,10 +60,22 @@ class LowerFaces:
         self._renderer, self._camera = avatar.renderer, camera
         self._grain = 0.0 if body is None else body.grain
 
-    def paste(self, picture: ByteArray, recorded: MotionTrack, spoken: FloatArray) -> tuple[ByteArray, FloatArray]:
-        """The picture [H, W, 3] with the lower face of the landmarks [K, 3], and how much of each pixel is drawn
-        [H, W]. `recorded`: one row, of the picture itself."""
-        at = Recorded(recorded.points[0], recorded.pose.rotation[0], recorded.pose.translation[0], grain=self._grain)
+    def paste(
+        self, picture: ByteArray, recorded: MotionTrack, spoken: FloatArray, blur: float = 0.0
+    ) -> tuple[ByteArray, FloatArray]:
+        """Put the lower face of landmarks into a picture.
+
+        Args:
+            picture: [H, W, 3].
+            recorded: one row, of the picture itself.
+            spoken: [K, 3] the landmarks of which the lower face is drawn.
+            blur: of the picture, see `render.paste.Recorded`; of held-out frames it is not known.
+
+        Returns:
+            The changed picture [H, W, 3], and how much of each pixel is drawn [H, W].
+        """
+        rotation, translation = recorded.pose.rotation[0], recorded.pose.translation[0]
+        at = Recorded(recorded.points[0], rotation, translation, blur, self._grain)
         image, mask = np.array(picture), np.zeros(picture.shape[:2], np.float32)
         window = seam_window(at, spoken_face(at.landmarks, spoken), self._camera)
         if window is not None:

@@ -1,5 +1,5 @@
 """What a training says of its own result within seconds: does a blink move the mouth, does the face break up, and what
-did adaptation to the person gain?
+did adaptation to the person gain, and does the lower face fit into a recorded picture?
 
 A fifth of the driven frames that `evaluate` draws, and no tracker: enough to say in words that a face breaks, too
 little for a figure that is quoted. The lips from speech are those of an evaluation, on all held-out seconds.
@@ -13,10 +13,12 @@ from geneface.evaluation.metrics.blinks import blink_table
 from geneface.evaluation.metrics.registry import used_definitions
 from geneface.evaluation.protocol.adaptation import adaptation_table, gain_line, lips_verdict, loss_warning
 from geneface.evaluation.protocol.driven import DrivenScores, demo_sentence, driven_table, measure_driven
+from geneface.evaluation.protocol.pasted import few_pasted, pasted_line
+from geneface.evaluation.protocol.speech import predict_spans
 from geneface.evaluation.report.write import software_versions
 from geneface.evaluation.schema import EvaluationReport
-from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait
-from geneface.types import ProgressFn, no_progress
+from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
+from geneface.types import MotionTrack, ProgressFn, no_progress
 
 VISIBLE_BELOW_DB = 40.0
 """A blink that changes the lower face by more can be seen; from 50 dB on nothing can."""
@@ -41,12 +43,19 @@ class TrainingSummary:
 def summarise_training(
     avatar: EvaluatedAvatar, portrait: ReferencePortrait, progress: ProgressFn = no_progress
 ) -> TrainingSummary:
-    """Blinks, driven motion, and lips from speech of an avatar that has just been trained on the portrait."""
+    """Blinks, driven motion, lips from speech, and the lower face pasted into held-out frames, of an avatar that has
+    just been trained on the portrait."""
     sentence = demo_sentence()
     blinks = blink_table(avatar, sentence)
     scores = measure_driven(avatar, portrait, sentence, step=_STEP, progress=progress)
-    gain = adaptation_table(avatar, portrait, progress=progress)
+    spans = heldout_spans(portrait.segment, portrait.heldout)
+    spoken = predict_spans(avatar, portrait, MotionTrack(portrait.landmarks, portrait.pose), spans, progress)
+    predicted = [span.predicted for span in spoken]
+    gain = adaptation_table(avatar, portrait, predicted, progress)
     tables = {"blink": blinks, "driven": driven_table(avatar.name, scores), "adaptation": gain}
+    pasted = few_pasted(avatar, portrait, spans, predicted)
+    if pasted is not None:
+        tables["pasted"] = pasted
     report = EvaluationReport(
         subject=avatar.name,
         reference="its own portrait, when it was trained",
@@ -58,6 +67,8 @@ def summarise_training(
     )
     blink = blinks.rows[0].figures["blink_lower_face_psnr"]
     lines = (*_lines(blink.value, scores), gain_line(gain, portrait))
+    if pasted is not None:
+        lines += (pasted_line(pasted),)
     loss = loss_warning(gain)
     warnings = _warnings(blink.value, scores) + (() if loss is None else (loss,))
     verdict = f"{_face_verdict(blink.value, scores)}; {lips_verdict(gain, portrait)}"

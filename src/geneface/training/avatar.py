@@ -34,6 +34,7 @@ from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_re
 from geneface.render.renderer import RendererModel
 from geneface.training.adaptation.person import adapt_to_person
 from geneface.training.body.build import DEFAULT_SECONDS, MOST_SECONDS, build_body, is_whole
+from geneface.training.detail import measure_detail
 from geneface.training.presets import Preset
 from geneface.training.trainers import training_of
 from geneface.types import ByteArray, ProgressFn, no_progress
@@ -172,6 +173,7 @@ def _build(
     model = training.train(shown, work, settings, resume=resume, progress=progress)
     person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
     described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
+    described = described.model_copy(update=measure_detail(shown, described, model))
     poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(

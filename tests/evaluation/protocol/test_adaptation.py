@@ -31,7 +31,7 @@ from geneface.motion.generic import GenericMotion
 from geneface.types import SPEECH_RATE_HZ, FloatArray, Waveform
 
 from ...avatar.avatar_fixtures import make_avatar
-from ..doubles import FakeAvatar, FakePortrait
+from ..doubles import FakeAvatar, FakeBody, FakeFiles, FakePortrait
 
 FACE_WIDTH = 0.3
 
@@ -212,6 +212,28 @@ def test_a_training_says_what_adaptation_gained(tmp_path: Path) -> None:
     assert f"| Lips from speech before rendering, on held-out seconds | {GENERIC} | {ADAPTED} |" in card
     assert re.search(r"\| Lip-opening correlation \[1\] \| -?0\.\d+ \| 1 \|", card)
     assert "not measured yet" in card
+
+
+@pytest.mark.usefixtures("short")
+def test_a_training_says_how_the_lower_face_fits_a_recorded_picture(tmp_path: Path) -> None:
+    portrait = FakePortrait()
+    plain, found = (
+        summarise_training(FakeAvatar(portrait, error=5, files=FakeFiles(body)), portrait)
+        for body in (None, FakeBody())
+    )
+    assert "pasted" not in plain.report.tables and found.lines[:-1] == plain.lines
+    figures = {key: item.value for key, item in found.report.tables["pasted"].rows[0].figures.items()}
+    # Wrong by 5 levels where it is drawn, and lips that were heard aright.
+    assert figures["lower_face_psnr"] == pytest.approx(20 * np.log10(255 / 5), abs=0.5)
+    assert (figures["frame_psnr"] or 0) > (figures["lower_face_psnr"] or 0) + 3 and (figures["seam_step"] or 9) < 1
+    shown = re.search(r"from speech: whole frame (\d+\.\d) dB, head (\d+\.\d), mouth (\d+\.\d); step", found.lines[-1])
+    assert shown is not None
+    expected = [figures[f"{region}_psnr"] or 0 for region in ("frame", "head", "mouth")]
+    assert [float(part) for part in shown.groups()] == pytest.approx(expected, abs=0.051)
+    pytest.importorskip("onnx", reason="needs the [train] extra")
+    folder = make_avatar(tmp_path / "tiny", tmp_path / "work")
+    store_metrics(folder, found.report.model_dump())
+    assert "Pasted into the recording" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("short")

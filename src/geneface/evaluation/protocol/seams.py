@@ -87,24 +87,29 @@ class SeamScores:
             row.change.append(seam_change(frames, masks))
             row.truth_change.append(seam_change(chunk.images, masks))
 
-    def table(self, pictures: Mapping[str, MetricTable], note: str) -> MetricTable:
+    def table(self, pictures: Mapping[str, MetricTable] | None, note: str) -> MetricTable:
         """The table.
 
         Args:
-            pictures: tables by name, in which the rows' `PICTURE_KEYS` are.
+            pictures: tables by name, in which the rows' `PICTURE_KEYS` are; None: the frames are no ground truth of the
+                lips, and only the seam is stated.
             note: which frames were measured.
         """
-        known = _figures_of(pictures)
+        known = {} if pictures is None else _figures_of(pictures)
         rows = []
         for name, row in self._rows.items():
             is_control = name not in (*self._drawn, *self._pasted)
             role: Role = "control" if is_control else "evaluated"
-            of_pictures = known.get(name) or missing(PICTURE_KEYS, "not measured of this control")
-            figures = {key: of_pictures[key] for key in PICTURE_KEYS} | self._figures(name, row)
+            figures = self._figures(name, row)
+            if pictures is None:
+                figures = {key: figures[key] for key in _REST_KEYS}
+            else:
+                of_pictures = known.get(name) or missing(PICTURE_KEYS, "not measured of this control")
+                figures = {key: of_pictures[key] for key in PICTURE_KEYS} | figures
             rows.append(MetricRow(name=name, role=role, figures=figures))
         return MetricTable(
             title="Pasted into the recording",
-            note=f"{note} {_NOTE}",
+            note=note if pictures is None else f"{note} {_NOTE}",
             rows=rows,
             verdicts=verdicts(rows, ENCODED, self.frames, SEAM_CONTROL_NAMES),
         )

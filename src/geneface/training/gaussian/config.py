@@ -45,6 +45,8 @@ class GaussianTrainConfig(SharedTrainConfig):
     """How far those of hair, ears and torso are drawn."""
     face_diffusion: float = Field(0.05, ge=0, le=1)
     """How far the face's are, in all that they have learnt in addition to the mesh's motion."""
+    mouth_diffusion: float = Field(0.4, ge=0, le=1)
+    """How far those of lips and mouth are in the mouth's own steps: teeth would be speckled."""
     affine_rate: float = 1e-3
     affine_prior: float = 0.02
 

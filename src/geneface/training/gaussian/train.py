@@ -178,6 +178,7 @@ class GaussianTrainer:
         self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
         self._bound = [layer.basis.copy() for layer in model.layers]
         self._shares = diffusion_shares(config)
+        self._mouth_share = np.full(7, config.mouth_diffusion, np.float32)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
         self._look_at_landmarks()
@@ -270,7 +271,8 @@ class GaussianTrainer:
         if state.step % self._config.diffusion_steps == 0:
             for layer, neighbours, bound in zip(model.layers, self._neighbours, self._bound, strict=True):
                 if _learns(layer, target):
-                    diffuse(layer.basis, neighbours, self._shares[layer.input], bound)
+                    share = self._shares[layer.input] if window is None else self._mouth_share
+                    diffuse(layer.basis, neighbours, share, bound)
         return loss
 
     def _fall(self, target: FrameTarget) -> float:
