@@ -240,6 +240,13 @@ struct AdamTableArgs {
   AdamRule rule;
 };
 
+struct SharpenArgs {
+  const float* image;  // [height, width, channels]
+  int width, height, channels;
+  float amount;
+  float* out;  // shaped like the image
+};
+
 struct CutOutArgs {
   const uint8_t* image;  // [height, width, 3]
   int width, height;
@@ -269,6 +276,7 @@ struct Kernels {
   void (*to_uint8)(const float* image, int channels, int pixels, uint8_t* bytes);
   void (*to_yuv420)(const float* image, int width, int height, int channels, uint8_t* planes);
   void (*cut_out)(const CutOutArgs&);
+  void (*sharpen)(const SharpenArgs&);
   void (*field_forward)(const FieldArgs&);
   void (*field_network)(const FieldArgs&);
   void (*field_backward)(const FieldBackwardArgs&);

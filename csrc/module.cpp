@@ -281,6 +281,18 @@ void to_yuv420(Array<const float> image, Array<uint8_t> planes) {
   current->kernels->to_yuv420(image.data(), width, height, channels, planes.data());
 }
 
+void sharpen(Array<const float> image, float amount, Array<float> out) {
+  SharpenArgs args = {};
+  args.image = image.data();
+  args.height = length(image.shape(0));
+  args.width = length(image.shape(1));
+  args.channels = length(image.shape(2));
+  args.amount = amount;
+  args.out = out.data();
+  nb::gil_scoped_release release;
+  current->kernels->sharpen(args);
+}
+
 void cut_out(Array<const uint8_t> image, Array<const double> move, int canvas, Array<uint8_t> planes) {
   CutOutArgs args{};
   args.image = image.data();
@@ -334,6 +346,7 @@ NB_MODULE(_native, m) {
   m.def("image_loss", &image_loss, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
   m.def("to_uint8", &to_uint8);
   m.def("to_yuv420", &to_yuv420);
+  m.def("sharpen", &sharpen);
   m.def("cut_out", &cut_out);
   register_fields(m);
 }

@@ -117,12 +117,16 @@ class HeadPose:
     """[F, 3] rotation vectors (axis times angle), radians."""
     translation: FloatArray
     """[F, 3] head units; z is negative, the head is in front of the camera."""
+    torso: FloatArray | None = None
+    """[F, G, 2] how far the torso was from its usual place in those frames: points that stick to it, in image widths, x
+    to the right and y down (`portrait.torso`). None: it is where the head's pose has it."""
 
     def __len__(self) -> int:
         return len(self.rotation)
 
     def __getitem__(self, frames: Frames) -> HeadPose:
-        return HeadPose(self.rotation[_several(frames)], self.translation[frames])
+        torso = None if self.torso is None else self.torso[_several(frames)]
+        return HeadPose(self.rotation[_several(frames)], self.translation[frames], torso)
 
 
 @dataclass(frozen=True)
@@ -169,9 +173,11 @@ class MotionTrack:
         bodies = [part.body for part in parts if part.body is not None]
         if bodies and len(bodies) < len(parts):
             raise ValueError("some of the tracks have a body of their own, others have not")
+        torso = [part.pose.torso for part in parts if part.pose.torso is not None]
         pose = HeadPose(
             np.concatenate([part.pose.rotation for part in parts]),
             np.concatenate([part.pose.translation for part in parts]),
+            np.concatenate(torso) if len(torso) == len(parts) else None,
         )
         return MotionTrack(
             np.concatenate([part.points for part in parts]), pose, np.concatenate(bodies) if bodies else None

@@ -93,3 +93,19 @@ def test_size_and_background_are_refused_at_once(avatar: Avatar) -> None:
         avatar.draw(motion, size=65)
     with pytest.raises(InputError, match="background"):
         avatar.draw(motion, background="nowhere.png")
+
+
+@pytest.mark.parametrize(
+    ("torso", "message"),
+    [
+        (np.zeros((4, 3)), "no array"),
+        (np.zeros((3, 5, 2)), "shape"),
+        (np.full((4, 5, 2), np.nan), "NaN"),
+        ("x", "no array"),
+    ],
+)
+def test_a_torso_of_wrong_values_is_refused(avatar: Avatar, torso: object, message: str) -> None:
+    motion = avatar.motion(SOUND)[:4]
+    pose = HeadPose(motion.pose.rotation, motion.pose.translation, torso)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        next(avatar.drawn(replace(motion, pose=pose)))

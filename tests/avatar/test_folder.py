@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -278,3 +279,17 @@ def test_the_avatar_that_ships_is_of_the_first_format_and_loads() -> None:
     files = read_avatar("grid-s1")
     assert files.config.format == 1
     assert "landmarks" not in TensorFile(files.folder / "motion.safetensors").metadata
+
+
+def test_a_path_with_a_torso_is_stored_and_checked() -> None:
+    someone = person()
+    path = someone.path
+    torso = np.random.default_rng(0).normal(0, 0.01, (len(path), 5, 2)).astype(np.float32)
+    moving = replace(someone, path=HeadPose(path.rotation, path.translation, torso))
+    again = PersonStatistics.from_tensors(moving.tensors(), "x")
+    assert again.path.torso is not None
+    np.testing.assert_array_equal(again.path.torso, torso)
+    assert PersonStatistics.from_tensors(someone.tensors(), "x").path.torso is None
+    for wrong in (torso[1:], torso[:, :0], torso[..., :1], np.where(torso > 0, np.nan, torso), 1e6 * torso, torso[0]):
+        with pytest.raises(InputError, match=r"path\.torso"):
+            PersonStatistics.from_tensors({**moving.tensors(), "path.torso": wrong}, "x")

@@ -102,3 +102,15 @@ def test_path_is_bounded_and_too_short_runs_give_a_still_head() -> None:
     still = build_pose_path(_swaying(5), [slice(0, 5)])
     assert len(still) == 1
     assert np.ptp(_values(replay(still, 0, 100)), axis=0).max() == 0
+
+
+def test_the_torso_goes_along_the_path_with_the_head() -> None:
+    head = _swaying(200)
+    torso = np.stack([head.rotation[:, :2], 0.5 * head.translation[:, :2]], axis=1)
+    path = build_pose_path(HeadPose(head.rotation, head.translation, torso), [slice(0, 80), slice(90, 200)])
+    played = replay(path, 30, 700)
+    assert played.torso is not None and played.torso.shape == (670, 2, 2)
+    # Whatever is done to the head's pose is done to them: they stay what they were made of.
+    np.testing.assert_allclose(played.torso[:, 0], played.rotation[:, :2], atol=1e-5)
+    np.testing.assert_allclose(played.torso[:, 1], 0.5 * played.translation[:, :2], atol=1e-5)
+    assert replay(build_pose_path(head, [slice(0, 200)]), 0, 9).torso is None

@@ -232,6 +232,14 @@ def to_yuv420(draw: Draw) -> Arguments:
     return {"image": draw.floats(2 * draw.integer(1, 40), 2 * draw.integer(1, 40), draw.choice((3, 4)))}
 
 
+@fuzzer(lambda result, given: is_array(result, given["image"].shape))
+def sharpen(draw: Draw) -> Arguments:
+    return {
+        "image": draw.floats(draw.choice((0, draw.side())), draw.side(), draw.choice((3, 4))),
+        "amount": draw.choice((0.0, 0.2, -1.0, 1e30)),
+    }
+
+
 @fuzzer(lambda result, given: is_array(result, (3, given["side"], given["side"]), np.uint8))
 def cut_out(draw: Draw) -> Arguments:
     height, width = draw.integer(1, 40), draw.integer(1, 40)

@@ -68,6 +68,26 @@ def test_bytes_are_rounded_and_clamped(channels):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 9), (7, 1), (2, 2), (37, 53), (64, 128)])
+def test_sharpening_is_the_reference(channels, height, width):
+    image = np.random.default_rng(0).uniform(-0.2, 1.2, (height, width, channels)).astype(np.float32)
+    result = ops.sharpen(image, 0.3)
+    np.testing.assert_allclose(result, reference.sharpen(image.astype(np.float64), 0.3), atol=2e-6)
+    np.testing.assert_array_equal(result[..., 3:], image[..., 3:])
+    np.testing.assert_array_equal(ops.sharpen(image, 0.0), image)
+
+
+def test_sharpening_keeps_slopes_and_makes_edges_steep():
+    ramp = np.repeat(np.linspace(0, 1, 40, dtype=np.float32)[None, :, None], 9, axis=0).repeat(3, axis=2)
+    np.testing.assert_allclose(ops.sharpen(ramp, 0.5)[:, 1:-1], ramp[:, 1:-1], atol=1e-6)
+    edge = np.zeros((9, 40, 3), np.float32)
+    edge[:, 20:] = 1
+    soft = (edge + np.roll(edge, 1, 1) + np.roll(edge, -1, 1)) / 3
+    steepest = [np.abs(np.diff(image, axis=1))[:, 5:30].max() for image in (soft, ops.sharpen(soft, 0.3))]
+    assert steepest == pytest.approx([1 / 3, 1 / 3 + 0.3 / 3], abs=1e-5)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("height, width", [(2, 2), (38, 54), (34, 518)])
 def test_planes_of_video_obey_the_definition(channels, height, width):
     image = np.random.default_rng(0).uniform(-0.2, 1.2, (height, width, channels)).astype(np.float32)

@@ -11,10 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from faces import moving_face, murmur
 
-from geneface.geometry.landmarks import KEYPOINT_NAMES
-from geneface.io.tensors import load_tensors, save_tensors
 from geneface.portrait.clear import blurred, detail, face_boxes, near_views, turned_away
-from geneface.portrait.portrait import TRACKS_NAME, Portrait
+from geneface.portrait.portrait import Portrait
 from geneface.portrait.prepare import PrepareConfig, prepare_portrait
 
 WHOLE = np.array([0, 0, 64, 64])
@@ -82,8 +80,3 @@ def test_prepare_tells_clear_frames(make_media, tmp_path: Path) -> None:
     portrait = Portrait.load(tmp_path / "out")
     assert len(portrait) == 140 and portrait.clear.dtype == bool
     assert 83 in np.flatnonzero(~portrait.clear) and portrait.clear.mean() > 0.9
-    # Before it was told, all were taken for clear.
-    tensors = load_tensors(tmp_path / "out" / TRACKS_NAME)
-    del tensors["clear"]
-    save_tensors(tmp_path / "out" / TRACKS_NAME, tensors, {"landmarks": KEYPOINT_NAMES})
-    assert Portrait.load(tmp_path / "out").clear.all()

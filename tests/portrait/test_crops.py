@@ -47,6 +47,22 @@ def test_the_square_holds_hair_ears_and_neck_and_the_head_fills_about_half():
     assert inside(run.heads, square).all()
 
 
+@pytest.mark.parametrize("size", [(548, 592), (592, 548), (1280, 720), (405, 720)])
+def test_a_face_that_fills_the_picture_is_in_the_square_while_it_moves_a_little(size: tuple[int, int]):
+    """Hair has no room there; brows and chin are whole."""
+    width, height = size
+    face = 0.8 * min(width / 0.78, height, 1.1 * min(size))
+    sway = face * np.stack([0.02 * np.sin(np.arange(100) / 5), 0.02 * np.cos(np.arange(100) / 7)], axis=1)
+    run = framed(np.array([width / 2, height - 0.56 * face]) + sway, face, size=size)
+    square = plan_crops([run])[1][0]
+    assert inside(run.heads, square).all()
+    assert 0 <= square.x <= width - square.side and 0 <= square.y <= height - square.side
+    low, high = run.mesh_px[..., :2].min((0, 1)), run.mesh_px[..., :2].max((0, 1))
+    assert (low >= (square.x - 1, square.y - 1)).all() and (
+        high <= square.side + np.array([square.x, square.y]) + 1
+    ).all()
+
+
 def test_tall_hair_moves_the_square_up():
     plain, tall = framed(still()), framed(still(), hair=[[0, 0.9, 0]] * 8)
     low = plain.mesh_px[0, :, 1].min()

@@ -39,6 +39,9 @@ def test_a_portrait_of_before_is_read_as_it_was_written(portrait: Portrait) -> N
     assert features.encoder == "whisper-2-streaming" and features.values.shape == (20, 512)
     assert np.abs(features.values).mean() == pytest.approx(0.8698753)
     assert len(portrait.audio(0).samples) == 6400
+    # What is told since then: no source pictures, every frame clear, one scene.
+    assert portrait.source(0) is None and portrait.clear.tolist() == [True] * 10
+    assert portrait.scene.tolist() == [1] * 10 and portrait.of_scene() is portrait
 
 
 def test_a_portrait_of_before_can_be_trained(portrait: Portrait, tmp_path: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_pan_is_dropped_and_a_shake_is_told():
     assert "2 % of the picture" in verdict.notes[0].cause
 
 
+def test_a_camera_that_always_moves_is_told_and_nothing_is_dropped():
+    """The person's own pictures need no clean background."""
+    pan = STILL.copy()
+    pan[:, 0] = np.linspace(0, 0.4, VIEWS)
+    verdict = moving_camera([shot(), shot(place=pan)])
+    assert verdict.drops == ()
+    (note,) = verdict.notes
+    assert (note.shot, note.start, note.stop) == (1, 0, FRAMES) and "blur for a background" in note.cause
+
+
 def test_a_face_that_doubles_is_dropped_unless_the_camera_is_seen_to_stand():
     growth = np.exp(np.linspace(0, np.log(2), FRAMES))
     flags = dropped(moving_camera([shot(growth=growth, known=0.0)]), [shot()], SIZE_CHANGES)[0]
@@ -136,6 +146,17 @@ def test_a_face_that_doubles_is_dropped_unless_the_camera_is_seen_to_stand():
     assert moving_camera([shot(growth=growth)]).drops == ()
     size = face_size(shot(growth=growth).followed.mesh_px)
     np.testing.assert_allclose(size - size[0], np.log(growth), atol=0.02)
+
+
+def test_a_dark_room_and_glare_are_told():
+    faces = speaking(VIEWS)
+    dark, glare = (faces * 0.2).astype(np.uint8), (faces * 0.1 + 230).astype(np.uint8)
+    assert changing_light([shot(faces)]).notes == ()
+    # The last two show no face any more: they are nobody's, and nothing breaks.
+    white, black = np.full_like(faces, 255), np.zeros_like(faces)
+    for some, side in ((dark, "dark"), (glare, "bright"), (white, "bright"), (black, "dark")):
+        verdict = changing_light([shot(some)])
+        assert [note.cause for note in verdict.notes] == [f"the face is too {side}"] and verdict.drops == ()
 
 
 @pytest.mark.slow

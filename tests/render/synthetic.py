@@ -6,7 +6,7 @@ that follows the head by a third. Everything moves with a known pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from geneface.geometry.camera import project
 from geneface.geometry.landmarks import KEYPOINTS, MESH_LIPS_INNER, MESH_LIPS_OUTER
 from geneface.io.face_mesh import mean_face
 from geneface.portrait.portrait import Portrait
+from geneface.portrait.tracks import mouth_boxes
 from geneface.render.renderer import Renderer
 from geneface.types import Camera, HeadPose
 
@@ -40,9 +41,18 @@ class PaintedPortrait:
     images: np.ndarray
     masks: np.ndarray
     opening: np.ndarray
+    torso_points: np.ndarray | None = None
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index], self.masks[index]
+
+    @property
+    def mouth_box(self) -> np.ndarray:
+        places = [
+            project(mesh, *pose, self.camera)
+            for mesh, *pose in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
+        ]
+        return mouth_boxes(np.stack(places), self.size)
 
     def bordered_patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         bordered = np.pad(self.images[index], ((1, 1), (1, 1), (0, 0)), mode="edge")
@@ -125,3 +135,13 @@ def painted_error(renderer: Renderer, portrait: PaintedPortrait) -> np.ndarray:
         error = ((drawn / 255 - portrait.images[frame] / 255) ** 2).mean(-1)
         errors.append([error.mean(), *(error[portrait.masks[frame, ..., part] > 127].mean() for part in (0, 1))])
     return np.mean(errors, 0)
+
+
+def with_a_torso(portrait: PaintedPortrait, seed: int = 0) -> PaintedPortrait:
+    """The same person, whose torso was seen to move at random, in two ways, by up to some pixels."""
+    rng = np.random.default_rng(seed)
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32)
+    ways = rng.normal(0, 0.02, (2, len(points), 2))
+    moved = np.einsum("fw,wgd->fgd", rng.normal(size=(len(portrait.segment), 2)), ways).astype(np.float32)
+    pose = HeadPose(portrait.pose.rotation, portrait.pose.translation, moved)
+    return replace(portrait, torso_points=points, pose=pose)

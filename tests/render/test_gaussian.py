@@ -18,7 +18,7 @@ from geneface.training.gaussian.train import initial_model
 from geneface.types import Camera
 
 from .drawn_at_once import assert_pictures_are_those_drawn_alone
-from .synthetic import PaintedPortrait, as_portrait, painted_portrait
+from .synthetic import PaintedPortrait, as_portrait, painted_portrait, with_a_torso
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +201,63 @@ def test_missing_tensor_is_named(model):
 def test_other_format_is_refused(model):
     with pytest.raises(InputError, match="format"):
         GaussianModel.from_tensors(model.tensors(), {**model.config(), "format": 99})
+
+
+@pytest.fixture(scope="module")
+def mover() -> PaintedPortrait:
+    return with_a_torso(painted_portrait())
+
+
+@pytest.fixture(scope="module")
+def mover_model(mover: PaintedPortrait) -> GaussianModel:
+    config = gaussian_config("tiny", face_count=300, mouth_count=50, shell_count=300, torso_count=300)
+    return initial_model(as_portrait(mover), np.flatnonzero(~mover.heldout), config)
+
+
+def torso_splats(model: GaussianModel, portrait: PaintedPortrait, torso: np.ndarray | None) -> dict[str, np.ndarray]:
+    splats = Splats.empty(len(model))
+    draw(model, model.frame_conditions(*arguments(portrait, 3), torso), portrait.camera, None, splats)
+    return {layer.name: splats.values[:2, columns].copy() for layer, columns in model.slices()}
+
+
+def test_the_torso_goes_where_its_points_were_seen(mover_model, mover):
+    """The whole difference between two frames' points arrives as pixels, and none of it in the head."""
+    one, other = mover.pose.torso[5], mover.pose.torso[9]
+    before, after = (torso_splats(mover_model, mover, torso) for torso in (one, other))
+    for name in ("upper", "lower", "mouth", "shell"):
+        np.testing.assert_array_equal(before[name], after[name])
+    # The lattice are the picture's corners, the torso is between the lower two: nearer to them than to the others.
+    moved = (after["torso"] - before["torso"]).mean(1)
+    weights = np.array([0.15, 0.15, 0.35, 0.35])
+    wanted = mover.size * weights @ (other - one)
+    assert np.abs(moved - wanted).max() < 0.35 * np.abs(wanted).max()
+
+
+def test_a_torso_that_was_not_followed_is_where_the_pose_has_it(mover_model, mover):
+    unknown = torso_splats(mover_model, mover, None)
+    mean = mover.pose.torso[~mover.heldout].mean(0)
+    usual = torso_splats(mover_model, mover, mean)
+    assert np.abs(unknown["torso"] - usual["torso"]).max() < 1.0
+    # Points of another person, who has more of them, say nothing.
+    other = torso_splats(mover_model, mover, np.ones((30, 2), np.float32))
+    np.testing.assert_array_equal(other["torso"], unknown["torso"])
+
+
+def test_points_far_beyond_all_that_was_seen_do_not_tear_the_torso_off(mover_model, mover):
+    usual = torso_splats(mover_model, mover, None)["torso"]
+    far = torso_splats(mover_model, mover, 50 * mover.pose.torso[5])["torso"]
+    seen = [torso_splats(mover_model, mover, torso)["torso"] for torso in mover.pose.torso]
+    reach = max(np.abs(torso - usual).max() for torso in seen)
+    assert np.abs(far - usual).max() < 3 * reach
+
+
+def test_a_model_with_a_torso_is_stored_and_one_without_keeps_its_format(mover_model, mover, model):
+    assert (model.config()["format"], mover_model.config()["format"]) == (2, 3)
+    again = GaussianModel.from_tensors(mover_model.tensors(), json.loads(json.dumps(mover_model.config())))
+    torso = mover.pose.torso[5]
+    one, two = (torso_splats(made, mover, torso)["torso"] for made in (mover_model, again))
+    assert np.abs(one - two).max() < 0.2
+    tensors = mover_model.tensors()
+    del tensors["condition.torso.mean"]
+    with pytest.raises(InputError, match=r"condition\.torso\.mean"):
+        GaussianModel.from_tensors(tensors, mover_model.config())

@@ -30,6 +30,7 @@ class PlainRenderer:
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
         picture = np.broadcast_to(self._colours, (camera.height, camera.width, 3))
         assert window is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,19 +11,20 @@ from geneface.render.composite import from_uint8
 from geneface.render.gaussian import GaussianModel, GaussianRenderer
 from geneface.training.gaussian import train as training
 from geneface.training.gaussian.config import GaussianTrainConfig, gaussian_config
-from geneface.training.gaussian.targets import frame_order, frame_target
+from geneface.training.gaussian.targets import frame_order, frame_target, mouth_target, mouth_window
 from geneface.training.gaussian.train import initial_model, train_gaussian
 from geneface.training.renderer import run
 from geneface.training.renderer.frame_values import FrameValues, refined_poses
 from geneface.training.renderer.run import CHECKPOINT_NAME
 from geneface.training.renderer.targets import prefetched, sharpened
 
-from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait
+from ..render.synthetic import PaintedPortrait, as_portrait, painted_error, painted_portrait, with_a_torso
 
 
 def small(steps: int, **changes) -> GaussianTrainConfig:
-    counts = {"face_count": 900, "mouth_count": 120, "shell_count": 500, "torso_count": 400}
-    return gaussian_config("tiny", **{"steps": steps, "visits": 100, "components": 6, **counts, **changes})
+    counts = {"face_count": 900, "lips_count": 300, "mouth_count": 120, "shell_count": 500, "torso_count": 400}
+    plain = {"steps": steps, "visits": 100, "components": 6, "mouth_steps": 0}
+    return gaussian_config("tiny", **{**plain, **counts, **changes})
 
 
 def heldout_error(model: GaussianModel, portrait: PaintedPortrait) -> np.ndarray:
@@ -72,7 +75,10 @@ def test_no_gap_opens_at_the_neck_when_the_head_moves_up(portrait, trained):
 
 
 @pytest.mark.slow
-def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
+@pytest.mark.parametrize("moves", [False, True])
+def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path, moves):
+    portrait = with_a_torso(portrait) if moves else portrait
+
     class KilledError(Exception):
         pass
 
@@ -97,6 +103,97 @@ def test_resumed_equals_uninterrupted_to_the_bit(portrait, tmp_path):
         np.testing.assert_array_equal(one.base, two.base)
         np.testing.assert_array_equal(one.basis, two.basis)
     assert (tmp_path / "whole" / CHECKPOINT_NAME).read_bytes() == (tmp_path / "parts" / CHECKPOINT_NAME).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [8, 13])
+def test_resumed_among_the_mouth_s_own_steps(portrait, tmp_path, killed):
+    """Steps of whole frames are 1 to 9; a run that ends before them and one that ends after them go on alike."""
+
+    class KilledError(Exception):
+        pass
+
+    def kill(stage: str, done: int, total: int) -> None:
+        assert total == 18
+        if done == killed:
+            raise KilledError
+
+    config = small(12, mouth_steps=1.0, checkpoint_seconds=1e-6, diffusion_steps=4)
+    whole = train_gaussian(as_portrait(portrait), tmp_path / "whole", config)
+    with pytest.raises(KilledError):
+        train_gaussian(as_portrait(portrait), tmp_path / "parts", config, progress=kill)
+    resumed = train_gaussian(as_portrait(portrait), tmp_path / "parts", config, resume=True)
+    for one, two in zip(whole.layers, resumed.layers, strict=True):
+        np.testing.assert_array_equal(one.base, two.base)
+        np.testing.assert_array_equal(one.basis, two.basis)
+
+
+@pytest.mark.slow
+def test_the_mouth_s_own_steps_change_lips_and_mouth_alone(portrait):
+    config = small(12, mouth_steps=1.0, diffusion_steps=1)
+    trainer = training.GaussianTrainer(as_portrait(portrait), config)
+    assert (trainer.whole_steps, trainer.state.total_steps) == (9, 18)
+    seen = list(trainer.batches(0, 18))
+    assert [target.window is None for target in seen] == [True] * 9 + [False] * 9
+    for target in seen[:9]:
+        trainer.step(target)
+    before = {name: array.copy() for name, array in trainer.state.arrays().items()}
+    for target in seen[9:]:
+        trainer.step(target)
+    changed = {name for name, array in trainer.state.arrays().items() if not np.array_equal(array, before[name])}
+    parts = {f"{part}{moment}" for part in ("base", "basis") for moment in ("", ".first", ".second")}
+    assert changed == {f"{layer}.{part}" for layer in ("lips", "mouth") for part in parts}
+
+
+def test_a_step_of_the_mouth_has_the_gradients_of_the_whole_picture(portrait):
+    """A window shows what the whole frame shows there, and the Gaussians learn from it the same."""
+    wide = as_portrait(portrait)
+    config = small(4, mouth_steps=1.0, lips_weight=1.0)
+    index = int(np.flatnonzero(~portrait.heldout)[3])
+    target = mouth_target(wide, index, config)
+    window = target.window
+    assert window is not None
+    # The whole picture with no weight outside of the window, and the mean over as many pixels.
+    size = portrait.size
+    share = size * size / (window.width * window.height)
+    weight = np.zeros((size, size), np.float32)
+    weight[window.rows, window.columns] = target.weight * share
+    image = np.zeros((size, size, 3), np.float32)
+    image[window.rows, window.columns] = target.image
+    means = []
+    for shown in (target, replace(frame_target(wide, index, config), image=image, weight=weight)):
+        plain = config.model_copy(
+            update={"silhouette": 0.0, "l1": 1.0, "dssim": 0.0, "mouth_l1": 1.0, "mouth_dssim": 0.0}
+        )
+        trainer = training.GaussianTrainer(wide, plain)
+        trainer.state.step = trainer.whole_steps if shown.window is not None else 0
+        trainer.step(shown)
+        first = trainer.state.arrays()
+        means.append([first[f"{layer}.base.first"] for layer in ("lips", "mouth")])
+    for one, two in zip(*means, strict=True):
+        assert np.abs(one).max() > 0
+        np.testing.assert_allclose(one, two, atol=2e-3 * float(np.abs(two).max()))
+
+
+@pytest.mark.parametrize("box", [(10, 12, 40, 30), (-3, 50, 20, 64), (60, 60, 64, 64), (0, 0, 64, 64), (64, 0, 64, 0)])
+def test_a_mouth_s_window_lies_in_the_picture_and_holds_the_box(box):
+    window = mouth_window(np.array(box, np.int32), 64)
+    assert window.left >= 0 and window.top >= 0
+    assert window.left + window.width <= 64 and window.top + window.height <= 64
+    assert min(window.width, window.height) >= 16
+    x0, y0, x1, y1 = np.clip(box, 0, 64)
+    assert window.left <= x0 and x1 <= window.left + window.width
+    assert window.top <= y0 and y1 <= window.top + window.height
+
+
+def test_the_mouth_s_target_is_a_part_of_the_sharpened_picture(portrait):
+    config = small(1, mouth_detail=0.1)
+    target = mouth_target(as_portrait(portrait), 2, config)
+    window = target.window
+    assert window is not None
+    whole = sharpened(from_uint8(portrait.images[2]), 0.1 * (portrait.size / 256) ** 2)
+    np.testing.assert_allclose(target.image, whole[window.rows, window.columns], atol=1e-6)
+    assert (target.weight == 1).sum() == np.prod(portrait.mouth_box[2, 2:] - portrait.mouth_box[2, :2])
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose
 MOST_FRAMES = 90 * VIDEO_RATE_HZ
 """Frames of a loop."""
 _MOST_JUMPS = 10_000
+_MOST_TORSO_POINTS = 1000
 _REMEDY = "train the avatar again or copy it again"
 
 
@@ -60,6 +61,7 @@ class BodyTrack:
             "jumps": self.jumps,
             "blur": self.blur,
             "grain": np.array([self.grain], np.float32),
+            **({} if self.pose.torso is None else {"torso": self.pose.torso}),
         }
 
     @staticmethod
@@ -81,6 +83,9 @@ class BodyTrack:
             "blur": ("f", (frames,)),
             "grain": ("f", (1,)),
         }
+        torso = tensors.get("torso")
+        if torso is not None:
+            shapes["torso"] = ("f", (frames, min(np.size(torso) // (2 * max(frames, 1)), _MOST_TORSO_POINTS), 2))
         if not 1 <= frames <= MOST_FRAMES:
             raise _damaged(where, "landmarks")
         arrays: dict[str, NDArray[Any]] = {}
@@ -94,7 +99,7 @@ class BodyTrack:
                 raise _damaged(where, name)
             arrays[name] = np.ascontiguousarray(array, np.float32 if kind == "f" else np.int32)
         track = BodyTrack(
-            HeadPose(arrays["rotation"], arrays["translation"]),
+            HeadPose(arrays["rotation"], arrays["translation"], arrays.get("torso")),
             arrays["landmarks"],
             arrays["crop"],
             arrays["run"],

@@ -97,4 +97,18 @@ def motion_values(track: object) -> MotionTrack:
         if not isinstance(body, np.ndarray) or body.dtype.kind not in "iu" or body.shape != (len(values[0]),):
             raise InputError("the motion's body is no array of frame numbers", f"give integers [{len(values[0])}]")
         body = body.astype(np.int32, copy=False)
-    return MotionTrack(values[0], HeadPose(values[1], values[2]), body)
+    return MotionTrack(values[0], HeadPose(values[1], values[2], _torso_values(track.pose.torso, len(values[0]))), body)
+
+
+def _torso_values(torso: object, frames: int) -> FloatArray | None:
+    if torso is None:
+        return None
+    if not isinstance(torso, np.ndarray) or torso.dtype.kind not in "fiu" or torso.ndim != 3:
+        raise InputError(
+            "the motion's torso is no array of numbers [F, G, 2]", "give a numpy array of float32, or None"
+        )
+    if torso.shape[::2] != (frames, 2):
+        raise InputError(f"the motion's torso has the shape {list(torso.shape)}", f"give [{frames}, G, 2]")
+    if not np.isfinite(torso).all():
+        raise InputError("the motion's torso holds NaN or infinity", "make the motion again")
+    return np.ascontiguousarray(torso, np.float32)

@@ -52,6 +52,8 @@ def write_motion(
             file.append("landmarks", window.points)
             file.append("rotation", window.pose.rotation)
             file.append("translation", window.pose.translation)
+            if window.pose.torso is not None:
+                file.append("torso", window.pose.torso)
             if window.body is not None:
                 file.append("body", window.body)
             done += len(window)

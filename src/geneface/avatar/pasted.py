@@ -93,6 +93,7 @@ class PastedPictures:
             view.shifted(track.pose.translation[index]),
             float(track.blur[index]) * view.scale,
             track.grain,
+            None if track.pose.torso is None else track.pose.torso[index],
             index,
         )
         face = spoken_face(recorded.landmarks, spoken)

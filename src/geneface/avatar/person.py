@@ -23,6 +23,7 @@ _REST_PERCENTILES = (5, 20)
 _CLOSED_PERCENTILE = 50
 _FEWEST_SILENT_FRAMES = 25
 _LONGEST_PATH = 100_000
+_MOST_TORSO_POINTS = 1000
 _LARGEST_VALUE = 100.0
 """No shape (head units), angle or distance comes near to this."""
 
@@ -57,6 +58,7 @@ class PersonStatistics:
             "blink.rates": np.array([self.blink.per_minute, self.blink.duration_frames], np.float32),
             "path.rotation": self.path.rotation,
             "path.translation": self.path.translation,
+            **({} if self.path.torso is None else {"path.torso": self.path.torso}),
         }
 
     @classmethod
@@ -69,7 +71,7 @@ class PersonStatistics:
         frames = len(tensors["path.rotation"]) if "path.rotation" in tensors else 0
         if not 1 <= frames <= _LONGEST_PATH:
             raise _damaged(source, "path.rotation")
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "neutral": (MESH_SIZE, 3),
             "rest": (KEYPOINT_COUNT, 3),
             "blink.closing": (KEYPOINT_COUNT, 3),
@@ -77,6 +79,12 @@ class PersonStatistics:
             "path.rotation": (frames, 3),
             "path.translation": (frames, 3),
         }
+        # Avatars made before have none.
+        if "path.torso" in tensors:
+            points = tensors["path.torso"].shape[1] if tensors["path.torso"].ndim == 3 else 0
+            if not 1 <= points <= _MOST_TORSO_POINTS:
+                raise _damaged(source, "path.torso")
+            shapes["path.torso"] = (frames, points, 2)
         values: dict[str, FloatArray] = {}
         for name, shape in shapes.items():
             if name not in tensors or tensors[name].shape != shape or tensors[name].dtype.kind != "f":
@@ -88,7 +96,7 @@ class PersonStatistics:
         if not (0 < per_minute <= 60 and 1 <= duration <= 25):
             raise _damaged(source, "blink.rates")
         blink = BlinkStatistics(per_minute, duration, values["blink.closing"])
-        path = HeadPose(values["path.rotation"], values["path.translation"])
+        path = HeadPose(values["path.rotation"], values["path.translation"], values.get("path.torso"))
         return cls(values["neutral"], values["rest"], blink, path)
 
 

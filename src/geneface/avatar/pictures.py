@@ -5,7 +5,7 @@ Which of both is decided row by row, by `MotionTrack.body`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from geneface.avatar.pasted import PastedPictures
 from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, check_frame, source_view
 from geneface.errors import InputError
 from geneface.render.composite import resize
+from geneface.render.detail import SharpenedRenderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
@@ -37,15 +38,21 @@ def drawn_frames(
 ) -> Generator[RenderedFrame, None, None]:
     """Every row drawn whole, over the avatar's plate or another. Size and background are checked at once."""
     camera = _camera(files, size)
-    renderer = renderer_over(background_plate(background, files.plate))
+    renderer = _sharp(files, renderer_over(background_plate(background, files.plate)), files.config.sharpen_head)
 
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
             track = motion_values(piece)
-            for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                yield renderer.render(*row, camera)
+            yield from _all_drawn(renderer, camera, track)
 
     return frames()
+
+
+def _all_drawn(renderer: Renderer, camera: Camera, track: MotionTrack) -> Iterator[RenderedFrame]:
+    pose = track.pose
+    torsos = [None] * len(track) if pose.torso is None else pose.torso
+    for points, rotation, translation, torso in zip(track.points, pose.rotation, pose.translation, torsos, strict=True):
+        yield renderer.render(points, rotation, translation, camera, torso=torso)
 
 
 def pieces_of(motion: MotionTrack | Iterable[MotionTrack]) -> Iterable[MotionTrack]:
@@ -111,9 +118,7 @@ class Pictures:
             track = motion_values(piece)
             if track.body is None or body is None:
                 # The motion of another person's video is drawn whole by an avatar without one.
-                renderer, camera = self._drawn()
-                for row in zip(track.points, track.pose.rotation, track.pose.translation, strict=True):
-                    yield renderer.render(*row, camera)
+                yield from _all_drawn(*self._drawn(), track)
                 continue
             _refuse_other_video(track, track.body, body)
             pasted = self._pasted()
@@ -127,7 +132,8 @@ class Pictures:
                 "give the size in pixels and the frame crop, or the body source",
             )
         assert not isinstance(self._size, str)
-        return self._renderer_over(self._own_plate), _camera(self._files, self._size)
+        renderer = self._renderer_over(self._own_plate)
+        return _sharp(self._files, renderer, self._files.config.sharpen_head), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:
         files, body = self._files, self._files.body
@@ -138,7 +144,7 @@ class Pictures:
         known = _plate_in(view, files.plate) if self._has_opacity or self._replaces else None
         return PastedPictures(
             body,
-            self._renderer_over(files.plate),
+            _sharp(files, self._renderer_over(files.plate), files.config.sharpen_mouth),
             view,
             has_opacity=self._has_opacity,
             plate=plate,
@@ -158,6 +164,10 @@ def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Bod
             "the motion is of another video than the one that the avatar carries",
             "draw it with the avatar that made it",
         )
+
+
+def _sharp(files: AvatarFiles, renderer: Renderer, amount: float) -> Renderer:
+    return SharpenedRenderer(renderer, amount, files.config.size) if amount > 0 else renderer
 
 
 def _plate_in(view: View, plate: FloatArray) -> FloatArray | None:

@@ -47,7 +47,7 @@ def build_pose_path(pose: HeadPose, runs: list[slice], limit_frames: int = PATH_
         runs: stretches of training frames; held-out frames must not be in them.
         limit_frames: length of the path, about.
     """
-    values = np.concatenate([pose.rotation, pose.translation], axis=1).astype(np.float32)
+    values = _values(pose)
     pieces = [smooth(values[run], PATH_SIGMA_FRAMES) for run in runs if run.stop - run.start >= MIN_RUN_FRAMES]
     if not pieces:
         middle = np.median(values, axis=0, keepdims=True)
@@ -76,7 +76,7 @@ def replay(path: HeadPose, start: int, stop: int) -> HeadPose:
     Returns:
         [stop - start]
     """
-    values = np.concatenate([path.rotation, path.translation], axis=1)
+    values = _values(path)
     return _as_pose(_interpolate(values, _phase(np.arange(start, stop, dtype=np.float64), len(values))))
 
 
@@ -138,5 +138,12 @@ def _speeds(values: FloatArray) -> FloatArray:
     return np.linalg.norm(np.diff(values, axis=0), axis=1)
 
 
+def _values(pose: HeadPose) -> FloatArray:
+    """[F, 6 + 2 G] all that moves along a path: the torso goes with its head."""
+    torso = [] if pose.torso is None else [pose.torso.reshape(len(pose), -1)]
+    return np.concatenate([pose.rotation, pose.translation, *torso], axis=1).astype(np.float32)
+
+
 def _as_pose(values: FloatArray) -> HeadPose:
-    return HeadPose(np.ascontiguousarray(values[:, :3]), np.ascontiguousarray(values[:, 3:]))
+    rotation, translation, torso = (np.ascontiguousarray(part) for part in np.split(values, (3, 6), axis=1))
+    return HeadPose(rotation, translation, torso.reshape(len(torso), -1, 2) if torso.size else None)

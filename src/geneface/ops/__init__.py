@@ -8,7 +8,7 @@ otherwise; a wrong type raises TypeError, a wrong shape or value ValueError. Lay
 from __future__ import annotations
 
 from geneface.ops.field import Field, FieldGradients, field_forward, field_network
-from geneface.ops.image import cut_out, image_loss, to_uint8, to_yuv420
+from geneface.ops.image import cut_out, image_loss, sharpen, to_uint8, to_yuv420
 from geneface.ops.native import (
     available_instruction_sets,
     instruction_set,
@@ -70,6 +70,7 @@ __all__ = [
     "rasterize_backward",
     "render_field",
     "set_threads",
+    "sharpen",
     "threads",
     "to_uint8",
     "to_yuv420",

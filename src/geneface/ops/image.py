@@ -78,6 +78,20 @@ def to_yuv420(image: Array) -> ByteArray:
     return planes
 
 
+def sharpen(image: Array, amount: float) -> Array:
+    """An image [H, W, 3] or [H, W, 4] minus `amount` of its Laplacian; a fourth channel is copied.
+
+    Four neighbours, the edge repeats itself; results are not held in 0..1.
+    """
+    _check_image(image)
+    if not abs(amount) <= FLOAT_MAX:
+        raise ValueError(f"the amount must be finite, not {amount}")
+    out = np.empty_like(image)
+    if image.size:
+        kernels().sharpen(image, amount, out)
+    return out
+
+
 def cut_out(image: ByteArray, move: NDArray[np.float64], side: int, canvas: int | None = None) -> ByteArray:
     """A part of an RGB picture [H, W, 3] as planes [3, side, side], by bilinear interpolation. On one thread.
 

@@ -363,6 +363,14 @@ def cut_out(image: Array, move: Array, side: int, canvas: int | None = None) -> 
     return (total // 1024).astype(np.uint8).transpose(2, 0, 1)
 
 
+def sharpen(image: Array, amount: float) -> Array:
+    """See `ops.sharpen`."""
+    bordered = np.pad(image[..., :3], ((1, 1), (1, 1), (0, 0)), mode="edge")
+    neighbours = bordered[:-2, 1:-1] + bordered[2:, 1:-1] + bordered[1:-1, :-2] + bordered[1:-1, 2:]
+    colours = image[..., :3] - amount * (neighbours - 4 * image[..., :3])
+    return np.concatenate([colours, image[..., 3:]], axis=-1)
+
+
 def to_yuv420(image: Array) -> Array:
     """[3 H / 2, W] bytes of a [H, W, 3 or 4] image in 0..1. See `ops.to_yuv420`."""
     rgb = np.clip(np.nan_to_num(image[..., :3], nan=0.0), 0, 1).astype(np.float64)

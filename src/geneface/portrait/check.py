@@ -16,7 +16,6 @@ import numpy as np
 from geneface.errors import InputError
 from geneface.portrait import steps
 from geneface.portrait.combing import COMBED, COMBED_REMEDY
-from geneface.portrait.follow import load_views
 from geneface.portrait.manifest import LITTLE_HELDOUT_SECONDS
 from geneface.portrait.notes import (
     describe_disk,
@@ -42,7 +41,6 @@ _GOOD_FACE_PX = 100
 _SMALL_SECONDS = 0.5
 _CLIPPED_SHARE = 1e-3
 _QUIET_LEVEL = 10 ** (-45 / 20)
-_DARK_LEVEL, _BRIGHT_LEVEL = 45, 235
 _SIZE = 256
 """Size of the portrait that `prepare` makes by default."""
 
@@ -123,7 +121,7 @@ def _look(
         if place is scan:
             yield Finding("warning", name, note.cause, f"from {start:.2f} to {stop:.2f} s", note.remedy)
     if is_used:
-        yield from _look_at_face(prep, found, source, name)
+        yield from _look_at_face(found, source, name)
     if sound is not None:
         yield from _look_at_sound(name, sound)
         if is_used:
@@ -142,7 +140,7 @@ def _look_at_rate(name: str, scan: SourceScan) -> Iterator[Finding]:
         yield Finding("warning", name, cause, "", f"record at {VIDEO_RATE_HZ} frames/s or more")
 
 
-def _look_at_face(prep: steps.Preparation, found: Survey, source: int, name: str) -> Iterator[Finding]:
+def _look_at_face(found: Survey, source: int, name: str) -> Iterator[Finding]:
     used = [index for index, shot in enumerate(found.shots) if shot.source == source]
     used = [index for index in used if any(segment.span.shot == index for segment in found.segments)]
     face = float(np.median([found.shots[index].face_px for index in used]))
@@ -151,22 +149,6 @@ def _look_at_face(prep: steps.Preparation, found: Survey, source: int, name: str
         yield Finding("warning", name, cause, "", f"{_GOOD_FACE_PX} pixels or more give sharper lips")
     else:
         yield Finding("info", name, f"the face is {face:.0f} pixels wide", "", "")
-    light = float(np.median([_face_light(prep, found, index) for index in used]))
-    if not _DARK_LEVEL < light < _BRIGHT_LEVEL:
-        side = "dark" if light <= _DARK_LEVEL else "bright"
-        yield Finding("warning", name, f"the face is too {side}", "", "change the light or the exposure")
-
-
-def _face_light(prep: steps.Preparation, found: Survey, index: int) -> float:
-    """Median level of the face in the pictures of one shot."""
-    shot = found.shots[index]
-    views = load_views(prep.followed(index), shot.frames)
-    x0, y0, x1, _ = shot.region
-    scale = views.shape[2] / (x1 - x0)
-    low_x, low_y, high_x, high_y = np.median(np.array(shot.boxes)[:, 1:], axis=0)
-    left, right = (max(0, int((value - x0) * scale)) for value in (low_x, high_x))
-    top, bottom = (max(0, int((value - y0) * scale)) for value in (low_y, high_y))
-    return float(np.median(views[:, top:bottom, left:right].mean((1, 2, 3))))
 
 
 def _look_at_sound(name: str, sound: Waveform) -> Iterator[Finding]:

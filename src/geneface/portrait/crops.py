@@ -18,6 +18,8 @@ from geneface.types import FloatArray
 _HAIR, _ASIDE, _BELOW = 0.40, 0.23, 0.08
 """How far the head reaches above, to the sides of and below its mesh, at least, in H; `Framed.hair` may say more."""
 _HAIR_SLACK = 0.05
+_MOVES = 0.06
+"""How far a head that fills the picture may move in its square, in H."""
 _NECK = 0.17
 """What must show below that, in H: the neck, where the shoulders begin."""
 _SIDE = 2.57
@@ -76,7 +78,18 @@ class Framed:
         left, above, right = np.maximum(seen, (_ASIDE, _HAIR, _ASIDE)) * face
         heads = np.concatenate([low, high], axis=1) + np.array((-left, -above, right, _BELOW * face))
         size = np.array([self.width, self.height] * 2, np.float64)
-        return np.minimum(np.maximum(heads, 0.0), size)
+        return self._squeezed(np.minimum(np.maximum(heads, 0.0), size), face)
+
+    def _squeezed(self, heads: Boxes, face: float) -> Boxes:
+        """Heads that no square inside the picture holds lose hair, so that the face can be in one and move a little."""
+        room = min(self.width, self.height) - _MOVES * face
+        tall = heads[:, 3] - heads[:, 1] > room
+        heads[tall, 3] -= _BELOW * face
+        heads[tall, 1] = np.maximum(heads[tall, 1], heads[tall, 3] - room)
+        wide = heads[:, 2] - heads[:, 0] > room
+        middle = (heads[wide, 0] + heads[wide, 2]) / 2
+        heads[wide, 0], heads[wide, 2] = middle - room / 2, middle + room / 2
+        return heads
 
 
 def face_heights(mesh_px: FloatArray) -> NDArray[np.float64]:
@@ -142,7 +155,9 @@ def choose_square(heads: Boxes, face_px: float, width: int, height: int) -> Squa
     square = Square(0, 0, 1)
     for factor in np.linspace(1, _SIDE_LIMIT, _SIDE_STEPS):
         side = min(int(factor * _SIDE * face_px), largest)
-        square = _place(heads, side, _NECK * face_px, width, height)
+        # Where a head fills the square, no neck shows.
+        neck = min(_NECK * face_px, max(0.0, side - float((heads[:, 3] - heads[:, 1]).max())))
+        square = _place(heads, side, neck, width, height)
         if side == largest or inside(heads, square).mean() >= _ENOUGH:
             break
     return square

@@ -35,6 +35,8 @@ _FINE, _COARSE = 1.0, 3.0
 _CORE = 0.68
 """Spans this near, of the limit, surely show one person: that person's face is their mean."""
 _MAX_CENTERS = 400
+_LEAST_PATTERN = 1e-6
+"""Of the pattern's length: with less there is none, but rounding."""
 _ROUNDS = 3
 
 
@@ -50,7 +52,7 @@ class Signature:
 
 
 def signature(faces: ByteArray, mesh_px: FloatArray, seconds: float) -> Signature | None:
-    """What a span says about who it shows; None where the face is turned too far away.
+    """What a span says about who it shows; None where the face is turned too far away, or all white or black.
 
     Args:
         faces: [f, T, T, 3] flat faces (`unwrap`).
@@ -64,7 +66,9 @@ def signature(faces: ByteArray, mesh_px: FloatArray, seconds: float) -> Signatur
     front = order[: max(1, len(order) // 2)]
     if np.median(turn[front]) > _MAX_TURN:
         return None
-    return Signature(np.median(shapes[front], axis=0), _pattern(faces[front]), seconds)
+    pattern = _pattern(faces[front])
+    # A face that is all white, or black, is nobody's.
+    return Signature(np.median(shapes[front], axis=0), pattern, seconds) if pattern.any() else None
 
 
 def distance(signatures: list[Signature], others: list[Signature]) -> Array:
@@ -131,4 +135,5 @@ def _pattern(faces: ByteArray) -> Array:
 
     pattern = smooth(level - smooth(level, _COARSE), _FINE)[on]
     pattern -= pattern.mean()
-    return pattern / max(float(np.linalg.norm(pattern)), 1e-9)
+    length = float(np.linalg.norm(pattern))
+    return pattern / length if length > _LEAST_PATTERN else np.zeros_like(pattern)

@@ -20,6 +20,8 @@ from geneface.portrait.source import SourcePictures
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose, SpeechFeatures, Waveform
 
 TRACKS_NAME, FEATURES_NAME, BACKGROUND_NAME = "tracks.safetensors", "features.safetensors", "background.png"
+TORSO_NAME = "torso.safetensors"
+"""Where the torso is in every frame, see `portrait.torso`; portraits of before have none."""
 
 
 def segment_path(folder: Path, name: str) -> Path:
@@ -57,7 +59,9 @@ class Portrait:
         """[F, 478, 3] canonical head frame."""
         self.landmarks: FloatArray = tracks.get("landmarks")
         """[F, K, 3] canonical head frame."""
-        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"))
+        self.torso_points, torso = _torso(folder)
+        """[G, 2] where `pose.torso` counts from, see `portrait.torso`."""
+        self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"), torso)
         self.segment: NDArray[np.int32] = tracks.get("segment")
         """[F] index into `segments`."""
         self.heldout: NDArray[np.bool_] = tracks.get("heldout").astype(bool)
@@ -225,6 +229,16 @@ class Portrait:
                 f"{self.folder / TRACKS_NAME} does not fit the manifest: there are {count} segments",
                 "prepare the portrait again",
             )
+
+
+def _torso(folder: Path) -> tuple[FloatArray | None, FloatArray | None]:
+    """Lattice [G, 2] of the torso, and its motion [F, G, 2]; None where it was not followed, or nothing seen of it."""
+    path = folder / TORSO_NAME
+    if not path.is_file():
+        return None, None
+    file = TensorFile(path)
+    points, moved = file.get("points"), file.get("moved")
+    return (points, moved) if len(points) else (None, None)
 
 
 def _clear(tracks: TensorFile, heldout: NDArray[np.bool_]) -> NDArray[np.bool_]:

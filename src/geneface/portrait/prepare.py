@@ -32,6 +32,7 @@ from geneface.portrait.preview import PREVIEW_NAME, portrait_preview, write_prev
 from geneface.portrait.scan import SourceScan, refuse_unreadable
 from geneface.portrait.segments import Segment
 from geneface.portrait.survey import survey
+from geneface.portrait.torso_step import follow_the_torso
 from geneface.portrait.words import find_words, with_words
 from geneface.portrait.workspace import Workspace, describe_sources
 from geneface.types import VIDEO_RATE_HZ, ProgressFn, no_progress
@@ -124,6 +125,7 @@ def _prepare(
     plates = steps.clean_backgrounds(prep, segments)
     steps.store_pictures(prep, segments, meshes)
     steps.join_sources(prep, segments)
+    follow_the_torso(prep, segments, track)
     steps.encode_speech(prep, segments, sounds, encoder)
     write_preview(prep.work.out / PREVIEW_NAME, portrait_preview(prep, found, meshes, plates, config.correct_sound))
     names = {index: scan.name for index, scan in enumerate(scans)}

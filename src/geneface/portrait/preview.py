@@ -150,7 +150,8 @@ def _framing(
     square, first = found.squares[framing], shown[0]
     scan = found.scans[first.segment.span.source]
     seconds = sum(segment.span.frames for segment in found.segments if segment.span.framing == framing) / VIDEO_RATE_HZ
-    text = f"Square of {square.side} pixels out of {scan.width} x {scan.height}, for {seconds:.1f} s"
+    scene = f"Scene {first.segment.span.scene}: " if len(found.scenes) > 1 else ""
+    text = f"{scene}Square of {square.side} pixels out of {scan.width} x {scan.height}, for {seconds:.1f} s"
     images, captions = list(crops), [_place(found, one) for one in shown[: len(crops)]]
     if (still := _still(prep, found, first)) is not None:
         images.insert(0, _with_square(still, square, scan.width))

@@ -42,7 +42,16 @@ _SIZE_TOLERANCE = 0.18
 """Natural logarithm of the face's size: a fifth larger or smaller than usual. Lively heads vary by .09 in all."""
 _STILL_SHARE = 0.8
 """Where the camera could be seen to stand still for so much of a shot, a face that grows has come nearer."""
+_DARK_LEVEL, _BRIGHT_LEVEL = 40.0, 235.0
+"""Mean level of a face, of 255: beyond them colours and outlines are mostly noise."""
+_REMEDY_DARK = "change the light or the exposure"
 _REMEDY_LIGHT, _REMEDY_SHAKE = "keep the light and fix the exposure", "a firm camera gives a sharper background"
+_USUAL_SHARE = 0.5
+"""A camera that is in its usual place for less of a shot has none."""
+_NO_PLATE = "the camera or what is behind the person moves: a drawn body would have a blur for a background"
+_REMEDY_MOVES = (
+    "the person's own video (render --body source) shows it as it was; else put the camera on something firm"
+)
 _WANDERS = 0.012
 """Of the picture's longer side: a camera that moves so little is reported, and nothing is dropped."""
 
@@ -82,7 +91,10 @@ def scenes_of(shots: Sequence[TrackedShot]) -> list[int]:
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the camera points elsewhere than it usually does, or the face has another size."""
+    """Spans in which the camera points elsewhere than it usually does, or the face has another size.
+
+    A camera that has no usual place moves all the time: nothing is dropped for that, but there is no clean background.
+    """
     drops: list[Drop] = []
     notes: list[Note] = []
     tolerance = np.array([SHIFT_TOLERANCE, SHIFT_TOLERANCE, ZOOM_TOLERANCE])
@@ -90,7 +102,10 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
         camera = shot.clues.camera
         place = follow_on(camera)
         usual = usual_place(place, tolerance)
-        drops += _drops(number, shot, ~usual, CAMERA_MOVES)
+        if usual.mean() < _USUAL_SHARE:
+            notes.append(Note(number, 0, shot.shot.frames, _NO_PLATE, _REMEDY_MOVES))
+        else:
+            drops += _drops(number, shot, ~usual, CAMERA_MOVES)
         reach = np.ptp(place[usual], axis=0) if usual.any() else np.zeros(3)
         if usual.all() and reach[:2].max() > _WANDERS:
             cause = f"the camera moves a little, by {100 * reach[:2].max():.0f} % of the picture"
@@ -104,7 +119,10 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the face is much brighter or darker than usual in the same source; sudden changes are reported."""
+    """Spans in which the face is much brighter or darker than usual in the same source.
+
+    Sudden changes are reported, and shots that are dark or glaring throughout.
+    """
     drops: list[Drop] = []
     notes: list[Note] = []
     by_source: dict[str, list[int]] = {}
@@ -114,6 +132,7 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
         if number in gone:
             continue
         by_source.setdefault(shot.scan.path, []).append(number)
+        notes += _extreme_light(number, shot)
     for numbers in by_source.values():
         level = np.concatenate([face_level(shots[number].clues.faces) for number in numbers])
         found = np.concatenate([shots[number].clues.found for number in numbers])
@@ -127,6 +146,17 @@ def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
             place = int(np.searchsorted(edges, view, side="right")) - 1
             notes.append(_light_note(numbers[place], shots[numbers[place]], view - int(edges[place]), change))
     return Verdict(tuple(drops), tuple(notes))
+
+
+def _extreme_light(number: int, shot: TrackedShot) -> list[Note]:
+    """That a shot is dark or glaring throughout."""
+    if not shot.clues.found.any():
+        return []
+    level = float(np.exp(np.median(face_level(shot.clues.faces[shot.clues.found]))))
+    if _DARK_LEVEL < level < _BRIGHT_LEVEL:
+        return []
+    side = "dark" if level <= _DARK_LEVEL else "bright"
+    return [Note(number, 0, shot.shot.frames, f"the face is too {side}", _REMEDY_DARK)]
 
 
 def _light_note(number: int, shot: TrackedShot, view: int, change: float) -> Note:

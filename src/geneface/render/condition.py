@@ -45,6 +45,8 @@ COMMON_SHARE = 0.995
 """The distance that counts as seen is that of this share of the frames."""
 EXCESS = 0.5
 """How far the mesh follows beyond the border, as a part of the range that was seen."""
+TORSO_COMPONENTS = 6
+"""In how many ways the torso moves by itself."""
 PARTS = ("eyes", "brows", "mouth")
 
 
@@ -71,6 +73,15 @@ class Condition:
     def width(self) -> int:
         """Number of values."""
         return self.projection.shape[1]
+
+    def tensors(self, prefix: str) -> dict[str, FloatArray]:
+        """By name, as models and checkpoints store them."""
+        return {f"{prefix}.{entry.name}": getattr(self, entry.name) for entry in fields(self)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], prefix: str) -> Condition:
+        """Invert `tensors`. KeyError if one is missing."""
+        return cls(*(tensors[f"{prefix}.{entry.name}"] for entry in fields(cls)))
 
     def raw(self, inputs: FloatArray) -> FloatArray:
         """Without any limit. [..., I] -> [..., C]."""
@@ -150,21 +161,15 @@ class FaceConditions:
 
     def tensors(self) -> dict[str, FloatArray]:
         """By name, as models and checkpoints store them."""
-        return {
-            f"condition.{part.name}.{entry.name}": getattr(getattr(self, part.name), entry.name)
-            for part in fields(self)
-            for entry in fields(Condition)
-        }
+        result: dict[str, FloatArray] = {}
+        for part in fields(self):
+            result |= getattr(self, part.name).tensors(f"condition.{part.name}")
+        return result
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> FaceConditions:
         """Invert `tensors`. KeyError if one is missing."""
-        return cls(
-            *(
-                Condition(*(tensors[f"condition.{part.name}.{entry.name}"] for entry in fields(Condition)))
-                for part in fields(cls)
-            )
-        )
+        return cls(*(Condition.from_tensors(tensors, f"condition.{part.name}") for part in fields(cls)))
 
 
 def landmark_inputs(landmarks: FloatArray) -> FloatArray:
@@ -176,6 +181,12 @@ def landmark_inputs(landmarks: FloatArray) -> FloatArray:
 def pose_inputs(rotation: FloatArray, translation: FloatArray) -> FloatArray:
     """Rotation vectors [..., 3] and translations [..., 3] -> [..., 6]."""
     return np.concatenate([rotation, translation], axis=-1).astype(np.float32, copy=False)
+
+
+def torso_inputs(rigid: FloatArray, torso: FloatArray) -> FloatArray:
+    """The pose condition [..., 6] and the points of `HeadPose.torso` [..., G, 2] -> [..., 6 + 2 G]."""
+    flat = torso.reshape(*torso.shape[:-2], -1)
+    return np.concatenate([rigid, flat], axis=-1).astype(np.float32, copy=False)
 
 
 # ---- from training frames
@@ -256,6 +267,33 @@ def fit_pose(rotation: FloatArray, translation: FloatArray) -> Condition:
     floor = np.repeat([0.01, 0.005], 3)
     projection = np.diag(TYPICAL_VALUE / np.maximum(inputs.std(0), floor))
     return _with_limits(inputs.mean(0), projection, inputs, COMMON_SHARE)
+
+
+def fit_torso(rigid: FloatArray, torso: FloatArray) -> tuple[Condition, FloatArray]:
+    """What the torso does that the head's pose does not tell: principal components of the rest.
+
+    Args:
+        rigid: [F, 6] the pose condition.
+        torso: [F, G, 2] see `HeadPose.torso`.
+
+    Returns:
+        the condition, of inputs `torso_inputs`; how the points move with one unit of each pose value, then of each
+        component, [6 + C, G, 2] image widths.
+    """
+    inputs = torso_inputs(rigid, torso).astype(np.float64)
+    known, frames, mean = rigid.shape[1], len(rigid), inputs.mean(0)
+    pose, points = np.split(inputs - mean, [known], axis=1)
+    by_pose = np.linalg.solve(pose.T @ pose + 1e-3 * frames * np.eye(known), pose.T @ points)
+    rest = points - pose @ by_pose
+    variance, directions = np.linalg.eigh(rest.T @ rest / frames)
+    count = min(TORSO_COMPONENTS, max(frames // FRAMES_PER_COMPONENT, 1), len(variance))
+    variance, directions = variance[::-1][:count], directions[:, ::-1][:, :count]
+    directions = directions * np.sign(directions[np.abs(directions).argmax(0), np.arange(count)])
+    deviation = np.sqrt(np.maximum(variance, 1e-10))
+    scale = TYPICAL_VALUE / deviation * np.sqrt(deviation / deviation[0])
+    projection = np.concatenate([-by_pose @ directions, directions]) * scale
+    moves = np.concatenate([by_pose, (directions / scale).T])
+    return _with_limits(mean, projection, inputs, COMMON_SHARE), moves.reshape(len(moves), -1, 2).astype(np.float32)
 
 
 def _with_limits(

@@ -4,11 +4,13 @@ Layers, all in one depth-sorted picture over the clean plate:
     upper   eyes, brows, forehead: the mean mesh's surface, moved by lids, irises and brows and by the turn of the head
             (light changes with it)
     lower   cheeks, lips, jaw: the rest of that surface, moved by the mouth and by the turn
+    lips    that surface at and around the lips, of smaller Gaussians, moved like it
     mouth   teeth, tongue and the dark behind the lips, moved like the lower face
     shell   hair and ears: expression does not move it, the head pose corrects it a little (a pose fitted to the face
             is systematically off at the skull)
-    torso   neck and clothes, in a frame of their own that follows the head pose by a learnt linear map; each Gaussian
-            may add to that. Head-aware and deterministic: equal head poses give equal torsos
+    torso   neck and clothes, in a frame of their own that follows the head pose by a learnt linear map; bent by the
+            pose and by what the torso does of itself, where that is known (`HeadPose.torso`): else it is at rest, and
+            equal head poses give equal torsos
 
 Symbols: N Gaussians of a layer, D <= N dynamic ones, C condition values, K landmarks. Layouts: `geneface.ops.types`.
 Frames: "head" layers live in the canonical head frame, X_camera = R X + t. The torso's frame has, at the mean head
@@ -28,14 +30,16 @@ from geneface.errors import InputError
 from geneface.geometry.rotation import rotation_matrix
 from geneface.ops.types import DILATION_PX2, LOG_SCALE, Splats, U, V
 from geneface.render.composite import resize
-from geneface.render.condition import POSE_LIMIT, Expression, FaceConditions, pose_inputs
+from geneface.render.condition import POSE_LIMIT, Condition, Expression, FaceConditions, pose_inputs, torso_inputs
 from geneface.render.quantise import from_int8, from_uint16, to_int8, to_uint16
 from geneface.render.renderer import RenderedFrame, Window, per_camera
 from geneface.types import Camera, FloatArray
 
-FORMAT = 2
+OLDER_FORMAT, FORMAT = 2, 3
+"""The older one has no torso that moves by itself."""
+TORSO_CONDITION = "condition.torso"
 Frame = Literal["head", "torso"]
-Input = Literal["upper", "lower", "pose"]
+Input = Literal["upper", "lower", "pose", "torso"]
 HEAD_LABEL, TORSO_LABEL = 1.0, 0.0
 
 
@@ -46,7 +50,8 @@ class GaussianLayer:
     name: str
     frame: Frame
     input: Input
-    """What moves them: "upper" (eyes, brows, turn), "lower" (mouth, turn) or "pose"."""
+    """What moves them: "upper" (eyes, brows, turn), "lower" (mouth, turn), "pose" or "torso" (pose, and what the
+    torso does of itself)."""
     base: FloatArray
     """[14, N]."""
     basis: FloatArray
@@ -87,16 +92,22 @@ class GaussianModel:
     """The camera it was trained with: another must have its focal length."""
     turn_width: int
     """How many pose values (rotation first) belong to the inputs "upper" and "lower"."""
+    torso: Condition | None = None
+    """What the torso does of itself, from `torso_inputs`; None: it follows the head's pose alone."""
 
     def __len__(self) -> int:
         return sum(len(layer) for layer in self.layers)
 
     @property
-    def condition_widths(self) -> dict[Input, int]:
+    def condition_widths(self) -> Mapping[Input, int]:
         """Values of each input: what was seen of the parts, the turn, and the parts' excess, which moves the mesh."""
         parts, turn = self.conditions, self.turn_width
         upper, lower = parts.eyes.width + parts.brows.width, parts.mouth.width
-        return {"upper": 2 * upper + turn, "lower": 2 * lower + turn, "pose": parts.pose.width}
+        pose = parts.pose.width
+        widths: dict[Input, int] = {"upper": 2 * upper + turn, "lower": 2 * lower + turn, "pose": pose}
+        if self.torso is not None:
+            widths["torso"] = pose + self.torso.width
+        return widths
 
     def slices(self) -> Iterator[tuple[GaussianLayer, slice]]:
         """Every layer with its columns in a common `Splats`."""
@@ -105,17 +116,21 @@ class GaussianModel:
             yield layer, slice(start, start + len(layer))
             start += len(layer)
 
-    def frame_conditions(self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
-        """landmarks [K, 3], rotation vector [3], translation [3] of the head."""
-        return self.conditions_from(self.conditions.expression(landmarks), rotation, translation)
+    def frame_conditions(
+        self, landmarks: FloatArray, rotation: FloatArray, translation: FloatArray, torso: FloatArray | None = None
+    ) -> FrameConditions:
+        """landmarks [K, 3]; rotation vector [3], translation [3] of the head; [G, 2] see `HeadPose.torso`."""
+        return self.conditions_from(self.conditions.expression(landmarks), rotation, translation, torso)
 
-    def conditions_from(self, expression: Expression, rotation: FloatArray, translation: FloatArray) -> FrameConditions:
+    def conditions_from(
+        self, expression: Expression, rotation: FloatArray, translation: FloatArray, torso: FloatArray | None = None
+    ) -> FrameConditions:
         """Same, from the landmarks' conditions (training keeps them: they do not change with the pose)."""
         rigid = self.conditions.pose(pose_inputs(rotation, translation))
-        torso = self.torso_map @ rigid
+        carried = self.torso_map @ rigid
         pose = np.clip(rigid, -POSE_LIMIT, POSE_LIMIT)
-        rotations = rotation_matrix(np.stack([rotation, torso[:3]])).astype(np.float32)
-        shift = (self.torso_origin + torso[3:]).astype(np.float32)
+        rotations = rotation_matrix(np.stack([rotation, carried[:3]])).astype(np.float32)
+        shift = (self.torso_origin + carried[3:]).astype(np.float32)
         turn, values, excess = pose[: self.turn_width], expression.values, expression.excess
         mouth = self.conditions.parts["mouth"].start
         return FrameConditions(
@@ -123,17 +138,27 @@ class GaussianModel:
                 "upper": np.concatenate([values[:mouth], turn, excess[:mouth]]),
                 "lower": np.concatenate([values[mouth:], turn, excess[mouth:]]),
                 "pose": pose,
+                "torso": np.concatenate([pose, self._own_motion(rigid, torso)]),
                 "rigid": rigid,
             },
             {"head": rotations[0], "torso": rotations[1]},
             {"head": np.asarray(translation, np.float32), "torso": shift},
         )
 
+    def _own_motion(self, rigid: FloatArray, points: FloatArray | None) -> FloatArray:
+        """What the torso does beyond what the pose [6] says: 0 where its points are not known, or another person's."""
+        if self.torso is None:
+            return np.zeros(0, np.float32)
+        if points is None or rigid.size + points.size != len(self.torso.mean):
+            return np.zeros(self.torso.width, np.float32)
+        return self.torso(torso_inputs(rigid, points))
+
     def config(self) -> dict[str, Any]:
         """What `tensors` cannot hold, as JSON."""
         layers = [{"name": layer.name, "frame": layer.frame, "input": layer.input} for layer in self.layers]
         camera = {"focal": self.camera.focal, "width": self.camera.width, "height": self.camera.height}
-        return {"format": FORMAT, "layers": layers, "camera": camera, "turn_width": self.turn_width}
+        number = FORMAT if self.torso is not None else OLDER_FORMAT
+        return {"format": number, "layers": layers, "camera": camera, "turn_width": self.turn_width}
 
     def facts(self) -> dict[str, int]:
         """See `RendererModel`."""
@@ -143,6 +168,8 @@ class GaussianModel:
         """The learnt values, quantised: a float32 model of 20 k Gaussians would be 14 MB, this is 2-3 MB."""
         result: dict[str, np.ndarray] = {"torso_origin": self.torso_origin, "torso_map": self.torso_map}
         result |= self.conditions.tensors()
+        if self.torso is not None:
+            result |= self.torso.tensors(TORSO_CONDITION)
         for layer in self.layers:
             prefix = f"layer.{layer.name}"
             base, ranges = to_uint16(layer.base)
@@ -158,16 +185,18 @@ class GaussianModel:
         Raises:
             InputError: a newer format, or a tensor that is missing.
         """
-        if config.get("format") != FORMAT:
+        if config.get("format") not in (OLDER_FORMAT, FORMAT):
             raise InputError(
-                f"this renderer reads Gaussian models of format {FORMAT}, not {config.get('format')!r}",
+                f"this renderer reads Gaussian models of the formats {OLDER_FORMAT} and {FORMAT}, "
+                f"not {config.get('format')!r}",
                 "train the avatar again, or update geneface",
             )
         try:
             conditions = FaceConditions.from_tensors(tensors)
             layers = tuple(_read_layer(tensors, **entry) for entry in config["layers"])
             origin, torso_map = tensors["torso_origin"], tensors["torso_map"]
-            return cls(layers, conditions, origin, torso_map, Camera(**config["camera"]), config["turn_width"])
+            torso = Condition.from_tensors(tensors, TORSO_CONDITION) if config["format"] == FORMAT else None
+            return cls(layers, conditions, origin, torso_map, Camera(**config["camera"]), config["turn_width"], torso)
         except KeyError as missing:
             raise InputError(f"the Gaussian model lacks {missing}", "train it again, or copy it again") from None
 
@@ -256,12 +285,13 @@ class GaussianRenderer:
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
         model, plate = self._prepared(camera)
         if window is not None:
             plate = np.ascontiguousarray(plate[window.rows, window.columns])
-        frame = model.frame_conditions(landmarks, rotation, translation)
+        frame = model.frame_conditions(landmarks, rotation, translation, torso)
         try:
             splats = self._spare.pop()
         except IndexError:

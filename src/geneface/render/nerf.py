@@ -278,8 +278,9 @@ class NerfRenderer:
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
-        """Draw one frame; see `Renderer.render`."""
+        """Draw one frame; see `Renderer.render`. The torso follows the head's pose alone."""
         plate = self._plate_for(camera)
         corner = (0, 0)
         if window is not None:

@@ -71,6 +71,8 @@ class Recorded:
     """Deviation in pixels of the camera by which the picture is less sharp than the best of its video."""
     grain: float = 0.0
     """Deviation of its noise, in 0..1."""
+    torso: FloatArray | None = None
+    """[G, 2] where its torso is, see `HeadPose.torso`."""
     number: int = 0
     """Of the picture in its video: each has grain of its own."""
 
@@ -107,7 +109,7 @@ def paste(
         window: of `seam_window`, for the face of `spoken_face`.
     """
     face = spoken_face(recorded.landmarks, spoken)
-    frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window)
+    frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window, recorded.torso)
     seam = _Seam(_outlines(recorded, face, camera), window, camera.width)
     mask = seam.mask
     drawn = frame.rgb

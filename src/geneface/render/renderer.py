@@ -99,6 +99,7 @@ class Renderer(Protocol):
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
         """Draw one frame.
 
@@ -107,6 +108,7 @@ class Renderer(Protocol):
             rotation, translation: [3] rotation vector and translation, head frame to camera frame.
             camera: of any size; the focal length must be the avatar's.
             window: the part of the picture that is wanted, in less time than all of it; the rest is not made.
+            torso: [G, 2] where the torso is, see `HeadPose.torso`; None: as the head's pose has it.
         """
         ...
 

@@ -34,6 +34,7 @@ from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_re
 from geneface.render.renderer import RendererModel
 from geneface.training.adaptation.person import adapt_to_person
 from geneface.training.body.build import DEFAULT_SECONDS, MOST_SECONDS, build_body, is_whole
+from geneface.training.detail import measure_detail
 from geneface.training.presets import Preset
 from geneface.training.trainers import training_of
 from geneface.types import ByteArray, ProgressFn, no_progress
@@ -172,6 +173,7 @@ def _build(
     model = training.train(shown, work, settings, resume=resume, progress=progress)
     person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
     described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
+    described = described.model_copy(update=measure_detail(shown, described, model))
     poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(
@@ -220,7 +222,9 @@ def draw_poster(
     plate = np.divide(background, 255, dtype=np.float32)
     # From the tensors and not from the model: the poster shows what is stored.
     renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
-    return renderer.render(person.rest, person.path.rotation[0], person.path.translation[0], config.camera).to_uint8()
+    path = person.path
+    torso = None if path.torso is None else path.torso[0]
+    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, torso=torso).to_uint8()
 
 
 def _before_renderer(

@@ -22,6 +22,7 @@ from geneface.analysis.tracker import PersonSegmenter
 from geneface.imaging.filters import box_blur, dilate, disc, erode, square
 from geneface.imaging.resize import resize_area, resize_linear
 from geneface.imaging.shapes import connected_parts
+from geneface.imaging.warp import sample
 from geneface.types import ByteArray, FloatArray
 
 _FADE_SHARE = 0.06
@@ -49,8 +50,11 @@ class MatteMaker:
         """
         self._shape = height, width
         x, y, side = crop
-        self._rows, self._columns = _taps(y, side, height, size), _taps(x, side, width, size)
         self._own = _fade(height, width, crop)
+        seen = self._own > 0
+        rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        self._box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        self._rows, self._columns = _taps(y, side, rows, size), _taps(x, side, columns, size)
         self._own_step, self._coarse_step = _step(side / size), _step(min(width, height) / _COARSE_PX)
 
     @property
@@ -72,14 +76,15 @@ class MatteMaker:
             masks: [S, S, 2] head and torso of the portrait.
             coarse: the whole picture's, where something lies outside the square.
         """
-        height, width = self._shape
         guide = luma / np.float32(255)
         # Together they are at most 255.
         own = solid((masks[..., 0] + masks[..., 1]) / np.float32(255))
-        matte = guided(guide, _along(_along(own, self._rows).T, self._columns).T, self._own_step)
+        placed = np.ascontiguousarray(_along(_along(own, self._rows).T, self._columns).T)
+        matte = guided(np.ascontiguousarray(guide[self._box]), placed, self._own_step)
         if coarse is not None:
-            around = guided(guide, resize_linear(coarse, height, width), self._coarse_step)
-            matte = self._own * matte + (1 - self._own) * around
+            around = guided(guide, resize_linear(coarse, *self._shape), self._coarse_step)
+            around[self._box] += self._own[self._box] * (matte - around[self._box])
+            matte = around
         return np.round(255 * np.clip(matte, 0, 1)).astype(np.uint8)
 
 
@@ -100,11 +105,11 @@ def solid(matte: FloatArray) -> FloatArray:
 _Taps = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
 
 
-def _taps(start: float, side: float, length: int, size: int) -> _Taps:
-    """For `length` pixels the two of `size` pixels, spread over [start, start + side), next to each, and how near it
+def _taps(start: float, side: float, pixels: NDArray[np.intp], size: int) -> _Taps:
+    """For each of the pixels the two of `size` pixels, spread over [start, start + side), next to it, and how near it
     is to the second; the edge goes on for ever.
     """
-    place = np.clip((np.arange(length) + 0.5 - start) * size / side - 0.5, 0, size - 1)
+    place = np.clip((pixels + 0.5 - start) * size / side - 0.5, 0, size - 1)
     first = np.minimum(place.astype(np.intp), max(size - 2, 0))
     return first, np.minimum(first + 1, size - 1), (place - first).astype(np.float32)[:, None]
 
@@ -157,13 +162,23 @@ def guided(guide: FloatArray, rough: FloatArray, step: int) -> FloatArray:
     # Where luma does not tell person from background the fit is a blur: the matte stays what it was.
     told = together**2 / (own * (power - level * level + _MATTE_EPSILON))
     fit = box_blur(np.stack([scale, level - scale * mean, told], axis=-1), span)
-    scale, offset, told = np.moveaxis(resize_linear(fit, height, width), -1, 0)
     # Far from the edge the matte is sure, and grain must not show in it.
     around = square(2 * _GUIDE_REACH)
-    is_inside = resize_linear((erode(matte, around) > 0.99).astype(np.float32), height, width)
-    is_outside = resize_linear((dilate(matte, around) < 0.01).astype(np.float32), height, width)
-    fine = rough + np.clip(told, 0, 1) * (np.clip(scale * guide + offset, 0, 1) - rough)
-    return np.clip(fine * (1 - is_outside) * (1 - is_inside) + is_inside, 0, 1).astype(np.float32)
+    is_edge = (erode(matte, around) <= 0.99) & (dilate(matte, around) >= 0.01)
+    place = np.flatnonzero(_enlarged(is_edge, height, width))
+    y, x = place // width, place % width
+    scale, offset, told = sample(fit, (x + 0.5) * (columns / width), (y + 0.5) * (rows / height)).T
+    result = rough.copy()
+    before = rough.reshape(-1)[place]
+    fine = np.clip(scale * guide.reshape(-1)[place] + offset, 0, 1)
+    result.reshape(-1)[place] = before + np.clip(told, 0, 1) * (fine - before)
+    return result
+
+
+def _enlarged(flags: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Flags [h, w] spread over [height, width]: each pixel has that of the nearest."""
+    rows, columns = flags.shape
+    return flags[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
 
 
 def _small_rgb(planes: ByteArray, rows: int, columns: int) -> ByteArray:

@@ -6,12 +6,16 @@ docs/conventions.md. Everything is a function of the portrait, the configuration
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import pixels_to_camera, project
+from geneface.geometry.landmarks import MESH_LIPS_OUTER
 from geneface.ops.types import COLOR, LOG_SCALE, MEAN, OPACITY_LOGIT, QUATERNION
 from geneface.portrait.portrait import Portrait
+from geneface.render.gaussian import GaussianLayer, Input
 from geneface.training.renderer.statistics import PortraitStatistics
 from geneface.training.renderer.surface import Cloud, SurfaceSamples, border, neck_filled, ramp
 from geneface.types import FloatArray
@@ -20,6 +24,8 @@ Array = NDArray[np.floating]
 
 OVERLAP = 0.55
 """Standard deviation of a Gaussian over the distance to its neighbour: neighbours blend without holes or blur."""
+LIPS_ACROSS, LIPS_UPRIGHT = 1.3, 1.0
+"""Half of the size of the lips' layer, in half widths of the mouth."""
 TORSO_DEPTH = 0.3
 """How far behind the head's origin the torso lies: behind every part of the head."""
 
@@ -27,12 +33,24 @@ TORSO_DEPTH = 0.3
 def upper_and_lower(samples: SurfaceSamples, neutral: Array) -> tuple[SurfaceSamples, SurfaceSamples]:
     """Divide samples of the face's surface at the border between what the lids move and what the mouth moves."""
     above = samples.cloud.points[:, 1] > border(neutral)[0]
+    return without(samples, ~above), without(samples, above)
 
-    def part(chosen: np.ndarray) -> SurfaceSamples:
-        cloud = Cloud(samples.cloud.points[chosen], samples.cloud.spacing[chosen])
-        return SurfaceSamples(cloud, samples.vertices[chosen], samples.weights[chosen])
 
-    return part(above), part(~above)
+def near_lips(neutral: Array, triangles: np.ndarray) -> NDArray[np.bool_]:
+    """Which triangles [N, 3] of a mesh [V, 3] make up the lips and the skin around them, a layer of their own."""
+    lips = neutral[list(MESH_LIPS_OUTER), :2]
+    middle = lips.mean(0)
+    half_width = float(np.abs(lips[:, 0] - middle[0]).max())
+    centres = neutral[triangles].mean(1)[:, :2]
+    inside = np.abs(centres - middle) < half_width * np.array([LIPS_ACROSS, LIPS_UPRIGHT])
+    return inside.all(1) & (centres[:, 1] < border(neutral)[0])
+
+
+def without(samples: SurfaceSamples, left_out: NDArray[np.bool_]) -> SurfaceSamples:
+    """The samples that are not left out [N]."""
+    kept = ~left_out
+    cloud = Cloud(samples.cloud.points[kept], samples.cloud.spacing[kept])
+    return SurfaceSamples(cloud, samples.vertices[kept], samples.weights[kept])
 
 
 def part_share(samples: SurfaceSamples, neutral: Array) -> FloatArray:
@@ -78,6 +96,33 @@ def sample_torso(
     pixel_size = -origin[2] / (portrait.camera.focal * portrait.camera.width)
     spacing = np.full(count, pixel_size * np.sqrt(len(rows) / count))
     return Cloud(points, spacing), _torso_colours(statistics)[rows[chosen], columns[chosen]]
+
+
+def torso_layer(
+    points: Array, base: FloatArray, origin: Array, portrait: Portrait, widths: Mapping[Input, int], moves: Array | None
+) -> GaussianLayer:
+    """The torso: still, or carried by its lattice as `moves` [6 + C, G, 2] of `fit_torso` say."""
+    lattice = portrait.torso_points
+    if moves is None or lattice is None:
+        return GaussianLayer("torso", "torso", "pose", base, np.zeros((widths["pose"], 7, len(points)), np.float32))
+    places = project(points, np.zeros(3), np.asarray(origin, np.float64), portrait.camera) / portrait.camera.width
+    basis = np.zeros((widths["torso"], 7, len(points)), np.float32)
+    by_place = np.einsum("ng,cgd->cdn", lattice_weights(places, lattice), moves)
+    # From image widths to head units at the depth of the torso, where y is up.
+    scale = -float(origin[2]) / portrait.camera.focal
+    basis[:, 0], basis[:, 1] = scale * by_place[:, 0], -scale * by_place[:, 1]
+    return GaussianLayer("torso", "torso", "torso", base, basis)
+
+
+def lattice_weights(places: Array, lattice: Array) -> Array:
+    """How much each lattice point [G, 2] carries each place [N, 2]; rows add up to 1. -> [N, G]."""
+    squares = np.square(places[:, None] - lattice[None]).sum(-1)
+    # As wide as the lattice's own spacing, so that what lies between its points moves with all of them.
+    apart = np.square(lattice[:, None] - lattice[None]).sum(-1)
+    np.fill_diagonal(apart, np.inf)
+    width = 0.5 * float(np.median(apart.min(1)))
+    weights = np.exp(-(squares - squares.min(1, keepdims=True)) / (2 * width))
+    return weights / weights.sum(1, keepdims=True)
 
 
 def head_colours(points: Array, portrait: Portrait, statistics: PortraitStatistics) -> Array:

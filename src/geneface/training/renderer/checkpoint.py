@@ -16,7 +16,9 @@ from geneface.portrait.portrait import Portrait
 def portrait_fingerprint(portrait: Portrait, config: Config) -> str:
     """Changes with the settings and with the frames' landmarks, poses and division; pictures are not read for it."""
     digest = hashlib.sha256(config.model_dump_json(exclude={"checkpoint_seconds"}).encode())
-    for array in (portrait.landmarks, portrait.pose.rotation, portrait.pose.translation, portrait.heldout):
+    pose = portrait.pose
+    known = [] if pose.torso is None else [pose.torso]
+    for array in (portrait.landmarks, pose.rotation, pose.translation, portrait.heldout, *known):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

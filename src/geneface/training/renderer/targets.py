@@ -34,16 +34,17 @@ def pixel_weights(head: FloatArray, torso: FloatArray, config: SharedTrainConfig
     return plate + (1 - plate) * head + (clothes - plate) * torso
 
 
+ItemT = TypeVar("ItemT")
 TargetT = TypeVar("TargetT")
 
 
-def prefetched(make: Callable[[int], TargetT], indices: Iterable[int]) -> Iterator[TargetT]:
-    """make(index) for every index in order, two ahead in a thread of its own."""
+def prefetched(make: Callable[[ItemT], TargetT], items: Iterable[ItemT]) -> Iterator[TargetT]:
+    """make(item) for every item in order, two ahead in a thread of its own."""
     with ThreadPoolExecutor(1) as pool:
         waiting = []
         try:
-            for index in indices:
-                waiting.append(pool.submit(make, index))
+            for item in items:
+                waiting.append(pool.submit(make, item))
                 if len(waiting) > 2:
                     yield waiting.pop(0).result()
             while waiting:
