@@ -11,9 +11,10 @@ from geneface.training.renderer.config import SharedTrainConfig
 class GaussianTrainConfig(SharedTrainConfig):
     """What `train_gaussian` does."""
 
+    components: int = Field(28, ge=1)
     steps: int = Field(8000, ge=1)
     """Frames shown, one a step; the mouth's own steps are paid for with some of them."""
-    visits: int = Field(6, ge=1)
+    visits: int = Field(8, ge=1)
     """How often a frame is shown at most: a short portrait is over-fitted long before `steps` are done."""
     mouth_steps: float = Field(0.6, ge=0, le=2)
     """How many steps that show the mouth alone follow on each that shows a whole frame."""
@@ -34,15 +35,15 @@ class GaussianTrainConfig(SharedTrainConfig):
     basis_colour_rate: float = 3e-3
     basis_decay: float = 2.0
     """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
-    basis_mean_decay: float = 1.0
+    basis_mean_decay: float = 0.3
     """The same for positions."""
     pose_basis_decay: float = 3.0
     """The same for all rows of the bases that the head pose drives (shell, torso)."""
     diffusion_steps: int = Field(50, ge=1)
     """Steps between two times that bases are drawn to their neighbours' mean, see `training.gaussian.neighbours`."""
-    pose_diffusion: float = Field(0.2, ge=0, le=1)
+    pose_diffusion: float = Field(0.05, ge=0, le=1)
     """How far those of hair, ears and torso are drawn."""
-    face_diffusion: float = Field(0.2, ge=0, le=1)
+    face_diffusion: float = Field(0.05, ge=0, le=1)
     """How far the face's are, in all that they have learnt in addition to the mesh's motion."""
     mouth_diffusion: float = Field(0.4, ge=0, le=1)
     """How far those of lips and mouth are in the mouth's own steps: teeth would be speckled."""
@@ -71,7 +72,7 @@ _CHANGES: dict[str, dict[str, object]] = {
         "shell_count": 700,
         "torso_count": 600,
     },
-    "fast": {"steps": 5000},
+    "fast": {},
     "good": {"steps": 16000, "visits": 10},
 }
 GAUSSIAN_PRESETS = {name: GaussianTrainConfig.model_validate(changes) for name, changes in _CHANGES.items()}

@@ -67,7 +67,7 @@ def frame_target(portrait: Portrait, index: int, config: GaussianTrainConfig) ->
     ):
         box = landmark_box(points[group], margin, portrait.size)
         weight[box] = np.maximum(weight[box], gain)
-    return FrameTarget(index, sharpened(from_uint8(pixels), config.detail), head, solid, weight)
+    return FrameTarget(index, sharpened(from_uint8(pixels), by_size(config.detail, portrait.size)), head, solid, weight)
 
 
 def mouth_window(box: NDArray[np.integer], size: int) -> Window:

@@ -14,7 +14,7 @@ class SharedTrainConfig(Config):
     """Replaces `steps` by as many as fit into this time, measured once when the training starts."""
     seed: int = 0
     components: int = Field(16, ge=1)
-    """Principal components of the landmarks in the condition."""
+    """Principal components of the landmarks in the condition; as few as the frames define (`fit_components`)."""
     turn_width: int = Field(3, ge=0, le=6)
     """Pose values (rotation first) in the condition of face or head."""
     final_rate: float = 0.03
