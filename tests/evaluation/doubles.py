@@ -142,6 +142,7 @@ class FakeRenderer:
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
         self.calls += 1
         assert camera == self._portrait.camera

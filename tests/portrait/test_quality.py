@@ -110,8 +110,11 @@ def test_another_shirt_is_another_scene_and_a_photograph_has_no_say():
     shirt = COLOURS + np.array([[0], [0.6]])
     shots = [shot(), shot(path="b.mp4", colours=shirt), shot(path="c.mp4")]
     assert scenes_of(shots) == [1, 2, 1]
-    # A file is of one scene, whatever a cut shows of the clothes.
-    assert scenes_of([shot(), shot(colours=shirt), shot(path="b.mp4", colours=shirt)]) == [1, 1, 2]
+    # Also inside one file, but there a cut may show another part of the clothes.
+    assert scenes_of([shot(), shot(colours=shirt), shot(), shot(path="b.mp4", colours=shirt)]) == [1, 2, 1, 2]
+    collar = COLOURS + np.array([[0], [0.4]])
+    assert scenes_of([shot(), shot(colours=collar)]) == [1, 1]
+    assert scenes_of([shot(), shot(path="b.mp4", colours=collar)]) == [1, 2]
     other = speaking(VIEWS)[:, ::-1]
     photographs = [shot(other, lips=0 * TALK, colours=shirt) for _ in range(2)]
     assert only_a_picture([shot(), *photographs]).drops

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,17 @@ def test_of_many_clips_only_those_that_are_used_count():
     starts = heldout_starts(clips(6, 75), 10)
     assert starts[6] == 0 and all(start > 1000 for index, start in enumerate(starts) if index != 6)
     assert heldout_starts(clips(6, 250), 10)[2:8] == [200] * 6
+
+
+def test_each_scene_of_a_file_has_its_own_frames_held_out():
+    runs = [replace(run(start, start + 100), scene=1 + index % 2) for index, start in enumerate(range(0, 400, 100))]
+    runs[3] = replace(runs[3], mesh_px=runs[3].mesh_px[:80])
+    sound = Waveform(np.zeros(16_000 * 16, np.float32))
+    segments, _ = plan_segments([SCAN], runs, [sound], [UNKNOWN] * 4)
+    assert [segment.span.scene for segment in segments] == [1, 2, 1, 2]
+    # A fifth of 200 frames and of 180, from the end of each scene.
+    assert [segment.heldout for segment in segments] == [None, None, (60, 100), (44, 80)]
+    # The one with more frames is scene 1, whichever comes first.
+    runs = [replace(one, scene=3 - one.scene) for one in runs]
+    segments, _ = plan_segments([SCAN], runs, [sound], [UNKNOWN] * 4)
+    assert [segment.span.scene for segment in segments] == [1, 2, 1, 2]

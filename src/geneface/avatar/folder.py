@@ -67,10 +67,8 @@ class AvatarConfig(Config):
     """Width and height of the frames it was trained on, pixels."""
     focal: float = Field(gt=0.1, lt=100, allow_inf_nan=False)
     """Image widths."""
-    sharpen_head: float = Field(0, ge=0, le=1)
-    """How much what is drawn is sharpened, see `render.detail`: pictures that are drawn whole."""
-    sharpen_mouth: float = Field(0, ge=0, le=1)
-    """The same for a lower face that is put into the person's own video."""
+    sharpen: float = Field(0, ge=0, le=1)
+    """How much what is drawn is sharpened, see `render.detail`."""
     encoder: str = Field(max_length=40)
     """Name of the speech encoder that the motion model hears."""
     licence: str = Field(min_length=1, max_length=500)

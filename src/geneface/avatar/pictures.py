@@ -38,7 +38,7 @@ def drawn_frames(
 ) -> Generator[RenderedFrame, None, None]:
     """Every row drawn whole, over the avatar's plate or another. Size and background are checked at once."""
     camera = _camera(files, size)
-    renderer = _sharp(files, renderer_over(background_plate(background, files.plate)), files.config.sharpen_head)
+    renderer = _sharp(files, renderer_over(background_plate(background, files.plate)))
 
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
@@ -133,7 +133,7 @@ class Pictures:
             )
         assert not isinstance(self._size, str)
         renderer = self._renderer_over(self._own_plate)
-        return _sharp(self._files, renderer, self._files.config.sharpen_head), _camera(self._files, self._size)
+        return _sharp(self._files, renderer), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:
         files, body = self._files, self._files.body
@@ -144,7 +144,7 @@ class Pictures:
         known = _plate_in(view, files.plate) if self._has_opacity or self._replaces else None
         return PastedPictures(
             body,
-            _sharp(files, self._renderer_over(files.plate), files.config.sharpen_mouth),
+            _sharp(files, self._renderer_over(files.plate)),
             view,
             has_opacity=self._has_opacity,
             plate=plate,
@@ -166,7 +166,8 @@ def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Bod
         )
 
 
-def _sharp(files: AvatarFiles, renderer: Renderer, amount: float) -> Renderer:
+def _sharp(files: AvatarFiles, renderer: Renderer) -> Renderer:
+    amount = files.config.sharpen
     return SharpenedRenderer(renderer, amount, files.config.size) if amount > 0 else renderer
 
 

@@ -61,7 +61,7 @@ class LowerFaces:
         self._grain = 0.0 if body is None else body.grain
 
     def paste(
-        self, picture: ByteArray, recorded: MotionTrack, spoken: FloatArray, blur: float = 0.0
+        self, picture: ByteArray, recorded: MotionTrack, spoken: FloatArray, *, number: int, blur: float = 0.0
     ) -> tuple[ByteArray, FloatArray]:
         """Put the lower face of landmarks into a picture.
 
@@ -69,13 +69,15 @@ class LowerFaces:
             picture: [H, W, 3].
             recorded: one row, of the picture itself.
             spoken: [K, 3] the landmarks of which the lower face is drawn.
+            number: of the picture in its video.
             blur: of the picture, see `render.paste.Recorded`; of held-out frames it is not known.
 
         Returns:
             The changed picture [H, W, 3], and how much of each pixel is drawn [H, W].
         """
         rotation, translation = recorded.pose.rotation[0], recorded.pose.translation[0]
-        at = Recorded(recorded.points[0], rotation, translation, blur, self._grain)
+        torso = None if recorded.pose.torso is None else recorded.pose.torso[0]
+        at = Recorded(recorded.points[0], rotation, translation, blur, self._grain, torso, number)
         image, mask = np.array(picture), np.zeros(picture.shape[:2], np.float32)
         window = seam_window(at, spoken_face(at.landmarks, spoken), self._camera)
         if window is not None:

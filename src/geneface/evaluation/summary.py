@@ -14,11 +14,11 @@ from geneface.evaluation.metrics.registry import used_definitions
 from geneface.evaluation.protocol.adaptation import adaptation_table, gain_line, lips_verdict, loss_warning
 from geneface.evaluation.protocol.driven import DrivenScores, demo_sentence, driven_table, measure_driven
 from geneface.evaluation.protocol.pasted import few_pasted, pasted_line
-from geneface.evaluation.protocol.speech import predict_spans
+from geneface.evaluation.protocol.speech import predict_span
 from geneface.evaluation.report.write import software_versions
 from geneface.evaluation.schema import EvaluationReport
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait, heldout_spans
-from geneface.types import MotionTrack, ProgressFn, no_progress
+from geneface.types import ProgressFn, no_progress
 
 VISIBLE_BELOW_DB = 40.0
 """A blink that changes the lower face by more can be seen; from 50 dB on nothing can."""
@@ -49,8 +49,7 @@ def summarise_training(
     blinks = blink_table(avatar, sentence)
     scores = measure_driven(avatar, portrait, sentence, step=_STEP, progress=progress)
     spans = heldout_spans(portrait.segment, portrait.heldout)
-    spoken = predict_spans(avatar, portrait, MotionTrack(portrait.landmarks, portrait.pose), spans, progress)
-    predicted = [span.predicted for span in spoken]
+    predicted = [predict_span(avatar, portrait, span) for span in spans]
     gain = adaptation_table(avatar, portrait, predicted, progress)
     tables = {"blink": blinks, "driven": driven_table(avatar.name, scores), "adaptation": gain}
     pasted = few_pasted(avatar, portrait, spans, predicted)

@@ -69,25 +69,22 @@ def another_person(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def scenes_of(shots: Sequence[TrackedShot]) -> list[int]:
-    """For each shot the number of its scene, from 1: files in one light and one set of clothes (`sittings`).
+    """For each shot the number of its scene, from 1: those in one light and one set of clothes (`sittings`).
 
-    A file is of one scene: its cuts change the framing, and with it what is seen of the clothes. Shots of somebody
-    else have no say.
+    Shots of somebody else have no say.
     """
     gone = _gone(shots)
-    by_source: dict[str, list[int]] = {}
-    for number, shot in enumerate(shots):
-        if number not in gone:
-            by_source.setdefault(shot.scan.path, []).append(number)
-    if not by_source:
+    kept = [number for number in range(len(shots)) if number not in gone]
+    if not kept:
         return [1] * len(shots)
-    colours, seconds = [], []
-    for numbers in by_source.values():
-        lengths = [shots[number].clues.found.sum() for number in numbers]
-        colours.append(shots[numbers[int(np.argmax(lengths))]].clues.colours)
-        seconds.append(float(sum(lengths)))
-    scene = dict(zip(by_source, sittings(np.stack(colours), np.array(seconds)).tolist(), strict=True))
-    return [scene.get(shot.scan.path, 1) for shot in shots]
+    paths = sorted({shot.scan.path for shot in shots})
+    found = sittings(
+        np.stack([shots[number].clues.colours for number in kept]),
+        np.array([shots[number].clues.found.sum() for number in kept], np.float64),
+        np.array([paths.index(shots[number].scan.path) for number in kept]),
+    )
+    scene = dict(zip(kept, found.tolist(), strict=True))
+    return [scene.get(number, 1) for number in range(len(shots))]
 
 
 def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
@@ -119,19 +116,19 @@ def moving_camera(shots: Sequence[TrackedShot]) -> Verdict:
 
 
 def changing_light(shots: Sequence[TrackedShot]) -> Verdict:
-    """Spans in which the face is much brighter or darker than usual in the same source.
+    """Spans in which the face is much brighter or darker than usual in the same source and scene.
 
     Sudden changes are reported, and shots that are dark or glaring throughout.
     """
     drops: list[Drop] = []
     notes: list[Note] = []
-    by_source: dict[str, list[int]] = {}
-    gone = _gone(shots)
+    by_source: dict[tuple[str, int], list[int]] = {}
+    gone, scenes = _gone(shots), scenes_of(shots)
     for number, shot in enumerate(shots):
         # What shows a poster or somebody else tells nothing of the light on this face.
         if number in gone:
             continue
-        by_source.setdefault(shot.scan.path, []).append(number)
+        by_source.setdefault((shot.scan.path, scenes[number]), []).append(number)
         notes += _extreme_light(number, shot)
     for numbers in by_source.values():
         level = np.concatenate([face_level(shots[number].clues.faces) for number in numbers])

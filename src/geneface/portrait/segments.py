@@ -61,11 +61,11 @@ def plan_segments(
         sounds: of each source.
         offsets: of each span.
     """
-    heldout = np.full(len(scans), np.iinfo(np.int32).max)
-    for scene in {span.scene for span in spans}:
-        # Each scene can be trained alone: each has frames of its own to be measured on.
-        own = heldout_starts([span for span in spans if span.scene == scene], len(scans))
-        heldout = np.minimum(heldout, own)
+    # Each scene can be trained alone: each has frames of its own to be measured on.
+    heldout = {
+        scene: heldout_starts([span for span in spans if span.scene == scene], len(scans))
+        for scene in {span.scene for span in spans}
+    }
     names = segment_names([scan.path for scan in scans], [span.source for span in spans])
     segments: list[Segment] = []
     rest: list[DroppedSpan] = []
@@ -80,7 +80,7 @@ def plan_segments(
             if last > first:
                 rest.append(dropped(scans[span.source], first, last, NO_SOUND_HERE))
         if kept.frames:
-            first = int(np.clip(heldout[span.source] - kept.start, 0, kept.frames))
+            first = int(np.clip(heldout[span.scene][span.source] - kept.start, 0, kept.frames))
             held = (first, kept.frames) if first < kept.frames else None
             segments.append(Segment(name, kept, offset.shift(kept.start), offset.shift_ppm, held))
     return number_scenes(segments), rest

@@ -61,28 +61,33 @@ def _mean(picture: ByteArray, x0: float, y0: float, x1: float, y1: float) -> Arr
     return np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0).astype(np.float64)
 
 
-def sittings(spans: Array, seconds: NDArray[np.floating]) -> NDArray[np.intp]:
+def sittings(spans: Array, seconds: NDArray[np.floating], file: NDArray[np.integer] | None = None) -> NDArray[np.intp]:
     """Which spans were recorded together.
 
     Args:
         spans: [N, 2, 3] `colours`; what is nan is like everything else.
         seconds: [N].
+        file: [N] which file each is from: a cut inside one changes what is seen of the clothes, so those may differ
+            by twice as much. By default each is from its own.
 
     Returns:
         [N] numbers from 1: the sitting that lasts longest first.
     """
+    files = np.arange(len(spans)) if file is None else np.asarray(file)
+    differences = np.nan_to_num(np.abs(spans[:, None] - spans[None]), nan=0.0).max(-1, initial=0.0)
+    clothes = np.where(files[:, None] == files, 2 * LIMIT, LIMIT)
+    same = (differences[..., 0] <= LIMIT) & (differences[..., 1] <= clothes)
+    known = np.isfinite(spans).all(-1).sum(1)
     number = np.zeros(len(spans), np.intp)
     while (rest := np.flatnonzero(number == 0)).size:
-        number[rest[_longest(spans[rest], np.asarray(seconds, np.float64)[rest])]] = number.max() + 1
+        longest = _longest(same[np.ix_(rest, rest)], known[rest], np.asarray(seconds, np.float64)[rest])
+        number[rest[longest]] = number.max() + 1
     return number
 
 
-def _longest(spans: Array, seconds: Array) -> NDArray[np.bool_]:
-    """[N] which spans belong to the sitting that lasts longest."""
-    differences = np.abs(spans[:, None] - spans[None])
-    same = (np.nan_to_num(differences, nan=0.0) <= LIMIT).all((-1, -2))
+def _longest(same: NDArray[np.bool_], known: NDArray[np.integer], seconds: Array) -> NDArray[np.bool_]:
+    """[N] which spans belong to the sitting that lasts longest; `same` [N, N] says which are alike."""
     # The span that is like most of the time stands for the sitting: no chain of small steps leads out of it. One of
     # which less is known is like more, so it stands for none if there are others.
-    known = np.isfinite(spans).all(-1).sum(1)
     alike = np.where(known == known.max(), same @ seconds, -1.0)
     return same[int(np.argmax(alike))]

@@ -173,7 +173,7 @@ def _build(
     model = training.train(shown, work, settings, resume=resume, progress=progress)
     person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
     described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
-    described = described.model_copy(update=measure_detail(shown, described, model))
+    described = described.model_copy(update={"sharpen": measure_detail(shown, described, model)})
     poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(

@@ -14,15 +14,16 @@ from geneface.signal.spans import spread_indices
 from geneface.types import FloatArray
 
 _FRAMES = 24
-_HEAD_LEVEL = 127
 
 
-def measure_detail(portrait: Portrait, config: AvatarConfig, model: RendererModel) -> dict[str, float]:
-    """How much head and mouth must be sharpened to have the detail of training frames: fields of `AvatarConfig`."""
+def measure_detail(portrait: Portrait, config: AvatarConfig, model: RendererModel) -> float:
+    """How much drawings must be sharpened for the mouth to have the detail of training frames, `AvatarConfig.sharpen`.
+
+    Not for the whole head: hair would decide, of which much is lost, and skin would get grain.
+    """
     frames = np.flatnonzero(~portrait.heldout)
     frames = frames[spread_indices(len(frames), _FRAMES)]
     renderers: dict[int, Renderer] = {}
-    heads: list[tuple[FloatArray, FloatArray]] = []
     mouths: list[tuple[FloatArray, FloatArray]] = []
     pose, torso = portrait.pose, portrait.pose.torso
     for index in frames.tolist():
@@ -41,12 +42,7 @@ def measure_detail(portrait: Portrait, config: AvatarConfig, model: RendererMode
             )
             .rgb
         )
-        pixels, masks = portrait.frame(index)
-        recorded = from_uint8(pixels)
+        recorded = from_uint8(portrait.frame(index)[0])
         x0, y0, x1, y1 = portrait.mouth_box[index].tolist()
         mouths.append((recorded[y0:y1, x0:x1], drawn[y0:y1, x0:x1]))
-        rows, columns = np.nonzero(masks[..., 0] > _HEAD_LEVEL)
-        if len(rows):
-            box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-            heads.append((recorded[box], drawn[box]))
-    return {"sharpen_head": fitted_amount(heads), "sharpen_mouth": fitted_amount(mouths)}
+    return fitted_amount(mouths)

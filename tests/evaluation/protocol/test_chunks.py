@@ -132,6 +132,7 @@ class HalfTransparent:
         translation: np.ndarray,
         camera: Camera,
         window: Window | None = None,
+        torso: np.ndarray | None = None,
     ) -> RenderedFrame:
         assert window is None
         plate = np.full((camera.height, camera.width, 3), 90 / 255, np.float32)

@@ -77,6 +77,7 @@ class PlantedRenderer:
         translation: FloatArray,
         camera: Camera,
         window: Window | None = None,
+        torso: FloatArray | None = None,
     ) -> RenderedFrame:
         assert window is None
         pixels = project(landmarks, rotation, translation, camera)

@@ -30,6 +30,7 @@ class Flat:
         translation: np.ndarray,
         camera: Camera,
         window: Window | None = None,
+        torso: np.ndarray | None = None,
     ) -> RenderedFrame:
         assert window is not None, "only what is needed is drawn"
         rgb = np.full((window.height, window.width, 3), 0.5, np.float32)

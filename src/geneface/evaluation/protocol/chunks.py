@@ -138,7 +138,7 @@ class PortraitChunks:
         """Recorded frames with the lower face of a motion, and the masks of what is drawn."""
         assert self._faces is not None
         return [
-            self._faces.paste(reference.image, tracked[i : i + 1], points)
+            self._faces.paste(reference.image, tracked[i : i + 1], points, number=i)
             for i, (reference, points) in enumerate(zip(references, motion.points, strict=True))
         ]
 

@@ -61,6 +61,8 @@ def _pictures(
         shown = planes.resized(planes.cut(body.planes(index), view.region), view.height, view.width)
         picture = planes.picture(shown)[rows][:, columns]
         at = slice(index, index + 1)
-        pose = HeadPose(track.pose.rotation[at], view.shifted(track.pose.translation[index])[None])
+        own = track.pose[at]
+        pose = HeadPose(own.rotation, view.shifted(own.translation[0])[None], own.torso)
         blur = float(track.blur[index]) * view.scale
-        yield picture, *faces.paste(picture, MotionTrack(track.landmarks[at], pose), points, blur)
+        recorded = MotionTrack(track.landmarks[at], pose)
+        yield picture, *faces.paste(picture, recorded, points, number=index, blur=blur)

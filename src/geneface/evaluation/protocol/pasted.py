@@ -42,7 +42,7 @@ def few_pasted(
     for index, points in (rows[number] for number in chosen):
         picture, masks = portrait.frame(index)
         reference = ReferenceFrame(np.array(picture), masks[..., 0] > _ALPHA, None, portrait.mouth_box[index])
-        image, mask = faces.paste(reference.image, tracked[index : index + 1], points)
+        image, mask = faces.paste(reference.image, tracked[index : index + 1], points, number=index)
         regions = seam_regions(mask)
         found = {"lower_face": regions.lower_face, "seam": regions.seam, **reference.masks}
         for key, of_key in values.items():
