@@ -335,3 +335,13 @@ def test_turned_pose_composes_with_the_tracked_one(portrait):
     rotation, translation = refined_poses(trainer._portrait.pose, trainer.state.poses, 4)
     np.testing.assert_allclose(rotation, compose([0.1, 0, 0], portrait.pose.rotation[4]), atol=1e-6)
     np.testing.assert_allclose(translation, portrait.pose.translation[4] + [0, 0.2, 0], atol=1e-6)
+
+
+def test_many_frames_are_held_less_and_few_no_more_than_before():
+    config = gaussian_config("fast")
+    few, usual, many = (training.diffusion_shares(config, frames)["torso"][0] for frames in (100, 400, 1200))
+    assert few == usual == np.float32(config.pose_diffusion)
+    assert many == pytest.approx(usual / 3)
+    rates = [training.layer_rates(config, frames)["lower"].decay for frames in (400, 1200)]
+    assert rates[1][0] == pytest.approx(rates[0][0] / 3)
+    np.testing.assert_array_equal(rates[0][3:], rates[1][3:])

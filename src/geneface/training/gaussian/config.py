@@ -7,6 +7,9 @@ from pydantic import Field
 from geneface.training.presets import choose_preset, with_changes
 from geneface.training.renderer.config import SharedTrainConfig
 
+COMMON_FRAMES = 400
+"""16 s. Where more frames speak for what a Gaussian learns, neighbours and decay need to hold it less."""
+
 
 class GaussianTrainConfig(SharedTrainConfig):
     """What `train_gaussian` does."""
@@ -14,7 +17,7 @@ class GaussianTrainConfig(SharedTrainConfig):
     components: int = Field(28, ge=1)
     steps: int = Field(8000, ge=1)
     """Frames shown, one a step; the mouth's own steps are paid for with some of them."""
-    visits: int = Field(8, ge=1)
+    visits: int = Field(6, ge=1)
     """How often a frame is shown at most: a short portrait is over-fitted long before `steps` are done."""
     mouth_steps: float = Field(0.6, ge=0, le=2)
     """How many steps that show the mouth alone follow on each that shows a whole frame."""
@@ -35,15 +38,15 @@ class GaussianTrainConfig(SharedTrainConfig):
     basis_colour_rate: float = 3e-3
     basis_decay: float = 2.0
     """Decoupled decay of the face's opacity and colour bases: what few frames ask for is not learnt."""
-    basis_mean_decay: float = 0.3
-    """The same for positions."""
+    basis_mean_decay: float = 1.0
+    """The same for positions, with up to `COMMON_FRAMES` training frames; with more it is less in proportion."""
     pose_basis_decay: float = 3.0
     """The same for all rows of the bases that the head pose drives (shell, torso)."""
     diffusion_steps: int = Field(50, ge=1)
     """Steps between two times that bases are drawn to their neighbours' mean, see `training.gaussian.neighbours`."""
-    pose_diffusion: float = Field(0.05, ge=0, le=1)
-    """How far those of hair, ears and torso are drawn."""
-    face_diffusion: float = Field(0.05, ge=0, le=1)
+    pose_diffusion: float = Field(0.2, ge=0, le=1)
+    """How far those of hair, ears and torso are drawn, with up to `COMMON_FRAMES` training frames."""
+    face_diffusion: float = Field(0.2, ge=0, le=1)
     """How far the face's are, in all that they have learnt in addition to the mesh's motion."""
     mouth_diffusion: float = Field(0.4, ge=0, le=1)
     """How far those of lips and mouth are in the mouth's own steps: teeth would be speckled."""

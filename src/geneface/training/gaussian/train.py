@@ -31,7 +31,7 @@ from geneface.render.condition import (
 )
 from geneface.render.gaussian import GaussianLayer, GaussianModel, draw
 from geneface.training.gaussian import initialise
-from geneface.training.gaussian.config import GaussianTrainConfig
+from geneface.training.gaussian.config import COMMON_FRAMES, GaussianTrainConfig
 from geneface.training.gaussian.neighbours import diffuse, nearest_neighbours
 from geneface.training.gaussian.state import GaussianState, Rates, apply_gradients
 from geneface.training.gaussian.targets import FrameTarget, by_size, frame_order, frame_target, mouth_target
@@ -143,21 +143,28 @@ def _torso_motion(
     return fit_torso(conditions.pose(pose_inputs(pose.rotation, pose.translation)), pose.torso)
 
 
-def layer_rates(config: GaussianTrainConfig) -> dict[str, Rates]:
+def held(strength: float, frames: int) -> float:
+    """How strongly Gaussians are held with so many training frames."""
+    return strength * min(1.0, COMMON_FRAMES / frames)
+
+
+def layer_rates(config: GaussianTrainConfig, frames: int) -> dict[str, Rates]:
     """Learning rates by row of base and basis, for each kind of input."""
     base = np.empty(14, np.float32)
     base[MEAN], base[LOG_SCALE], base[QUATERNION] = config.mean_rate, config.scale_rate, config.quaternion_rate
     base[OPACITY_LOGIT], base[COLOR] = config.opacity_rate, config.colour_rate
     basis = np.array([config.basis_mean_rate] * 3 + [config.basis_opacity_rate] + [config.basis_colour_rate] * 3)
-    face = [config.basis_mean_decay] * 3 + [config.basis_decay] * 4
+    face = [held(config.basis_mean_decay, frames)] * 3 + [config.basis_decay] * 4
     pose = [config.pose_basis_decay] * 7
     decays = {"upper": face, "lower": face, "pose": pose, "torso": pose}
     return {name: Rates(base, basis.astype(np.float32), np.array(decay, np.float32)) for name, decay in decays.items()}
 
 
-def diffusion_shares(config: GaussianTrainConfig) -> dict[str, FloatArray]:
+def diffusion_shares(config: GaussianTrainConfig, frames: int) -> dict[str, FloatArray]:
     """How far the rows of each input's bases are drawn to their neighbours' mean at a time. -> [7] each."""
-    face, pose = (np.full(7, share, np.float32) for share in (config.face_diffusion, config.pose_diffusion))
+    face, pose = (
+        np.full(7, held(share, frames), np.float32) for share in (config.face_diffusion, config.pose_diffusion)
+    )
     return {"upper": face, "lower": face, "pose": pose, "torso": pose}
 
 
@@ -174,10 +181,10 @@ class GaussianTrainer:
         self._portrait, self._config = portrait, config
         model = initial_model(portrait, self.frames, config)
         self.state = GaussianState.fresh(model, len(portrait.landmarks), config.steps)
-        self._rates = layer_rates(config)
+        self._rates = layer_rates(config, len(self.frames))
         self._neighbours = [nearest_neighbours(np.ascontiguousarray(layer.base[MEAN].T)) for layer in model.layers]
         self._bound = [layer.basis.copy() for layer in model.layers]
-        self._shares = diffusion_shares(config)
+        self._shares = diffusion_shares(config, len(self.frames))
         self._mouth_share = np.full(7, config.mouth_diffusion, np.float32)
         self._plates = _plates(portrait)
         self._splats = Splats.empty(len(model))
