@@ -84,11 +84,11 @@ def test_an_interrupt_leaves_nothing(
 ) -> None:
     draw, drawn = avatar.renderer.render, []
 
-    def interrupted(*arguments: object) -> object:
+    def interrupted(*arguments: object, **named: object) -> object:
         drawn.append(threading.current_thread())
         if len(drawn) == 40:
             raise KeyboardInterrupt
-        return draw(*arguments)  # type: ignore[arg-type]
+        return draw(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(avatar.renderer, "render", interrupted)
     with pytest.raises(KeyboardInterrupt):
