@@ -14,8 +14,8 @@ from geneface.avatar.body_path import body_frames
 from geneface.avatar.performance import Performance
 from geneface.avatar.view import Frame, Size
 from geneface.errors import InputError
+from geneface.geometry.landmarks import LOWER_FACE
 from geneface.io.tensors import load_tensors
-from geneface.render.paste import LOWER_FACE
 from geneface.types import MotionTrack, Waveform
 
 from .avatar_fixtures import make_avatar, speech
