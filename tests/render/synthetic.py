@@ -49,8 +49,8 @@ class PaintedPortrait:
     @property
     def mouth_box(self) -> np.ndarray:
         places = [
-            project(mesh, *pose, self.camera)
-            for mesh, *pose in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
+            project(mesh, rotation, translation, self.camera)
+            for mesh, rotation, translation in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
         ]
         return mouth_boxes(np.stack(places), self.size)
 
