@@ -35,6 +35,7 @@ from geneface.io.clips import path_of
 from geneface.io.place import refuse_inside
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.runtime import MotionModel
+from geneface.render.detail import sharpened
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
@@ -389,7 +390,8 @@ class Avatar:
 
     def _new_renderer(self, plate: FloatArray) -> Renderer:
         config = self.files.config
-        return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
+        renderer = create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
+        return sharpened(renderer, config.sharpen, config.size)
 
 
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:

@@ -21,7 +21,6 @@ from geneface.avatar.pasted import PastedPictures
 from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, check_frame, source_view
 from geneface.errors import InputError
 from geneface.render.composite import resize
-from geneface.render.detail import SharpenedRenderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
@@ -38,7 +37,7 @@ def drawn_frames(
 ) -> Generator[RenderedFrame, None, None]:
     """Every row drawn whole, over the avatar's plate or another. Size and background are checked at once."""
     camera = _camera(files, size)
-    renderer = _sharp(files, renderer_over(background_plate(background, files.plate)))
+    renderer = renderer_over(background_plate(background, files.plate))
 
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
@@ -132,8 +131,7 @@ class Pictures:
                 "give the size in pixels and the frame crop, or the body source",
             )
         assert not isinstance(self._size, str)
-        renderer = self._renderer_over(self._own_plate)
-        return _sharp(self._files, renderer), _camera(self._files, self._size)
+        return self._renderer_over(self._own_plate), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:
         files, body = self._files, self._files.body
@@ -144,7 +142,7 @@ class Pictures:
         known = _plate_in(view, files.plate) if self._has_opacity or self._replaces else None
         return PastedPictures(
             body,
-            _sharp(files, self._renderer_over(files.plate)),
+            self._renderer_over(files.plate),
             view,
             has_opacity=self._has_opacity,
             plate=plate,
@@ -164,11 +162,6 @@ def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Bod
             "the motion is of another video than the one that the avatar carries",
             "draw it with the avatar that made it",
         )
-
-
-def _sharp(files: AvatarFiles, renderer: Renderer) -> Renderer:
-    amount = files.config.sharpen
-    return SharpenedRenderer(renderer, amount, files.config.size) if amount > 0 else renderer
 
 
 def _plate_in(view: View, plate: FloatArray) -> FloatArray | None:

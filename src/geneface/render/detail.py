@@ -28,7 +28,8 @@ class SharpenedRenderer:
 
     def __init__(self, renderer: Renderer, amount: float, size: int) -> None:
         """`amount`: of the Laplacian in pictures `size` pixels wide."""
-        self._renderer, self._amount, self._size = renderer, amount, size
+        self.plain = renderer
+        self._amount, self._size = amount, size
 
     def render(
         self,
@@ -40,10 +41,20 @@ class SharpenedRenderer:
         torso: FloatArray | None = None,
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
-        frame = self._renderer.render(landmarks, rotation, translation, camera, window, torso)
+        frame = self.plain.render(landmarks, rotation, translation, camera, window, torso)
         # The same softness is more pixels wide in a larger picture, and its Laplacian smaller by the square of that.
         scale = min((camera.width / self._size) ** 2, _LARGEST_SCALE)
         return replace(frame, image=ops.sharpen(frame.image, self._amount * scale))
+
+
+def sharpened(renderer: Renderer, amount: float, size: int) -> Renderer:
+    """The renderer with its pictures sharpened, or itself where that does nothing; see `SharpenedRenderer`."""
+    return SharpenedRenderer(renderer, amount, size) if amount > 0 else renderer
+
+
+def plain(renderer: Renderer) -> Renderer:
+    """The renderer without sharpening: what was trained."""
+    return renderer.plain if isinstance(renderer, SharpenedRenderer) else renderer
 
 
 def fitted_amount(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
