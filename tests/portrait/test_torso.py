@@ -73,6 +73,7 @@ def test_a_picture_without_a_torso_has_none(pose, pictures):
     assert follow(pose, read) is None
 
 
+@pytest.mark.slow
 def test_frames_that_are_not_trusted_do_not_change_the_others(pose, pictures):
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         brightness, masks = pictures[frame]

@@ -163,7 +163,7 @@ class Avatar:
     @cached_property
     def renderer(self) -> Renderer:
         """Draws over the avatar's own plate."""
-        return self._renderer_over(self.files.plate)
+        return self._new_renderer(self.files.plate)
 
     @property
     def has_body(self) -> bool:
@@ -385,8 +385,10 @@ class Avatar:
         refuse_inside(out, self.files.folder, "the avatar's folder")
 
     def _renderer_over(self, plate: FloatArray) -> Renderer:
-        if plate is self.files.plate and "renderer" in self.__dict__:
-            return self.renderer
+        # What it prepared for a camera is kept: pieces of live speech are drawn one call each.
+        return self.renderer if plate is self.files.plate else self._new_renderer(plate)
+
+    def _new_renderer(self, plate: FloatArray) -> Renderer:
         config = self.files.config
         renderer = create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
         return sharpened(renderer, config.sharpen, config.size)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from geneface import ops
+from geneface.imaging.filters import laplacian
 from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.types import Camera, FloatArray
 
@@ -70,14 +71,10 @@ def fitted_amount(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
     for truth, picture in pairs:
         if min(truth.shape[:2]) < 5:
             continue
-        recorded += float(_laplacian(truth @ _LUMA).var())
-        once = _laplacian(picture @ _LUMA)
-        twice, inner = _laplacian(once), once[1:-1, 1:-1]
+        recorded += float(laplacian(truth @ _LUMA).var())
+        once = laplacian(picture @ _LUMA)
+        twice, inner = laplacian(once), once[1:-1, 1:-1]
         # The Laplacian of a sharpened picture, by linearity.
         drawn += [float((inner - amount * twice).var()) for amount in amounts]
     enough = np.flatnonzero(drawn >= recorded)
     return float(amounts[enough[0]]) if len(enough) else MOST
-
-
-def _laplacian(values: FloatArray) -> FloatArray:
-    return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, MESH_NOSE_BASE, positions
+from geneface.geometry.landmarks import JAW, LOWER_FACE, MESH_NOSE_BASE, positions
 from geneface.imaging.filters import gaussian_blur
 from geneface.render.renderer import Renderer, Window
 from geneface.types import Camera, FloatArray
 
-LOWER_FACE: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
-"""The landmarks that speech moves: those of the drawing. The others are the recorded ones."""
 _OUTLINE = np.concatenate([JAW[2:-2], positions((MESH_NOSE_BASE,))])
 """Base of the nose, and the jaw without its ends near the ears, which speech does not move: there may be hair."""
 GROWN, FEATHER = 1 / 50, 1 / 90
