@@ -27,6 +27,7 @@ from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
 _WORKERS = 2
+"""Threads that put lower faces on recorded pictures."""
 RendererOver = Callable[[FloatArray], Renderer]
 """The avatar's renderer over a plate [H, W, 3]."""
 

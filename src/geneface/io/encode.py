@@ -41,6 +41,7 @@ SYNTHETIC_METADATA = {
 
 _SOUND_BLOCK = 1024
 _LARGE_PIXELS = 1_000_000
+"""Pictures with more are encoded by a faster preset, see `_x264_options`."""
 _QUEUE_FRAMES = 4
 _BT709 = 1
 # Flags of libswscale (swscale.h): area averaging, accurate rounding, the same bits on every processor.
