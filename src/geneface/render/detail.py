@@ -16,9 +16,9 @@ from geneface.imaging.filters import laplacian
 from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.types import Camera, FloatArray
 
-MOST = 0.5
-"""Part of the Laplacian that is taken away at most."""
-_STEP = 0.01
+MOST = 0.12
+"""Part of the Laplacian that is taken away at most: what is softer than that would get outlines instead of detail."""
+_STEP = 0.005
 _LARGEST_SCALE = 4.0
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
