@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geneface.errors import InputError
 from geneface.types import HeadPose, MotionTrack
 
 
@@ -46,3 +47,12 @@ def test_tracks_follow_one_another() -> None:
     for one, other in ((whole.points, track(5).points), (whole.pose.translation, track(5).pose.translation)):
         np.testing.assert_array_equal(one, other)
     assert whole.points.dtype == np.float32
+
+
+def test_tracks_that_do_not_go_together_are_refused() -> None:
+    drawn = track(2)
+    filmed = MotionTrack(drawn.points, drawn.pose, np.zeros(2, np.int32))
+    with pytest.raises(InputError, match="others are drawn whole"):
+        MotionTrack.concatenate([drawn, filmed])
+    with pytest.raises(InputError, match="no tracks"):
+        MotionTrack.concatenate([])

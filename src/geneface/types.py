@@ -167,12 +167,17 @@ class MotionTrack:
         """Tracks one after the other.
 
         Raises:
-            ValueError: there is none, or some have a body of their own and others have not.
+            InputError: there is none, or some have a body of their own and others have not.
         """
         parts = list(tracks)
+        if not parts:
+            raise InputError("there are no tracks to put together", "give at least one")
         bodies = [part.body for part in parts if part.body is not None]
         if bodies and len(bodies) < len(parts):
-            raise ValueError("some of the tracks have a body of their own, others have not")
+            raise InputError(
+                "some of the tracks are for an avatar's own video, others are drawn whole",
+                "give Avatar.draw a list of them instead, or make all with the same body",
+            )
         torso = [part.pose.torso for part in parts if part.pose.torso is not None]
         pose = HeadPose(
             np.concatenate([part.pose.rotation for part in parts]),

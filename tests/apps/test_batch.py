@@ -74,7 +74,7 @@ def test_a_changed_row_is_rendered_again(run: Run, avatar_folder: Path, sound: P
         (("avatar,sound", "a,b"), ("sound",)),
         (("audio", "b"), ("avatar",)),
         (("avatar,audio",), ("no jobs",)),
-        (("avatar,audio,size", "a,b.wav,wide"), ("line 2", "size")),
+        (("avatar,audio,size", "a,b.wav,wide"), ("line 2, column size:", "pixels or 'source'")),
         (("avatar,audio,out", "a,b.wav,../../x.mp4"), ("line 2", "out")),
         (("avatar,audio,out", "a,b.wav,.."), ("line 2", "..")),
         (("avatar,audio,out", "a,b.wav,done.json"), ("line 2", "done.json", ".mp4")),

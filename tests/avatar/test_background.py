@@ -37,3 +37,11 @@ def test_a_photograph_is_made_smaller(tmp_path) -> None:
 def test_neither_colour_nor_picture(text) -> None:
     with pytest.raises(InputError, match="neither a colour nor an image file"):
         background_plate(text, PLATE)
+
+
+def test_a_picture_is_cut_to_the_shape_that_is_asked_for(tmp_path) -> None:
+    image = np.random.default_rng(1).integers(0, 255, (40, 70, 3), dtype=np.uint8)
+    write_png(tmp_path / "a.png", image)
+    wide, tall = (background_plate(str(tmp_path / "a.png"), PLATE, aspect) for aspect in (3.5, 0.5))
+    assert np.array_equal(wide, image[10:30] / np.float32(255))
+    assert np.array_equal(tall, image[:, 25:45] / np.float32(255))

@@ -125,3 +125,13 @@ def test_videos_of_another_length_or_size(copy: Path, name: str) -> None:
     write_indexed(copy / name, planes_of(40)[:, :, :70])
     with pytest.raises(InputError, match="differ in size"):
         Body.load(copy)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rotation", 1e300), ("run", 2**32)])
+def test_values_too_large_for_their_type_here(copy: Path, name: str, value: float) -> None:
+    tensors = load_tensors(copy / BODY_TRACK_FILE)
+    tensors[name] = tensors[name].astype(np.float64 if tensors[name].dtype.kind == "f" else np.int64)
+    tensors[name][3] = value
+    save_tensors(copy / BODY_TRACK_FILE, tensors, {"landmarks": KEYPOINT_NAMES})
+    with pytest.raises(InputError, match=f"its {name} can't be right"):
+        Body.load(copy)

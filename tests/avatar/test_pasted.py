@@ -15,6 +15,7 @@ from geneface.avatar.performance import Performance
 from geneface.avatar.view import Frame, Size
 from geneface.errors import InputError
 from geneface.geometry.landmarks import LOWER_FACE
+from geneface.io.image import write_png
 from geneface.io.tensors import load_tensors
 from geneface.types import MotionTrack, Waveform
 
@@ -161,6 +162,11 @@ def test_wrong_words_are_refused_at_once(filmed: Avatar) -> None:
         filmed.stream(SOUND, size="large")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no body 'mine'"):
         Performance(body="mine")  # type: ignore[arg-type]
+    words = np.array(["crop", "source"])
+    with pytest.raises(InputError, match="no frame"):
+        filmed.stream(SOUND, frame=words)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no body"):
+        Performance(body=words)  # type: ignore[arg-type]
 
 
 def test_frames_of_another_video_are_refused(filmed: Avatar) -> None:
@@ -183,3 +189,37 @@ def test_drawn_is_drawn_whatever_the_motion_names(filmed: Avatar) -> None:
     plain = MotionTrack(motion.points, motion.pose)
     for with_body, without in zip(filmed.drawn(motion), filmed.drawn(plain), strict=True):
         np.testing.assert_array_equal(with_body.image, without.image)
+
+
+def test_a_picture_behind_the_whole_recording_is_not_stretched(filmed: Avatar, tmp_path: Path) -> None:
+    y, x = np.mgrid[:100, :200]
+    ramp = np.stack([x, y, 0 * x], axis=-1).astype(np.uint8)
+    write_png(tmp_path / "ramp.png", ramp)
+    motion = filmed.motion(SOUND)[:1]
+    (picture,) = filmed.draw(motion, size="source", background=tmp_path / "ramp.png")
+    # 80 x 48 pixels show 167 x 100 of the picture's: red and green rise equally.
+    across = float(picture[2, -2, 0]) - float(picture[2, 1, 0])
+    down = float(picture[-2, 1, 1]) - float(picture[1, 1, 1])
+    assert abs(across / (WIDTH - 3) - down / (HEIGHT - 3)) < 0.15 * down / (HEIGHT - 3)
+
+
+def test_frame_numbers_of_64_bits(filmed: Avatar) -> None:
+    motion = filmed.motion(SOUND)[:2]
+    assert motion.body is not None
+    for kind in (np.int64, np.uint64):
+        wide = motion.body.astype(kind)
+        assert len(list(filmed.draw(MotionTrack(motion.points, motion.pose, wide)))) == 2  # pyright: ignore
+        with pytest.raises(InputError, match="of another video"):
+            list(filmed.draw(MotionTrack(motion.points, motion.pose, wide + kind(2**32))))  # pyright: ignore
+
+
+def test_opacity_that_was_not_asked_for(filmed: Avatar) -> None:
+    (picture,) = filmed.pictures(filmed.motion(SOUND)[:1])
+    with pytest.raises(InputError, match="no opacity"):
+        picture.to_rgba()
+
+
+def test_transparent_videos_of_one_seed_are_one_file(filmed: Avatar, tmp_path: Path) -> None:
+    for name in ("a.webm", "b.webm"):
+        filmed.render(Waveform(SOUND.samples[:8000]), tmp_path / name, format="webm-alpha")
+    assert (tmp_path / "a.webm").read_bytes() == (tmp_path / "b.webm").read_bytes()

@@ -52,3 +52,10 @@ def test_a_square_that_sticks_out_stays_inside() -> None:
 def test_odd_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="size"):
         source_view(450, 450, np.array([0, 0, 450], np.float32), FOCAL, 255, "crop")
+
+
+def test_squares_of_a_pixel_and_pictures_like_ribbons() -> None:
+    view = source_view(450, 450, np.array([0, 0, 1], np.float32), FOCAL, 64, "crop")
+    assert (view.region.width, view.width, view.height) == (2, 64, 64)
+    with pytest.raises(InputError, match="32768x256 pixels: give a smaller size"):
+        source_view(2048, 16, np.array([0, 0, 16], np.float32), FOCAL, 256, "source")

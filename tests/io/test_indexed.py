@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -177,3 +179,24 @@ def test_ordinary_videos_keep_their_marks(path: Path, tmp_path: Path) -> None:
         with av.open(str(file)) as container:
             assert ("synthetic" in container.metadata) == is_synthetic
             assert ("Synthetic" in container.metadata["comment"]) == is_synthetic
+
+
+def test_the_remedy_is_that_of_an_avatar(tmp_path: Path) -> None:
+    (tmp_path / "body.mp4").write_bytes(b"")
+    with pytest.raises(InputError, match="is empty: train the avatar again or copy it again"):
+        IndexedVideo(tmp_path / "body.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_does_not_wait_for_what_its_parent_decoded(path: Path) -> None:
+    video = IndexedVideo(path)
+    # As a thread of the parent leaves it, that is decoding while the process forks.
+    video._kept[int(video._group_of[20])] = Future()
+    video._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        video.picture(20)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0

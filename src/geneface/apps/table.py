@@ -185,8 +185,10 @@ def _row(path: Path, line: int, text: str, columns: list[str], delimiter: str) -
         return Row(line, Job.model_validate(given))
     except ValidationError as error:
         first = error.errors()[0]
-        column = ".".join(str(part) for part in first["loc"])
-        fault = f"the jobs file {path} is wrong ({first['msg'].removeprefix('Value error, ')})"
+        # What follows the column's name is one of the kinds of values that it takes.
+        column = str(first["loc"][0]) if first["loc"] else ""
+        told = "Input should be pixels or 'source'" if column == "size" else first["msg"].removeprefix("Value error, ")
+        fault = f"the jobs file {path} is wrong ({told})"
         place = f"at line {line}" + (f", column {column}" if column else "")
         return Row(line, None, InputError(fault, "correct that value", place))
 

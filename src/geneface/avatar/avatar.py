@@ -308,7 +308,8 @@ class Avatar:
         """The pictures of a performance: checks that it is one that can be shown so."""
         if self._body(performance) is None and asks_for_source(size, frame) and self.files.body is not None:
             raise InputError(
-                "a drawn body has no recorded picture around it", "give the body source, or the size in pixels"
+                "a drawn body has no recorded picture around it",
+                "give the body source, or the size in pixels and the frame crop",
             )
         return Pictures(
             self.files, self._renderer_over, size=size, frame=frame, background=background, has_opacity=has_opacity

@@ -27,15 +27,16 @@ _LARGEST_PX = 2048
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
-def background_plate(background: str | Path, plate: FloatArray) -> FloatArray:
+def background_plate(background: str | Path, plate: FloatArray, aspect: float = 1.0) -> FloatArray:
     """The plate that a `--background` option means.
 
     Args:
-        background: "keep", a colour (a name or #rgb, #rrggbb), or the path of an image, which is cut square.
+        background: "keep", a colour (a name or #rgb, #rrggbb), or the path of an image, of which the middle is used.
         plate: the avatar's own, [H, W, 3] in [0, 1].
+        aspect: width to height of the picture that it is for: an image is cut to it.
 
     Returns:
-        [h, w, 3] float32 in [0, 1], square.
+        [h, w, 3] float32 in [0, 1]; but for an image, of the shape of `plate`.
     """
     if isinstance(background, os.PathLike):
         background = os.fspath(background)
@@ -52,15 +53,16 @@ def background_plate(background: str | Path, plate: FloatArray) -> FloatArray:
             _REMEDY,
         )
     image = read_image(background)
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    height = max(1, min(image.shape[0], round(image.shape[1] / aspect)))
+    width = max(1, min(image.shape[1], round(height * aspect)))
     # A photograph has many more pixels than any picture that is drawn.
-    step = max(1, side // _LARGEST_PX)
-    side = side // step * step
-    square = image[top : top + side, left : left + side]
+    step = max(1, min(height, width) // _LARGEST_PX)
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    height, width = height // step * step, width // step * step
+    part = image[top : top + height, left : left + width]
     if step > 1:
-        square = square.reshape(side // step, step, side // step, step, 3).mean(axis=(1, 3), dtype=np.float32)
-    return np.divide(square, 255, dtype=np.float32)
+        part = part.reshape(height // step, step, width // step, step, 3).mean(axis=(1, 3), dtype=np.float32)
+    return np.divide(part, 255, dtype=np.float32)
 
 
 def _is_file(path: str) -> bool:

@@ -96,9 +96,11 @@ class BodyTrack:
                 raise _damaged(where, name)
             if any(want not in (-1, have) for have, want in zip(array.shape, shape, strict=True)):
                 raise _damaged(where, name)
-            if kind == "f" and not np.isfinite(array).all():
+            with np.errstate(over="ignore"):
+                arrays[name] = np.ascontiguousarray(array, np.float32 if kind == "f" else np.int32)
+            # What is too large for single precision or for 32 bits is no value either.
+            if not (np.isfinite(arrays[name]) if kind == "f" else arrays[name] == array).all():
                 raise _damaged(where, name)
-            arrays[name] = np.ascontiguousarray(array, np.float32 if kind == "f" else np.int32)
         track = BodyTrack(
             HeadPose(arrays["rotation"], arrays["translation"], arrays.get("torso")),
             arrays["landmarks"],

@@ -96,7 +96,9 @@ def motion_values(track: object) -> MotionTrack:
     if body is not None:
         if not isinstance(body, np.ndarray) or body.dtype.kind not in "iu" or body.shape != (len(values[0]),):
             raise InputError("the motion's body is no array of frame numbers", f"give integers [{len(values[0])}]")
-        body = body.astype(np.int32, copy=False)
+        # No frame has a number beyond 32 bits, and none may come to look like another that way.
+        short = body.astype(np.int32)
+        body = np.where(short == body, short, np.int32(-1))
     return MotionTrack(values[0], HeadPose(values[1], values[2], _torso_values(track.pose.torso, len(values[0]))), body)
 
 

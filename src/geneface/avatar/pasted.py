@@ -7,13 +7,13 @@ into it (`render.paste`). What does not change has the bits that were decoded, i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from geneface import ops
 from geneface.avatar.body import Body
 from geneface.avatar.view import View
+from geneface.errors import InputError
 from geneface.imaging.foreground import foreground
 from geneface.imaging.resize import shrink_or_grow
 from geneface.render import planes as yuv
@@ -45,18 +45,19 @@ class PastedFrame:
 
     def to_rgba(self) -> ByteArray:
         """[H, W, 4] with straight alpha; the colours near the edge are the person's alone."""
-        assert self.opacity is not None
+        if self.opacity is None:
+            raise InputError("these pictures have no opacity", "render webm-alpha, or use Avatar.drawn")
         colour = np.round(255 * self._person).astype(np.uint8)
         return np.dstack([np.where(self.opacity[..., None] > 0, colour, 0), self.opacity])
 
-    @cached_property
+    @property
     def _person(self) -> FloatArray:
         """[H, W, 3] the person's colours without what was behind them."""
         assert self.opacity is not None
         picture = yuv.picture(self.planes).astype(np.float32) / 255
         return foreground(picture, self.opacity.astype(np.float32) / 255, self.recorded_plate)
 
-    @cached_property
+    @property
     def _composed(self) -> FloatArray:
         assert self.opacity is not None and self.plate is not None
         alpha = (self.opacity.astype(np.float32) / 255)[..., None]

@@ -48,7 +48,7 @@ class Performance:
         if not isinstance(self.blink, bool | np.bool_):
             raise InputError(f"blink is {self.blink!r}", "give True or False")
         object.__setattr__(self, "blink", bool(self.blink))
-        if self.body not in BODIES:
+        if not isinstance(self.body, str) or self.body not in BODIES:
             raise InputError(f"there is no body {self.body!r}", f"choose one of: {', '.join(BODIES)}")
 
 

@@ -103,6 +103,7 @@ class Pictures:
         default: Frame = "source" if asks_for_source(size) else "crop"
         self._frame: Frame = default if frame is None else check_frame(frame)
         self._size: Size | None = size if size is None or isinstance(size, str) else picture_size(size)
+        self._background = background
         self._own_plate = background_plate(background, files.plate)
         self._replaces = self._own_plate is not files.plate
         self._has_opacity = has_opacity
@@ -140,7 +141,7 @@ class Pictures:
         assert body is not None
         size = self._size if self._size is not None or self._frame == "source" else files.config.size
         view = source_view(body.width, body.height, body.crop, files.config.focal, size, self._frame)
-        plate = resize(self._own_plate, view.height, view.width) if self._replaces else None
+        plate = self._plate_behind(view) if self._replaces else None
         known = _plate_in(view, files.plate) if self._has_opacity or self._replaces else None
         return PastedPictures(
             body,
@@ -150,6 +151,13 @@ class Pictures:
             plate=plate,
             recorded_plate=known,
         )
+
+    def _plate_behind(self, view: View) -> FloatArray:
+        """What replaces the recorded background: round things stay round."""
+        is_square = view.width == view.height
+        aspect = view.width / view.height
+        plate = self._own_plate if is_square else background_plate(self._background, self._files.plate, aspect)
+        return resize(plate, view.height, view.width)
 
 
 def _side_by_side(

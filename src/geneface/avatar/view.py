@@ -19,6 +19,8 @@ Frame = Literal["crop", "source"]
 FRAMES: tuple[Frame, ...] = get_args(Frame)
 SOURCE: Literal["source"] = "source"
 Size = int | Literal["source"]
+_LONGEST_PX = 8192
+"""Sides of pictures: more than the longest of any recording that training keeps, and less than encoders refuse."""
 
 
 def asks_for_source(*values: object) -> bool:
@@ -72,12 +74,14 @@ def source_view(width: int, height: int, crop: FloatArray, focal: float, size: S
         region = Window(0, 0, width, height)
     else:
         # The square may stick out by the part of a pixel that an even size lacks.
-        square = min(_even(side), width, height)
+        square = max(2, min(_even(side), width, height))
         left, top = (min(max(_even(place), 0), room - square) for place, room in ((x, width), (y, height)))
         region = Window(left, top, square, square)
     short = min(region.width, region.height)
     scale = 1.0 if size is None or isinstance(size, str) else picture_size(size) / short
     out_width, out_height = max(2, _even(region.width * scale)), max(2, _even(region.height * scale))
+    if max(out_width, out_height) > _LONGEST_PX:
+        raise InputError(f"the picture would be {out_width}x{out_height} pixels", "give a smaller size")
     scale = out_width / region.width
     pixels = max(1, round(side * scale))
     places = ((x - region.left) * scale, (y - region.top) * scale)
@@ -93,7 +97,7 @@ def check_frame(frame: object) -> Frame:
         InputError: there is no such choice.
     """
     for known in FRAMES:
-        if frame == known:
+        if isinstance(frame, str) and frame == known:
             return known
     raise InputError(f"there is no frame {frame!r}", f"choose one of: {', '.join(FRAMES)}")
 

@@ -126,7 +126,8 @@ def write_webm_alpha(
     """Write a WebM with transparency (VP9 with alpha, Opus) from uint8 [H, W, 4] RGBA; otherwise as `write_video`."""
     target = _Target(
         container="webm",
-        container_options={},
+        # Without numbers drawn at random: equal pictures give equal files.
+        container_options={"fflags": "+bitexact"},
         video_codec="libvpx-vp9",
         # Alternative reference frames do not work with an alpha plane.
         video_options={

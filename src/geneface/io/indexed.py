@@ -6,10 +6,13 @@ from one key frame to the next: nothing outside it is needed to decode it.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +34,8 @@ from geneface.types import VIDEO_RATE_HZ, ByteArray
 MOST_GROUP_FRAMES = 50
 _KEPT_GROUPS, _KEPT_BYTES = 2, 32 << 20
 """Decoded groups that are kept: so many, and more while they are small."""
+_MOST_GROUP_BYTES = 256 << 20
+"""Of one decoded group."""
 CRF = 20
 """Quality of x264: about .1 MB a second at 512 x 512 pixels."""
 _REMEDY = "train the avatar again or copy it again"
@@ -88,7 +93,7 @@ class IndexedVideo:
         """
         self.path = Path(path)
         self._is_grey = is_grey
-        with open_media(self.path) as container:
+        with self._opened() as container:
             stream = find_video(container)
             if stream is None or not container.format.name.startswith("mov"):
                 raise self._foreign("it is no MP4 with pictures")
@@ -101,12 +106,27 @@ class IndexedVideo:
             self._extradata = bytes(context.extradata)
             self._groups = self._index(container, stream)
         self._group_of = np.repeat(np.arange(len(self._groups)), [len(group.stored) for group in self._groups])
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Future[list[ByteArray]]] = OrderedDict()
+        self._begin()
+        _VIDEOS.add(self)
         self._decode(_Group(0, self._groups[0].stored[:1]))
 
     def __len__(self) -> int:
         return len(self._group_of)
+
+    def _begin(self) -> None:
+        """With nothing decoded."""
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Future[list[ByteArray]]] = OrderedDict()
+
+    @contextmanager
+    def _opened(self) -> Iterator[InputContainer]:
+        """The file; what is wrong with it is told as of a part of an avatar."""
+        with ExitStack() as stack:
+            try:
+                container = stack.enter_context(open_media(self.path))
+            except InputError as error:
+                raise InputError(error.cause, _REMEDY, error.where) from error
+            yield container
 
     def picture(self, index: int) -> ByteArray:
         """Picture `index` of 0 to P - 1, read-only: planes [3 H / 2, W] (Y, then U and V), or the luma [H, W].
@@ -146,6 +166,7 @@ class IndexedVideo:
     def _index(self, container: InputContainer, stream: VideoStream) -> list[_Group]:
         """Groups of the stream, which must hold every picture of 25 Hz once, from 0 on."""
         groups: list[list[_Stored]] = []
+        most = min(MOST_GROUP_FRAMES, _MOST_GROUP_BYTES // max(1, 3 * self.width * self.height // 2))
         size = self.path.stat().st_size
         try:
             for packet in container.demux(stream):
@@ -156,7 +177,7 @@ class IndexedVideo:
                     raise self._foreign("its pictures are not at 25 a second from 0 on")
                 if packet.is_keyframe:
                     groups.append([])
-                if not groups or len(groups[-1]) == MOST_GROUP_FRAMES:
+                if not groups or len(groups[-1]) == most:
                     raise self._foreign("key frames are missing")
                 groups[-1].append(_Stored(packet.pos, packet.size, int(time)))
         except (av.error.FFmpegError, OSError) as error:
@@ -213,3 +234,17 @@ class IndexedVideo:
 
     def _damaged(self) -> InputError:
         return InputError(f"the video {self.path} is damaged", _REMEDY)
+
+
+_VIDEOS: weakref.WeakSet[IndexedVideo] = weakref.WeakSet()
+"""All of this process."""
+
+
+def _begin_in_child() -> None:
+    """After a fork the threads that decoded, or held a lock, are in the parent alone: nobody may wait for them."""
+    for video in list(_VIDEOS):
+        video._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
