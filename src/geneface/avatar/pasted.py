@@ -93,7 +93,8 @@ class PastedPictures:
             track.pose.rotation[index],
             view.shifted(track.pose.translation[index]),
             float(track.blur[index]) * view.scale,
-            track.grain,
+            # In a smaller picture several pixels of grain make one.
+            track.grain * min(view.scale, 1.0),
             None if track.pose.torso is None else track.pose.torso[index],
             index,
         )
