@@ -231,9 +231,7 @@ def _size(text: str) -> Size:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--avatar", default="grid-s1", help="folder, or the name of a bundled one")
-    parser.add_argument(
-        "--sizes", type=lambda text: SOURCE if text == SOURCE else int(text), nargs="+", default=[256, 512]
-    )
+    parser.add_argument("--sizes", type=_size, nargs="+", default=[256, 512])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -57,9 +57,9 @@ def test_no_sound(run: Run, make_media, face: list[np.ndarray]) -> None:
 
 
 @pytest.mark.slow
-def test_three_seconds(run: Run, make_media, face: list[np.ndarray], voice: np.ndarray) -> None:
-    video = make_media("short.mp4", images=face[:75], samples=voice[: 75 * 640])
-    _refused_by_both(run, video, "3.0 s")
+def test_two_seconds(run: Run, make_media, face: list[np.ndarray], voice: np.ndarray) -> None:
+    video = make_media("short.mp4", images=face[:60], samples=voice[: 60 * 640])
+    _refused_by_both(run, video, "2.4 s")
 
 
 @pytest.mark.slow

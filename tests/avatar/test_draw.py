@@ -11,6 +11,7 @@ import pytest
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.performance import Performance
 from geneface.errors import InputError
+from geneface.render.registry import create_renderer
 from geneface.types import Camera, HeadPose, MotionTrack, Waveform
 
 from .avatar_fixtures import speech
@@ -54,6 +55,20 @@ def test_pieces_are_asked_for_as_they_are_needed_and_leave_no_thread(avatar: Ava
         next(frames)
     assert asked == [0, 5] and threading.active_count() == before
     frames.close()
+
+
+def test_pieces_share_one_renderer(avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, made = Avatar(avatar.files, avatar._encoder, avatar._model, None), []
+
+    def counted(*arguments):
+        made.append(arguments)
+        return create_renderer(*arguments)
+
+    monkeypatch.setattr("geneface.avatar.avatar.create_renderer", counted)
+    motion = avatar.motion(SOUND)[:3]
+    for start in range(3):
+        assert len(list(other.draw(motion[start : start + 1]))) == 1
+    assert len(made) == 1
 
 
 def test_a_motion_without_frames_has_no_pictures(avatar: Avatar) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from geneface.avatar.idle import (
     DEFAULT_BLINKS_PER_MINUTE,
-    MOUTH,
     REFRACTORY_SECONDS,
     BlinkStatistics,
     blink,
@@ -19,7 +18,7 @@ from geneface.avatar.idle import (
     scale_mouth,
     voice_activity,
 )
-from geneface.geometry.landmarks import BROWS, EYES, IRISES, eye_openness, lip_opening
+from geneface.geometry.landmarks import BROWS, EYES, IRISES, LOWER_FACE, eye_openness, lip_opening
 
 from .avatar_fixtures import face_points, with_closed_eyes
 
@@ -85,14 +84,14 @@ def test_close_and_scale_move_only_the_mouth() -> None:
     points = rest[None] + 0.01 * np.random.default_rng(0).standard_normal((4, *rest.shape)).astype(np.float32)
     weight = np.array([0, 0.25, 0.5, 1], np.float32)
     closed = close_mouth(points, rest, weight)
-    others = np.setdiff1d(np.arange(len(rest)), MOUTH)
+    others = np.setdiff1d(np.arange(len(rest)), LOWER_FACE)
     np.testing.assert_array_equal(closed[:, others], points[:, others])
     np.testing.assert_array_equal(closed[0], points[0])
-    np.testing.assert_allclose(closed[3, MOUTH], rest[MOUTH], atol=1e-6)
+    np.testing.assert_allclose(closed[3, LOWER_FACE], rest[LOWER_FACE], atol=1e-6)
     np.testing.assert_allclose(scale_mouth(points, rest, 1.0), points, atol=1e-6)
     doubled = scale_mouth(points, rest, 2.0) - rest
-    np.testing.assert_allclose(doubled[:, MOUTH], 2 * (points - rest)[:, MOUTH], atol=1e-6)
-    assert not set(MOUTH) & (set(EYES) | set(BROWS))
+    np.testing.assert_allclose(doubled[:, LOWER_FACE], 2 * (points - rest)[:, LOWER_FACE], atol=1e-6)
+    assert not set(LOWER_FACE) & (set(EYES) | set(BROWS))
 
 
 STATISTICS = BlinkStatistics(18.0, 5.0, np.zeros((len(face_points()), 3), np.float32))

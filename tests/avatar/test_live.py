@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from geneface.avatar.avatar import Avatar
-from geneface.avatar.idle import MOUTH
 from geneface.avatar.live import EASE_FRAMES, LivePerformance
 from geneface.avatar.performance import Performance
 from geneface.avatar.smoothing import LiveSmoother
 from geneface.errors import InputError
-from geneface.geometry.landmarks import BROWS, LIPS, lip_opening
+from geneface.geometry.landmarks import BROWS, LIPS, LOWER_FACE, lip_opening
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.types import HeadPose, MotionTrack
@@ -91,7 +90,7 @@ def test_an_interruption_closes_the_mouth_in_time_without_a_jump(avatar, sound):
     after = live.push(sound[60_000:90_000])
     assert len(stop) == EASE_FRAMES <= 5
     rest = avatar.files.person.rest
-    assert np.abs(stop.points[-1][MOUTH] - rest[MOUTH])[np.isin(MOUTH, LIPS)].max() < 1e-5
+    assert np.abs(stop.points[-1][LOWER_FACE] - rest[LOWER_FACE])[np.isin(LOWER_FACE, LIPS)].max() < 1e-5
     whole = joined([before, stop, after])
     opening = lip_opening(whole.points)
     seams = np.abs(np.diff(opening))[len(before) - 1 : len(before) + EASE_FRAMES + 1]
@@ -106,8 +105,8 @@ def test_the_next_utterance_begins_where_the_mouth_is(avatar, sound):
     live = avatar.live()
     first = perform(live, sound[:50_000], 3200)
     second = live.push(sound[20_000:60_000])
-    step = np.abs(second.points[0] - first.points[-1])[MOUTH]
-    usual = np.abs(np.diff(first.points[:, MOUTH], axis=0)).max()
+    step = np.abs(second.points[0] - first.points[-1])[LOWER_FACE]
+    usual = np.abs(np.diff(first.points[:, LOWER_FACE], axis=0)).max()
     assert step.max() <= usual
 
 

@@ -14,9 +14,9 @@ from geneface.avatar.body_path import body_frames
 from geneface.avatar.performance import Performance
 from geneface.avatar.view import Frame, Size
 from geneface.errors import InputError
+from geneface.geometry.landmarks import LOWER_FACE
 from geneface.io.image import write_png
 from geneface.io.tensors import load_tensors
-from geneface.render.paste import LOWER_FACE
 from geneface.types import MotionTrack, Waveform
 
 from .avatar_fixtures import make_avatar, speech
@@ -56,7 +56,15 @@ def test_the_video_is_what_lips_are_put_on_by_default(filmed: Avatar) -> None:
     )
 
 
-@pytest.mark.parametrize(("size", "frame"), [(None, None), (64, "crop"), ("source", None), (96, "source")])
+@pytest.mark.parametrize(
+    ("size", "frame"),
+    [
+        (None, None),
+        pytest.param(64, "crop", marks=pytest.mark.slow),
+        ("source", None),
+        pytest.param(96, "source", marks=pytest.mark.slow),
+    ],
+)
 def test_streams_draws_and_live_pieces_are_one(filmed: Avatar, size: Size | None, frame: Frame | None) -> None:
     streamed = np.stack(list(filmed.stream(SOUND, Performance(seed=2), size=size, frame=frame)))
     motion = filmed.motion(SOUND, Performance(seed=2))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
-from geneface.io.recorded import GOP_FRAMES, join_recorded, read_recorded, write_recorded
+from geneface.io.encode import GROUP_FRAMES
+from geneface.io.recorded import join_recorded, read_recorded, write_recorded
 from geneface.io.video import read_frames
 
 SIZE = 64, 48
@@ -56,7 +57,7 @@ def test_no_group_is_longer_than_said_and_none_needs_another(joined: tuple[Path,
         assert [packet.pts * packet.time_base * 25 for packet in packets] == list(range(40))
         assert all(packet.pts == packet.dts for packet in packets), "a picture waits for a later one"
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe]
-        assert keys == [0, GOP_FRAMES, 17, 18, 18 + GOP_FRAMES]
+        assert keys == [0, GROUP_FRAMES, 17, 18, 18 + GROUP_FRAMES]
         assert "synthetic" not in " ".join([*container.metadata, *container.metadata.values()]).lower()
 
 

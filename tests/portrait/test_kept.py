@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, MESH_SIZE
-from geneface.portrait.portrait import Portrait
+from geneface.io.tensors import save_tensors
+from geneface.portrait.portrait import TORSO_NAME, Portrait
 from geneface.training.gaussian.config import GAUSSIAN_PRESETS
 from geneface.training.gaussian.train import train_gaussian
 
@@ -42,6 +44,17 @@ def test_a_portrait_of_before_is_read_as_it_was_written(portrait: Portrait) -> N
     # What is told since then: no source pictures, every frame clear, one scene.
     assert portrait.source(0) is None and portrait.clear.tolist() == [True] * 10
     assert portrait.scene.tolist() == [1] * 10 and portrait.of_scene() is portrait
+
+
+def test_a_torso_of_other_frames_is_refused(portrait: Portrait) -> None:
+    points = np.zeros((4, 2), np.float32)
+    for shape, fits in (((10, 4, 2), True), ((9, 4, 2), False), ((10, 5, 2), False)):
+        save_tensors(portrait.folder / TORSO_NAME, {"points": points, "moved": np.zeros(shape, np.float32)})
+        if fits:
+            assert Portrait.load(portrait.folder).pose.torso is not None
+        else:
+            with pytest.raises(InputError, match="does not fit the manifest"):
+                Portrait.load(portrait.folder)
 
 
 def test_a_portrait_of_before_can_be_trained(portrait: Portrait, tmp_path: Path) -> None:

@@ -68,11 +68,12 @@ def test_a_leaning_torso_is_followed_where_it_goes(pose, pictures):
 def test_a_picture_without_a_torso_has_none(pose, pictures):
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         brightness, masks = pictures[frame]
-        return brightness, masks * np.float32([1, 0])
+        return brightness, masks * np.array([1, 0], np.float32)
 
     assert follow(pose, read) is None
 
 
+@pytest.mark.slow
 def test_frames_that_are_not_trusted_do_not_change_the_others(pose, pictures):
     def read(frame: int) -> tuple[FloatArray, FloatArray]:
         brightness, masks = pictures[frame]

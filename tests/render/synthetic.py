@@ -49,10 +49,10 @@ class PaintedPortrait:
     @property
     def mouth_box(self) -> np.ndarray:
         places = [
-            project(mesh, *pose, self.camera)
-            for mesh, *pose in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
+            project(mesh, rotation, translation, self.camera)
+            for mesh, rotation, translation in zip(self.mesh, self.pose.rotation, self.pose.translation, strict=True)
         ]
-        return mouth_boxes(np.stack(places), self.size)
+        return mouth_boxes(np.stack(places).astype(np.float32), self.size)
 
     def bordered_patch(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         bordered = np.pad(self.images[index], ((1, 1), (1, 1), (0, 0)), mode="edge")

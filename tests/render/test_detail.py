@@ -29,7 +29,7 @@ def variance_of_laplacian(picture: FloatArray) -> float:
 def test_the_fitted_amount_gives_the_detail_of_the_truth() -> None:
     rng = np.random.default_rng(0)
     truth = [gaussian_blur(rng.random((40, 50, 3)).astype(np.float32), 1.0) for _ in range(3)]
-    drawn = [gaussian_blur(picture, 0.6) for picture in truth]
+    drawn = [gaussian_blur(picture, 0.4) for picture in truth]
     amount = fitted_amount(zip(truth, drawn, strict=True))
     assert 0 < amount < MOST
     sharpened = [variance_of_laplacian(ops.sharpen(picture, amount)) for picture in drawn]

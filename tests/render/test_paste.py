@@ -9,8 +9,8 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import EYES, JAW, LIPS
-from geneface.render.paste import LOWER_FACE, Recorded, convex_hull, paste, seam_window, spoken_face
+from geneface.geometry.landmarks import EYES, JAW, LIPS, LOWER_FACE
+from geneface.render.paste import Recorded, convex_hull, paste, seam_window, spoken_face
 from geneface.render.renderer import RenderedFrame, Window
 from geneface.types import Camera, FloatArray
 

@@ -69,6 +69,7 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 120, 170, 249])
 def test_what_was_interrupted_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path, stop: int) -> None:
     def kill(stage: str, done: int, total: int) -> None:

@@ -70,6 +70,29 @@ def test_jumps_are_allowed_by_the_definition(wandering: Look) -> None:
         assert a // 100 != b // 100 or abs(a + 1 - b) >= 50
 
 
+def test_jumps_are_the_best_of_their_neighbourhoods(wandering: Look) -> None:
+    x, run = wandering.features, wandering.run
+    ends = [frame for frame in range(199) if run[frame] == run[frame + 1]]
+    found = []
+    for a in ends:
+        for b in (frame + 1 for frame in ends):
+            cost = max(naive_distance(x[b], x[a + 1]), naive_distance(x[a], x[b - 1]))
+            if cost <= 1 and (run[a] != run[b] or abs(a + 1 - b) >= 50):
+                found.append((cost, a, b))
+    chosen: list[tuple[int, int]] = []
+    for _, a, b in sorted(found):
+        if all(max(abs(a - c), abs(b - d)) > 12 for c, d in chosen):
+            chosen.append((a, b))
+    assert len(chosen) > 3 and find_jumps(wandering).tolist() == [list(pair) for pair in sorted(chosen)]
+
+
+def test_no_more_jumps_than_a_file_may_hold(wandering: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = find_jumps(wandering)
+    monkeypatch.setattr("geneface.training.body.ways.MOST_JUMPS", 2)
+    fewer = find_jumps(wandering)
+    assert len(fewer) == 2 and set(map(tuple, fewer.tolist())) < set(map(tuple, everything.tolist()))
+
+
 def test_what_is_alike_is_joined_and_what_is_not_is_not(wandering: Look) -> None:
     jumps = find_jumps(wandering)
     assert any(20 <= a < 50 and abs(b - a - 131) <= 1 for a, b in jumps.tolist())

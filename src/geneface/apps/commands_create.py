@@ -108,7 +108,7 @@ def prepare(
 ) -> None:
     """Turn videos of one person into a portrait to train on.
 
-    Crops, landmarks, poses, masks, background, speech features.
+    Crops, landmarks, poses, masks, background, whole pictures, speech features.
     """
     from geneface import api
 
@@ -172,7 +172,7 @@ def train(
 ) -> None:
     """Train a portrait into an avatar.
 
-    Motion adapted to the person, renderer, card.
+    The person's own video, motion adapted to the person, renderer, card.
     """
     from geneface import api
 

@@ -35,6 +35,7 @@ from geneface.io.clips import path_of
 from geneface.io.place import refuse_inside
 from geneface.motion.adaptation import Adaptation
 from geneface.motion.runtime import MotionModel
+from geneface.render.detail import sharpened
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
@@ -162,7 +163,7 @@ class Avatar:
     @cached_property
     def renderer(self) -> Renderer:
         """Draws over the avatar's own plate."""
-        return self._renderer_over(self.files.plate)
+        return self._new_renderer(self.files.plate)
 
     @property
     def has_body(self) -> bool:
@@ -385,10 +386,13 @@ class Avatar:
         refuse_inside(out, self.files.folder, "the avatar's folder")
 
     def _renderer_over(self, plate: FloatArray) -> Renderer:
-        if plate is self.files.plate and "renderer" in self.__dict__:
-            return self.renderer
+        # What it prepared for a camera is kept: pieces of live speech are drawn one call each.
+        return self.renderer if plate is self.files.plate else self._new_renderer(plate)
+
+    def _new_renderer(self, plate: FloatArray) -> Renderer:
         config = self.files.config
-        return create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
+        renderer = create_renderer(config.renderer, self.files.tensors, config.renderer_config, plate)
+        return sharpened(renderer, config.sharpen, config.size)
 
 
 def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:

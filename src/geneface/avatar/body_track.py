@@ -18,8 +18,9 @@ from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose
 
 MOST_FRAMES = 90 * VIDEO_RATE_HZ
 """Frames of a loop."""
-_MOST_JUMPS = 10_000
-_MOST_TORSO_POINTS = 1000
+MOST_JUMPS = 10_000
+MOST_TORSO_POINTS = 1000
+"""Of `HeadPose.torso`: no lattice comes near to it."""
 _REMEDY = "train the avatar again or copy it again"
 
 
@@ -85,7 +86,7 @@ class BodyTrack:
         }
         torso = tensors.get("torso")
         if torso is not None:
-            shapes["torso"] = ("f", (frames, min(np.size(torso) // (2 * max(frames, 1)), _MOST_TORSO_POINTS), 2))
+            shapes["torso"] = ("f", (frames, min(np.size(torso) // (2 * max(frames, 1)), MOST_TORSO_POINTS), 2))
         if not 1 <= frames <= MOST_FRAMES:
             raise _damaged(where, "landmarks")
         arrays: dict[str, NDArray[Any]] = {}
@@ -120,7 +121,7 @@ class BodyTrack:
             "crop": self.crop[2] >= 1,
             "run": (self.run >= 0).all() and (self.run < frames).all() and (np.diff(self.run) >= 0).all(),
             "turns": (np.diff(self.turns) > 0).all() and ((self.turns >= 0) & (self.turns < frames - 1)).all(),
-            "jumps": len(self.jumps) <= _MOST_JUMPS and ((self.jumps >= 0) & (self.jumps < frames)).all(),
+            "jumps": len(self.jumps) <= MOST_JUMPS and ((self.jumps >= 0) & (self.jumps < frames)).all(),
             "blur": ((self.blur >= 0) & (self.blur < 100)).all(),
             "grain": 0 <= self.grain < 1,
             "translation": (self.pose.translation[:, 2] < 0).all(),

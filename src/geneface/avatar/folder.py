@@ -67,7 +67,7 @@ class AvatarConfig(Config):
     """Width and height of the frames it was trained on, pixels."""
     focal: float = Field(gt=0.1, lt=100, allow_inf_nan=False)
     """Image widths."""
-    sharpen: float = Field(0, ge=0, le=1)
+    sharpen: float = Field(default=0, ge=0, le=1)
     """How much what is drawn is sharpened, see `render.detail`."""
     encoder: str = Field(max_length=40)
     """Name of the speech encoder that the motion model hears."""

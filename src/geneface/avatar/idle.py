@@ -10,13 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.geometry.landmarks import CHEEKS, JAW, KEYPOINT_COUNT, LEFT_EYE, LIPS, RIGHT_EYE, eye_openness
+from geneface.geometry.landmarks import KEYPOINT_COUNT, LEFT_EYE, LOWER_FACE, RIGHT_EYE, eye_openness
 from geneface.signal.spans import true_spans
 from geneface.signal.timing import SAMPLES_PER_FRAME, whole_frames
 from geneface.types import VIDEO_RATE_HZ, FloatArray
-
-MOUTH: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
-"""What moves with the mouth: lips, jaw line and cheeks."""
 
 _FLOOR_DB = -60.0
 """Below this, relative to full scale, nothing counts as speech."""
@@ -100,14 +97,14 @@ def close_mouth(points: FloatArray, rest: FloatArray, weight: FloatArray) -> Flo
     """Blend the mouth to the person's closed mouth. points [F, K, 3], rest [K, 3], weight [F] -> [F, K, 3]."""
     result = points.copy()
     share = weight[:, None, None]
-    result[:, MOUTH] = (1 - share) * points[:, MOUTH] + share * rest[MOUTH]
+    result[:, LOWER_FACE] = (1 - share) * points[:, LOWER_FACE] + share * rest[LOWER_FACE]
     return result
 
 
 def scale_mouth(points: FloatArray, rest: FloatArray, gain: float) -> FloatArray:
     """Move the mouth `gain` times as far from the closed mouth. points [F, K, 3], rest [K, 3] -> [F, K, 3]."""
     result = points.copy()
-    result[:, MOUTH] = rest[MOUTH] + gain * (points[:, MOUTH] - rest[MOUTH])
+    result[:, LOWER_FACE] = rest[LOWER_FACE] + gain * (points[:, LOWER_FACE] - rest[LOWER_FACE])
     return result
 
 

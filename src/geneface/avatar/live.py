@@ -18,12 +18,11 @@ from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import StreamingEncoder
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
-from geneface.avatar.idle import MOUTH
 from geneface.avatar.inputs import live_samples
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, LiveSmoother
-from geneface.geometry.landmarks import JAW
+from geneface.geometry.landmarks import JAW, LOWER_FACE
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel, PersonMotion
 from geneface.types import VIDEO_RATE_HZ, FloatArray, MotionTrack
@@ -112,7 +111,7 @@ class LivePerformance:
         count = max(min(EASE_FRAMES - self._uttered, len(points)), 0)
         if count:
             weight = _ease(np.arange(self._uttered + 1, self._uttered + count + 1))
-            points[:count, MOUTH] = (self._from + weight * (points[:count] - self._from))[:, MOUTH]
+            points[:count, LOWER_FACE] = (self._from + weight * (points[:count] - self._from))[:, LOWER_FACE]
         self._uttered += len(points)
         return self._finished(points)
 

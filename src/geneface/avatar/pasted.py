@@ -104,7 +104,7 @@ class PastedPictures:
             at = Window(view.left + window.left, view.top + window.top, window.width, window.height)
             picture = yuv.to_rgb(planes, at)
             pasted = paste(picture, recorded, spoken, self._renderer, view.camera, window)
-            yuv.add(planes, at, pasted.image - picture)
+            yuv.add(planes, at, pasted.change)
         opacity = self._opacity(index, pasted) if self._has_opacity else None
         return PastedFrame(planes, opacity, self._plate, self._recorded_plate)
 

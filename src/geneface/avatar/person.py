@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.avatar.body_track import MOST_TORSO_POINTS
 from geneface.avatar.idle import BlinkStatistics, measure_blinks
 from geneface.avatar.poses import build_pose_path, training_runs
 from geneface.errors import InputError
@@ -23,7 +24,6 @@ _REST_PERCENTILES = (5, 20)
 _CLOSED_PERCENTILE = 50
 _FEWEST_SILENT_FRAMES = 25
 _LONGEST_PATH = 100_000
-_MOST_TORSO_POINTS = 1000
 _LARGEST_VALUE = 100.0
 """No shape (head units), angle or distance comes near to this."""
 
@@ -82,7 +82,7 @@ class PersonStatistics:
         # Avatars made before have none.
         if "path.torso" in tensors:
             points = tensors["path.torso"].shape[1] if tensors["path.torso"].ndim == 3 else 0
-            if not 1 <= points <= _MOST_TORSO_POINTS:
+            if not 1 <= points <= MOST_TORSO_POINTS:
                 raise _damaged(source, "path.torso")
             shapes["path.torso"] = (frames, points, 2)
         values: dict[str, FloatArray] = {}

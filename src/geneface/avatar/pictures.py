@@ -5,7 +5,9 @@ Which of both is decided row by row, by `MotionTrack.body`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +23,11 @@ from geneface.avatar.pasted import PastedPictures
 from geneface.avatar.view import SOURCE, Frame, Size, View, asks_for_source, check_frame, source_view
 from geneface.errors import InputError
 from geneface.render.composite import resize
-from geneface.render.detail import SharpenedRenderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
 from geneface.types import ByteArray, Camera, FloatArray, MotionTrack
 
+_WORKERS = 2
+"""Threads that put lower faces on recorded pictures."""
 RendererOver = Callable[[FloatArray], Renderer]
 """The avatar's renderer over a plate [H, W, 3]."""
 
@@ -38,7 +41,7 @@ def drawn_frames(
 ) -> Generator[RenderedFrame, None, None]:
     """Every row drawn whole, over the avatar's plate or another. Size and background are checked at once."""
     camera = _camera(files, size)
-    renderer = _sharp(files, renderer_over(background_plate(background, files.plate)))
+    renderer = renderer_over(background_plate(background, files.plate))
 
     def frames() -> Generator[RenderedFrame, None, None]:
         for piece in motion:
@@ -122,9 +125,7 @@ class Pictures:
                 yield from _all_drawn(*self._drawn(), track)
                 continue
             _refuse_other_video(track, track.body, body)
-            pasted = self._pasted()
-            for points, index in zip(track.points, track.body.tolist(), strict=True):
-                yield pasted.picture(points, index)
+            yield from _side_by_side(self._pasted().picture, zip(track.points, track.body.tolist(), strict=True))
 
     def _make_drawn(self) -> tuple[Renderer, Camera]:
         if self._needs_body:
@@ -133,8 +134,7 @@ class Pictures:
                 "give the size in pixels and the frame crop, or the body source",
             )
         assert not isinstance(self._size, str)
-        renderer = self._renderer_over(self._own_plate)
-        return _sharp(self._files, renderer), _camera(self._files, self._size)
+        return self._renderer_over(self._own_plate), _camera(self._files, self._size)
 
     def _make_pasted(self) -> PastedPictures:
         files, body = self._files, self._files.body
@@ -145,7 +145,7 @@ class Pictures:
         known = _plate_in(view, files.plate) if self._has_opacity or self._replaces else None
         return PastedPictures(
             body,
-            _sharp(files, self._renderer_over(files.plate)),
+            self._renderer_over(files.plate),
             view,
             has_opacity=self._has_opacity,
             plate=plate,
@@ -160,6 +160,24 @@ class Pictures:
         return resize(plate, view.height, view.width)
 
 
+def _side_by_side(
+    make: Callable[[FloatArray, int], Picture], rows: Iterable[tuple[FloatArray, int]]
+) -> Generator[Picture, None, None]:
+    """make(*row) of each row, in their order, made by `_WORKERS` threads: most of a picture is work on one core."""
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="picture") as pool:
+        waiting: deque[Future[Picture]] = deque()
+        try:
+            for row in rows:
+                waiting.append(pool.submit(make, *row))
+                if len(waiting) > _WORKERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # Closed, or broken off: what nobody waits for is not begun.
+            pool.shutdown(cancel_futures=True)
+
+
 def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Body) -> None:
     """Refuse a motion that names frames of another video than the body loop: its heads are elsewhere."""
     known = body.track.pose
@@ -172,11 +190,6 @@ def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Bod
             "the motion is of another video than the one that the avatar carries",
             "draw it with the avatar that made it",
         )
-
-
-def _sharp(files: AvatarFiles, renderer: Renderer) -> Renderer:
-    amount = files.config.sharpen
-    return SharpenedRenderer(renderer, amount, files.config.size) if amount > 0 else renderer
 
 
 def _plate_in(view: View, plate: FloatArray) -> FloatArray | None:

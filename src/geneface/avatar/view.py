@@ -91,7 +91,7 @@ def source_view(width: int, height: int, crop: FloatArray, focal: float, size: S
 
 
 def check_frame(frame: object) -> Frame:
-    """A choice of frame, or None's default.
+    """A choice of frame that somebody gave.
 
     Raises:
         InputError: there is no such choice.

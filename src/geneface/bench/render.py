@@ -11,6 +11,7 @@ from geneface.avatar.avatar import Avatar
 from geneface.bench.timing import Timing, compared, network, timed
 from geneface.bench.train_gaussian import TWIN_TILE_PX
 from geneface.bench.twin import compiled_step, torch_extra
+from geneface.render.detail import plain
 from geneface.render.gaussian import GaussianRenderer
 from geneface.render.nerf import NerfRenderer
 from geneface.types import Camera, FloatArray
@@ -18,7 +19,7 @@ from geneface.types import Camera, FloatArray
 
 def bench_render(avatar: Avatar, size: int, repeats: int, frames: int, twin: bool) -> dict[str, Any]:
     """The renderer of an avatar alone, bytes included, and its twin on one frame."""
-    resting, renderer = avatar.files.person.at_rest(), avatar.renderer
+    resting, renderer = avatar.files.person.at_rest(), plain(avatar.renderer)
     track = resting[np.arange(frames) % len(resting)]
 
     def draw() -> None:

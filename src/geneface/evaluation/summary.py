@@ -1,5 +1,5 @@
-"""What a training says of its own result within seconds: does a blink move the mouth, does the face break up, and what
-did adaptation to the person gain, and does the lower face fit into a recorded picture?
+"""What a training says of its own result within seconds: does a blink move the mouth, does the face break up, what did
+adaptation to the person gain, and does the lower face fit into a recorded picture?
 
 A fifth of the driven frames that `evaluate` draws, and no tracker: enough to say in words that a face breaks, too
 little for a figure that is quoted. The lips from speech are those of an evaluation, on all held-out seconds.

@@ -106,7 +106,9 @@ BROWS = positions(MESH_LEFT_BROW + MESH_RIGHT_BROW)
 JAW = positions(MESH_JAW)
 OVAL = positions(MESH_OVAL)
 CHEEKS = positions(MESH_CHEEKS)
-MOUTH_REGION = np.unique(np.concatenate([LIPS, JAW, CHEEKS, positions(MESH_NOSE)]))
+LOWER_FACE: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
+"""What speech moves: lips, jaw line and cheeks."""
+MOUTH_REGION = np.unique(np.concatenate([LOWER_FACE, positions(MESH_NOSE)]))
 """What speech moves, and what moves with it; nothing of the eyes."""
 GAZE = positions(MESH_IRIS_CENTRES), positions((33, 133, 263, 362))
 """Centres of the irises, and the corners of the eyes."""

@@ -60,6 +60,11 @@ def gaussian_blur(values: Floats, deviation: float) -> Floats:
     return values
 
 
+def laplacian(values: Floats) -> Floats:
+    """The four neighbours less four times the middle, [H, W] -> [H - 2, W - 2]."""
+    return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
+
+
 def correlate(values: Floats, taps: NDArray[np.floating[Any]], axis: int) -> Floats:
     """Weighted sum over 2 r + 1 neighbours along an axis, weights from the first neighbour to the last."""
     length, reach = values.shape[axis], len(taps) // 2

@@ -27,12 +27,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from geneface.errors import InputError
-from geneface.io.encode import write_video
+from geneface.io.encode import GROUP_FRAMES, write_video
 from geneface.io.media import MAX_PIXELS, find_video, open_media
 from geneface.types import VIDEO_RATE_HZ, ByteArray
 
-GROUP_FRAMES = 12
-"""Pictures of a group: half a second, which is what one look at a random picture decodes."""
 MOST_GROUP_FRAMES = 50
 _KEPT_GROUPS, _KEPT_BYTES = 2, 32 << 20
 """Decoded groups that are kept: so many, and more while they are small."""

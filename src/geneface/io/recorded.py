@@ -1,6 +1,6 @@
 """Recorded pictures kept as H.264: written in pieces, joined without coding them again, read from any picture on.
 
-Each piece is an MP4 of `io.encode.write_video` at 25 pictures a second with groups of `GOP_FRAMES` that need nothing
+Each piece is an MP4 of `io.encode.write_video` at 25 pictures a second with groups of `GROUP_FRAMES` that need nothing
 outside (closed), the first picture of each group being coded by itself: to reach a picture at most a group is decoded.
 """
 
@@ -16,11 +16,10 @@ import av.error
 from geneface.errors import InputError
 from geneface.io.atomic import atomic_path
 from geneface.io.colour import to_rgb
-from geneface.io.encode import write_video
+from geneface.io.encode import GROUP_FRAMES, write_video
 from geneface.io.media import damaged_media, find_video, open_media
 from geneface.types import VIDEO_RATE_HZ, ByteArray
 
-GOP_FRAMES = 12
 CRF = 14
 """Quality of x264: 45 to 48 dB to what was read."""
 
@@ -34,7 +33,7 @@ def write_recorded(path: Path, pictures: Iterable[ByteArray]) -> int:
     Raises:
         InputError: as `write_video`.
     """
-    return write_video(path, pictures, None, crf=CRF, gop=GOP_FRAMES, is_synthetic=False)
+    return write_video(path, pictures, None, crf=CRF, gop=GROUP_FRAMES, is_synthetic=False)
 
 
 def join_recorded(path: Path, pieces: Sequence[Path]) -> None:

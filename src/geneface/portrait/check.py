@@ -185,7 +185,7 @@ def _look_at_all(found: Survey, subject: str) -> Iterator[Finding]:
         yield Finding("info", subject, large, "", "")
     seconds, heldout = found.frames / VIDEO_RATE_HZ, found.main_heldout_frames / VIDEO_RATE_HZ
     if found.main_frames < MIN_TOTAL_SECONDS * VIDEO_RATE_HZ:
-        # Rounded down: 3.96 s must not read as the 4.0 s that are asked for.
+        # Rounded down: 2.96 s must not read as the 3.0 s that are asked for.
         least = 10 * found.main_frames // VIDEO_RATE_HZ / 10
         one = " in one light and one set of clothes" if len(found.scenes) > 1 else ""
         cause = f"only {least:.1f} s are usable{one}, at least {MIN_TOTAL_SECONDS:g} s are needed"

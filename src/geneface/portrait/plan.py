@@ -85,7 +85,7 @@ def refuse_too_little(frames: int, rest: Sequence[DroppedSpan], paths: Sequence[
     if frames >= MIN_TOTAL_SECONDS * VIDEO_RATE_HZ:
         return
     subject = paths[0] if len(paths) == 1 else f"the {len(paths)} videos"
-    # Rounded down: 3.96 s must not read as the 4.0 s that are asked for.
+    # Rounded down: 2.96 s must not read as the 3.0 s that are asked for.
     seconds = 10 * frames // VIDEO_RATE_HZ / 10
     spans = [span for span in rest if span.reason != TOO_SHORT] or list(rest)
     if not spans:
@@ -136,7 +136,7 @@ _REMEDIES = {
     NO_SOUND_HERE: "give a video whose sound is as long as its pictures",
     ONLY_A_PICTURE: "give a video of the person who speaks, not a photograph",
     OTHER_PERSON: "give videos of one person only",
-    OTHER_SCENE: "make an avatar of each sitting: one has one light and one set of clothes",
+    OTHER_SCENE: "give more video in one light and the same clothes",
     CAMERA_MOVES: "put the camera on something firm, and give the part in which it stands still",
     SIZE_CHANGES: "keep the distance and don't zoom, or give the parts of the video as files of their own",
     LIGHT_CHANGES: "keep the light and fix the exposure",

@@ -59,7 +59,7 @@ class Portrait:
         """[F, 478, 3] canonical head frame."""
         self.landmarks: FloatArray = tracks.get("landmarks")
         """[F, K, 3] canonical head frame."""
-        self.torso_points, torso = _torso(folder)
+        self.torso_points, torso = _torso(folder, manifest.frames)
         """[G, 2] where `pose.torso` counts from, see `portrait.torso`."""
         self.pose = HeadPose(tracks.get("rotation"), tracks.get("translation"), torso)
         self.segment: NDArray[np.int32] = tracks.get("segment")
@@ -171,7 +171,7 @@ class Portrait:
         return self._sounds[segment]
 
     def segment_background(self, segment: int) -> ByteArray:
-        """Clean plate [S, S, 3] behind one segment: differs from `background` where there are several scenes."""
+        """Clean plate [S, S, 3] behind one segment: differs from `background` where there are several framings."""
         name = self.segments[segment].background
         return self.background if name == self._main_plate() else self._plate(name)
 
@@ -182,6 +182,7 @@ class Portrait:
         kept = of[self.segment] == scene
         for name in ("mesh", "landmarks", "heldout", "clear", "mouth_box"):
             setattr(self, name, getattr(self, name)[kept])
+        # Without its torso: that was followed through all scenes as one, whose clothes are others.
         self.pose = HeadPose(self.pose.rotation[kept], self.pose.translation[kept])
         self.segment = np.searchsorted(np.flatnonzero(of == scene), self.segment[kept]).astype(np.int32)
 
@@ -231,13 +232,15 @@ class Portrait:
             )
 
 
-def _torso(folder: Path) -> tuple[FloatArray | None, FloatArray | None]:
+def _torso(folder: Path, frames: int) -> tuple[FloatArray | None, FloatArray | None]:
     """Lattice [G, 2] of the torso, and its motion [F, G, 2]; None where it was not followed, or nothing seen of it."""
     path = folder / TORSO_NAME
     if not path.is_file():
         return None, None
     file = TensorFile(path)
     points, moved = file.get("points"), file.get("moved")
+    if points.shape[1:] != (2,) or moved.shape != (frames, len(points), 2):
+        raise InputError(f"{path} does not fit the manifest: there are {frames} frames", "prepare the portrait again")
     return (points, moved) if len(points) else (None, None)
 
 

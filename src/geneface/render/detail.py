@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from geneface import ops
+from geneface.imaging.filters import laplacian
 from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.types import Camera, FloatArray
 
-MOST = 0.5
-"""Part of the Laplacian that is taken away at most."""
-_STEP = 0.01
+MOST = 0.12
+"""Part of the Laplacian that is taken away at most: what is softer than that would get outlines instead of detail."""
+_STEP = 0.005
 _LARGEST_SCALE = 4.0
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -27,7 +28,8 @@ class SharpenedRenderer:
 
     def __init__(self, renderer: Renderer, amount: float, size: int) -> None:
         """`amount`: of the Laplacian in pictures `size` pixels wide."""
-        self._renderer, self._amount, self._size = renderer, amount, size
+        self.plain = renderer
+        self._amount, self._size = amount, size
 
     def render(
         self,
@@ -39,10 +41,20 @@ class SharpenedRenderer:
         torso: FloatArray | None = None,
     ) -> RenderedFrame:
         """Draw one frame; see `Renderer.render`."""
-        frame = self._renderer.render(landmarks, rotation, translation, camera, window, torso)
+        frame = self.plain.render(landmarks, rotation, translation, camera, window, torso)
         # The same softness is more pixels wide in a larger picture, and its Laplacian smaller by the square of that.
         scale = min((camera.width / self._size) ** 2, _LARGEST_SCALE)
         return replace(frame, image=ops.sharpen(frame.image, self._amount * scale))
+
+
+def sharpened(renderer: Renderer, amount: float, size: int) -> Renderer:
+    """The renderer with its pictures sharpened, or itself where that does nothing; see `SharpenedRenderer`."""
+    return SharpenedRenderer(renderer, amount, size) if amount > 0 else renderer
+
+
+def plain(renderer: Renderer) -> Renderer:
+    """The renderer without sharpening: what was trained."""
+    return renderer.plain if isinstance(renderer, SharpenedRenderer) else renderer
 
 
 def fitted_amount(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
@@ -59,14 +71,10 @@ def fitted_amount(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
     for truth, picture in pairs:
         if min(truth.shape[:2]) < 5:
             continue
-        recorded += float(_laplacian(truth @ _LUMA).var())
-        once = _laplacian(picture @ _LUMA)
-        twice, inner = _laplacian(once), once[1:-1, 1:-1]
+        recorded += float(laplacian(truth @ _LUMA).var())
+        once = laplacian(picture @ _LUMA)
+        twice, inner = laplacian(once), once[1:-1, 1:-1]
         # The Laplacian of a sharpened picture, by linearity.
         drawn += [float((inner - amount * twice).var()) for amount in amounts]
     enough = np.flatnonzero(drawn >= recorded)
     return float(amounts[enough[0]]) if len(enough) else MOST
-
-
-def _laplacian(values: FloatArray) -> FloatArray:
-    return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.geometry.camera import project
-from geneface.geometry.landmarks import CHEEKS, JAW, LIPS, MESH_NOSE_BASE, positions
+from geneface.geometry.landmarks import JAW, LOWER_FACE, MESH_NOSE_BASE, positions
 from geneface.imaging.filters import gaussian_blur
 from geneface.render.renderer import Renderer, Window
 from geneface.types import Camera, FloatArray
 
-LOWER_FACE: NDArray[np.intp] = np.unique(np.concatenate([LIPS, JAW, CHEEKS]))
-"""The landmarks that speech moves: those of the drawing. The others are the recorded ones."""
 _OUTLINE = np.concatenate([JAW[2:-2], positions((MESH_NOSE_BASE,))])
 """Base of the nose, and the jaw without its ends near the ears, which speech does not move: there may be hair."""
 GROWN, FEATHER = 1 / 50, 1 / 90
@@ -39,6 +37,10 @@ _SPREAD = _CELLS / 20
 """Deviation of its smoothing, cells."""
 _TRUST = 3e-2
 """Weight, of all cells of one, of there being no difference: what is far from the seam keeps the drawing's colours."""
+_CELL_PIXELS = 4
+"""So many pixels of a cell's side are looked at."""
+_LEAST_BLUR, _LEAST_GRAIN = 0.25, 1 / 512
+"""Less is not seen."""
 _GRAIN_PX, _GRAIN_BLUR = 512, 0.6
 """Side of the tile of grain, and its softness, pixels."""
 _LARGEST_DIFFERENCE = 0.15
@@ -50,12 +52,19 @@ class Pasted:
     """The part of the recorded picture that was changed."""
 
     window: Window
-    image: FloatArray
-    """[h, w, 3] the picture in the window, now and then outside of [0, 1]."""
+    picture: FloatArray
+    """[h, w, 3] the recorded picture in the window."""
+    change: FloatArray
+    """[h, w, 3] what is added to it; the sum is now and then outside of [0, 1]."""
     mask: FloatArray
     """[h, w] share of the drawing."""
     opacity: FloatArray
     """[h, w] of the drawn person."""
+
+    @property
+    def image(self) -> FloatArray:
+        """[h, w, 3] the picture that is shown."""
+        return self.picture + self.change
 
 
 @dataclass(frozen=True)
@@ -112,17 +121,20 @@ def paste(
     frame = renderer.render(face, recorded.rotation, recorded.translation, camera, window, recorded.torso)
     seam = _Seam(_outlines(recorded, face, camera), window, camera.width)
     mask = seam.mask
-    drawn = frame.rgb
-    if (frame.opacity[mask > 0] < _OPAQUE).any():
+    drawn = np.ascontiguousarray(frame.rgb)
+    if ((frame.opacity < _OPAQUE) & (mask > 0)).any():
         # What is behind the drawing is the recorded picture, but for the recorded face itself.
         elsewhere = (1 - frame.opacity) * (1 - seam.recorded)
         drawn = drawn + elsewhere[..., None] * (picture - frame.plate)
-    if recorded.blur > 0:
+    if recorded.blur > _LEAST_BLUR:
         drawn = gaussian_blur(drawn, recorded.blur)
-    light = _field(picture - drawn, 4 * mask * (1 - mask), camera.width / _CELLS)
-    if recorded.grain > 0:
-        light += recorded.grain * _grain(recorded.number, window)
-    return Pasted(window, picture + mask[..., None] * (drawn + light - picture), mask, frame.opacity)
+    # In place: a window of a large picture is too large for the processor's cache.
+    change = drawn - picture
+    change += _field(change, 4 * mask * (1 - mask), camera.width / _CELLS)
+    if recorded.grain > _LEAST_GRAIN:
+        change += recorded.grain * _grain(recorded.number, window)
+    change *= mask[..., None]
+    return Pasted(window, picture, change, mask, frame.opacity)
 
 
 def _outlines(recorded: Recorded, face: FloatArray, camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -196,15 +208,17 @@ def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(half(ordered) + half(ordered[::-1]))
 
 
-def _field(difference: FloatArray, weight: FloatArray, cell: float) -> FloatArray:
-    """The differences [h, w, 3] of light where there is weight [h, w], as a smooth field over the whole window."""
+def _field(change: FloatArray, weight: FloatArray, cell: float) -> FloatArray:
+    """What takes a change [h, w, 3] of light back where there is weight [h, w], as a smooth field over the window."""
     step = max(1, round(cell))
-    weight = weight[..., None]
-    part = np.clip(difference, -_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE) * weight
-    sums, weights = _cell_means(part, step), _cell_means(weight, step)
+    # Of large pictures some pixels of each cell are enough.
+    skip = max(1, step // _CELL_PIXELS)
+    some = weight[::skip, ::skip, None]
+    part = np.clip(change[::skip, ::skip], -_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE) * -some
+    sums, weights = _cell_means(part, step // skip), _cell_means(some, step // skip)
     total = gaussian_blur(np.concatenate([sums, weights], axis=-1), _SPREAD * cell / step)
     coarse = total[..., :3] / (total[..., 3:] + _TRUST)
-    return _between(coarse, step, *difference.shape[:2], centre=(step - 1) / 2)
+    return _between(coarse, step // skip * skip, *change.shape[:2], centre=(step - 1) / 2)
 
 
 def _cell_means(values: FloatArray, step: int) -> FloatArray:

@@ -9,15 +9,11 @@ import numpy as np
 from geneface.evaluation.metrics.picture import Picture, PictureMetric, ReferenceFrame
 from geneface.evaluation.metrics.pixels import Mask, erode
 from geneface.evaluation.schema import MetricDefinition
+from geneface.imaging.filters import laplacian
 from geneface.types import FloatArray
 
 SHARPNESS_BORDER_PX = 2
 """The mask's edge is where rendering and ground truth differ in shape, not in sharpness."""
-
-
-def laplacian(values: FloatArray) -> FloatArray:
-    """Four-neighbour Laplacian, [H, W] -> [H - 2, W - 2]."""
-    return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
 
 
 def sharpness(values: FloatArray, mask: Mask | None = None) -> float:

@@ -13,10 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.avatar.idle import MOUTH
 from geneface.avatar.performance import Performance
 from geneface.evaluation.subjects import EvaluatedAvatar, ReferencePortrait
-from geneface.geometry.landmarks import BROWS, LEFT_EYE, RIGHT_EYE, eye_openness, lip_opening, lip_width
+from geneface.geometry.landmarks import (
+    BROWS,
+    LEFT_EYE,
+    LOWER_FACE,
+    RIGHT_EYE,
+    eye_openness,
+    lip_opening,
+    lip_width,
+)
 from geneface.types import VIDEO_RATE_HZ, HeadPose, MotionTrack, Waveform
 
 BEYOND = 0.2
@@ -30,7 +37,7 @@ SWEEP_FRAMES = 2 * VIDEO_RATE_HZ
 """A second to the upper end and back, a second to the lower one."""
 _LIDS = np.concatenate([LEFT_EYE, RIGHT_EYE])
 _PARTS: tuple[tuple[tuple[str, ...], NDArray[np.intp]], ...] = (
-    (("opening", "width"), MOUTH),
+    (("opening", "width"), LOWER_FACE),
     (("brows",), BROWS),
     (("lids",), _LIDS),
 )

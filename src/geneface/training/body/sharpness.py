@@ -19,8 +19,6 @@ _REFERENCE_PERCENTILE = 95
 _BLOCK = 16
 _GRAIN_PERCENTILE = 25
 """Of the blocks of a pair of frames: those that moved least."""
-_MARGIN_PX = 16
-"""A blur of the largest deviation looks so far."""
 
 
 class SharpnessMeter:
@@ -81,7 +79,7 @@ class SharpnessMeter:
 
 
 def _upper_face(places: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The box from the top of the outline to below the eyes, and so much around that a blur sees no edge."""
+    """The box from the top of the outline to below the eyes, as far as it lies in the picture."""
     x0, x1 = places[OVAL, 0].min(), places[OVAL, 0].max()
     y0, y1 = places[OVAL, 1].min(), places[EYES, 1].max() + 0.5 * (places[EYES, 1].max() - places[BROWS, 1].min())
     high, wide = shape

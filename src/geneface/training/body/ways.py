@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geneface.avatar.body_track import MOST_JUMPS
 from geneface.geometry.camera import project
 from geneface.geometry.landmarks import BROWS, IRISES, KEYPOINT_COUNT, LEFT_EYE, LIPS, MOUTH_REGION, RIGHT_EYE
 from geneface.imaging.resize import resize_area
@@ -169,7 +170,7 @@ def find_jumps(look: Look) -> NDArray[np.int32]:
     may be played backwards too.
     """
     frames, run = len(look.run), look.run
-    found: list[tuple[float, int, int]] = []
+    found: list[NDArray[np.float64]] = []
     if frames < 2:
         return np.zeros((0, 2), np.int32)
     follows = np.flatnonzero(run[1:] == run[:-1])
@@ -178,11 +179,17 @@ def find_jumps(look: Look) -> NDArray[np.int32]:
         cost = np.maximum(_distances(look, a + 1, follows + 1), _distances(look, a, follows))
         far = (run[a][:, None] != run[follows][None]) | (np.abs(a[:, None] - follows[None]) >= _NEAR_FRAMES)
         rows, columns = np.nonzero((cost <= look.limit) & far)
-        found += zip(cost[rows, columns].tolist(), a[rows].tolist(), (follows[columns] + 1).tolist(), strict=True)
+        found.append(np.stack([cost[rows, columns], a[rows], follows[columns] + 1]).astype(np.float64))
+    costs, before, after = np.concatenate([np.zeros((3, 0)), *found], axis=1)
+    # Of a still person there are millions: what is near to a chosen one is marked, and not looked for.
+    is_free = np.ones((frames, frames), bool)
     chosen: list[tuple[int, int]] = []
-    for _, a, b in sorted(found):
-        if all(abs(a - c) > _JUMP_SPACING or abs(b - d) > _JUMP_SPACING for c, d in chosen):
+    for place in np.lexsort((after, before, costs)):
+        a, b = int(before[place]), int(after[place])
+        if is_free[a, b] and len(chosen) < MOST_JUMPS:
             chosen.append((a, b))
+            near_a, near_b = (slice(max(0, x - _JUMP_SPACING), x + _JUMP_SPACING + 1) for x in (a, b))
+            is_free[near_a, near_b] = False
     return np.array(sorted(chosen), np.int32).reshape(-1, 2)
 
 
