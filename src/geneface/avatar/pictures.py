@@ -5,6 +5,7 @@ Which of both is decided row by row, by `MotionTrack.body`.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -164,6 +165,7 @@ def _side_by_side(
     make: Callable[[FloatArray, int], Picture], rows: Iterable[tuple[FloatArray, int]]
 ) -> Generator[Picture, None, None]:
     """make(*row) of each row, in their order, made by `_WORKERS` threads: most of a picture is work on one core."""
+    process = os.getpid()
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="picture") as pool:
         waiting: deque[Future[Picture]] = deque()
         try:
@@ -171,11 +173,19 @@ def _side_by_side(
                 waiting.append(pool.submit(make, *row))
                 if len(waiting) > _WORKERS:
                     yield waiting.popleft().result()
+                    _refuse_child(process)
             while waiting:
                 yield waiting.popleft().result()
+                _refuse_child(process)
         finally:
             # Closed, or broken off: what nobody waits for is not begun.
             pool.shutdown(cancel_futures=True)
+
+
+def _refuse_child(process: int) -> None:
+    """A fork's child would wait for ever for threads of its parent."""
+    if os.getpid() != process:
+        raise RuntimeError("the threads behind this generator live in the parent process: begin a new one")
 
 
 def _refuse_other_video(track: MotionTrack, frames: NDArray[np.int32], body: Body) -> None:
