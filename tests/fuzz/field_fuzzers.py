@@ -102,7 +102,14 @@ def render_field(draw: Draw) -> Arguments:
         draw.floats(6, scale=0.01),
     )
     plate = draw.floats(draw.integer(1, 40), draw.integer(1, 40), 3)
-    return {"scene": scene, "frame": frame, "focal_px": draw.choice((1.0, 80.0, 9e5)), "plate": plate}
+    height, width = plate.shape[:2]
+    left, top = draw.integer(0, 30), draw.integer(0, 30)
+    corner, size = draw.choice((
+        ((0, 0), None),
+        ((left, top), (left + width + draw.integer(0, 9), top + height + draw.integer(0, 9))),
+    ))  # fmt: skip
+    focal = draw.choice((1.0, 80.0, 9e5))
+    return {"scene": scene, "frame": frame, "focal_px": focal, "plate": plate, "corner": corner, "size": size}
 
 
 def _check_train(result: Any, given: Arguments) -> None:
