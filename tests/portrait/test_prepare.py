@@ -179,8 +179,8 @@ def refuse(video: Path | list[Path], out: Path, words: str) -> None:
     assert not out.exists(), "something half-made is left"
 
 
-def test_three_seconds_are_too_little(make_media, tmp_path: Path):
-    refuse(make_media("a.mp4", images=moving_face(75), samples=murmur(3)), tmp_path / "out", "only 3.0 s")
+def test_two_seconds_are_too_little(make_media, tmp_path: Path):
+    refuse(make_media("a.mp4", images=moving_face(60), samples=murmur(3)), tmp_path / "out", "only 2.4 s")
 
 
 def test_a_video_without_a_face_is_refused(make_media, tmp_path: Path):
