@@ -60,6 +60,8 @@ class _Target:
     audio_codec: str
     audio_options: dict[str, str]
     audio_format: str
+    is_drawn: bool = False
+    """Its pictures are drawn while it is written: large ones must not wait for the encoder."""
 
 
 def write_video(
@@ -109,6 +111,7 @@ def write_video(
         # Speech at 128 kbit/s: 52-57 dB to the source with "fast", 45-51 with the default search.
         audio_options={"aac_coder": "fast"},
         audio_format="fltp",
+        is_drawn=is_synthetic,
     )
     tags = {**(SYNTHETIC_METADATA if is_synthetic else {}), **(metadata or {})}
     return _write(target, Path(path), frames, audio, rate_hz, tags)
@@ -229,8 +232,8 @@ def _x264_options(target: _Target, width: int, height: int) -> dict[str, str]:
     parameters = ["chromaloc=1"] if target.pixel_format == "yuv420p" else []
     if -(-width // 16) % 16:
         parameters.append("mbtree=0")
-    is_large = width * height > _LARGE_PIXELS and target.video_options["preset"] == "veryfast"
-    return {"x264-params": ":".join(parameters)} | ({"preset": "superfast"} if is_large else {})
+    hurries = target.is_drawn and width * height > _LARGE_PIXELS and target.video_options["preset"] == "veryfast"
+    return {"x264-params": ":".join(parameters)} | ({"preset": "superfast"} if hurries else {})
 
 
 class _Muxer:
