@@ -316,3 +316,14 @@ def test_unwritable_places(tmp_path, target) -> None:
     with pytest.raises(InputError, match="cannot write") as caught:
         write_video(tmp_path / target, pictures(1), None)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("width", "is_synthetic", "effort"), [(1280, True, b"subme=1"), (1280, False, b"subme=2"), (640, True, b"subme=2")]
+)
+def test_large_drawn_pictures_are_encoded_in_a_hurry(tmp_path, width, is_synthetic, effort):
+    path = tmp_path / "a.mp4"
+    frames = [np.full((960, width, 3), 90, np.uint8)] * 2
+    write_video(path, frames, None, is_synthetic=is_synthetic)
+    # x264 writes its settings into the stream: subme is 1 with "superfast", 2 with "veryfast".
+    assert effort in path.read_bytes()
