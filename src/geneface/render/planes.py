@@ -6,11 +6,12 @@ a `Window` of even numbers.
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from geneface.render.renderer import Window
 from geneface.types import ByteArray, FloatArray
@@ -26,6 +27,7 @@ _TO_YUV = np.array(
 )
 """[3, 3] levels of Y, U, V for one unit of red, green, blue, without the levels of black."""
 _FROM_YUV = np.linalg.inv(_TO_YUV)
+_THREAD = threading.local()
 
 
 def split(planes: ByteArray) -> tuple[ByteArray, ByteArray, ByteArray]:
@@ -77,13 +79,14 @@ def resized(planes: ByteArray, height: int, width: int) -> ByteArray:
     if have == (height, width):
         return planes
     how = Interpolation.AREA if height * width < have[0] * have[1] else Interpolation.BICUBIC
-    frame = _frame(planes).reformat(width=width, height=height, interpolation=how)
+    frame = _reformatter().reformat(_frame(planes), width=width, height=height, interpolation=how)
     return np.ascontiguousarray(frame.to_ndarray(), np.uint8)
 
 
 def picture(planes: ByteArray) -> ByteArray:
     """A whole picture as RGB bytes [H, W, 3]."""
-    frame = _frame(planes).reformat(
+    frame = _reformatter().reformat(
+        _frame(planes),
         format="rgb24",
         src_colorspace=Colorspace.ITU709,
         dst_colorspace=Colorspace.ITU709,
@@ -92,6 +95,13 @@ def picture(planes: ByteArray) -> ByteArray:
         interpolation=Interpolation.BICUBIC,
     )
     return np.ascontiguousarray(frame.to_ndarray(), np.uint8)
+
+
+def _reformatter() -> VideoReformatter:
+    """This thread's: it keeps what it prepared for the last sizes."""
+    if not hasattr(_THREAD, "reformatter"):
+        _THREAD.reformatter = VideoReformatter()
+    return _THREAD.reformatter
 
 
 def _frame(planes: ByteArray) -> VideoFrame:
