@@ -77,12 +77,14 @@ def test_a_render(counts: Counts, tmp_path: Path, channels: int) -> None:
     assert list(counts.models.values()) == [1]
 
 
+@pytest.mark.slow
 def test_a_preparation(counts: Counts, portrait: Path) -> None:
     run_here("prepare", portrait.parent / "talk.mp4", "-o", portrait, "--size", 64).succeeded()
     assert counts.decoded == {"talk.mp4": 1}
     assert list(counts.models.values()) == [1]
 
 
+@pytest.mark.slow
 def test_a_training(counts: Counts, portrait: Path, tmp_path: Path) -> None:
     if not portrait.exists():
         run_here("prepare", portrait.parent / "talk.mp4", "-o", portrait, "--size", 64).succeeded()
