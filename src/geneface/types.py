@@ -128,6 +128,10 @@ class HeadPose:
         torso = None if self.torso is None else self.torso[_several(frames)]
         return HeadPose(self.rotation[_several(frames)], self.translation[frames], torso)
 
+    def torso_at(self, frame: int) -> FloatArray | None:
+        """[G, 2] where the torso was in one frame, for a renderer; None: where the head's pose has it."""
+        return None if self.torso is None else self.torso[frame]
+
 
 @dataclass(frozen=True)
 class Camera:

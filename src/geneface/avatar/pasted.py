@@ -95,7 +95,7 @@ class PastedPictures:
             float(track.blur[index]) * view.scale,
             # In a smaller picture several pixels of grain make one.
             track.grain * min(view.scale, 1.0),
-            None if track.pose.torso is None else track.pose.torso[index],
+            track.pose.torso_at(index),
             index,
         )
         face = spoken_face(recorded.landmarks, spoken)

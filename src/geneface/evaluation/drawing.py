@@ -76,8 +76,7 @@ class LowerFaces:
             The changed picture [H, W, 3], and how much of each pixel is drawn [H, W].
         """
         rotation, translation = recorded.pose.rotation[0], recorded.pose.translation[0]
-        torso = None if recorded.pose.torso is None else recorded.pose.torso[0]
-        at = Recorded(recorded.points[0], rotation, translation, blur, self._grain, torso, number)
+        at = Recorded(recorded.points[0], rotation, translation, blur, self._grain, recorded.pose.torso_at(0), number)
         image, mask = np.array(picture), np.zeros(picture.shape[:2], np.float32)
         window = seam_window(at, spoken_face(at.landmarks, spoken), self._camera)
         if window is not None:

@@ -223,8 +223,8 @@ def draw_poster(
     # From the tensors and not from the model: the poster shows what is stored.
     renderer = create_renderer(config.renderer, model.tensors(), model.config(), plate)
     path = person.path
-    torso = None if path.torso is None else path.torso[0]
-    return renderer.render(person.rest, path.rotation[0], path.translation[0], config.camera, torso=torso).to_uint8()
+    pose = path.rotation[0], path.translation[0]
+    return renderer.render(person.rest, *pose, config.camera, torso=path.torso_at(0)).to_uint8()
 
 
 def _before_renderer(

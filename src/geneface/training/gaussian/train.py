@@ -239,9 +239,8 @@ class GaussianTrainer:
         state, model, camera = self.state, self.state.model, self._portrait.camera
         fall, window = self._fall(target), target.window
         rotation, translation = refined_poses(self._portrait.pose, state.poses, target.index)
-        torso = self._portrait.pose.torso
         frame = model.conditions_from(
-            self._expressions[target.index], rotation, translation, None if torso is None else torso[target.index]
+            self._expressions[target.index], rotation, translation, self._portrait.pose.torso_at(target.index)
         )
         plate = self._plates[int(self._portrait.segment[target.index])]
         if window is not None:
