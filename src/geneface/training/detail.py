@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from geneface.avatar.folder import AvatarConfig
@@ -23,26 +25,23 @@ def measure_detail(portrait: Portrait, config: AvatarConfig, model: RendererMode
     """
     frames = np.flatnonzero(~portrait.heldout)
     frames = frames[spread_indices(len(frames), _FRAMES)]
-    renderers: dict[int, Renderer] = {}
+    tensors, settings, pose = model.tensors(), model.config(), portrait.pose
+
+    @lru_cache(maxsize=1)
+    def renderer_of(segment: int) -> Renderer:
+        plate = from_uint8(portrait.segment_background(segment))
+        return create_renderer(config.renderer, tensors, settings, plate)
+
     mouths: list[tuple[FloatArray, FloatArray]] = []
-    pose, torso = portrait.pose, portrait.pose.torso
     for index in frames.tolist():
-        segment = int(portrait.segment[index])
-        if segment not in renderers:
-            plate = from_uint8(portrait.segment_background(segment))
-            renderers = {segment: create_renderer(config.renderer, model.tensors(), model.config(), plate)}
-        drawn = (
-            renderers[segment]
-            .render(
-                portrait.landmarks[index],
-                pose.rotation[index],
-                pose.translation[index],
-                config.camera,
-                torso=None if torso is None else torso[index],
-            )
-            .rgb
+        drawn = renderer_of(int(portrait.segment[index])).render(
+            portrait.landmarks[index],
+            pose.rotation[index],
+            pose.translation[index],
+            config.camera,
+            torso=pose.torso_at(index),
         )
         recorded = from_uint8(portrait.frame(index)[0])
         x0, y0, x1, y1 = portrait.mouth_box[index].tolist()
-        mouths.append((recorded[y0:y1, x0:x1], drawn[y0:y1, x0:x1]))
+        mouths.append((recorded[y0:y1, x0:x1], drawn.rgb[y0:y1, x0:x1]))
     return fitted_amount(mouths)
