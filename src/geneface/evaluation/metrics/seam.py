@@ -52,8 +52,8 @@ class SeamRegions:
 def seam_regions(mask: FloatArray) -> SeamRegions:
     """Lower face and seam of a mask [S, S], the share of the drawing in 0..1."""
     inside = mask >= _INSIDE
-    touched = (mask > _OUTSIDE).astype(np.uint8)
-    around = dilate(touched, disc(max(1, round(RIM * mask.shape[1])))).astype(bool)
+    touched = mask > _OUTSIDE
+    around = dilate(touched, disc(max(1, round(RIM * mask.shape[1]))))
     return SeamRegions(inside, around & ~inside if touched.any() else np.zeros_like(inside))
 
 
@@ -80,17 +80,13 @@ def seam_steps(reference: ByteArray, other: ByteArray, mask: FloatArray) -> Step
     error = cell_means(luminance(other) - luminance(reference))
     share = cell_means(mask)
     inside, outside = share >= _INSIDE, share <= _OUTSIDE
-    deep = _eroded(inside, _DEEPER)
-    lines = (outside & ~_eroded(outside, _RING), inside & ~_eroded(inside, _RING), deep & ~_eroded(deep, _RING))
+    deep = erode(inside, _DEEPER)
+    lines = (outside & ~erode(outside, _RING), inside & ~erode(inside, _RING), deep & ~erode(deep, _RING))
     (beyond, b_known), (border, known), (inner, i_known) = (_mean_along(error, line) for line in lines)
     return Steps(
         _mean_square(border - beyond, ~inside & ~outside & known & b_known),
         _mean_square(inner - border, inside & ~deep & known & i_known),
     )
-
-
-def _eroded(mask: Mask, element: tuple[int, ...]) -> Mask:
-    return erode(mask.astype(np.uint8), element).astype(bool)
 
 
 def _mean_along(error: FloatArray, line: Mask) -> tuple[FloatArray, Mask]:
