@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geneface.geometry.camera import camera_to_pixels
 from geneface.geometry.landmarks import MESH_OVAL, MESH_SURFACE_SIZE
 from geneface.geometry.rotation import rotation_matrix, rotation_vector, skew
+from geneface.render.planes import LUMA
 from geneface.signal.spans import spread_indices
 from geneface.types import ByteArray, Camera, FloatArray, HeadPose
 
@@ -68,7 +69,7 @@ class Appearance:
 
 def luminance(picture: ByteArray) -> FloatArray:
     """Brightness of a picture [S, S, 3], blurred by (1 2 1) / 4 each way."""
-    grey = picture.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    grey = picture.astype(np.float32) @ LUMA
     grey[1:-1] = (grey[:-2] + 2 * grey[1:-1] + grey[2:]) / 4
     grey[:, 1:-1] = (grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]) / 4
     return grey

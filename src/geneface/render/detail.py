@@ -13,6 +13,7 @@ import numpy as np
 
 from geneface import ops
 from geneface.imaging.filters import laplacian
+from geneface.render.planes import LUMA
 from geneface.render.renderer import RenderedFrame, Renderer, Window
 from geneface.types import Camera, FloatArray
 
@@ -20,7 +21,6 @@ MOST = 0.12
 """Part of the Laplacian that is taken away at most: what is softer than that would get outlines instead of detail."""
 _STEP = 0.005
 _LARGEST_SCALE = 4.0
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 class SharpenedRenderer:
@@ -71,8 +71,8 @@ def fitted_amount(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
     for truth, picture in pairs:
         if min(truth.shape[:2]) < 5:
             continue
-        recorded += float(laplacian(truth @ _LUMA).var())
-        once = laplacian(picture @ _LUMA)
+        recorded += float(laplacian(truth @ LUMA).var())
+        once = laplacian(picture @ LUMA)
         twice, inner = laplacian(once), once[1:-1, 1:-1]
         # The Laplacian of a sharpened picture, by linearity.
         drawn += [float((inner - amount * twice).var()) for amount in amounts]

@@ -17,6 +17,8 @@ from geneface.render.renderer import Window
 from geneface.types import ByteArray, FloatArray
 
 _RED, _GREEN, _BLUE = 0.2126, 0.7152, 0.0722
+LUMA = np.array([_RED, _GREEN, _BLUE], np.float32)
+"""Weights of red, green and blue in luma."""
 _LUMA_RANGE, _LUMA_ZERO, _CHROMA_RANGE, _CHROMA_ZERO = 219.0, 16.0, 224.0, 128.0
 _TO_YUV = np.array(
     [

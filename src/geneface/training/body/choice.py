@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geneface.avatar.poses import training_runs
 from geneface.geometry.landmarks import lip_opening
 from geneface.portrait.portrait import Portrait
+from geneface.render.planes import LUMA
 from geneface.training.body.ways import (
     Look,
     face_pixels,
@@ -27,7 +28,6 @@ from geneface.training.body.ways import (
 )
 from geneface.types import VIDEO_RATE_HZ, FloatArray, MotionTrack
 
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SHORTEST_FRAMES = VIDEO_RATE_HZ
 """Runs that are no longer take no part."""
 _CANDIDATES = 8
