@@ -17,7 +17,7 @@ TIERS = {
     "errors": 0,
     "types": 1, "config": 1, "workers": 1,
     "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "signal": 2, "_native": 2,
-    "analysis": 3, "motion": 3, "render": 3,
+    "analysis": 3, "motion": 3, "render": 3, "voice": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
     "api": 6, "bench": 6,
@@ -38,7 +38,7 @@ CORE_PACKAGES = {
 }
 CORE_MODULES = (
     "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
-    "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
+    "avatar.avatar", "analysis.speech", "voice.kokoro", "motion.runtime", "motion.person",
     "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
     "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip
