@@ -12,21 +12,29 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
+from geneface.serve.jobs.service import JobService
+from geneface.serve.routes import avatars, carried, uploads, videos
 from geneface.serve.settings import ServeSettings
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
     """The application for one server; its sessions and workers begin and end with its lifespan."""
-    context = Context(settings, AvatarStore(settings.home, settings.avatars), Scheduler(settings.workers))
+    context = Context(
+        settings, AvatarStore(settings.home, settings.avatars), Scheduler(settings.workers), JobService(settings)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        context.jobs.start()
         try:
             yield
         finally:
+            context.jobs.stop()
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan)
     app.state.context = context
     errors.install(app)
+    for routes in (carried, avatars, uploads, videos):
+        app.include_router(routes.router)
     return app

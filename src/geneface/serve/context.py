@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
+from geneface.serve.jobs.service import JobService
 from geneface.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Context:
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
+    jobs: JobService
     extras: dict[str, Any] = field(default_factory=dict)
     """What single subjects keep for the life of the server."""
 
