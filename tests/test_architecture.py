@@ -17,12 +17,13 @@ TIERS = {
     "errors": 0,
     "types": 1, "config": 1, "workers": 1,
     "geometry": 2, "imaging": 2, "ops": 2, "io": 2, "signal": 2, "_native": 2,
-    "analysis": 3, "motion": 3, "render": 3,
+    "analysis": 3, "motion": 3, "render": 3, "voice": 3,
     "avatar": 4, "corpus": 4, "portrait": 4,
     "training": 5, "evaluation": 5,
-    "api": 6, "bench": 6,
-    "apps": 7,
-    "__main__": 8,
+    "api": 6, "bench": 6, "realtime": 6,
+    "serve": 7, "adapters": 7,
+    "apps": 8,
+    "__main__": 9,
 }  # fmt: skip
 CORE_PACKAGES = {
     "numpy",
@@ -38,7 +39,7 @@ CORE_PACKAGES = {
 }
 CORE_MODULES = (
     "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
-    "avatar.avatar", "analysis.speech", "analysis.tts", "motion.runtime", "motion.person",
+    "avatar.avatar", "analysis.speech", "voice.kokoro", "motion.runtime", "motion.person",
     "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
     "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip
@@ -56,6 +57,14 @@ WHERE_ALLOWED = {
         "evaluation/metrics/lse",
     ),
     "skimage": ("evaluation/metrics/colour",),
+    "fastapi": ("serve/",),
+    "starlette": ("serve/",),
+    "uvicorn": ("serve/", "apps/"),
+    "httpx2": ("serve/", "voice/"),
+    "aiortc": ("serve/live/",),
+    "hibari": ("voice/",),
+    "livekit": ("adapters/",),
+    "pipecat": ("adapters/",),
     "PIL": (),
     "python_speech_features": ("evaluation/metrics/lse",),
     "onnx": ("motion/", "training/"),

@@ -1,0 +1,1 @@
+"""Frame-works and outputs that a live face plugs into."""

@@ -1,0 +1,19 @@
+"""The real-time core: sound in, frames with their own sound out, on one clock. It knows no transport."""
+
+from geneface.realtime.clock import MONOTONIC, Clock
+from geneface.realtime.item import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Event, Item
+from geneface.realtime.scheduler import BusyError, Scheduler
+from geneface.realtime.session import Session
+
+__all__ = [
+    "FRAME_SECONDS",
+    "ITEM_SAMPLES",
+    "MONOTONIC",
+    "SOUND_RATE_HZ",
+    "BusyError",
+    "Clock",
+    "Event",
+    "Item",
+    "Scheduler",
+    "Session",
+]

@@ -1,0 +1,1 @@
+"""`geneface serve`: a page and an API. It needs the extra [web]."""

@@ -1,0 +1,35 @@
+"""What the routes of one server share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import HTTPConnection
+
+from geneface.serve.avatars import AvatarStore
+from geneface.serve.metrics import Metrics
+from geneface.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from geneface.realtime import Scheduler
+
+
+@dataclass
+class Context:
+    """One server: settings, avatars, what draws for live sessions, jobs."""
+
+    settings: ServeSettings
+    avatars: AvatarStore
+    scheduler: Scheduler
+    metrics: Metrics = field(default_factory=Metrics)
+    troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
+    """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
+    extras: dict[str, Any] = field(default_factory=dict)
+    """What single subjects keep for the life of the server."""
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """For `Depends`: the context of the server that a request or WebSocket came to."""
+    return connection.app.state.context
