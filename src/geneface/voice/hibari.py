@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +56,12 @@ class HibariVoice:
         self.language = _languages()[self.name]
         self._reading = threading.Lock()
 
-    def speak(self, text: str, speed: float = 1.0) -> Iterator[FloatArray]:
+    def speak(self, text: str, speed: float = 1.0) -> Generator[FloatArray, None, None]:
         """See `Voice.speak`. A text may say how a word is pronounced: [word](/ipa/), in misaki's spelling."""
         check_script(readable(text), self.name, self.language)
         return self._pieces(text, check_speed(speed))
 
-    def _pieces(self, text: str, speed: float) -> Iterator[FloatArray]:
+    def _pieces(self, text: str, speed: float) -> Generator[FloatArray, None, None]:
         noise = np.random.default_rng(0)
         for sentence in sentences(text):
             with self._reading:

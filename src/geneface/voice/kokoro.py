@@ -18,7 +18,7 @@ import functools
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,12 +136,12 @@ class KokoroVoice:
             raise InputError(f"{graph} is not Kokoro v1.0 (inputs {', '.join(names)})", _REMEDY)
         self._token_input = "tokens" if "tokens" in names else "input_ids"
 
-    def speak(self, text: str, speed: float = 1.0) -> Iterator[FloatArray]:
+    def speak(self, text: str, speed: float = 1.0) -> Generator[FloatArray, None, None]:
         """See `Voice.speak`; needs the program espeak-ng."""
         check_script(readable(text), self.name, self.language)
         return self._pieces(text, check_speed(speed))
 
-    def _pieces(self, text: str, speed: float) -> Iterator[FloatArray]:
+    def _pieces(self, text: str, speed: float) -> Generator[FloatArray, None, None]:
         for sentence in sentences(text):
             for tokens in _split_tokens(self._tokens(phonemes(sentence, self.language)), self._breaks):
                 yield spoken(self._say(tokens, speed), VOICE_RATE_HZ, sentence)

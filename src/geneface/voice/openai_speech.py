@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -63,18 +63,18 @@ class OpenAISpeech:
     def _client(self) -> Client:
         return self._remote.client()
 
-    def speak(self, text: str, speed: float = 1.0) -> Iterator[FloatArray]:
+    def speak(self, text: str, speed: float = 1.0) -> Generator[FloatArray, None, None]:
         """See `Voice.speak`; whether the same text sounds the same again is up to the server."""
         return self._pieces(readable(text), check_speed(speed))
 
-    def _pieces(self, text: str, speed: float) -> Iterator[FloatArray]:
+    def _pieces(self, text: str, speed: float) -> Generator[FloatArray, None, None]:
         for sentence in sentences(text):
             try:
                 yield from self._asked(sentence, speed)
             except http().HTTPError as error:
                 raise self._remote.failure(error) from error
 
-    def _asked(self, sentence: str, speed: float) -> Iterator[FloatArray]:
+    def _asked(self, sentence: str, speed: float) -> Generator[FloatArray, None, None]:
         asked = {"model": self._model, "voice": self.name, "input": sentence, "response_format": "wav", "speed": speed}
         most = _MOST_BYTES + _MOST_BYTES_A_CHARACTER * len(sentence)
         deadline = time.monotonic() + _MOST_SECONDS

@@ -6,7 +6,7 @@ Symbols: T samples at a voice's own rate.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,10 +52,10 @@ class Voice(Protocol):
         """Such as "en-us"; empty where it is not known."""
         ...
 
-    def speak(self, text: str, speed: float = 1.0) -> Iterator[FloatArray]:
+    def speak(self, text: str, speed: float = 1.0) -> Generator[FloatArray, None, None]:
         """Sound [T] float32 in [-1, 1], in pieces of a sentence or less, each as soon as it is made.
 
-        Closing the iterator ends it. The same text gives the same sound.
+        Closing the generator ends it. The same text gives the same sound.
 
         Args:
             speed: 0.5 to 2 times the usual.
