@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from geneface.analysis.speech import load_encoder
-from geneface.analysis.tts import phonemes
 from geneface.corpus import resynthesis as module
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis, align, resynthesise, sentence, synthesiser, warp
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.signal.sound import resample
+from geneface.voice.kokoro import phonemes
 
 RATE = 16_000
 LEAD, TAIL = 0.6, 0.8
 KOKORO = Path(os.environ.get("GENEFACE_KOKORO", "/dev/null/voices"))
-"""A voice folder as `geneface.analysis.tts` describes it."""
+"""A voice folder as `geneface.voice.kokoro` describes it."""
 NAMES = {
     "a": "A", "b": "bi", "c": "si", "d": "di", "e": "i", "f": "ɛf", "g": "ʤi", "h": "Aʧ", "i": "I", "j": "ʤA", "k": "kA",
     "l": "ɛl", "m": "ɛm", "n": "ɛn", "o": "O", "p": "pi", "q": "kju", "r": "ɑ", "s": "ɛs", "t": "ti", "u": "ju",

@@ -191,7 +191,7 @@ def _format(name: Format | None, out: Path) -> Format:
 
 
 def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | None) -> Waveform:
-    from geneface.analysis.tts import DEFAULT_VOICE, speak
+    from geneface.voice.kokoro import DEFAULT_VOICE, speak
 
     if voice_folder is None:
         raise InputError(

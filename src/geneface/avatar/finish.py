@@ -54,6 +54,10 @@ class Finish:
             points = blink(points, self._person.blink.closing, self._closure(start, stop))
         return MotionTrack(points, replay(self._person.path, self._first_pose + start, self._first_pose + stop))
 
+    def step_back(self, frames: int) -> None:
+        """The last `frames` were never seen: blinks, head and the person's video go on from the one before."""
+        self._frame -= frames
+
     def _closure(self, start: int, stop: int) -> FloatArray:
         """[F] how far the lids are closed; what is made for more frames begins with the same."""
         if stop > len(self._lids):

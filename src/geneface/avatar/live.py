@@ -10,6 +10,7 @@ Any thread may call: sound is heard in the order in which the calls get their tu
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +30,8 @@ from geneface.types import VIDEO_RATE_HZ, FloatArray, MotionTrack
 
 EASE_FRAMES = 5
 """Frames in which the mouth goes to rest after an interruption, and from rest into speech: 0.2 s."""
+MOST_UNSHOWN = 300 * VIDEO_RATE_HZ
+"""Frames that a performance can take back: 5 minutes, 17 MB."""
 _SMOOTHED = np.setdiff1d(UPPER_AND_OUTER_FACE, JAW)
 _UTTERANCE_SEEDS = 1_000_003
 """Distance of the seeds of utterances."""
@@ -53,9 +56,12 @@ class LivePerformance:
         self._performance = performance
         self._turn = threading.Lock()
         self._level = LevelFollower()
-        self._smoother = LiveSmoother(sigma_frames, _SMOOTHED)
+        self._smoother = LiveSmoother(sigma_frames, _SMOOTHED, MOST_UNSHOWN)
         self._finishing = Finish(person, performance, body)
+        self._made = 0
         self._utterances = 0
+        self._begun: deque[int] = deque(maxlen=MOST_UNSHOWN)
+        """The frame at which each utterance began."""
         self._shown = person.rest
         """The mouth of the last frame, before lids and head."""
         self._begin()
@@ -66,6 +72,7 @@ class LivePerformance:
         seed = self._performance.seed + _UTTERANCE_SEEDS * self._utterances
         self._motion = LiveMotion(self._model, self._adaptation, self._performance.temperature, seed)
         self._utterances += 1
+        self._begun.append(self._made)
         self._uttered = 0
         self._from = self._shown
 
@@ -96,13 +103,47 @@ class LivePerformance:
             self._begin()
             return track
 
-    def interrupt(self) -> MotionTrack:
-        """Forget the sound that was not shown yet; the mouth goes to rest in the `EASE_FRAMES` that are returned."""
+    def interrupt(self, unshown: int = 0) -> MotionTrack:
+        """Forget the sound that was not shown yet; the mouth goes to rest in the `EASE_FRAMES` that are returned.
+
+        Args:
+            unshown: so many of the last frames that were returned were never seen (dropped from a queue). All goes on
+                from the frame before them, as if they had not been made. What they told of the speaker's level stays.
+
+        Raises:
+            ValueError: fewer frames were made, or `unshown` is over `MOST_UNSHOWN`. Nothing is changed then.
+        """
         weight = _ease(np.arange(1, EASE_FRAMES + 1))
         with self._turn:
+            self._step_back(unshown)
             track = self._finished(self._shown + weight * (self._person.rest - self._shown))
             self._begin()
             return track
+
+    def restart(self, unshown: int = 0) -> None:
+        """Forget the sound that was not shown yet: the next sound begins a new utterance, and the mouth eases into it.
+
+        Args:
+            unshown: as for `interrupt`, and so are the errors.
+        """
+        with self._turn:
+            self._step_back(unshown)
+            self._begin()
+
+    def _step_back(self, frames: int) -> None:
+        """Take back the last frames that were returned."""
+        most = min(self._smoother.reach, MOST_UNSHOWN)
+        if not 0 <= frames <= most:
+            raise ValueError(f"unshown is {frames}; 0 to {most} frames can be taken back")
+        if frames == 0:
+            return
+        shown = self._smoother.step_back(frames)
+        self._shown = self._person.rest if shown is None else shown
+        self._finishing.step_back(frames)
+        self._made -= frames
+        while self._begun and self._begun[-1] > self._made:
+            self._begun.pop()
+            self._utterances -= 1
 
     def _show(self, displacement: FloatArray) -> MotionTrack:
         """Displacement [F, K, 3] of the utterance's next frames -> what is seen of them."""
@@ -120,6 +161,7 @@ class LivePerformance:
         points = self._smoother.push(np.asarray(points, np.float32))
         if len(points):
             self._shown = points[-1]
+            self._made += len(points)
         return self._finishing.finished(points)
 
 

@@ -69,24 +69,60 @@ class LiveSmoother:
     Delays what it smooths by about a sigma, so it is not for the jaw, which belongs to the lips.
     """
 
-    def __init__(self, sigma: float, columns: NDArray[np.intp]) -> None:
+    def __init__(self, sigma: float, columns: NDArray[np.intp], kept: int = 0) -> None:
+        """`kept`: so many of the last frames can be taken back (`step_back`)."""
         taps = gaussian_kernel(sigma)[: int(np.ceil(3 * sigma)) + 1]
         self._taps = (taps / taps.sum()).astype(np.float32)
         self._columns = columns
-        self._before: FloatArray | None = None
+        self._ring: FloatArray | None = None
+        """What came in, frame f at f modulo its length; pages that were never written take no memory."""
+        self._ring_frames = kept + len(self._taps)
+        self._count = 0
+        self._oldest = 0
+        """First frame that is still in the ring."""
+
+    @property
+    def reach(self) -> int:
+        """Frames that `step_back` can take back now."""
+        # The frame that becomes the last one needs its own past, unless the track begins there.
+        return self._count - self._oldest - (len(self._taps) if self._oldest else 0)
 
     def push(self, points: FloatArray) -> FloatArray:
         """[f, K, 3] -> [f, K, 3]; pieces of any lengths give the same values."""
         if len(points) == 0:
             return points
-        memory = len(self._taps) - 1
-        if self._before is None:
-            self._before = np.repeat(points[:1, self._columns], memory, 0)
-        padded = np.concatenate([self._before, points[:, self._columns]])
+        padded = np.concatenate([self._last(len(self._taps) - 1, points[0]), points])
         result = points.copy()
-        result[:, self._columns] = _valid_filter(padded, self._taps)
-        self._before = padded[len(padded) - memory :]
+        result[:, self._columns] = _valid_filter(padded[:, self._columns], self._taps)
+        self._keep(points)
         return result
+
+    def step_back(self, frames: int) -> FloatArray | None:
+        """Forget the last `frames`, at most `reach`; returns what `push` made of the one before, [K, 3], if any."""
+        if not 0 <= frames <= self.reach:
+            raise ValueError(f"{frames} frames can't be taken back, only 0 to {self.reach}")
+        self._count -= frames
+        if self._ring is None or self._count == 0:
+            return None
+        padded = self._last(len(self._taps), self._ring[0])
+        result = padded[-1].copy()
+        result[self._columns] = _valid_filter(padded[:, self._columns], self._taps)[0]
+        return result
+
+    def _last(self, frames: int, first: FloatArray) -> FloatArray:
+        """[frames, K, 3] what came in last; before the track its first frame (`first` while there is none)."""
+        if self._ring is None or self._count == 0:
+            return np.repeat(first[None], frames, 0)
+        return self._ring[np.maximum(np.arange(self._count - frames, self._count), 0) % len(self._ring)]
+
+    def _keep(self, points: FloatArray) -> None:
+        if self._ring is None:
+            self._ring = np.empty((self._ring_frames, *points.shape[1:]), np.float32)
+        size = len(self._ring)
+        self._count += len(points)
+        kept = points[-size:]
+        self._ring[np.arange(self._count - len(kept), self._count) % size] = kept
+        self._oldest = max(self._oldest, self._count - size)
 
 
 def _smoothed_columns(padded: FloatArray, taps: FloatArray, columns: NDArray[np.intp]) -> FloatArray:

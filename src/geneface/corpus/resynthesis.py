@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder
-from geneface.analysis.tts import speak
 from geneface.io.words import Words
 from geneface.signal.sound import LEVEL_DB, cut, speech_gain
 from geneface.signal.timing import (
@@ -26,6 +25,7 @@ from geneface.signal.timing import (
     whole_rows,
 )
 from geneface.types import SPEECH_RATE_HZ, FloatArray
+from geneface.voice.kokoro import speak
 
 """(start, end, word) in seconds of the clip's sound."""
 Synthesiser = Callable[[str], FloatArray]
@@ -79,7 +79,7 @@ class Resynthesis:
 
 
 def synthesiser(voice_folder: Path, voice: str, language: str | None = None) -> Synthesiser:
-    """A voice of `analysis.tts` that reads English, as do voices of other languages; `language` is the accent."""
+    """A voice of `voice.kokoro` that reads English, as do voices of other languages; `language` is the accent."""
     language = language or ("en-gb" if voice.startswith("b") else "en-us")
     return lambda text: speak(text, voice_folder, voice, language).samples
 

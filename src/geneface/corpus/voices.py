@@ -153,7 +153,7 @@ def add_voices(
         non_speech: sounds without speech, at most one a clip.
         words: of each clip, by its name in the corpus (speaker__stem) or the stem of its file, for the synthetic
             voices.
-        voice_folder, speakers: text-to-speech voices (`analysis.tts`).
+        voice_folder, speakers: text-to-speech voices (`voice.kokoro`).
         sentences: clips to resynthesise, spread over all that have words; each takes a few seconds.
         encoder_path: weights of the corpus's speech encoder, where that is not shipped.
 

@@ -1,1 +1,1 @@
-"""Text to speech."""
+"""Text to speech: the protocol, one file for each engine, and sentences of a text that still grows."""

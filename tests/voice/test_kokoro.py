@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geneface.analysis import tts
-from geneface.analysis.tts import phonemes, speak, synthesise
 from geneface.errors import InputError
+from geneface.voice import kokoro
+from geneface.voice.kokoro import phonemes, speak, synthesise
 
 SAMPLES_A_TOKEN = 600
 
@@ -58,7 +58,7 @@ def voice_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def spelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Letters stand for themselves: no espeak-ng needed."""
-    monkeypatch.setattr(tts, "_espeak", lambda text, language: text.strip())
+    monkeypatch.setattr(kokoro, "_espeak", lambda text, language: text.strip())
 
 
 def heights(samples: np.ndarray) -> list[float]:
@@ -92,12 +92,12 @@ def test_a_long_sentence_is_split_at_spaces(voice_folder: Path) -> None:
     """The graph never sees more than the model's 510 tokens and nothing is lost."""
     sentence = "abc " * 300
     tokens = [10, 20, 30, 5] * 300
-    passages = tts._split_tokens(tokens, {5, 6})
+    passages = kokoro._split_tokens(tokens, {5, 6})
     assert [token for passage in passages for token in passage] == tokens
     assert all(len(passage) <= 400 and passage[-1] == 5 for passage in passages)
     samples = synthesise(sentence, voice_folder, "af_test")
     assert (np.abs(samples) > 0.04).sum() > 1100 * SAMPLES_A_TOKEN
-    unbroken = tts._split_tokens([10] * 1000, {5})
+    unbroken = kokoro._split_tokens([10] * 1000, {5})
     assert [len(passage) for passage in unbroken] == [400, 400, 200]
 
 
@@ -191,6 +191,6 @@ def test_letters_that_the_voice_cannot_read(voice_folder: Path, monkeypatch: pyt
     for text in ("ab 你好 cab cab", "caB 2024 🙂", "2024 ab"):
         assert synthesise(text, voice_folder, "af_test").any()
     (voice_folder / "voices" / "hf_test.bin").write_bytes((voice_folder / "voices" / "af_test.bin").read_bytes())
-    monkeypatch.setattr(tts, "_espeak", lambda text, language: "ab")
+    monkeypatch.setattr(kokoro, "_espeak", lambda text, language: "ab")
     for text in ("नमस्ते", "ab"):
         assert synthesise(text, voice_folder, "hf_test").any()
