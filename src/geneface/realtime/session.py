@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ class Session:
         self.height, self.width = shape[0], shape[1]
         self.draw_seconds = 0.01
         self._made_generation = 0
+        self._sent: Picture | None = None
         self._owed: list[Event] = []
         self._told: str | None = None
         """The utterance whose beginning was given out, and whose end was not."""
@@ -259,16 +261,14 @@ class Session:
                 self._error = error
             raise
 
-    def rehearse(self, frames: int) -> None:
-        """Make so many frames of rest, motion and pictures, that nobody sees: a trial of what they cost."""
-        with self._lock:
-            piece = self._feed.next_piece(self._clock.now(), self._clock.now())
-        self._feed.plan(piece)
-        started = self._clock.now()
+    def rehearse(self, frames: int) -> float:
+        """Draw so many frames of rest that nobody sees; returns what one takes all of this process's cores."""
         entries = [entry for entry in self._feed.timeline if entry.track is not None]
+        started, used = self._clock.now(), time.process_time()
         for entry in entries[:frames]:
             self._drawn(entry).to_yuv420()
         self.draw_seconds = (self._clock.now() - started) / frames
+        return (time.process_time() - used) / frames
 
     def _next_step(self, now: float) -> tuple[float, float, Entry | None]:
         """When the next step can begin, when it should be done, and the entry to draw, if it is that."""
@@ -350,9 +350,10 @@ class Session:
         self._owed = []
         for event in events:
             self._told = event.utterance if event.name == "speech.start" else None
-        is_repeat = entry is None or entry.picture is None
         if entry is not None and entry.picture is not None:
             self._last = entry.picture
+        is_repeat = self._last is self._sent
+        self._sent = self._last
         item = Item(
             index=self._next,
             generation=self.generation,
