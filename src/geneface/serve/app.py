@@ -12,6 +12,8 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
+from geneface.serve.live.sessions import close_live_sessions
+from geneface.serve.routes import live
 from geneface.serve.settings import ServeSettings
 
 
@@ -24,9 +26,11 @@ def create_app(settings: ServeSettings) -> FastAPI:
         try:
             yield
         finally:
+            await close_live_sessions(context)
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan)
     app.state.context = context
     errors.install(app)
+    app.include_router(live.router)
     return app
