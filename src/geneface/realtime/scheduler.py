@@ -10,13 +10,15 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geneface.avatar.performance import Performance
 from geneface.realtime.clock import MONOTONIC, Clock
 from geneface.realtime.item import FRAME_SECONDS
 from geneface.realtime.session import Face, Session
-from geneface.voice.voice import Voice
+
+if TYPE_CHECKING:
+    from geneface.voice.voice import Voice
 
 ENCODE_SECONDS_A_PIXEL = 8e-9
 """Processor time of a transport for a frame: conversion and a fast H.264 encoder, measured at 256 and 512 pixels."""
@@ -154,9 +156,7 @@ class Scheduler:
     def _falls_behind(self) -> bool:
         """Whether items of late came without their picture; looked at every few seconds."""
         now = self._clock.now()
-        items, repeats = (
-            sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats")
-        )
+        items, repeats = (sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats"))
         then, items_then, repeats_then = self._looked
         if now - then > _LOOK_SECONDS:
             count = items - items_then
@@ -186,7 +186,7 @@ class Scheduler:
                 for session in [session for session in self._sessions if session.is_closed]:
                     del self._sessions[session]
                 now = self._clock.now()
-                steps = [(session, *session.wanted()) for session in self._sessions if session not in self._at_work]
+                steps = [(session, *session.wanted(now)) for session in self._sessions if session not in self._at_work]
                 ready = [(due, session) for session, begin, due in steps if begin <= now]
                 if ready:
                     chosen = min(ready, key=lambda pair: pair[0])[1]
