@@ -91,6 +91,7 @@ class Session:
         self.height, self.width = shape[0], shape[1]
         self.draw_seconds = 0.01
         self._made_generation = 0
+        self._sent: Picture | None = None
         self._owed: list[Event] = []
         self._told: str | None = None
         """The utterance whose beginning was given out, and whose end was not."""
@@ -350,9 +351,10 @@ class Session:
         self._owed = []
         for event in events:
             self._told = event.utterance if event.name == "speech.start" else None
-        is_repeat = entry is None or entry.picture is None
         if entry is not None and entry.picture is not None:
             self._last = entry.picture
+        is_repeat = self._last is self._sent
+        self._sent = self._last
         item = Item(
             index=self._next,
             generation=self.generation,

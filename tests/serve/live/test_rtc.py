@@ -273,7 +273,8 @@ def test_the_rate_falls_with_loss_rises_without_and_obeys_the_estimate() -> None
 
 
 @pytest.mark.parametrize(
-    "offer", ["", "v=0", "v=0\r\nm=video", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "\0" * 99]
+    "offer",
+    ["", "v=0", "v=0\r\nm=video", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "\0" * 99],
 )
 def test_a_damaged_offer_is_refused(offer: str) -> None:
     async def run() -> None:

@@ -117,7 +117,9 @@ class Peer:
         if "\nm=audio" in offer:
             self._add("audio", self._sound)
         self._listen()
-        await connection.setRemoteDescription(RTCSessionDescription(_without_candidates(offer, bool(self._stun)), "offer"))
+        await connection.setRemoteDescription(
+            RTCSessionDescription(_without_candidates(offer, bool(self._stun)), "offer")
+        )
         if self._addresses:
             senders = [sender.transport for sender in connection.getSenders()]
             transports = senders + ([connection.sctp.transport] if connection.sctp else [])
