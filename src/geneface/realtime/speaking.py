@@ -7,14 +7,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.voice.voice import Voice
 
-MOST_TEXT = 20_000
+if TYPE_CHECKING:
+    from geneface.voice.voice import Voice
+
 _ENOUGH_SECONDS = 20.0
 """With so much speech waiting, the voice waits too."""
 _POLL_SECONDS = 0.1
@@ -52,10 +53,9 @@ class Speaking:
         """
         if self._voice is None:
             raise InputError("this live face has no voice", "open it with a voice, or give it sound")
-        if not any(letter.isalnum() for letter in text):
-            raise InputError("the text to speak has no words", "give some")
-        if len(text) > MOST_TEXT:
-            raise InputError(f"the text to speak has {len(text)} characters", f"give at most {MOST_TEXT} at once")
+        from geneface.voice.voice import readable
+
+        readable(text)
         utterance = new_utterance()
         with self._lock:
             self._pending.append(utterance)

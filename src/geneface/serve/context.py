@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.jobs.service import JobService
+from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -22,9 +24,16 @@ class Context:
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
-    jobs: JobService
+    jobs: JobService = field(init=False)
+    """Videos, avatars in the making, uploads; begins and ends with the server."""
+    metrics: Metrics = field(default_factory=Metrics)
+    troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
+    """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
     extras: dict[str, Any] = field(default_factory=dict)
     """What single subjects keep for the life of the server."""
+
+    def __post_init__(self) -> None:
+        self.jobs = JobService(self.settings)
 
 
 def context_of(connection: HTTPConnection) -> Context:

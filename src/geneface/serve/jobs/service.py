@@ -28,7 +28,6 @@ class JobService:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.home = Home(settings.home)
-        self.home.make()
         self.store = JobStore(self.home.database)
         self.uploads = Uploads(self.store, self.home)
         self.keep_seconds = settings.job_days * 24 * 3600
@@ -47,6 +46,7 @@ class JobService:
         Raises:
             InputError: another server is at work in this home.
         """
+        self.home.make()
         self._supervisor.start()
 
     def stop(self) -> None:

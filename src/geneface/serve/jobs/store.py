@@ -39,13 +39,11 @@ CREATE TABLE IF NOT EXISTS uploads (
 
 
 class JobStore:
-    """Jobs and uploads of one server."""
+    """Jobs and uploads of one server. The file is made when it is first needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        with self._open() as db:
-            db.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close what no thread uses at the moment."""
@@ -262,6 +260,7 @@ class JobStore:
             db = sqlite3.connect(self._path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.executescript(_SCHEMA)
         try:
             yield db
         except BaseException:
