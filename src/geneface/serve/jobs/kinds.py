@@ -1,21 +1,24 @@
-"""Which function does which kind of job. Imported in workers only: it loads the whole library."""
+"""Which function does which kind of job. Loaded in workers, each of which needs one of them only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from geneface.serve.jobs.import_avatar import import_avatar
-from geneface.serve.jobs.look import check_upload
-from geneface.serve.jobs.make_avatar import make_avatar
-from geneface.serve.jobs.make_report import make_report
-from geneface.serve.jobs.make_video import make_video
 from geneface.serve.jobs.task import Task
 
-KINDS: dict[str, Callable[[Task], dict[str, Any]]] = {
-    "video": make_video,
-    "avatar": make_avatar,
-    "import": import_avatar,
-    "report": make_report,
-    "check": check_upload,
+_FUNCTIONS = {
+    "video": ("make_video", "make_video"),
+    "avatar": ("make_avatar", "make_avatar"),
+    "import": ("import_avatar", "import_avatar"),
+    "report": ("make_report", "make_report"),
+    "check": ("look", "check_upload"),
 }
+"""Kind -> module of this package, and function."""
+
+
+def function_of(kind: str) -> Callable[[Task], dict[str, Any]]:
+    """What does a kind of job: it returns the result, and raises `InputError` where that can't be had."""
+    module, name = _FUNCTIONS[kind]
+    return getattr(import_module(f"geneface.serve.jobs.{module}"), name)

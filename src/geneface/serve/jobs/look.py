@@ -15,9 +15,9 @@ from geneface.types import ProgressFn
 
 STAGES = {
     "look through the videos": 14.0,
-    "track the face": 70.0,
-    "look at the pictures": 12.0,
-    "compare sound and lips": 4.0,
+    "track the face": 7.0,
+    "look at the pictures": 3.0,
+    "compare sound and lips": 1.0,
 }
 """Shares were measured on 20 s of 450 x 450 pixels."""
 _FROM_TO = re.compile(r"from (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?) s")
@@ -26,7 +26,7 @@ _AT = re.compile(r"at (\d+(?:\.\d+)?) s")
 
 def check_plan(seconds: float) -> StepPlan:
     """The step of a check of so many seconds of video."""
-    return StepPlan("check", 2 + 0.8 * seconds, STAGES)
+    return StepPlan("check", 2 + 0.7 * seconds, STAGES)
 
 
 def check_upload(task: Task) -> dict[str, Any]:

@@ -21,16 +21,17 @@ from geneface.serve.jobs.task import Task
 
 _PREPARE_STAGES = {
     **STAGES,
-    "cut out the head": 40.0,
-    "store the source pictures": 10.0,
-    "solve the head's pose": 10.0,
-    "refine the head's pose": 40.0,
-    "clean the background": 10.0,
-    "mask head and torso": 20.0,
-    "store the pictures": 4.0,
+    "cut out the head": 10.0,
+    "solve the head's pose": 4.0,
+    "refine the head's pose": 10.0,
+    "clean the background": 1.0,
+    "mask head and torso": 10.0,
+    "store the pictures": 0.5,
+    "store the source pictures": 3.0,
     "follow the torso": 10.0,
-    "speech features": 6.0,
+    "speech features": 0.5,
 }
+"""In their order, with their shares, measured on 20 s of 450 x 450 pixels."""
 _TRAIN_STAGES = {
     "body loop": 10.0,
     "adapt the motion": 8.0,

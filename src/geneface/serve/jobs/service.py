@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geneface.serve.errors import ApiError
-from geneface.serve.jobs.job import ENDED, Job, new_id
+from geneface.serve.jobs.job import ENDED, STATES, Job, new_id
 from geneface.serve.jobs.places import Home
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.jobs.supervisor import Supervisor
@@ -37,6 +37,7 @@ class JobService:
             "most_speech_seconds": settings.most_speech_seconds,
         }
         self._supervisor = Supervisor(self.store, self.home, limits)
+        self.is_started = False
         self._turn = threading.Lock()
         self._counted: tuple[float, int] = (-1e9, 0)
 
@@ -48,9 +49,11 @@ class JobService:
         """
         self.home.make()
         self._supervisor.start()
+        self.is_started = True
 
     def stop(self) -> None:
         """End all processes within a moment; their jobs wait for the next start."""
+        self.is_started = False
         self._supervisor.stop()
         self.store.close()
 
@@ -147,6 +150,10 @@ class JobService:
             self.home.remove(self.home.job(job.id))
             self.store.delete(job.id)
         self._counted = (-1e9, 0)
+
+    def counts(self) -> dict[str, float]:
+        """Jobs by state, for the server's numbers."""
+        return {state: float(self.store.count(state)) for state in STATES} if self.is_started else {}
 
     def wait(self, job_id: str, seconds: float) -> Job | None:
         """The job once it has ended, or as it is after so many seconds."""

@@ -58,11 +58,11 @@ def _do(job: Job, home: Home, store: JobStore, limits: dict[str, Any]) -> None:
     # What a check found is about somebody's face and soon of no use.
     keep = min(float(limits["keep_seconds"]), _CHECK_SECONDS if job.kind == "check" else 1e12)
     try:
-        from geneface.serve.jobs.kinds import KINDS
+        from geneface.serve.jobs.kinds import function_of
         from geneface.serve.jobs.task import Task
 
         task = Task(job, home, store, limits)
-        store.finish(job, KINDS[job.kind](task), keep)
+        store.finish(job, function_of(job.kind)(task), keep)
     except Ended:
         return
     except BaseException as error:

@@ -278,4 +278,4 @@ def _maker(avatar_id: str, context: Context) -> Job:
 def _picture(path: Path, media_type: str) -> FileResponse:
     if not path.is_file():
         raise ApiError(404, "not_found", "there is no such picture", "ask again later")
-    return FileResponse(path, media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
+    return FileResponse(path, media_type=media_type)

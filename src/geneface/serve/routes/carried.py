@@ -25,12 +25,11 @@ from geneface.serve.routes.forms import body_of, checked
 from geneface.serve.routes.given import given_upload
 from geneface.serve.routes.shown import shown_state
 from geneface.serve.routes.shown_avatar import shown_unfinished, stored
+from geneface.serve.safety.headers import REPORT_POLICY
 
 router = APIRouter(tags=["avatars"])
 _MOST_ARCHIVE = 2 << 30
 _PIECE = 1 << 20
-_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; sandbox"
-"""Of the report's page, which holds all its pictures: nothing is loaded, no script runs, it has no origin."""
 
 
 class ImportRequest(CheckRequest):
@@ -146,5 +145,5 @@ def get_report_page(avatar_id: str, context: Context = Depends(context_of)) -> R
     path = context.jobs.home.report(avatar_id) / REPORT_FILE
     if not path.is_file():
         raise ApiError(404, "no_report", "this avatar was not evaluated", "begin with POST to .../report")
-    headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Security-Policy": REPORT_POLICY}
     return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)

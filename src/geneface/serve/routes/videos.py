@@ -195,7 +195,6 @@ def _file(job: Job, context: Context, is_download: bool, background: BackgroundT
         media_type=media_type,
         filename=f"{job.id}{suffix}",
         content_disposition_type="attachment" if is_download else "inline",
-        headers={"X-Content-Type-Options": "nosniff"},
         background=background,
     )
 
