@@ -13,7 +13,7 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
-from geneface.serve.routes import browser, docs, health
+from geneface.serve.routes import browser, docs, health, page, server
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
 from geneface.serve.settings import ServeSettings
@@ -45,5 +45,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(browser.router)
+    app.include_router(server.router)
+    app.include_router(page.router)
     app.add_middleware(Guard, settings=settings, metrics=context.metrics)
     return app
