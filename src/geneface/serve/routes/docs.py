@@ -66,7 +66,8 @@ def _route(base: str, path: str, method: str, operation: dict[str, Any], schema:
     )
     return (
         f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code>"
-        f"<span>{escape(operation.get('summary', ''))}</span></summary><p>{_words(operation.get('description', ''))}</p>"
+        f"<span>{escape(operation.get('summary', ''))}</span></summary>"
+        f"<p>{_words(operation.get('description', ''))}</p>"
         f"<pre>{escape(_curl(base, path, method, body))}</pre>"
         + (f"<h3>Takes</h3><dl>{taken}</dl>" if taken else "")
         + f"<h3>Answers</h3><dl>{answers}</dl></details>"

@@ -1,8 +1,8 @@
 """The server's door: every request and every WebSocket passes here first.
 
 Plain ASGI. In this order: the form of the path, the headers' size, the Host, the method, the Origin, the rate, the
-token, the body's size. What comes through is read by `BodyMeter`; what goes out carries the headers of `headers`. A fault
-of a route is logged by its place alone: messages may hold what somebody said.
+token, the body's size. What comes through is read by `BodyMeter`; what goes out carries the headers of `headers`. A
+fault of a route is logged by its place alone: messages may hold what somebody said.
 """
 
 from __future__ import annotations
