@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
+from fastapi import FastAPI
 
 from geneface.errors import InputError
 from geneface.io.place import writing
@@ -85,27 +86,32 @@ def serve(settings: ServeSettings, announce: Callable[[int], None], *, is_loggin
     with _home(settings.home), _listening(settings.host, settings.port) as listener:
         port = int(listener.getsockname()[1])
         settings = settings.model_copy(update={"port": port})
-        config = uvicorn.Config(
-            create_app(settings),
-            http=http_protocol(settings),
-            ws=WebSocketConnection,
-            ws_max_size=settings.most_message_bytes,
-            # A small message could stand for a very large one.
-            ws_per_message_deflate=False,
-            lifespan="on",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=settings.proxy is not None,
-            forwarded_allow_ips=settings.proxy,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            backlog=_BACKLOG,
-        )
+        config = uvicorn_config(create_app(settings), settings)
         server = _Server(config, lambda: announce(port))
         config.load()
         server.run([listener])
         return server.signal
+
+
+def uvicorn_config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn serves an application of `create_app`, with the limits that it alone can keep."""
+    return uvicorn.Config(
+        app,
+        http=http_protocol(settings),
+        ws=WebSocketConnection,
+        ws_max_size=settings.most_message_bytes,
+        # A small message could stand for a very large one.
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.proxy is not None,
+        forwarded_allow_ips=settings.proxy,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=_BACKLOG,
+    )
 
 
 class _Server(uvicorn.Server):
