@@ -13,7 +13,8 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
-from geneface.serve.routes import browser, docs, health
+from geneface.serve.live.sessions import close_live_sessions
+from geneface.serve.routes import browser, docs, health, live
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
 from geneface.serve.settings import ServeSettings
@@ -36,6 +37,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         try:
             yield
         finally:
+            await close_live_sessions(context)
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -45,5 +47,6 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(browser.router)
+    app.include_router(live.router)
     app.add_middleware(Guard, settings=settings, metrics=context.metrics)
     return app

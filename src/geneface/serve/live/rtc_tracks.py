@@ -1,0 +1,131 @@
+"""A live session's items as the two tracks of a peer connection, both on the session's clock.
+
+Time stamps count from the session's first item: picture k is at 3600 k of 90 kHz, its sound at 1920 k of 48 kHz. What is
+too late is left out, and its time with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from geneface.io.live import LiveSoundEncoder, LiveVideoEncoder
+from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Item
+
+_TICKS = round(VIDEO_CLOCK_RATE * FRAME_SECONDS)
+_WAITING = 2
+"""Items that may wait for the network: 80 ms. The oldest is dropped for a third."""
+
+
+class ItemTrack(MediaStreamTrack):
+    """Items wait here until the connection sends them. Used on the event loop alone."""
+
+    rate_hz = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: deque[Item] = deque(maxlen=_WAITING)
+        self._came = asyncio.Event()
+        self._given: int | None = None
+        self.sent: int | None = None
+        """The last time stamp of which all packets have left; None before the first and while one is on its way."""
+
+    def put(self, item: Item) -> None:
+        """What is due now; of an older generation nothing stays."""
+        if self._items and self._items[-1].generation != item.generation:
+            self._items.clear()
+        self._items.append(item)
+        self._came.set()
+
+    def stop(self) -> None:
+        """End the track; whoever waits for it is told."""
+        super().stop()
+        self._came.set()
+
+    async def recv(self) -> Any:
+        """The next packet or picture, for aiortc, which asks again when it has sent it."""
+        self.sent = self._given
+        media = await self._next()
+        self.sent, self._given = None, round(media.pts * media.time_base * self.rate_hz)
+        return media
+
+    async def _next(self) -> Any:
+        raise NotImplementedError
+
+    async def _take(self) -> Item:
+        while not self._items:
+            self._came.clear()
+            await self._came.wait()
+            if self.readyState != "live":
+                raise MediaStreamError
+        return self._items.popleft()
+
+
+class PictureTrack(ItemTrack):
+    """H.264 of our own encoder, or bare pictures where the receiver takes no H.264 and aiortc encodes VP8."""
+
+    kind = "video"
+    rate_hz = VIDEO_CLOCK_RATE
+
+    def __init__(self, bit_rate: Callable[[], int]) -> None:
+        super().__init__()
+        self.is_h264 = True
+        self._bit_rate = bit_rate
+        self._encoder = LiveVideoEncoder(bit_rate())
+        self._generation = -1
+        self._is_key_due = False
+
+    def ask_for_key(self) -> None:
+        """Make the next picture one that needs no other."""
+        self._is_key_due = True
+
+    async def _next(self) -> Packet | VideoFrame:
+        item = await self._take()
+        self._encoder.bit_rate = self._bit_rate()
+        is_key = self._is_key_due or item.generation != self._generation
+        self._is_key_due, self._generation = False, item.generation
+        # Converting and encoding take some milliseconds, in which the loop sends sound.
+        return await asyncio.to_thread(self._encoded, item, is_key)
+
+    def _encoded(self, item: Item, is_key: bool) -> Packet | VideoFrame:
+        planes = item.picture.to_yuv420()
+        if self.is_h264:
+            return self._encoder.encode(planes, item.index, is_key)
+        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = item.index * _TICKS, VIDEO_TIME_BASE
+        return frame
+
+
+class SoundTrack(ItemTrack):
+    """Opus, two packets an item. The second leaves 20 ms after the first, so that no receiver takes it for jitter."""
+
+    kind = "audio"
+    rate_hz = SOUND_RATE_HZ
+
+    def __init__(self, on_sent: Callable[[Item], None]) -> None:
+        """`on_sent` is told of each item when its sound leaves."""
+        super().__init__()
+        self._on_sent = on_sent
+        self._encoder = LiveSoundEncoder("libopus")
+        self._packets: deque[Packet] = deque()
+        self._started = 0.0
+
+    async def _next(self) -> Packet:
+        if self._packets:
+            await asyncio.sleep(self._started + FRAME_SECONDS / 2 - time.monotonic())
+        while not self._packets:
+            item = await self._take()
+            self._started = time.monotonic()
+            self._packets.extend(self._encoder.encode(item.sound, item.index * ITEM_SAMPLES))
+            # After a gap, of silence that nobody waits for.
+            while len(self._packets) > 2:
+                self._packets.popleft()
+            self._on_sent(item)
+        return self._packets.popleft()

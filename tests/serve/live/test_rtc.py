@@ -1,0 +1,332 @@
+"""A peer connection against aiortc's own other side: what arrives, when it says it was, and what it obeys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiortc
+import aiortc.rtp
+import numpy as np
+import pytest
+
+from geneface.io.live import LEAST_BIT_RATE, MOST_BIT_RATE
+from geneface.serve.errors import ApiError
+from geneface.serve.live import rtc
+from geneface.serve.live.rtc_sender import BitRate, gather_on
+
+from ...flash import EVERY, FlashSession
+
+
+class Tone(aiortc.mediastreams.AudioStreamTrack):
+    """A microphone that hears 440 Hz, in 16-bit pieces of 20 ms at 8 kHz."""
+
+    async def recv(self) -> Any:
+        frame = await super().recv()
+        times = (frame.pts + np.arange(frame.samples)) / frame.sample_rate
+        frame.planes[0].update((np.sin(2 * np.pi * 440 * times) * 16_000).astype(np.int16).tobytes())
+        return frame
+
+
+class OtherSide:
+    """What a page has: sees, hears, speaks, and a data channel."""
+
+    def __init__(self, has_microphone: bool = False) -> None:
+        self.connection = aiortc.RTCPeerConnection(aiortc.RTCConfiguration([]))
+        self.connection.addTransceiver("video", "recvonly")
+        if has_microphone:
+            self.connection.addTrack(Tone())
+        else:
+            self.connection.addTransceiver("audio", "recvonly")
+        self.channel = self.connection.createDataChannel("events")
+        self.messages: list[dict[str, Any]] = []
+        self.channel.on("message", lambda text: self.messages.append(json.loads(text)))
+        self.pictures: list[tuple[int, float]] = []
+        """Time stamp of 90 kHz, brightness."""
+        self.sounds: list[tuple[int, np.ndarray]] = []
+        """Time stamp of 48 kHz, left channel."""
+        self.reports: dict[str, list[tuple[int, int]]] = {"audio": [], "video": []}
+        """NTP and RTP time of each sender report."""
+        self.raw: dict[str, list[int]] = {"audio": [], "video": []}
+        """Time stamps on the wire, by kind."""
+        self.tasks: list[asyncio.Task[None]] = []
+        self.connection.on("track", lambda track: self.tasks.append(asyncio.ensure_future(self._read(track))))
+
+    async def offer(self) -> str:
+        gatherers = {t.sender.transport.transport.iceGatherer for t in self.connection.getTransceivers()}
+        gather_on({*gatherers, self.connection.sctp.transport.transport.iceGatherer}, ["127.0.0.1"])
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return self.connection.localDescription.sdp
+
+    async def accept(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(aiortc.RTCSessionDescription(answer, "answer"))
+        for receiver in self.connection.getReceivers():
+            self._watch(receiver)
+
+    def _watch(self, receiver: Any) -> None:
+        kind, handle_rtcp, handle_rtp = receiver.track.kind, receiver._handle_rtcp_packet, receiver._handle_rtp_packet
+
+        async def rtcp(packet: Any) -> None:
+            if isinstance(packet, aiortc.rtp.RtcpSrPacket) and packet.sender_info.packet_count:
+                self.reports[kind].append((packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp))
+            await handle_rtcp(packet)
+
+        async def rtp(packet: Any, arrival_time_ms: int) -> None:
+            self.raw[kind].append(packet.timestamp)
+            await handle_rtp(packet, arrival_time_ms=arrival_time_ms)
+
+        receiver._handle_rtcp_packet, receiver._handle_rtp_packet = rtcp, rtp
+
+    async def _read(self, track: Any) -> None:
+        with contextlib.suppress(aiortc.mediastreams.MediaStreamError):
+            while True:
+                frame = await track.recv()
+                if track.kind == "video":
+                    self.pictures.append((frame.pts, float(frame.to_ndarray(format="gray")[8:-8, 8:-8].mean())))
+                else:
+                    self.sounds.append((frame.pts, frame.to_ndarray().reshape(-1, 2)[:, 0] / 32768))
+
+    async def close(self) -> None:
+        await self.connection.close()
+        for task in self.tasks:
+            task.cancel()
+
+
+async def until(holds: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    for _ in range(round(seconds / 0.02)):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(what)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    session: FlashSession, on_message: Callable[[dict[str, Any]], None] = lambda _: None, **settings: Any
+) -> AsyncIterator[tuple[rtc.Peer, OtherSide]]:
+    peer, other = rtc.Peer(session, on_message, addresses=["127.0.0.1"]), OtherSide(**settings)  # type: ignore[arg-type]
+    try:
+        await other.accept(await peer.answer(await other.offer()))
+        await until(lambda: other.channel.readyState == "open" and other.pictures and other.sounds, "nothing arrived")
+        yield peer, other
+    finally:
+        await other.close()
+        await peer.close()
+
+
+def clicks(sounds: list[tuple[int, np.ndarray]]) -> list[float]:
+    """Seconds of the onsets, on the receiver's time stamps."""
+    start, samples = sounds[0][0], np.concatenate([piece for _, piece in sounds])
+    loud = np.flatnonzero(np.abs(samples) > 0.2)
+    onsets = loud[np.diff(loud, prepend=-SECOND) > SECOND // 2]
+    return [(start + int(onset)) / SECOND for onset in onsets]
+
+
+SECOND = 48_000
+
+
+def media_time(report: tuple[int, int], stamp: int, rate_hz: int) -> float:
+    """NTP seconds of a time stamp, as a receiver has it from a sender report."""
+    ntp, rtp = report
+    return ntp / 2**32 + ((stamp - rtp + 2**31) % 2**32 - 2**31) / rate_hz
+
+
+def test_a_flash_and_its_click_are_one_moment() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (_, other):
+            await until(lambda: min(map(len, other.reports.values())) >= 3, "no sender reports")
+            await until(lambda: len(clicks(other.sounds)) >= 3, "no clicks")
+            sight, sound = other.reports["video"], other.reports["audio"]
+            # Every report of one sender tells the same time, to the grid of its time stamps.
+            for reports, rate in ((sight, 90_000), (sound, 48_000)):
+                origins = [media_time(report, reports[0][1], rate) for report in reports]
+                assert max(origins) - min(origins) < 2 / rate
+            # The decoder counts from the first packet; sound and picture meet in the reports.
+            first = {kind: media_time(self[0], stamps[0], rate) for kind, self, stamps, rate in (
+                ("video", sight, other.raw["video"], 90_000), ("audio", sound, other.raw["audio"], 48_000))}  # fmt: skip
+            dark = [value for _, value in other.pictures if value < 128]
+            flashes = [pts / 90_000 for pts, value in other.pictures if value > 128]
+            assert len(flashes) >= 2 and len(dark) > 10 * len(flashes)
+            seen = [first["video"] + time - other.pictures[0][0] / 90_000 for time in flashes]
+            heard = [first["audio"] + time - other.sounds[0][0] / SECOND for time in clicks(other.sounds)]
+            offsets = [min((time - other_time for other_time in heard), key=abs) for time in seen]
+            # Opus decodes 6.5 ms later than it encodes; the packets' times already say so.
+            assert max(map(abs, offsets[1:])) < 0.010, offsets
+
+    asyncio.run(run())
+
+
+def test_time_stamps_follow_the_items_and_a_second_has_a_key_frame() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (_, other):
+            await until(lambda: len(other.pictures) > 2 * EVERY + 5, "too few pictures")
+            steps = np.diff(sorted(set(other.raw["video"])))
+            assert np.all(steps % 3600 == 0) and np.median(steps) == 3600
+
+    asyncio.run(run())
+
+
+def test_h264_is_chosen_though_vp8_is_offered_first() -> None:
+    async def run() -> None:
+        other, peer = OtherSide(), rtc.Peer(FlashSession(), print)  # type: ignore[arg-type]
+        offer = await other.offer()
+        assert offer.index("VP8") < offer.index("H264")
+        assert rtc._first_codec(await peer.answer(offer), "video") == "H264"
+        await peer.close()
+        await other.close()
+
+    asyncio.run(run())
+
+
+def test_without_h264_the_other_side_gets_vp8() -> None:
+    async def run() -> None:
+        session = FlashSession()
+        other = OtherSide()
+        codecs = [c for c in aiortc.RTCRtpReceiver.getCapabilities("video").codecs if c.mimeType == "video/VP8"]
+        other.connection.getTransceivers()[0].setCodecPreferences(codecs)
+        peer = rtc.Peer(session, print)  # type: ignore[arg-type]
+        answer = await peer.answer(await other.offer())
+        assert "H264" not in answer
+        await other.accept(answer)
+        await until(lambda: any(value > 128 for _, value in other.pictures), "no flash")
+        await other.close()
+        await peer.close()
+
+    asyncio.run(run())
+
+
+def test_the_microphone_reaches_the_session() -> None:
+    async def run() -> None:
+        session = FlashSession()
+        async with connected(session, has_microphone=True):
+            await until(lambda: sum(len(samples) for samples, _ in session.heard) > SECOND, "the session hears nothing")
+            samples = np.concatenate([samples for samples, _ in session.heard])[SECOND // 2 : SECOND]
+            assert {rate for _, rate in session.heard} == {SECOND}
+            spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+            assert abs(spectrum.argmax() * SECOND / len(samples) - 440) < 5
+            assert 0.3 < np.abs(samples).max() < 0.7
+
+    asyncio.run(run())
+
+
+def test_messages_go_both_ways_and_interruption_empties_the_way() -> None:
+    async def run() -> None:
+        session = FlashSession()
+
+        def obey(message: dict[str, Any]) -> None:
+            if message["type"] == "interrupt":
+                session.interrupt()
+            elif message["type"] == "say":
+                session.say(message["text"])
+            else:
+                raise ApiError(422, "bad_request", "there is no such message", "see docs/serve.md")
+
+        async with connected(session, obey) as (peer, other):
+            other.channel.send(json.dumps({"type": "say", "text": "Hello."}))
+            await until(lambda: [m["type"] for m in other.messages] == ["speech.start", "speech.end"], "no events")
+            assert session.said == ["Hello."]
+            keys: list[bool] = []
+            encode = peer._picture._encoder.encode
+            peer._picture._encoder.encode = lambda *given: keys.append(given[2]) or encode(*given)  # type: ignore[method-assign]
+            other.channel.send(json.dumps({"type": "interrupt"}))
+            await until(lambda: session.generation == 1 and any(keys), "no key frame for the new generation")
+            for text in ("no JSON", "[1]", json.dumps({"type": "dance"}), "x" * 70_000):
+                other.channel.send(text)
+            await until(lambda: sum(m["type"] == "error" for m in other.messages) == 4, "faults are not told")
+            assert {m["code"] for m in other.messages if m["type"] == "error"} == {"bad_request", "too_large"}
+
+    asyncio.run(run())
+
+
+def test_a_lost_picture_is_asked_for_again() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (peer, other):
+            asked: list[int] = []
+            ask = peer._picture.ask_for_key
+            for sender in peer._connection.getSenders():
+                if sender.kind == "video":
+                    rtc.listen_to_reports(sender, BitRate(), lambda: asked.append(1))
+            receiver = next(r for r in other.connection.getReceivers() if r.track.kind == "video")
+            await receiver._send_rtcp_pli(next(iter(receiver._RTCRtpReceiver__active_ssrc)))
+            await until(lambda: asked and not peer._picture._is_key_due, "the request is not heard")
+            assert ask is not None
+
+    asyncio.run(run())
+
+
+def test_the_rate_falls_with_loss_rises_without_and_obeys_the_estimate() -> None:
+    rate = BitRate()
+    before = rate.value
+    rate.hear_of_loss(0.3)
+    assert rate.value < 0.9 * before
+    for _ in range(100):
+        rate.hear_of_loss(0.5)
+    assert rate.value == LEAST_BIT_RATE
+    for _ in range(100):
+        rate.hear_of_loss(0.0)
+    assert rate.value == MOST_BIT_RATE
+    rate.hear_of_estimate(1_000_000)
+    assert rate.value == 900_000
+
+
+@pytest.mark.parametrize(
+    "offer",
+    ["", "v=0", "v=0\r\nm=video", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "\0" * 99],
+)
+def test_a_damaged_offer_is_refused(offer: str) -> None:
+    async def run() -> None:
+        session = FlashSession()
+        with pytest.raises(ApiError) as refused:
+            await rtc.Peer(session, print).answer(offer)  # type: ignore[arg-type]
+        assert refused.value.status == 422 and refused.value.code == "bad_offer"
+
+    asyncio.run(run())
+
+
+def test_no_candidate_of_the_offer_is_tried_unless_the_operator_names_stun() -> None:
+    offer = "\r\n".join(
+        [
+            "v=0",
+            "a=candidate:1 1 UDP 2 192.0.2.7 5000 typ host",
+            "a=candidate:2 1 UDP 2 0bff.local 5001 typ host",
+            "a=end-of-candidates",
+            "",
+        ]
+    )
+    assert "candidate" not in rtc._without_candidates(offer, False)
+    kept = rtc._without_candidates(offer, True)
+    assert "192.0.2.7" in kept and ".local" not in kept
+
+
+def test_ports_are_opened_where_the_server_listens() -> None:
+    assert rtc.addresses_of("127.0.0.1") == rtc.addresses_of("localhost") == ["127.0.0.1"]
+    assert rtc.addresses_of("192.0.2.1") == ["192.0.2.1"]
+    assert rtc.addresses_of("0.0.0.0") == rtc.addresses_of("::") == []
+
+    async def run() -> None:
+        other, peer = OtherSide(), rtc.Peer(FlashSession(), print)  # type: ignore[arg-type]
+        answer = await peer.answer(await other.offer())
+        places = {line.split()[4] for line in answer.splitlines() if line.startswith("a=candidate:")}
+        assert places == {"127.0.0.1"}
+        await peer.close()
+        await other.close()
+
+    asyncio.run(run())
+
+
+def test_the_peer_closes_with_the_session_and_says_so_once() -> None:
+    async def run() -> None:
+        session, closed = FlashSession(), []
+        other = OtherSide()
+        peer = rtc.Peer(session, print, on_close=lambda: closed.append(1))  # type: ignore[arg-type]
+        await other.accept(await peer.answer(await other.offer()))
+        session.close()
+        await until(lambda: closed, "it lives on")
+        await peer.close()
+        assert closed == [1]
+        await other.close()
+
+    asyncio.run(run())
