@@ -83,7 +83,7 @@ def serve(settings: ServeSettings, announce: Callable[[int], None], *, is_loggin
         InputError: the port or the home is taken or can't be used.
     """
     _prepare_logs(is_logging)
-    with _home(settings.home), _listening(settings.host, settings.port) as listener:
+    with _listening(settings.host, settings.port) as listener, _home(settings.home):
         port = int(listener.getsockname()[1])
         settings = settings.model_copy(update={"port": port})
         config = uvicorn_config(create_app(settings), settings)
