@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
+from geneface.voice.registry import Voices
 
 if TYPE_CHECKING:
     from geneface.realtime import Scheduler
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server: settings, avatars, what draws for live sessions, jobs."""
+    """One server: settings, avatars, what draws for live sessions, voices, jobs."""
 
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
+    voices: Voices
     metrics: Metrics = field(default_factory=Metrics)
     troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
     """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
