@@ -12,6 +12,7 @@ from geneface.serve.avatars import AvatarStore
 from geneface.serve.jobs.service import JobService
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
+from geneface.voice.registry import Voices
 
 if TYPE_CHECKING:
     from geneface.realtime import Scheduler
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server: settings, avatars, what draws for live sessions, jobs."""
+    """One server: settings, avatars, what draws for live sessions, voices, jobs."""
 
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
+    voices: Voices
     jobs: JobService = field(init=False)
     """Videos, avatars in the making, uploads; begins and ends with the server."""
     metrics: Metrics = field(default_factory=Metrics)
