@@ -10,7 +10,7 @@ import pytest
 
 from geneface.errors import InputError
 from geneface.io.image import read_image, write_png
-from geneface.serve import sandbox, sandboxed
+from geneface.serve import sandbox
 from geneface.serve.limits import Limits, limit_process
 
 from .jobs_server import tone
