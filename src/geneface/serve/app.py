@@ -13,6 +13,7 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
+from geneface.serve.conversation.partners import Partners
 from geneface.serve.routes import browser, docs, health, speech
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
@@ -32,13 +33,15 @@ def create_app(settings: ServeSettings) -> FastAPI:
         raise InputError("others than this machine could reach the server, which has no token", "give it one")
     voices = Voices(VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url, model=settings.voice_model))
     scheduler = Scheduler(settings.workers)
-    context = Context(settings, AvatarStore(settings.home, settings.avatars), scheduler, voices)
+    avatars = AvatarStore(settings.home, settings.avatars)
+    context = Context(settings, avatars, scheduler, voices, Partners(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            await context.partners.close()
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
+from geneface.serve.conversation.partners import Partners
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
 from geneface.voice.registry import Voices
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server: settings, avatars, what draws for live sessions, voices, jobs."""
+    """One server: settings, avatars, what draws for live sessions, voices, who answers, jobs."""
 
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
     voices: Voices
+    partners: Partners
     metrics: Metrics = field(default_factory=Metrics)
     troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
     """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
