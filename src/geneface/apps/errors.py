@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 from geneface.apps import process
 from geneface.apps.causes import EXIT_INPUT, explain
 
+STOPPED = "geneface: stopped; jobs are kept, and go on when the server starts again"
+"""What a server says at its end."""
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's ClickException; it has no public name that every version of typer shares."""
 
@@ -81,6 +83,8 @@ def _interrupted(args: list[str], words: str) -> str:
     named = [word for word in args if not word.startswith("-")]
     if named[:2] == ["corpus", "voices"]:
         return f"geneface: interrupted: go on with: geneface {shlex.join(args)}"
+    if named[:1] == ["serve"]:
+        return STOPPED
     if named[:1] in (["check"], ["doctor"], ["bench"]) and not {"-o", "--out"} & set(args):
         # They write nothing anyway.
         return "geneface: interrupted"

@@ -7,14 +7,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from geneface.errors import InputError
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice, readable
 
 _ENOUGH_SECONDS = 20.0
 """With so much speech waiting, the voice waits too."""
@@ -53,8 +51,6 @@ class Speaking:
         """
         if self._voice is None:
             raise InputError("this live face has no voice", "open it with a voice, or give it sound")
-        from geneface.voice.voice import readable
-
         readable(text)
         utterance = new_utterance()
         with self._lock:

@@ -1,8 +1,8 @@
 """Which names this server answers to, and which pages may talk to it.
 
 A page of another site can make a browser send requests here, and with a name that is made to point at this machine (DNS
-rebinding) it would even read the answers. So the Host must be a name of this server, and the Origin, where there is one,
-the same server.
+rebinding) it would even read the answers. So the Host must be a name of this server, and the Origin, where there is
+one, the same server.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class HostList:
 def is_same_origin(origin: str, host: str, scheme: str) -> bool:
     """Whether a page of `origin` is a page of the server that was asked for as `host`.
 
-    A proxy may have taken TLS off on the way: an `https` page of the same name counts, never an `http` page for `https`.
+    A proxy may have taken TLS off on the way: an `https` page of the same name counts; never an `http` page for
+    `https`.
     """
     match = _ORIGIN.fullmatch(origin.lower())
     theirs, ours = parse_authority(match[2]) if match else None, parse_authority(host)

@@ -1,8 +1,8 @@
 """The server's door: every request and every WebSocket passes here first.
 
 Plain ASGI. In this order: the form of the path, the headers' size, the Host, the method, the Origin, the rate, the
-token, the body's size. What comes through is read by `BodyMeter`; what goes out carries the headers of `headers`. A fault
-of a route is logged by its place alone: messages may hold what somebody said.
+token, the body's size. What comes through is read by `BodyMeter`; what goes out carries the headers of `headers`. A
+fault of a route is logged by its place alone: messages may hold what somebody said.
 """
 
 from __future__ import annotations
@@ -237,8 +237,10 @@ def _fault() -> ApiError:
 
 def _log_fault(scope: Scope, error: BaseException) -> None:
     """Say where, not what: neither messages nor values are printed."""
-    places = "".join(traceback.format_tb(error.__traceback__))
-    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), places.rstrip())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "geneface" in frame.filename or frame is frames[-1]]
+    places = "".join(traceback.format_list(own)).rstrip()
+    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), places)
 
 
 def _known(method: str) -> str:
