@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response, WebSocket
 from fastapi.responses import StreamingResponse
@@ -21,9 +21,7 @@ from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
 SUBPROTOCOL = "geneface.v1"
@@ -201,19 +199,11 @@ def _open(server: Context, request: LiveRequest, background: str) -> Session:
 
 
 def _voice(server: Context, name: str | None) -> Voice | None:
-    """The voice that a session speaks with, opened once. Without the extra there is none, unless it is asked for."""
+    """The voice that a session speaks with. Without the extra there is none, unless it is asked for."""
     try:
-        from geneface.voice.registry import open_voice
-    except ModuleNotFoundError:
-        return None
-
-    settings, opened = server.settings, server.extras.setdefault("live_voices", {})
-    try:
-        if name not in opened:
-            opened[name] = open_voice(name or settings.voice, folder=settings.voice_folder, url=settings.voice_url)
-        return opened[name]
+        return server.voices.get(name)
     except MissingExtraError:
-        if name or settings.voice:
+        if name or server.settings.voice:
             raise
         return None
     except InputError as error:
