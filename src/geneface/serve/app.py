@@ -15,11 +15,17 @@ from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
 from geneface.serve.live.sessions import close_live_sessions
 from geneface.serve.routes import (
+    avatars,
     browser,
+    carried,
     docs,
     health,
     live,
+    page,
+    server,
     speech,
+    uploads,
+    videos,
 )
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
@@ -29,10 +35,15 @@ from geneface.voice.registry import VoiceChoice, Voices
 _ROUTES = (
     health,
     docs,
+    browser,
+    server,
+    page,
+    avatars,
+    carried,
     live,
     speech,
-    # Last: it answers to whatever is left.
-    browser,
+    uploads,
+    videos,
 )
 
 
@@ -52,10 +63,12 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        context.jobs.start()
         try:
             yield
         finally:
             await close_live_sessions(context)
+            context.jobs.stop()
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
