@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response, WebSocket
 from fastapi.responses import StreamingResponse
@@ -21,9 +21,7 @@ from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
 SUBPROTOCOL = "geneface.v1"
