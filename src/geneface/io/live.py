@@ -26,6 +26,8 @@ VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE_HZ)
 SOUND_TIME_BASE = Fraction(1, SOUND_RATE_HZ)
 
 _BT709 = 1
+_QUALITY = "23"
+"""x264's crf: what a face takes where it is not too much; its own default."""
 _STEP = 0.15
 """Smaller changes of the bit rate are not worth an encoder of their own."""
 
@@ -42,6 +44,7 @@ class LiveVideoEncoder:
         self.bit_rate = bit_rate
         self._has_headers = has_headers
         self._context: Any = None
+        self._rate = 0
         self._since_key = 0
 
     def encode(self, planes: ByteArray, index: int, is_key: bool = False) -> Packet:
@@ -64,7 +67,7 @@ class LiveVideoEncoder:
         return self._context is None or (self._context.width, self._context.height) != (width, height)
 
     def _rate_moved(self) -> bool:
-        return abs(self._wanted_rate() / self._context.bit_rate - 1) > _STEP
+        return abs(self._wanted_rate() / self._rate - 1) > _STEP
 
     def _wanted_rate(self) -> int:
         return min(max(self.bit_rate, LEAST_BIT_RATE), MOST_BIT_RATE)
@@ -75,26 +78,36 @@ class LiveVideoEncoder:
                 "this build of PyAV lacks the encoder libx264",
                 "install its official wheel: pip install --force-reinstall --only-binary av av",
             )
-        rate = self._wanted_rate()
+        self._rate = self._wanted_rate()
         context: Any = av.CodecContext.create("libx264", "w")
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.framerate, context.time_base = Fraction(VIDEO_RATE_HZ), VIDEO_TIME_BASE
-        context.bit_rate = rate
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = int(ColorRange.MPEG)
-        context.options = {
-            "preset": "superfast",
-            "tune": "zerolatency",
-            "profile": "baseline",
-            "forced-idr": "1",
-            "g": str(VIDEO_RATE_HZ),
-            "threads": "1",
-            "maxrate": str(rate),
-            "bufsize": str(rate // 2),
-            # Key frames come when they are due, and never for a change of the picture.
-            "x264-params": f"scenecut=0:chromaloc=1:repeat-headers={int(self._has_headers)}",
-        }
+        configure_video(context, width, height, self._rate, has_headers=self._has_headers)
         return context
+
+
+def configure_video(context: Any, width: int, height: int, bit_rate: int, *, has_headers: bool = True) -> None:
+    """Make an encoder of libx264 that of `LiveVideoEncoder`: equal arguments give equal parameter sets.
+
+    Args:
+        bit_rate: at most, over half a second; a face that hardly moves takes less.
+    """
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.framerate, context.time_base = Fraction(VIDEO_RATE_HZ), VIDEO_TIME_BASE
+    context.color_primaries = context.color_trc = context.colorspace = _BT709
+    context.color_range = int(ColorRange.MPEG)
+    context.options = {
+        # 1.3 ms for 512 x 768 against 0.8 of ultrafast, which blocks and takes 15 to 50 % more bits.
+        "preset": "superfast",
+        "tune": "zerolatency",
+        "profile": "baseline",
+        "forced-idr": "1",
+        "g": str(VIDEO_RATE_HZ),
+        "threads": "1",
+        "crf": _QUALITY,
+        "maxrate": str(bit_rate),
+        "bufsize": str(bit_rate // 2),
+        # Key frames come when they are due, and never for a change of the picture.
+        "x264-params": f"scenecut=0:chromaloc=1:repeat-headers={int(has_headers)}",
+    }
 
 
 class LiveSoundEncoder:

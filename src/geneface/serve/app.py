@@ -13,11 +13,39 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
+from geneface.serve.conversation.partners import Partners
 from geneface.serve.live.sessions import close_live_sessions
-from geneface.serve.routes import browser, docs, health, live, page, server
+from geneface.serve.routes import (
+    avatars,
+    browser,
+    carried,
+    docs,
+    health,
+    live,
+    page,
+    server,
+    speech,
+    uploads,
+    videos,
+)
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
 from geneface.serve.settings import ServeSettings
+from geneface.voice.registry import VoiceChoice, Voices
+
+_ROUTES = (
+    health,
+    docs,
+    browser,
+    server,
+    page,
+    avatars,
+    carried,
+    live,
+    speech,
+    uploads,
+    videos,
+)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -30,25 +58,27 @@ def create_app(settings: ServeSettings) -> FastAPI:
         check_token(settings.token)
     elif needs_token(settings):
         raise InputError("others than this machine could reach the server, which has no token", "give it one")
-    context = Context(settings, AvatarStore(settings.home, settings.avatars), Scheduler(settings.workers))
+    voices = Voices(VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url, model=settings.voice_model))
+    scheduler = Scheduler(settings.workers)
+    avatars = AvatarStore(settings.home, settings.avatars)
+    context = Context(settings, avatars, scheduler, voices, Partners(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        context.jobs.start()
         try:
             yield
         finally:
             await close_live_sessions(context)
+            await context.partners.close()
+            context.jobs.stop()
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.context = context
     errors.install(app)
     openapi.install(app)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(browser.router)
-    app.include_router(server.router)
-    app.include_router(page.router)
-    app.include_router(live.router)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
     app.add_middleware(Guard, settings=settings, metrics=context.metrics)
     return app

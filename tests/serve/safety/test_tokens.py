@@ -30,7 +30,9 @@ def test_whoever_can_be_reached_needs_one(settings: dict, is_needed: bool) -> No
             create_app(ServeSettings(**settings))
 
 
-@pytest.mark.parametrize("token", ["", "short", "x" * 201, "x" * 15, "with space in the middle", "ünïcödé-ünïcödé", "a,b" * 10])
+@pytest.mark.parametrize(
+    "token", ["", "short", "x" * 201, "x" * 15, "with space in the middle", "ünïcödé-ünïcödé", "a,b" * 10]
+)
 def test_tokens_that_would_be_guessed_or_cannot_be_sent(token: str) -> None:
     with pytest.raises(InputError, match="token"):
         check_token(token)

@@ -176,6 +176,6 @@ export class FragmentPlayer {
     shown.count++;
     shown.at = now;
     shown.seconds = seconds;
-    this.port.onShown?.(seconds, now);
+    this.port.onShown?.(seconds, now, this.generation);
   }
 }

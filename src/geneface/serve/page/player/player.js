@@ -167,7 +167,7 @@ export class LivePlayer extends EventTarget {
     const port = {
       askForKey: () => this._send({ type: "key_frame" }),
       onError: (text) => this._emit("warning", { code: "media", message: text, remedy: "" }),
-      onShown: (seconds, now) => this._emit("shown", { seconds, now }),
+      onShown: (seconds, now, generation) => this._emit("shown", { seconds, now, generation }),
     };
     if (canUnits) {
       this._sound = new Sound(this.audio, port.onError);

@@ -77,6 +77,6 @@ export class UnitPlayer {
     shown.count++;
     shown.at = now;
     shown.offset = heard === null ? null : heard - found.seconds;
-    this.port.onShown?.(found.seconds, now);
+    this.port.onShown?.(found.seconds, now, found.generation);
   }
 }
