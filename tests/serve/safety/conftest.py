@@ -25,7 +25,7 @@ def probe_routes() -> APIRouter:
     async def take(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
-    @router.put("/uploads/probe")
+    @router.put("/uploads/probe/data")
     async def upload(request: Request) -> dict[str, int]:
         size = 0
         async for piece in request.stream():

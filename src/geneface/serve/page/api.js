@@ -17,7 +17,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Who asks the person for the token: an async function that returns it, or null. */
+/** Who asks the person for the token: an async function (was the last one wrong?) that returns it, or null. */
 export function setTokenPrompt(prompt) {
   askForToken = prompt;
 }
@@ -70,7 +70,7 @@ export async function request(path, { method = "GET", json, body, headers = {}, 
     throw new ApiError({ code: "unreachable", message: t("error.unreachable"), remedy: t("remedy.unreachable") });
   }
   if (response.status === 401 && again && askForToken) {
-    const given = await askForToken();
+    const given = await askForToken(token() !== null);
     if (given) {
       keepToken(given);
       await openSession();

@@ -48,6 +48,7 @@ export default {
   "remedy.unreachable": "See whether geneface serve still runs, then try again.",
   "token.title": "This server asks for a token",
   "token.text": "It was printed when the server was started. It is kept until this tab is closed.",
+  "token.wrong": "That was not the token of this server. It was printed when the server was started.",
   "token.label": "Token",
   "token.go": "Continue",
 

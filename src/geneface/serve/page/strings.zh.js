@@ -48,6 +48,7 @@ export default {
   "remedy.unreachable": "请确认 geneface serve 仍在运行，然后重试。",
   "token.title": "此服务器需要令牌",
   "token.text": "令牌在服务器启动时显示过。它只保留到此标签页关闭。",
+  "token.wrong": "令牌不对。它在服务器启动时显示过。",
   "token.label": "令牌",
   "token.go": "继续",
 

@@ -63,7 +63,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
     """Open a live session. 503 with Retry-After where there is no room for another."""
     background = background_of(request.background)
     try:
-        session = await asyncio.to_thread(_open, server, request, background)
+        session, voice = await asyncio.to_thread(_open, server, request, background)
     except BusyError as error:
         raise ApiError(
             503,
@@ -73,6 +73,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
             retry_after=error.retry_after,
         ) from error
     live = live_sessions(server).add(session, request.model)
+    live.partner = server.partners.begin(session, voice, live.tell)
     response.headers["Location"] = f"/v1/live/{live.id}"
     return _described(server, live)
 
@@ -183,19 +184,20 @@ def _described(server: Context, live: LiveSession) -> dict[str, Any]:
     }
 
 
-def _open(server: Context, request: LiveRequest, background: str) -> Session:
+def _open(server: Context, request: LiveRequest, background: str) -> tuple[Session, Voice | None]:
     """Load the avatar and the voice, and open a session; takes a moment."""
     if server.avatars.get(request.model) is None:
         raise ApiError(404, "no_such_model", "there is no such avatar", "see /v1/models for those there are")
-    avatar = server.avatars.load(request.model)
-    return server.scheduler.open(
+    avatar, voice = server.avatars.load(request.model), _voice(server, request.voice)
+    session = server.scheduler.open(
         avatar,
         Performance(seed=request.seed),
         size=request.size,
         frame=request.frame,
         background=background,
-        voice=_voice(server, request.voice),
+        voice=voice,
     )
+    return session, voice
 
 
 def _voice(server: Context, name: str | None) -> Voice | None:
