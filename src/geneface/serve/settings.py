@@ -52,7 +52,7 @@ class ServeSettings(Config):
     job_days: float = 30.0
     """So long a finished job is kept."""
     most_connections: int = 200
-    most_requests_a_minute: int = 600
+    most_requests_a_minute: int = 1200
     """Of one address."""
     most_message_bytes: int = 1024**2
     """Of a WebSocket."""
