@@ -55,7 +55,8 @@ class FlashSession:
         self._ids = itertools.count(1)
         self._speech: list[tuple[str, np.ndarray, bool]] = []
         self._started: set[str] = set()
-        self._open: str | None = None
+        self._owed: list[Event] = []
+        self._told: str | None = None
 
     @property
     def next_due(self) -> float:
@@ -78,11 +79,14 @@ class FlashSession:
 
     def interrupt(self) -> int:
         self._speech.clear()
+        if self._told is not None:
+            self._owed.append(Event("speech.end", self._told))
+            self._told = None
         self.generation += 1
         return self.generation
 
     def take(self) -> Item:
-        index, events = self._next, []
+        index, events, self._owed = self._next, self._owed, []
         self._next += 1
         sound = np.zeros(0, np.float32)
         spoken = False
@@ -92,13 +96,15 @@ class FlashSession:
                 self._started.add(name)
                 events.append(Event("speech.start", name))
             wanted = ITEM_SAMPLES - len(sound)
-            sound, rest, spoken = np.concatenate([sound, samples[:wanted]]), samples[wanted:], True
+            sound, rest, spoken = np.concatenate([sound, samples[:wanted]]), samples[wanted:], spoken or len(samples) > 0
             if len(rest):
                 self._speech[0] = (name, rest, is_last)
                 break
             self._speech.pop(0)
             if is_last:
                 events.append(Event("speech.end", name))
+        for event in events:
+            self._told = event.utterance if event.name == "speech.start" else None
         if spoken:
             sound = np.pad(sound, (0, ITEM_SAMPLES - len(sound)))
             value = round(min(1.0, float(np.abs(sound).max())) * 255)
@@ -117,6 +123,9 @@ class FlashSession:
         while not self.is_closed:
             time.sleep(max(0.0, self.next_due - time.monotonic()))
             yield self.take()
+
+    def set_background(self, background: str) -> None:
+        self.background = background
 
     def stats(self) -> dict[str, float]:
         return {}

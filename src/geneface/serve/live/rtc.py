@@ -19,24 +19,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from aiortc import (
-    RTCConfiguration,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from av.audio.frame import AudioFrame
 
+from geneface.errors import InputError
 from geneface.io.live import SOUND_RATE_HZ
-from geneface.realtime import Item, Session
+from geneface.realtime import FRAME_SECONDS, Item
 from geneface.serve.errors import ApiError
+from geneface.serve.live.controls import background_of
 from geneface.serve.live.rtc_sender import BitRate, gather_on, listen_to_reports, ntp_of, report_media_time
 from geneface.serve.live.rtc_tracks import PictureTrack, SoundTrack
+from geneface.serve.live.sessions import LiveSession, Message
 
-Message = dict[str, Any]
 CONNECT_SECONDS = 20.0
 """After that a peer that never came is given up."""
 _MOST_MESSAGE = 64 * 1024
@@ -44,32 +41,22 @@ _LOUDEST = 32_768
 
 
 class Peer:
-    """One other side. It takes the session's items from `answer` to `close`; no other transport may."""
+    """One other side, and a session's listener as soon as it has connected (see `sessions.Listener`)."""
 
-    def __init__(
-        self,
-        session: Session,
-        on_message: Callable[[Message], None],
-        *,
-        addresses: Sequence[str] = ("127.0.0.1",),
-        stun: Sequence[str] = (),
-        on_close: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, live: LiveSession, *, addresses: Sequence[str] = ("127.0.0.1",), stun: Sequence[str] = ()) -> None:
         """Must be made on the event loop that serves it.
 
         Args:
-            session: whose face is sent.
-            on_message: takes what comes by the data channel.
+            live: whose face is sent.
             addresses: of this machine, to open UDP ports on; empty: all but the loopback's.
             stun: `stun:host:port`, asked for this machine's public address.
-            on_close: called once, when the connection has ended for whatever reason.
         """
-        self._session, self._on_message, self._on_close = session, on_message, on_close
-        self._addresses, self._stun = list(addresses), list(stun)
-        self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in self._stun]))
+        self._live, self._addresses, self._has_stun = live, list(addresses), bool(stun)
+        self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun]))
         self._bit_rate = BitRate()
         self._picture = PictureTrack(lambda: self._bit_rate.value)
         self._sound = SoundTrack(self._sent)
+        self._origin: int | None = None
         self._channel: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -84,30 +71,43 @@ class Peer:
             return await self._answer(offer)
         except (ValueError, KeyError, IndexError, AttributeError, AssertionError, TypeError) as error:
             # aiortc reads SDP with bare splits and look-ups.
-            await self.close()
+            await self.end()
             raise _bad_offer("can't be read") from error
         except (OperationError, InvalidAccessError, InvalidStateError) as error:
-            await self.close()
+            await self.end()
             raise _bad_offer("has no codec in common with this server (H.264 or VP8, Opus)") from error
         except BaseException:
-            await self.close()
+            await self.end()
             raise
 
-    async def close(self) -> None:
+    # ---- what a listener does
+
+    async def show(self, item: Item) -> None:
+        """See `Listener`: an item that is due now."""
+        self._picture.put(item)
+        self._sound.put(item)
+
+    def tell(self, message: Message) -> None:
+        """See `Listener`: by the data channel, if the other side opened one."""
+        if self._channel is not None and self._channel.readyState == "open":
+            self._channel.send(json.dumps(message))
+
+    def close(self, reason: str) -> None:
+        """See `Listener`."""
+        self.tell({"type": "closed", "reason": reason})
+        self._start(self.end())
+
+    async def end(self) -> None:
         """End the connection; once more does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        current = asyncio.current_task()
-        for task in self._tasks - {current}:
+        self._live.detach(self)
+        for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self._connection.close()
-        self._on_close()
 
-    def tell(self, message: Message) -> None:
-        """Send a message by the data channel, if there is one by now."""
-        if self._channel is not None and self._channel.readyState == "open":
-            self._channel.send(json.dumps(message))
+    # ---- setting up
 
     async def _answer(self, offer: str) -> str:
         connection = self._connection
@@ -117,7 +117,7 @@ class Peer:
         if "\nm=audio" in offer:
             self._add("audio", self._sound)
         self._listen()
-        await connection.setRemoteDescription(RTCSessionDescription(_without_candidates(offer, bool(self._stun)), "offer"))
+        await connection.setRemoteDescription(RTCSessionDescription(_without_candidates(offer, self._has_stun), "offer"))
         if self._addresses:
             senders = [sender.transport for sender in connection.getSenders()]
             transports = senders + ([connection.sctp.transport] if connection.sctp else [])
@@ -125,7 +125,6 @@ class Peer:
         await connection.setLocalDescription(await connection.createAnswer())
         answer = connection.localDescription.sdp
         self._picture.is_h264 = _first_codec(answer, "video") == "H264"
-        self._start(self._send_items())
         self._start(self._give_up())
         return answer
 
@@ -134,12 +133,15 @@ class Peer:
         transceiver = connection.addTransceiver(track, "sendrecv" if kind == "audio" else "sendonly")
         if kind == "video":
             capabilities = RTCRtpSender.getCapabilities("video").codecs
-            order = ("video/h264", "video/vp8", "video/rtx")
-            wanted = [codec for name in order for codec in capabilities if codec.mimeType.lower() == name]
-            transceiver.setCodecPreferences(wanted)
+            transceiver.setCodecPreferences(sorted(capabilities, key=_preference))
             listen_to_reports(transceiver.sender, self._bit_rate, self._picture.ask_for_key)
-        origin = ntp_of(self._session.origin, time.monotonic())
-        report_media_time(transceiver.sender, track.rate_hz, lambda: track.sent, origin)
+        report_media_time(transceiver.sender, track.rate_hz, lambda: track.sent, self._origin_ntp)
+
+    def _origin_ntp(self) -> int:
+        """NTP time of the session's first item, taken once for both tracks."""
+        if self._origin is None:
+            self._origin = ntp_of(self._live.session.origin, time.monotonic())
+        return self._origin
 
     def _listen(self) -> None:
         connection = self._connection
@@ -152,28 +154,25 @@ class Peer:
         @connection.on("datachannel")
         def on_channel(channel: Any) -> None:
             self._channel = channel
-            channel.on("message", self._heard_message)
+            channel.on("message", self._obey)
+            self.tell(self._ready())
 
         @connection.on("connectionstatechange")
         async def on_state() -> None:
-            if connection.connectionState in ("failed", "closed"):
-                await self.close()
+            if connection.connectionState == "connected" and not self._is_closed:
+                self._live.attach(self)
+            elif connection.connectionState in ("failed", "closed"):
+                await self.end()
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send_items(self) -> None:
-        async for item in self._session.items():
-            self._picture.put(item)
-            self._sound.put(item)
-        await self.close()
-
     async def _give_up(self) -> None:
         await asyncio.sleep(CONNECT_SECONDS)
         if self._connection.connectionState in ("new", "connecting"):
-            await self.close()
+            await self.end()
 
     async def _hear(self, track: Any) -> None:
         """The microphone: aiortc decodes it to 16-bit stereo at 48 kHz, 20 ms a piece."""
@@ -182,27 +181,72 @@ class Peer:
                 frame: AudioFrame = await track.recv()
                 channels = len(frame.layout.channels)
                 samples = frame.to_ndarray().reshape(-1, channels).astype(np.float32).mean(1) / _LOUDEST
-                self._session.hear(samples, frame.sample_rate or SOUND_RATE_HZ)
+                self._live.hear(samples, frame.sample_rate or SOUND_RATE_HZ)
 
-    def _heard_message(self, text: str | bytes) -> None:
+    def _ready(self) -> Message:
+        session = self._live.session
+        return {
+            "type": "ready",
+            "id": self._live.id,
+            "width": session.width,
+            "height": session.height,
+            "item_ms": round(1000 * FRAME_SECONDS),
+            "generation": session.generation,
+            "conversation": self._live.partner is not None,
+            "codec": "webrtc",
+            "rate": SOUND_RATE_HZ,
+        }
+
+    def _sent(self, item: Item) -> None:
+        self._live.sent(item, pictures=1, size=0)
+
+    # ---- what the other side asks for
+
+    def _obey(self, text: str | bytes) -> None:
         try:
             if len(text) > _MOST_MESSAGE:
-                raise ApiError(413, "too_large", "the message is larger than 64 kB", "send long texts in pieces")
-            message = json.loads(text)
-            if not isinstance(message, dict):
-                raise ApiError(422, "bad_request", "a message must be a JSON object", "see docs/serve.md")
-            self._on_message(message)
-        except ApiError as error:
-            self._refuse(error.code, error.message, error.remedy)
-        except ValueError:
-            self._refuse("bad_request", "a message must be JSON", "see docs/serve.md")
+                raise ValueError("a message is longer than 64 KiB")
+            message: Any = json.loads(text)
+            kind = message.get("type") if isinstance(message, dict) else None
+            if kind not in _ORDERS:
+                raise ValueError(f"there is no message of the type {kind!r}")
+            _ORDERS[kind](self, message)
+        except InputError as error:
+            self._refuse("bad_input", f"{error.cause}{f' {error.where}' if error.where else ''}", error.remedy)
+        except ValueError as error:
+            self._refuse("bad_message", str(error), "see docs/serve.md for the messages of this stream")
 
     def _refuse(self, code: str, message: str, remedy: str) -> None:
         self.tell({"type": "error", "code": code, "message": message, "remedy": remedy})
 
-    def _sent(self, item: Item) -> None:
-        for event in item.events:
-            self.tell({"type": event.name, "utterance": event.utterance, "index": item.index})
+    def _say(self, message: Message) -> None:
+        text = message.get("text")
+        if not isinstance(text, str):
+            raise ValueError('"say" has no text')
+        utterance = self._live.text(text) if message.get("chat", True) else self._live.say(text)
+        self.tell({"type": "accepted", "utterance": utterance, "ref": message.get("ref")})
+
+    def _interrupt(self, _: Message) -> None:
+        self._live.interrupt()
+
+    def _background(self, message: Message) -> None:
+        background = background_of(message.get("background"))
+        self._start(asyncio.to_thread(self._live.session.set_background, background))
+
+    def _key_frame(self, _: Message) -> None:
+        self._picture.ask_for_key()
+
+    def _ping(self, message: Message) -> None:
+        self.tell({"type": "pong", "ref": message.get("ref")})
+
+
+_ORDERS: dict[str, Callable[[Peer, Message], None]] = {
+    "say": Peer._say,
+    "interrupt": Peer._interrupt,
+    "background": Peer._background,
+    "key_frame": Peer._key_frame,
+    "ping": Peer._ping,
+}
 
 
 def addresses_of(host: str) -> list[str]:
@@ -228,6 +272,13 @@ def _without_candidates(offer: str, keeps_addresses: bool) -> str:
         if not (line.startswith(("a=candidate:", "a=end-of-candidates")) and any(part in line for part in dropped))
     ]
     return "\r\n".join(lines) + "\r\n"
+
+
+def _preference(codec: RTCRtpCodecCapability) -> int:
+    """Place in the order: H.264 constrained baseline, other H.264, VP8, what repairs losses."""
+    name = codec.mimeType.lower()
+    is_constrained = "42e0" in str(codec.parameters.get("profile-level-id", ""))
+    return 0 if is_constrained else {"video/h264": 1, "video/vp8": 2}.get(name, 3)
 
 
 def _first_codec(sdp: str, kind: str) -> str:
