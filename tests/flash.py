@@ -96,7 +96,11 @@ class FlashSession:
                 self._started.add(name)
                 events.append(Event("speech.start", name))
             wanted = ITEM_SAMPLES - len(sound)
-            sound, rest, spoken = np.concatenate([sound, samples[:wanted]]), samples[wanted:], spoken or len(samples) > 0
+            sound, rest, spoken = (
+                np.concatenate([sound, samples[:wanted]]),
+                samples[wanted:],
+                spoken or len(samples) > 0,
+            )
             if len(rest):
                 self._speech[0] = (name, rest, is_last)
                 break

@@ -1,4 +1,4 @@
-"""The examples of docs/api.md run, and the public names are what it says."""
+"""The examples of docs/api.md and docs/text.md run, and the public names are what docs/api.md says."""
 
 from __future__ import annotations
 
@@ -18,9 +18,18 @@ from geneface import api
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
-BLOCKS = re.findall(r"^```python([^\n]*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "api.md"
+
+
+def _blocks(page: Path) -> list[tuple[str, str]]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```python([^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = _blocks(PAGE)
 RUN = [source for mark, source in BLOCKS if not mark.strip()]
+SPEAK = [source for mark, source in _blocks(DOCS / "text.md") if not mark.strip()]
 ONLY_BOUND = [source for mark, source in BLOCKS if mark.strip() == "not-run"]
 
 
@@ -30,6 +39,13 @@ def test_an_example_runs(source: str, tmp_path: Path, monkeypatch: pytest.Monkey
     soundfile.write(tmp_path / "speech.flac", sound.samples[:16_000], 16_000)
     monkeypatch.chdir(tmp_path)
     exec(compile(source, str(PAGE), "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("source", SPEAK, ids=[str(number) for number in range(len(SPEAK))])
+def test_an_example_speaks(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hibari", reason="the extra [tts] brings the voice")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "docs/text.md", "exec"), {"__name__": "example"})
 
 
 def test_examples_that_need_a_training_call_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +72,7 @@ def test_examples_that_need_a_training_call_what_there_is(monkeypatch: pytest.Mo
     for name, result in results.items():
         monkeypatch.setattr(geneface, name, stand_in(name, result), raising=False)
     monkeypatch.setattr(geneface, "Avatar", SimpleNamespace(load=lambda folder: avatar), raising=False)
-    assert len(ONLY_BOUND) == 2 and len(RUN) >= 5
+    assert len(ONLY_BOUND) == 2 and len(RUN) >= 5 and SPEAK
     for source in ONLY_BOUND:
         exec(compile(source, str(PAGE), "exec"), {})
     assert called == ["prepare", "train", "evaluate"]

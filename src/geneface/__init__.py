@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from geneface.avatar.performance import Performance
     from geneface.errors import InputError
     from geneface.types import HeadPose, MotionTrack, Waveform
+    from geneface.voice.registry import open_voice
+    from geneface.voice.voice import Voice, save_speech
 
 __version__ = "0.1.0"
 
@@ -35,10 +37,13 @@ __all__ = [
     "MotionTrack",
     "Performance",
     "TrainedAvatar",
+    "Voice",
     "Waveform",
     "__version__",
     "evaluate",
+    "open_voice",
     "prepare",
+    "save_speech",
     "train",
 ]
 _HOMES = {
@@ -49,9 +54,12 @@ _HOMES = {
     "MotionTrack": "types",
     "Performance": "avatar.performance",
     "TrainedAvatar": "api",
+    "Voice": "voice.voice",
     "Waveform": "types",
     "evaluate": "api",
+    "open_voice": "voice.registry",
     "prepare": "api",
+    "save_speech": "voice.voice",
     "train": "api",
 }
 """Public name -> its module in this package."""

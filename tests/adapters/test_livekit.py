@@ -1,5 +1,8 @@
 """The generator under LiveKit's own runner, queue and synchroniser; of the room there is only what they touch."""
 
+# Type checkers see these packages only where they are installed.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio
@@ -179,7 +182,7 @@ def test_the_runner_publishes_shows_and_tells_when_speech_has_been_played() -> N
 def test_the_agent_interrupts() -> None:
     async def run() -> None:
         session = FlashSession()
-        async with running(session) as (output, _, shown, told):
+        async with running(session) as (output, _, shown, _told):
             for frame in speech(0.5, 4):
                 await output.capture_frame(frame)
             output.flush()

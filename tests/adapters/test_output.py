@@ -36,11 +36,11 @@ def moments(container: Any) -> tuple[list[float], list[float], int]:
         if isinstance(frame, av.VideoFrame):
             pictures += 1
             if frame.to_ndarray(format="gray").mean() > 128:
-                flashes.append(float(frame.pts * frame.time_base))
+                flashes.append(float(frame.time or 0))
         else:
             samples = frame.to_ndarray()[0]
             loud = np.flatnonzero(np.abs(samples) > 0.2)
-            start = float(frame.pts * frame.time_base)
+            start = float(frame.time or 0)
             if len(loud) and start > quiet_until:
                 clicks.append(start + loud[0] / frame.sample_rate)
                 quiet_until = start + 0.5
@@ -132,7 +132,18 @@ def test_a_listener_by_udp_sees_it() -> None:
 def test_a_server_by_rtmp_sees_it(tmp_path: Path) -> None:
     port, path = free_port(socket.SOCK_STREAM), tmp_path / "received.mkv"
     # FFmpeg's own RTMP server, in another process.
-    command = ["ffmpeg", "-v", "error", "-listen", "1", "-i", f"rtmp://127.0.0.1:{port}/live/key", "-c", "copy", str(path)]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-listen",
+        "1",
+        "-i",
+        f"rtmp://127.0.0.1:{port}/live/key",
+        "-c",
+        "copy",
+        str(path),
+    ]
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         time.sleep(1)

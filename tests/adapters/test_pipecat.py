@@ -1,5 +1,8 @@
 """The service in a real pipeline of Pipecat, by Pipecat's own test runner."""
 
+# Type checkers see these packages only where they are installed.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Live speech features: pieces of any lengths, the recording's own features, the level."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,36 @@ def test_pieces_of_any_length_give_the_same_rows(encoder, sound, sizes):
 def test_rows_are_those_of_the_recording_at_one_level(encoder, sound, monkeypatch):
     monkeypatch.setattr(LevelFollower, "push", lambda self, samples: samples * np.float32(speech_gain(sound)))
     whole = encoder.encode(sound).values
-    assert np.abs(live(encoder, sound, [4000]) - whole).max() < 1e-3
+    for sizes in ([640], [4000], [333, 64_000, 5]):
+        assert np.abs(live(encoder, sound, sizes) - whole).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_rows_at_the_borders_of_windows_come_in_time_and_nothing_is_kept(encoder, sound):
+    """Pieces of every phase around the border at row 200, whose context is heard beforehand, or at once."""
+    whole = live(encoder, sound, [len(sound)])
+    for shift in (*range(0, 1280, 160), 8_000):
+        stream = LiveSpeech(encoder)
+        before = stream.push(sound[: 63_000 + shift])
+        after = [stream.push(sound[start : start + 640]) for start in range(63_000 + shift, 70_000, 640)]
+        rows = np.concatenate([before, *after])
+        assert np.abs(rows - whole[: len(rows)]).max() < 1e-4
+    sizes = []
+    for start in range(0, 140_000, 640):
+        stream.push(sound[start : start + 640])
+        arrays = [value for state in stream._windows.values() for value in state.memory.values()]
+        sizes.append(stream._sound.nbytes + sum(value.nbytes for value in arrays))
+    # Twice the bands of two layers, and a second and a half of sound.
+    assert max(sizes[20:]) <= 8 * 52 * 512 * 4 + 8 * 2 * 512 * 4 + 24_000 * 4
+
+
+@pytest.mark.slow
+def test_streams_of_one_encoder_do_not_hear_each_other(encoder, sound):
+    parts = [sound[: 16 * 2000], sound[40_000 : 40_000 + 16 * 2000], sound[90_000 : 90_000 + 16 * 2000]]
+    alone = [live(encoder, part, [640]) for part in parts]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda part: live(encoder, part, [640]), parts))
+    assert all(map(np.array_equal, together, alone))
 
 
 @pytest.mark.slow

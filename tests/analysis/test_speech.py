@@ -150,7 +150,7 @@ def test_the_end_of_a_window_that_no_core_hears_is_not_missed(demo: np.ndarray) 
     sound = levelled(demo[:100_000])
 
     def whole(first: int) -> np.ndarray:
-        return encoder.run(log_mel(sound, 2 * first, 2 * WINDOW_ROWS), 0)
+        return encoder.at_once(log_mel(sound, 2 * first, 2 * WINDOW_ROWS))
 
     expected = encode_in_windows(whole, feature_rows(sound))
     assert np.abs(encoder.encode(demo[:100_000]).values - expected).max() < 1e-3

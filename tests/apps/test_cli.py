@@ -159,10 +159,10 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_what_is_for_text_is_not_ignored_with_a_sound(run: Run, tmp_path: Path) -> None:
     sound, out = tmp_path / "a.wav", tmp_path / "a.mp4"
-    for option, value in (("--lang", "xx"), ("--voice", "af_heart"), ("--voice-folder", tmp_path)):
+    options = {"--lang": "xx", "--voice": "af_heart", "--voice-folder": tmp_path, "--voice-url": "http://127.0.0.1"}
+    for option, value in options.items():
         outcome = run("render", "grid-s1", "--audio", sound, "-o", out, option, value)
         outcome.refused(f"{option} is for --text")
-    run("render", "grid-s1", "--text", "Hello", "-o", out).refused("docs/text.md")
 
 
 def test_check_says_an_error_once(run: Run, tmp_path: Path) -> None:

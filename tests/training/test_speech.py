@@ -9,12 +9,15 @@ import pytest
 
 from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.whisper_run import PieceRunner, nothing_before
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.session import open_session
 from geneface.signal.sound import levelled
 from geneface.training.speech import export as speech
-from geneface.training.speech.export import build_graph, export_speech_encoder, quantise
+from geneface.training.speech import graph as speech_graph
+from geneface.training.speech.export import export_speech_encoder
+from geneface.training.speech.graph import build_graph, quantise
 
 pytestmark = pytest.mark.slow
 
@@ -59,13 +62,13 @@ def test_the_graph_equals_the_full_models_layer(folder: Path) -> None:
     mel = np.random.default_rng(1).standard_normal((3000, 80)).astype(np.float32)
     model = build_graph(speech.read_whisper(folder), LAYERS, 1500, (1500, 1500), positions=1500)
     session = open_session(model.SerializeToString())
-    first = np.zeros(1, np.int64)
-    hidden = np.asarray(session.run(None, {"mel": mel, "first": first})[0])
+    nothing = nothing_before(LAYERS, 64)
+    hidden = np.asarray(session.run(["hidden"], {"mel": mel, **nothing})[0])
     expected = full_layer(folder, mel)
     error = np.sqrt(np.mean((hidden - expected) ** 2)) / expected.std()
     assert error < 0.01  # 8-bit weights
     # The time axis is dynamic.
-    assert np.asarray(session.run(None, {"mel": mel[:84], "first": first})[0]).shape == (42, 64)
+    assert np.asarray(session.run(["hidden"], {"mel": mel[:84], **nothing})[0]).shape == (42, 64)
 
 
 def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
@@ -75,7 +78,8 @@ def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
     mel = np.random.default_rng(1).standard_normal((160, 80)).astype(np.float32)
 
     def rows(values: np.ndarray, place: int = 0) -> np.ndarray:
-        return np.asarray(session.run(None, {"mel": values, "first": np.array([place], np.int64)})[0])
+        inputs = {**nothing_before(LAYERS, 64), "mel": values, "first": np.array([place], np.int64)}
+        return np.asarray(session.run(["hidden"], inputs)[0])
 
     changed = mel.copy()
     changed[80] += 1.0
@@ -87,6 +91,28 @@ def test_a_row_hears_its_band_and_nothing_else(folder: Path) -> None:
     inside = slice(LAYERS * past + 1, 40 - sum(future) - 1)
     assert np.allclose(part[inside], rows(mel)[20:60][inside], atol=1e-5)
     assert np.abs(rows(mel[40:120], 0)[inside] - part[inside]).max() > 1e-3
+
+
+@pytest.mark.parametrize("sizes", [[4], [1, 2, 3], [40, 1, 7]])
+def test_pieces_give_the_rows_of_the_window_at_once(folder: Path, sizes: list[int]) -> None:
+    past, future = 6, (2, 1)
+    model = build_graph(speech.read_whisper(folder), LAYERS, past, future, positions=100)
+    runner = PieceRunner(open_session(model.SerializeToString()), 64, past, future)
+    mel = np.random.default_rng(1).standard_normal((160, 80)).astype(np.float32)
+    expected = runner.at_once(mel)
+    states, pieces, heard = [runner.start], [], 0
+    piece = mel
+    while heard < 79:
+        count = min(sum(future) + 1 if heard == 0 else sizes[len(pieces) % len(sizes)], 79 - heard)
+        piece = mel[2 * max(heard - 1, 0) : 2 * (heard + count + 1)]
+        rows, state = runner.run(piece, states[-1])
+        pieces, states, heard = [*pieces, rows], [*states, state], heard + count
+        assert sum(map(len, pieces)) == heard - sum(future) and state.rows == heard
+    found = np.concatenate(pieces)
+    assert np.abs(found - expected[: len(found)]).max() < 1e-4
+    # A state is a value: going on from it again gives the same. It does not grow.
+    assert np.array_equal(runner.run(piece, states[-2])[0], pieces[-1])
+    assert all(len(value) <= past + max(future) for value in states[-1].memory.values())
 
 
 def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, recording: Path, tmp_path: Path) -> None:
@@ -105,7 +131,7 @@ def test_an_exported_encoder_is_normalised_over_its_recordings(folder: Path, rec
     assert np.median(values.std(axis=0)) == pytest.approx(1.0, abs=0.3)
     # Undoing the normalisation gives the graph's rows of the first window.
     mel = log_mel(levelled(samples), -2 * CONTEXT_ROWS, 2 * WINDOW_ROWS)
-    hidden = np.asarray(encoder._session.run(None, {"mel": mel, "first": np.zeros(1, np.int64)})[0])
+    hidden = np.asarray(encoder._pieces.at_once(mel))
     restored = values[:200] / encoder._scale + encoder._mean[CONTEXT_ROWS : CONTEXT_ROWS + 200]
     assert np.allclose(restored, hidden[CONTEXT_ROWS : CONTEXT_ROWS + 200], atol=1e-3)
 
@@ -160,7 +186,7 @@ def test_a_graph_that_differs_is_refused(
         codes, scales = quantise(weight)
         return codes // 32, scales * 32
 
-    monkeypatch.setattr(speech, "quantise", coarse)
+    monkeypatch.setattr(speech_graph, "quantise", coarse)
     out = tmp_path / "out" / "encoder.onnx"
     with pytest.raises(InputError, match="differ from the exact ones"):
         export_speech_encoder(folder, out, [recording], LAYERS)

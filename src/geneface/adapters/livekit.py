@@ -1,7 +1,7 @@
 """A live face for LiveKit Agents: what the agent says comes out of a face, as the video of the room.
 
-Needs `pip install livekit-agents` (tested with 1.8.9), in an environment of its own: it wants another protobuf than this
-project's development tools. In an agent's entry point:
+Needs `pip install livekit-agents` (tested with 1.8.9), in an environment of its own: it wants another protobuf than
+this project's development tools. In an agent's entry point:
 
     from geneface.adapters.livekit import start_face
     from geneface.avatar.avatar import Avatar
@@ -31,8 +31,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import livekit.rtc as rtc
 import numpy as np
-from livekit import rtc
 from livekit.agents.voice.avatar import (
     AudioSegmentEnd,
     AvatarOptions,
@@ -142,13 +142,13 @@ class _Participant:
 
     async def publish_track(self, track: Any, options: rtc.TrackPublishOptions | None = None) -> Any:
         """As the participant's own."""
-        options = options or rtc.TrackPublishOptions()
+        chosen: Any = options or rtc.TrackPublishOptions()
         if track.kind == rtc.TrackKind.KIND_VIDEO:
-            options.simulcast = False
-            options.video_codec = rtc.VideoCodec.H264
-            options.video_encoding.max_bitrate = VIDEO_BIT_RATE
-            options.video_encoding.max_framerate = VIDEO_RATE_HZ
-        return await self._participant.publish_track(track, options)
+            chosen.simulcast = False
+            chosen.video_codec = rtc.VideoCodec.H264
+            chosen.video_encoding.max_bitrate = VIDEO_BIT_RATE
+            chosen.video_encoding.max_framerate = VIDEO_RATE_HZ
+        return await self._participant.publish_track(track, chosen)
 
 
 def _samples(frame: rtc.AudioFrame) -> FloatArray:

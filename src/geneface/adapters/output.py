@@ -74,8 +74,8 @@ def push_to(
 
     Args:
         session: an open one, which nobody else takes items from.
-        url: `rtmp://`, `rtmps://`, `srt://`, `udp://` or `tcp://`; a file (.mp4, .mkv, .ts, .flv), which is overwritten;
-            or the device of a virtual camera (`/dev/video9` of v4l2loopback), which gets pictures only.
+        url: `rtmp://`, `rtmps://`, `srt://`, `udp://` or `tcp://`; a file (.mp4, .mkv, .ts, .flv), which is
+            overwritten; or the device of a virtual camera (`/dev/video9` of v4l2loopback), which gets pictures only.
         bit_rate: of the pictures, in bits a second.
         stop: ends it earlier.
 
@@ -126,9 +126,7 @@ def _shown(url: str) -> str:
 
 
 def _opened(url: str, target: _Target) -> OutputContainer:
-    return av.open(
-        url, "w", format=target.container, options=target.options, timeout=(_CONNECT_SECONDS, _SEND_SECONDS)
-    )
+    return av.open(url, "w", format=target.container, options=target.options, timeout=(_CONNECT_SECONDS, _SEND_SECONDS))
 
 
 def _items(session: Session, stop: threading.Event | None) -> Iterator[Item]:

@@ -28,6 +28,8 @@ _HANGOVER_BLOCKS = 10
 """So long after speech the weaker sounds count as speech too: 0.2 s."""
 _SILENCE = 1e-7
 """Mean square of a block, -70 dB of full scale, below which nothing is heard."""
+_PREPARED_ROWS = 10
+"""As many rows of a window's context are heard at once, at least, before the window begins."""
 _STEM_SAMPLES = 2 * HOP + WINDOW // 2
 """Sound after a row's first sample that its convolutions hear."""
 
@@ -89,6 +91,8 @@ class LiveSpeech:
         self._sound_start = 0
         self._received = 0
         self._row = 0
+        self._windows = {0: encoder.start}
+        """The window that is being heard and, towards its end, the next one: its context is heard beforehand."""
 
     @property
     def look_ahead_seconds(self) -> float:
@@ -116,26 +120,39 @@ class LiveSpeech:
         while self._row < end:
             window = self._row // CORE_ROWS
             stop = min(end, (window + 1) * CORE_ROWS)
-            pieces.append(self._span(window * CORE_ROWS - CONTEXT_ROWS, stop))
+            # Of a window that begins here the context comes with its first rows.
+            pieces.append(self._hear(window, stop + self._encoder.future_rows)[-(stop - self._row) :])
             self._row = stop
+            if stop == (window + 1) * CORE_ROWS:
+                del self._windows[window]
             self._forget()
+        if pieces:
+            self._prepare()
         return np.concatenate(pieces) if pieces else np.zeros((0, self._encoder.width), np.float32)
 
-    def _span(self, window_start: int, stop: int) -> FloatArray:
-        """Rows [self._row, stop) of the window that begins at row `window_start`, from no more rows than they need."""
-        encoder = self._encoder
-        first = max(window_start, self._row - encoder.past_rows - EDGE_ROWS)
-        last = stop + encoder.future_rows + EDGE_ROWS
+    def _prepare(self) -> None:
+        """Hear the context of the next window, a little at a time: no frame waits for all of it."""
+        window = self._row // CORE_ROWS + 1
+        heard = window * CORE_ROWS - CONTEXT_ROWS + self._windows.get(window, self._encoder.start).rows
+        if self._row + self._encoder.future_rows - heard >= _PREPARED_ROWS:
+            self._hear(window, self._row + self._encoder.future_rows)
+
+    def _hear(self, window: int, stop: int) -> FloatArray:
+        """A window hears on to row `stop`: features of its rows whose future has come by that."""
+        state = self._windows.get(window, self._encoder.start)
+        start = window * CORE_ROWS - CONTEXT_ROWS + state.rows
+        first = start - (EDGE_ROWS if state.rows else 0)
+        rows = stop + EDGE_ROWS - first
         margin = WINDOW // HOP
         begin = (2 * first - margin) * HOP - self._sound_start
         # Of the last row only its place is needed: what has not been heard of it may be anything.
-        piece = cut(self._sound, begin, 2 * (last - first + margin) * HOP)
-        values = encoder.run(log_mel(piece, margin, 2 * (last - first), encoder.bins), first - window_start)
-        return values[self._row - first : stop - first]
+        piece = cut(self._sound, begin, 2 * (rows + margin) * HOP)
+        values, self._windows[window] = self._encoder.go_on(log_mel(piece, margin, 2 * rows, self._encoder.bins), state)
+        return values
 
     def _forget(self) -> None:
         """Throw away sound that no later row hears."""
-        rows = self._encoder.past_rows + EDGE_ROWS + 2
+        rows = CONTEXT_ROWS + EDGE_ROWS + 2
         start = max((self._row - rows) * SAMPLES_PER_ROW, self._sound_start)
         self._sound = self._sound[start - self._sound_start :]
         self._sound_start = start

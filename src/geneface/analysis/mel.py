@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.signal.sound import cut
 from geneface.types import SPEECH_RATE_HZ, FloatArray
@@ -48,6 +49,12 @@ def mel_filters(bins: int = 80) -> FloatArray:
     return (np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (upper - lower)).astype(np.float32)
 
 
+@lru_cache(maxsize=4)
+def _constants(bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Hann window, periodic [WINDOW], and filters [WINDOW / 2 + 1, bins], in double precision."""
+    return np.hanning(WINDOW + 1)[:-1], mel_filters(bins).T.astype(np.float64)
+
+
 def log_mel(samples: FloatArray, first_row: int, rows: int, bins: int = 80) -> FloatArray:
     """Rows [first_row, first_row + rows) of the log-mel spectrogram, scaled as Whisper's encoder expects it.
 
@@ -58,8 +65,7 @@ def log_mel(samples: FloatArray, first_row: int, rows: int, bins: int = 80) -> F
     Returns:
         [rows, bins]: (max(log10 power, FLOOR) + 4) / 4.
     """
-    window = np.hanning(WINDOW + 1)[:-1]  # periodic
-    filters = mel_filters(bins).T.astype(np.float64)
+    window, filters = _constants(bins)
     result = np.empty((rows, bins), np.float32)
     # In blocks: the spectra of a long sound would take ten times its own memory.
     for start in range(0, rows, _BLOCK_ROWS):

@@ -22,6 +22,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from geneface.analysis.mel import HOP, WINDOW, log_mel
+from geneface.analysis.whisper_run import EncoderState, PieceRunner
 from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
@@ -99,8 +100,21 @@ class StreamingEncoder(SpeechEncoder, Protocol):
         """The rows of `encode` in consecutive pieces, made as they are asked for."""
         ...
 
-    def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a span of levelled spectrogram [2R, bins] whose first row is at `place` of a window."""
+    @property
+    def start(self) -> EncoderState:
+        """A window of which nothing was heard."""
+        ...
+
+    def go_on(self, mel: FloatArray, state: EncoderState) -> tuple[FloatArray, EncoderState]:
+        """A window's next rows, with what the encoder kept of those before.
+
+        Args:
+            mel: [2 (r + e), bins] levelled spectrogram of r rows, and of `EDGE_ROWS` after them and, unless they are
+                the window's first, as many before. The first r is more than `future_rows`.
+
+        Returns:
+            features [R, D] of the rows whose future has come; what the next piece needs.
+        """
         ...
 
 
@@ -188,7 +202,10 @@ class ShippedEncoder:
         self._mean = statistics["mean"].astype(np.float32)
         self._scale = 1.0 / statistics["deviation"].astype(np.float32)
         # One thread: a hundred times real time is enough.
-        self._session = open_session(graph, threads=1)
+        session = open_session(graph, threads=1)
+        self._pieces = PieceRunner(session, self.width, int(card["past_rows"]), card["future_rows"])
+        self.start = self._pieces.start
+        """As `StreamingEncoder` says."""
 
     @property
     def look_ahead_seconds(self) -> float:
@@ -219,12 +236,19 @@ class ShippedEncoder:
         first, rows = _MEL_ROWS * first_row, _MEL_ROWS * needed
         # Only this piece is brought to the reference level: a second copy of an hour of sound would not stay small.
         piece = cut(samples, (first - _MARGIN_ROWS) * HOP, (rows + 2 * _MARGIN_ROWS) * HOP) * np.float32(gain)
-        return self.run(log_mel(piece, _MARGIN_ROWS, rows, self.bins), 0)
+        return self.at_once(log_mel(piece, _MARGIN_ROWS, rows, self.bins))
 
-    def run(self, mel: FloatArray, place: int) -> FloatArray:
-        """Features [R, D] of a span of levelled spectrogram [2R, B] whose first row is at `place` of a window."""
-        inputs = {"mel": mel, "first": np.array([place], np.int64)}
-        hidden = np.asarray(self._session.run(["hidden"], inputs)[0], np.float32)
+    def at_once(self, mel: FloatArray) -> FloatArray:
+        """Features [R, D] of the first rows of a window, of their levelled spectrogram [2R, B]."""
+        return self._normalised(self._pieces.at_once(mel), 0)
+
+    def go_on(self, mel: FloatArray, state: EncoderState) -> tuple[FloatArray, EncoderState]:
+        """As `StreamingEncoder` says."""
+        hidden, following = self._pieces.run(mel, state)
+        return self._normalised(hidden, max(state.rows - self.future_rows, 0)), following
+
+    def _normalised(self, hidden: FloatArray, place: int) -> FloatArray:
+        """`place`: of the first row in its window."""
         return (hidden - self._mean[place : place + len(hidden)]) * self._scale
 
 

@@ -25,6 +25,14 @@ _EXTRAS = {
     "skvideo": "metrics",
     "PIL": "metrics",
     "python_speech_features": "metrics",
+    "fastapi": "web",
+    "starlette": "web",
+    "uvicorn": "web",
+    "h11": "web",
+    "websockets": "web",
+    "multipart": "web",
+    "python_multipart": "web",
+    "httpx2": "web",
 }
 """Top-level module of an optional package -> the extra that brings it."""
 _NO_MEMORY = "not enough memory", "can't allocate memory", "failed to allocate memory", "bad allocation", "bad_alloc"

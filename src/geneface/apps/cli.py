@@ -16,6 +16,7 @@ from geneface.apps import (
     commands_measure,
     commands_pretrain,
     commands_render,
+    commands_serve,
     commands_weights,
 )
 from geneface.apps.errors import GeneFaceGroup
@@ -48,7 +49,15 @@ def common(
     """Options before the command; typer reads the docstring's place from `help` above."""
 
 
-for module in (commands_measure, commands_render, commands_create, commands_pretrain, commands_weights, commands_bench):
+for module in (
+    commands_measure,
+    commands_render,
+    commands_serve,
+    commands_create,
+    commands_pretrain,
+    commands_weights,
+    commands_bench,
+):
     module.register(app)
 
 

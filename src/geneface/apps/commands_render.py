@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -26,17 +29,30 @@ from geneface.errors import InputError
 
 if TYPE_CHECKING:
     from geneface.avatar.outputs import Format
-    from geneface.types import Waveform
+    from geneface.voice.registry import VoiceChoice
 
 BUNDLED_AVATAR = "grid-s1"
 _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
 _EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --background '#00b140'"
 _EXAMPLE_BATCH = (
-    "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar and audio, and "
-    "if you like out, format, size, frame, body, background, seed, temperature, mouth_gain, blink. Paths in it are "
-    "relative to its own folder; commas, semicolons or tabs separate. There is no column for text: docs/text.md says "
-    "how to make sounds of it."
+    "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar, audio or text "
+    "(or both: each line has one of them), and if you like voice, out, format, size, frame, body, background, seed, "
+    "temperature, mouth_gain, blink. Paths in it are relative to its own folder; commas, semicolons or tabs separate."
 )
+VoiceFolderOption = Annotated[
+    Path | None,
+    typer.Option(help="Kokoro model and voices for text: docs/text.md says what is in it.", show_default=False),
+]
+VoiceUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Server that speaks the text, with OpenAI's route /v1/audio/speech.",
+        show_default=False,
+    ),
+]
+VoiceOption = Annotated[str | None, typer.Option(help="Voice for text, by its name.", show_default="heart")]
+LangOption = Annotated[str | None, typer.Option(help="Language of text, with --voice-folder; by default the voice's.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,14 +83,12 @@ def render(
     out: Annotated[Path, typer.Option("-o", "--out", help="What to write: a file, or a folder for png.")],
     audio: Annotated[Path | None, typer.Option(help="Speech: any audio or video file.")] = None,
     text: Annotated[
-        str | None, typer.Option(help="Text to speak instead, in the voice's language; needs --voice-folder.")
+        str | None, typer.Option(help="Text to speak instead, in the voice's language; needs the extra [tts].")
     ] = None,
-    voice_folder: Annotated[
-        Path | None,
-        typer.Option(help="Kokoro model and voices for --text: docs/text.md says what is in it.", show_default=False),
-    ] = None,
-    voice: Annotated[str | None, typer.Option(help="Voice for --text: a file of the folder's voices/.")] = None,
-    lang: Annotated[str | None, typer.Option(help="Language of --text; by default the voice's own.")] = None,
+    voice: VoiceOption = None,
+    voice_folder: VoiceFolderOption = None,
+    voice_url: VoiceUrlOption = None,
+    lang: LangOption = None,
     format: Annotated[
         Literal["mp4", "webm-alpha", "png", "landmarks"] | None,
         typer.Option(help="By default what the name of OUT says.", show_default=False),
@@ -105,27 +119,27 @@ def render(
 
     if (audio is None) == (text is None):
         raise InputError("render needs either --audio or --text", "give one of them")
-    only_text = {"--voice": voice, "--voice-folder": voice_folder, "--lang": lang}
+    only_text = {"--voice": voice, "--voice-folder": voice_folder, "--voice-url": voice_url, "--lang": lang}
     idle = [name for name, value in only_text.items() if value is not None]
     if text is None and idle:
         raise InputError(f"{idle[0]} is for --text, and --audio was given", "leave it out, or give --text instead")
     chosen, pixels = _format(format, out), parse_size(size)
     performance = Performance(temperature, seed, mouth_gain, blink == "auto", body)
+    choice = _choice(voice, voice_folder, voice_url, lang)
     with progress_bars(not json) as progress:
         started = time.perf_counter()
         loaded = Avatar.load(avatar, encoder_path)
-        speech = _speak(text, voice_folder, voice, lang) if text is not None else audio
-        assert speech is not None
-        frames = loaded.render(
-            speech,
-            out,
-            performance,
-            format=chosen,
-            size=pixels,
-            frame=frame,
-            background=background,
-            progress=progress,
-        )
+        with _speech(audio, text, choice) as speech:
+            frames = loaded.render(
+                speech,
+                out,
+                performance,
+                format=chosen,
+                size=pixels,
+                frame=frame,
+                background=background,
+                progress=progress,
+            )
     own = loaded.camera.width
     is_drawn = body == "drawn" or not loaded.has_body
     if isinstance(pixels, int) and pixels > own and is_drawn and chosen != "landmarks":
@@ -140,6 +154,10 @@ def batch(
     context: typer.Context,
     jobs: Annotated[Path, typer.Argument(help="A CSV file; see below.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the videos.")],
+    voice: VoiceOption = None,
+    voice_folder: VoiceFolderOption = None,
+    voice_url: VoiceUrlOption = None,
+    lang: LangOption = None,
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -154,7 +172,8 @@ def batch(
             traceback.print_exception(error)
 
     with progress_bars(not json) as progress:
-        outcome = run_jobs(jobs, out, progress, show, encoder_path=encoder_path)
+        choice = _choice(voice, voice_folder, voice_url, lang)
+        outcome = run_jobs(jobs, out, progress, show, encoder_path=encoder_path, voice=choice)
     if json:
         print_json({"rendered": outcome.rendered, "skipped": outcome.skipped, "failed": outcome.failed})
     else:
@@ -190,15 +209,29 @@ def _format(name: Format | None, out: Path) -> Format:
     raise InputError(f"the name {out} tells no format", f"end it in one of: {known}")
 
 
-def _speak(text: str, voice_folder: Path | None, voice: str | None, lang: str | None) -> Waveform:
-    from geneface.voice.kokoro import DEFAULT_VOICE, speak
+def _choice(voice: str | None, folder: Path | None, url: str | None, lang: str | None) -> VoiceChoice:
+    from geneface.voice.registry import VoiceChoice
 
-    if voice_folder is None:
-        raise InputError(
-            "--text needs a voice",
-            "give --voice-folder, a folder with a Kokoro model and its voices (docs/text.md says where to get them)",
-        )
-    return speak(text, voice_folder, voice or DEFAULT_VOICE, lang)
+    if folder is not None and url is not None:
+        raise InputError("--voice-folder and --voice-url were given", "give one of them")
+    if lang is not None and folder is None:
+        raise InputError("--lang is for --voice-folder", "leave it out, or give a folder with voices of that language")
+    return VoiceChoice(voice, folder, url, lang)
+
+
+@contextmanager
+def _speech(audio: Path | None, text: str | None, choice: VoiceChoice) -> Iterator[Path]:
+    """The file to render: the one given, or the text spoken into one, so that both give the same video."""
+    from geneface.voice.voice import save_speech
+
+    if text is None:
+        assert audio is not None
+        yield audio
+        return
+    with TemporaryDirectory(prefix="geneface-") as folder:
+        path = Path(folder) / "speech.wav"
+        save_speech(text, path, choice.open())
+        yield path
 
 
 def _say(out: Path, frames: int, seconds: float, json: bool) -> None:

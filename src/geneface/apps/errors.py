@@ -81,6 +81,8 @@ def _interrupted(args: list[str], words: str) -> str:
     named = [word for word in args if not word.startswith("-")]
     if named[:2] == ["corpus", "voices"]:
         return f"geneface: interrupted: go on with: geneface {shlex.join(args)}"
+    if named[:1] == ["serve"]:
+        return "geneface: stopped; jobs are kept, and go on when the server starts again"
     if named[:1] in (["check"], ["doctor"], ["bench"]) and not {"-o", "--out"} & set(args):
         # They write nothing anyway.
         return "geneface: interrupted"

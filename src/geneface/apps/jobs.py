@@ -1,7 +1,7 @@
 """Many renderings from a table: what `geneface batch` does.
 
-A job is done if its output is there and was made of the same bytes: sound, avatar, background, settings. `done.json`
-in the output folder remembers their digest. A failure, whatever it is, does not stop the others.
+A job is done if its output is there and was made of the same bytes: sound or text, avatar, background, settings.
+`done.json` in the output folder remembers their digest. A failure, whatever it is, does not stop the others.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from geneface.analysis.speech import is_shipped
@@ -37,8 +38,11 @@ from geneface.io.media import check_regular_file
 from geneface.io.records import read_json, write_json
 from geneface.io.work import exclusive_folder
 from geneface.types import ProgressFn, no_progress
+from geneface.voice.registry import VoiceChoice, Voices
+from geneface.voice.voice import save_speech
 
 DONE_FILE, FAILURES_FILE = "done.json", "failures.csv"
+_DEFAULT_VOICE = VoiceChoice()
 _AVATAR_FILES = (
     CONFIG_FILE,
     MODEL_FILE,
@@ -70,6 +74,7 @@ def run_jobs(
     progress: ProgressFn = no_progress,
     report: Callable[[BaseException], None] = lambda _: None,
     encoder_path: Path | str | None = None,
+    voice: VoiceChoice = _DEFAULT_VOICE,
 ) -> Outcome:
     """Render all rows that are not done.
 
@@ -78,6 +83,7 @@ def run_jobs(
         out: folder of the outputs; failures are also written to failures.csv in it, which goes when there are none.
         report: told of every row's exception.
         encoder_path: weights of the speech encoder, for avatars whose encoder is not shipped.
+        voice: speaks the rows that have text; a row may name another voice of the same kind.
 
     Raises:
         InputError: the table can't be used at all, or the folder can't be written to.
@@ -85,7 +91,7 @@ def run_jobs(
     """
     rows = read_table(table)
     with exclusive_folder(out):
-        batch = _Batch(table, out, rows, progress, report, encoder_path)
+        batch = _Batch(table, out, rows, progress, report, encoder_path, voice)
         try:
             batch.run()
         finally:
@@ -104,14 +110,16 @@ class _Batch:
         progress: ProgressFn,
         report: Callable[[BaseException], None],
         encoder_path: Path | str | None,
+        voice: VoiceChoice,
     ) -> None:
-        self._encoder_path = encoder_path
+        self._encoder_path, self._voice, self._voices = encoder_path, voice, Voices(voice)
         self._out, self._rows, self._progress, self._report = out, rows, progress, report
         bundled = set(bundled_avatars())
         self._jobs = {row.line: placed(table, row.job, bundled.__contains__) for row in rows if row.job is not None}
         self._inputs = {os.path.realpath(table): "the jobs file"}
         for line, job in self._jobs.items():
-            self._inputs[os.path.realpath(job.audio)] = f"the sound of line {line}"
+            if job.audio is not None:
+                self._inputs[os.path.realpath(job.audio)] = f"the sound of line {line}"
             if _is_picture(job.background):
                 self._inputs[os.path.realpath(job.background)] = f"the background of line {line}"
         self._done = _read_done(out / DONE_FILE)
@@ -154,8 +162,21 @@ class _Batch:
             # One at a time: rows of a table usually come in groups, and an avatar takes memory.
             self._avatars.clear()
             self._avatars[job.avatar] = Avatar.load(job.avatar, self._encoder_path)
+        with TemporaryDirectory(prefix="geneface-") as folder:
+            self._render(job, target, Path(folder))
+        self._done[job.file_name] = {"inputs": before["inputs"], "bytes": _size(target)}
+        write_json(self._out / DONE_FILE, self._done)
+        return True
+
+    def _render(self, job: Job, target: Path, folder: Path) -> None:
+        """Render a job; a text is spoken into a file of `folder` first."""
+        speech = job.audio
+        if job.text is not None:
+            speech = folder / "speech.wav"
+            save_speech(job.text, speech, self._voices.get(job.voice))
+        assert speech is not None
         self._avatars[job.avatar].render(
-            job.audio,
+            speech,
             target,
             Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body),
             format=job.format,
@@ -164,14 +185,15 @@ class _Batch:
             background=job.background,
             progress=self._progress,
         )
-        self._done[job.file_name] = {"inputs": before["inputs"], "bytes": _size(target)}
-        write_json(self._out / DONE_FILE, self._done)
-        return True
 
     def _digest(self, job: Job) -> str:
         """Of all that the output is made of, but for the program."""
-        check_regular_file(job.audio)
-        files = [job.audio]
+        files, voice = [], ""
+        if job.audio is not None:
+            check_regular_file(job.audio)
+            files = [job.audio]
+        else:
+            voice, files = replace(self._voice, name=job.voice or self._voice.name).decides()
         colour = job.background
         if _is_picture(job.background):
             files.append(Path(job.background))
@@ -180,8 +202,9 @@ class _Batch:
         files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
         if not is_shipped(str(read_json(folder / CONFIG_FILE).get("encoder"))):
             files += self._encoder_files()
-        settings = job.model_dump_json(exclude={"avatar", "audio", "background"})
-        parts = [settings, colour, *(self._file_digest(path) for path in files)]
+        # What rows without text lack is left out: they were recorded like that before there was text.
+        settings = job.model_dump_json(exclude={"avatar", "audio", "background", *_unset(job)})
+        parts = [settings, colour, *([voice] if voice else []), *(self._file_digest(path) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _encoder_files(self) -> list[Path]:
@@ -197,6 +220,10 @@ class _Batch:
         if key not in self._digests:
             self._digests[key] = sha256(path)
         return self._digests[key]
+
+
+def _unset(job: Job) -> set[str]:
+    return {name for name in ("text", "voice") if getattr(job, name) is None}
 
 
 def _read_done(path: Path) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from geneface.avatar.view import Frame
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.io.media import check_regular_file
+from geneface.voice.voice import MAX_TEXT
 
 _MAX_FILE_BYTES = 1 << 26
 _MAX_LINE, _MAX_VALUE = 65_536, 4096
+_NAME_LENGTH = 40
 _DELIMITERS = ",;\t"
 _SWITCHES = {"auto": "true", "off": "false"}
 _DECIMALS = ("temperature", "mouth_gain")
@@ -36,10 +39,14 @@ class Job(Config):
 
     avatar: str = Field(min_length=1)
     """A folder, relative to the table's, or the name of a bundled one."""
-    audio: Path
+    audio: Path | None = None
     """Relative to the table's folder."""
+    text: str | None = None
+    """To speak instead."""
+    voice: str | None = None
+    """For the text; by default that of the whole batch."""
     out: str = Field("", pattern=r"^[^/\\]*$")
-    """File name in the output folder; by default the name of the sound."""
+    """File name in the output folder; by default the name of the sound, or the first words of the text."""
     format: Format = "mp4"
     size: int | Literal["source"] | None = None
     frame: Frame | None = None
@@ -53,8 +60,18 @@ class Job(Config):
 
     @property
     def file_name(self) -> str:
-        """The name given for the video, or one made from the sound's."""
-        return self.out or f"{self.audio.stem}{SUFFIXES[self.format]}"
+        """The name given for the video, or one made from the sound's or the text."""
+        stem = self.audio.stem if self.audio is not None else _first_words(self.text or "")
+        return self.out or f"{stem}{SUFFIXES[self.format]}"
+
+    @model_validator(mode="after")
+    def _check_speech(self) -> Job:
+        """One of both is what is said."""
+        if (self.audio is None) == (self.text is None):
+            raise ValueError("a line needs either audio or text")
+        if self.voice is not None and self.text is None:
+            raise ValueError("a voice goes with text, and this line has audio")
+        return self
 
     @model_validator(mode="after")
     def _check_name(self) -> Job:
@@ -84,7 +101,7 @@ def read_table(path: Path) -> list[Row]:
     """Read a whole table before anything is rendered.
 
     Raises:
-        InputError: unreadable, no columns avatar and audio, a column that there is not, or not one good line.
+        InputError: unreadable, no columns avatar and audio or text, a column that there is not, or not one good line.
     """
     lines = _lines(path)
     number, columns, delimiter = _header(path, lines)
@@ -132,8 +149,8 @@ def _header(path: Path, lines: list[str]) -> tuple[int, list[str], str]:
         what = f"has the unknown column {_short(unknown)!r}"
     elif double is not None:
         what = f"has the column {double} twice"
-    elif not {"avatar", "audio"} <= set(columns):
-        what = "lacks the column avatar or audio"
+    elif "avatar" not in columns or not {"audio", "text"} & set(columns):
+        what = "lacks the column avatar, or both audio and text"
     if what:
         raise InputError(f"the jobs file {path} {what}", f"its first line may name: {', '.join(known)}")
     return number, columns, delimiter
@@ -171,9 +188,10 @@ def _row(path: Path, line: int, text: str, columns: list[str], delimiter: str) -
         values = [value.strip() for value in _fields(text, delimiter)]
     except csv.Error:
         return wrong("has a quote that is not closed or in the wrong place", 'quote whole values, and write " as ""')
-    longest = max(map(len, values))
-    if longest > _MAX_VALUE:
-        return wrong(f"has a value of {longest} characters", f"give at most {_MAX_VALUE}")
+    for name, value in zip([*columns, *["" for _ in values]], values, strict=False):
+        most = MAX_TEXT if name == "text" else _MAX_VALUE
+        if len(value) > most:
+            return wrong(f"has a value of {len(value)} characters", f"give at most {most}")
     if any(values[len(columns) :]):
         return wrong("has more values than columns", "quote values with commas")
     given = {name: value for name, value in zip(columns, values, strict=False) if value}
@@ -215,13 +233,24 @@ def _without_collisions(path: Path, rows: list[Row]) -> list[Row]:
 
 def placed(path: Path, job: Job, is_bundled: Callable[[str], bool]) -> Job:
     """The job with its paths seen from the table's folder; names of bundled avatars and colours stay."""
-    changes: dict[str, Any] = {"audio": path.parent / job.audio}
+    changes: dict[str, Any] = {} if job.audio is None else {"audio": path.parent / job.audio}
     folder = path.parent / job.avatar
     if _exists(folder) or not is_bundled(job.avatar):
         changes["avatar"] = str(folder)
     if _exists(path.parent / job.background):
         changes["background"] = str(path.parent / job.background)
     return job.model_copy(update=changes)
+
+
+def _first_words(text: str) -> str:
+    """A file name of a text: its first words, in letters and digits alone."""
+    words = re.findall(r"\w+", text.lower())
+    stem = ""
+    for word in words:
+        if stem and len(stem) + len(word) > _NAME_LENGTH:
+            break
+        stem = f"{stem}-{word}" if stem else word[:_NAME_LENGTH]
+    return stem or "text"
 
 
 def _exists(path: Path) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geneface.analysis.speech import SpeechEncoder
 from geneface.io.words import Words
-from geneface.signal.sound import LEVEL_DB, cut, speech_gain
+from geneface.signal.sound import LEVEL_DB, cut, resample, speech_gain
 from geneface.signal.timing import (
     ROWS_PER_FRAME,
     SAMPLES_PER_FRAME,
@@ -25,7 +25,8 @@ from geneface.signal.timing import (
     whole_rows,
 )
 from geneface.types import SPEECH_RATE_HZ, FloatArray
-from geneface.voice.kokoro import speak
+from geneface.voice.kokoro import KokoroVoice
+from geneface.voice.voice import joined
 
 """(start, end, word) in seconds of the clip's sound."""
 Synthesiser = Callable[[str], FloatArray]
@@ -81,7 +82,8 @@ class Resynthesis:
 def synthesiser(voice_folder: Path, voice: str, language: str | None = None) -> Synthesiser:
     """A voice of `voice.kokoro` that reads English, as do voices of other languages; `language` is the accent."""
     language = language or ("en-gb" if voice.startswith("b") else "en-us")
-    return lambda text: speak(text, voice_folder, voice, language).samples
+    speaker = KokoroVoice(voice_folder, voice, language)
+    return lambda text: resample(joined(speaker.speak(text)), speaker.rate_hz, SPEECH_RATE_HZ)
 
 
 def spoken(words: Words) -> list[tuple[float, float, str]]:

@@ -10,6 +10,7 @@ import onnxruntime keeps all of it from being made, in this process and in those
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from geneface.errors import InputError
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _ERRORS_ONLY = 3
+
+
+def quiet_onnxruntime() -> ModuleType:
+    """The package, with its reports to its makers turned off: for others' packages that open graphs themselves."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def open_session(
@@ -35,9 +44,7 @@ def open_session(
     """
     if isinstance(graph, Path) and not graph.is_file():
         raise InputError(f"the file {graph} is missing", "the model folder is incomplete; train or install it again")
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
+    onnxruntime = quiet_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -7,6 +7,7 @@ it (`LivePerformance.restart`): nothing jumps, and nobody waits for silence to e
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from geneface.errors import InputError
 from geneface.realtime.item import FRAME_SECONDS, ITEM_SAMPLES, Event, State
 from geneface.realtime.source import MODEL_SAMPLES, Source, silence
 from geneface.realtime.timeline import Entry, Timeline
-from geneface.types import FloatArray, MotionTrack
+from geneface.types import SPEECH_RATE_HZ, FloatArray, MotionTrack
 
 MOST_SECONDS = 660
 """Of speech that waits to be spoken."""
@@ -31,12 +32,17 @@ _LIVE_GAP_SECONDS = 0.4
 """A live source that is silent for longer has ended."""
 _LIVE_STEP = MODEL_SAMPLES // 4
 """Samples of a live source that are worth a call of the models."""
-_LIVE_MOST_AHEAD = 3
-"""With so many frames more than needed, quiet sound of a live source is passed over: its delay shrinks again."""
+_LIVE_MARGIN_SECONDS = 0.03
+"""What a live source's motion aims to be early by: its pieces come unevenly."""
+_LIVE_SPARE_SECONDS = 0.05
+"""Motion of a live source that was earlier than this for a second is too early: quiet sound is passed over until its
+delay has shrunk again."""
+_LIVE_LOOK_SECONDS = 1.0
 _LIVE_MOST_WAITING = 2 * _CHUNK
 _QUIET_DB = -45.0
-_HANGOVER_FRAMES = 8
+_HANGOVER_PIECES = 15
 _DEAD_KEPT = 200
+_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,16 @@ class Feed:
         self._sources: deque[Source] = deque()
         self._live: Source | None = None
         self._live_heard = 0.0
+        self._live_early: deque[tuple[float, float]] = deque()
+        """When pieces of a live source went in, and how much later their motion was due."""
         self._rest = np.zeros(0, np.float32)
         """Sound for listeners that is in the models already and fills no item yet."""
         self._events: list[Event] = []
         self._dead: deque[str] = deque(maxlen=_DEAD_KEPT)
         """Utterances that were interrupted: what still comes of them is dropped."""
-        self._since_loud = _HANGOVER_FRAMES
+        self._since_loud = _HANGOVER_PIECES
+        self.push_seconds = 0.005
+        """What a short piece takes the models."""
         look_ahead = performance.look_ahead_seconds + FRAME_SECONDS
         self.first_frames = int(np.ceil(look_ahead / FRAME_SECONDS - 1e-6))
         """Frames of sound that give the first frame of motion."""
@@ -126,10 +136,10 @@ class Feed:
             if not self._live.is_begun or self._live.ready >= _LIVE_STEP:
                 return now
             # At the last moment: what is missing may be on its way.
-            return motion_due - FRAME_SECONDS / 2
+            return motion_due - _LIVE_MARGIN_SECONDS / 2 - self.push_seconds
         return now if ahead < _LOW else motion_due - _LOW * FRAME_SECONDS
 
-    def next_piece(self, now: float) -> Piece:
+    def next_piece(self, now: float, motion_due: float) -> Piece:
         """Take the next sound, and make the entries that it will be."""
         while self._sources and self._sources[0].is_ended and not self._sources[0].ready:
             self._end(self._sources.popleft())
@@ -138,7 +148,7 @@ class Feed:
         if self._live is not None and now - self._live_heard > _LIVE_GAP_SECONDS:
             self._live = None
         if self._live is not None:
-            return self._from_live(self._live)
+            return self._from_live(self._live, now, motion_due)
         return self._silent(_CHUNK)
 
     def plan(self, piece: Piece) -> None:
@@ -149,7 +159,11 @@ class Feed:
         """A piece into the models."""
         if piece.taken_back is not None:
             self.performance.restart(piece.taken_back)
-        return self.performance.push(piece.samples)
+        started = time.perf_counter()
+        track = self.performance.push(piece.samples)
+        if 0 < len(piece.samples) <= 2 * MODEL_SAMPLES:
+            self.push_seconds += _SMOOTHING * (time.perf_counter() - started - self.push_seconds)
+        return track
 
     def returned(self, track: MotionTrack, *, is_wanted: bool) -> None:
         """What the models made of it."""
@@ -198,25 +212,44 @@ class Feed:
             self._end(self._sources.popleft())
         return Piece(samples, taken_back)
 
-    def _from_live(self, live: Source) -> Piece:
+    def _from_live(self, live: Source, now: float, motion_due: float) -> Piece:
         if not live.is_begun:
             live.is_begun = True
-            taken_back = self._cut()
-            samples, sound = self._aligned(*silence(self.first_frames if taken_back is not None else 1))
-            self._add(sound, "idle")
-            return Piece(samples, taken_back)
+            self._live_early.clear()
+            return self._before_live(now, motion_due)
         samples, sound = live.take(live.ready)
         if not len(samples):
+            self._live_early.clear()
             samples, sound = silence(1)
-        elif self._is_behind() and frame_energy_db(samples).max() < _QUIET_DB:
+        is_loud = frame_energy_db(samples).max() >= _QUIET_DB
+        if self._is_early(now, motion_due) and not is_loud:
+            self._live_early.clear()
             return Piece(np.zeros(0, np.float32))
-        loud = len(samples) > 0 and frame_energy_db(samples).max() >= _QUIET_DB
-        self._since_loud = 0 if loud else self._since_loud + 1
-        self._add(sound, "speech" if self._since_loud < _HANGOVER_FRAMES else "idle")
+        self._since_loud = 0 if is_loud else self._since_loud + 1
+        self._add(sound, "speech" if self._since_loud < _HANGOVER_PIECES else "idle")
         return Piece(samples)
 
-    def _is_behind(self) -> bool:
-        return self.timeline.moved - self.timeline.drawn > _LIVE_MOST_AHEAD
+    def _before_live(self, now: float, motion_due: float) -> Piece:
+        """The silence after which a live source's sound makes its first motion just in time."""
+        moved = self.timeline.moved
+        taken_back = self._cut()
+        if taken_back is None:
+            return self._silent(1)
+        left = motion_due - (moved - self.timeline.moved) * FRAME_SECONDS - now
+        needed = self.performance.look_ahead_seconds + FRAME_SECONDS + self.push_seconds + _LIVE_MARGIN_SECONDS
+        seconds = needed - max(left, 0.0)
+        count = max(round(seconds * SPEECH_RATE_HZ / _LIVE_STEP), 0) * _LIVE_STEP
+        self._add(np.zeros(count * ITEM_SAMPLES // MODEL_SAMPLES, np.float32), "idle")
+        return Piece(np.zeros(count, np.float32), taken_back)
+
+    def _is_early(self, now: float, motion_due: float) -> bool:
+        """Whether the motion of a live source has been early for a while."""
+        self._live_early.append((now, motion_due - now))
+        if now - self._live_early[0][0] < _LIVE_LOOK_SECONDS:
+            return False
+        while now - self._live_early[0][0] > _LIVE_LOOK_SECONDS:
+            self._live_early.popleft()
+        return min(early for _, early in self._live_early) > self.push_seconds + _LIVE_SPARE_SECONDS
 
     def _silent(self, frames: int) -> Piece:
         samples, sound = self._aligned(*silence(frames))

@@ -35,5 +35,5 @@ class Item:
     sound: FloatArray
     """[1920] at 48 kHz, in [-1, 1]: what is heard while this picture is shown."""
     is_repeat: bool
-    """The picture is that of the item before: this one's came too late."""
+    """The picture is that of the item before: no other one was ready."""
     events: tuple[Event, ...] = ()

@@ -10,13 +10,16 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from geneface.avatar.performance import Performance
 from geneface.realtime.clock import MONOTONIC, Clock
 from geneface.realtime.item import FRAME_SECONDS
 from geneface.realtime.session import Face, Session
-from geneface.voice.voice import Voice
+
+if TYPE_CHECKING:
+    from geneface.voice.voice import Voice
 
 ENCODE_SECONDS_A_PIXEL = 8e-9
 """Processor time of a transport for a frame: conversion and a fast H.264 encoder, measured at 256 and 512 pixels."""
@@ -55,7 +58,8 @@ class Scheduler:
         """Each with its load: cores that it fills."""
         self._at_work: set[Session] = set()
         self._threads: list[threading.Thread] = []
-        self._costs: dict[Any, float] = {}
+        self._loads: WeakKeyDictionary[Face, dict[Any, float]] = WeakKeyDictionary()
+        """Of a face, by size and frame: cores that one of its sessions fills."""
         self._opening = threading.Lock()
         self._looked: tuple[float, int, int] = (0.0, 0, 0)
         self._is_late = False
@@ -65,12 +69,14 @@ class Scheduler:
     def sessions(self) -> list[Session]:
         """Those that are open."""
         with self._change:
+            self._drop_closed()
             return list(self._sessions)
 
     @property
     def load(self) -> float:
         """Cores that the open sessions are expected to fill."""
         with self._change:
+            self._drop_closed()
             return sum(self._sessions.values())
 
     def open(
@@ -97,7 +103,8 @@ class Scheduler:
         with self._opening:
             if self._is_closed:
                 raise RuntimeError("the scheduler is closed")
-            known = self._costs.get((id(face), size, frame))
+            loads = self._loads.setdefault(face, {})
+            known = loads.get((size, frame))
             self._refuse(known or 0.0)
             session = Session(
                 face,
@@ -110,7 +117,7 @@ class Scheduler:
                 voice=voice,
             )
             load = known if known is not None else self._load_of(session)
-            self._costs[id(face), size, frame] = load
+            loads[size, frame] = load
             try:
                 self._refuse(load)
             except BusyError:
@@ -146,6 +153,7 @@ class Scheduler:
 
     def _refuse(self, load: float) -> None:
         with self._change:
+            self._drop_closed()
             full = sum(self._sessions.values()) + load > _SHARE * self._cores
             # The first one is always let in: a slow machine shows fewer frames, which is better than none.
             if self._sessions and (full or self._falls_behind()):
@@ -154,9 +162,7 @@ class Scheduler:
     def _falls_behind(self) -> bool:
         """Whether items of late came without their picture; looked at every few seconds."""
         now = self._clock.now()
-        items, repeats = (
-            sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats")
-        )
+        items, repeats = (sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats"))
         then, items_then, repeats_then = self._looked
         if now - then > _LOOK_SECONDS:
             count = items - items_then
@@ -183,10 +189,9 @@ class Scheduler:
         """Wait for the most urgent session that has something to make; None at the end."""
         with self._change:
             while not self._is_closed:
-                for session in [session for session in self._sessions if session.is_closed]:
-                    del self._sessions[session]
+                self._drop_closed()
                 now = self._clock.now()
-                steps = [(session, *session.wanted()) for session in self._sessions if session not in self._at_work]
+                steps = [(session, *session.wanted(now)) for session in self._sessions if session not in self._at_work]
                 ready = [(due, session) for session, begin, due in steps if begin <= now]
                 if ready:
                     chosen = min(ready, key=lambda pair: pair[0])[1]
@@ -195,6 +200,10 @@ class Scheduler:
                 soonest = min((begin for _, begin, _ in steps), default=now + _LONGEST_WAIT)
                 self._change.wait(min(soonest - now, _LONGEST_WAIT) if steps else None)
             return None
+
+    def _drop_closed(self) -> None:
+        for session in [session for session in self._sessions if session.is_closed]:
+            del self._sessions[session]
 
     def _forget(self, session: Session) -> None:
         with self._change:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,7 +28,9 @@ from geneface.realtime.speaking import Speaking, new_utterance
 from geneface.realtime.timeline import Entry
 from geneface.render.renderer import Picture
 from geneface.types import MotionTrack
-from geneface.voice.voice import Voice
+
+if TYPE_CHECKING:
+    from geneface.voice.voice import Voice
 
 LEAD_SECONDS = 0.06
 """So long before it is due a picture may be begun."""
@@ -82,13 +85,14 @@ class Session:
         self._feed = Feed(face.live(performance))
         self._rows: deque[MotionTrack] = deque()
         self._pictures = self._pictures_over(background)
-        self._feed.plan(self._feed.next_piece(0.0))
+        self._feed.plan(self._feed.next_piece(0.0, 0.0))
         first = next(entry for entry in self._feed.timeline if entry.track is not None)
-        self._last = self._drawn(first)
+        self._last = first.picture = self._drawn(first)
         shape = self._last.to_uint8().shape
         self.height, self.width = shape[0], shape[1]
         self.draw_seconds = 0.01
         self._made_generation = 0
+        self._sent: Picture | None = None
         self._owed: list[Event] = []
         self._told: str | None = None
         """The utterance whose beginning was given out, and whose end was not."""
@@ -230,19 +234,20 @@ class Session:
 
     # ---- what the scheduler calls, one thread at a time
 
-    def wanted(self) -> tuple[float, float]:
-        """When the next step can begin, and by when it should be done."""
+    def wanted(self, now: float) -> tuple[float, float]:
+        """When the next step can begin, `now` at the earliest, and by when it should be done."""
         with self._lock:
-            return self._next_step()[:2]
+            return self._next_step(now)[:2]
 
     def work(self) -> None:
         """Do the next step: a piece of motion, or a picture."""
         try:
             with self._lock:
-                _, _, entry = self._next_step()
+                now = self._clock.now()
+                _, due, entry = self._next_step(now)
                 generation = self.generation
                 is_stale = self._made_generation != generation
-                piece = None if entry is not None or is_stale else self._feed.next_piece(self._clock.now())
+                piece = None if entry is not None or is_stale else self._feed.next_piece(now, due)
             if is_stale:
                 self._rest(generation)
             elif entry is not None:
@@ -256,20 +261,17 @@ class Session:
                 self._error = error
             raise
 
-    def rehearse(self, frames: int) -> None:
-        """Make so many frames of rest, motion and pictures, that nobody sees: a trial of what they cost."""
-        with self._lock:
-            piece = self._feed.next_piece(self._clock.now())
-        self._feed.plan(piece)
-        started = self._clock.now()
+    def rehearse(self, frames: int) -> float:
+        """Draw so many frames of rest that nobody sees; returns what one takes all of this process's cores."""
         entries = [entry for entry in self._feed.timeline if entry.track is not None]
+        started, used = self._clock.now(), time.process_time()
         for entry in entries[:frames]:
             self._drawn(entry).to_yuv420()
         self.draw_seconds = (self._clock.now() - started) / frames
+        return (time.process_time() - used) / frames
 
-    def _next_step(self) -> tuple[float, float, Entry | None]:
+    def _next_step(self, now: float) -> tuple[float, float, Entry | None]:
         """When the next step can begin, when it should be done, and the entry to draw, if it is that."""
-        now = self._clock.now()
         if self._made_generation != self.generation:
             return now, now, None
         # Until somebody listens, the first item is due all the time.
@@ -348,9 +350,10 @@ class Session:
         self._owed = []
         for event in events:
             self._told = event.utterance if event.name == "speech.start" else None
-        is_repeat = entry is None or entry.picture is None
         if entry is not None and entry.picture is not None:
             self._last = entry.picture
+        is_repeat = self._last is self._sent
+        self._sent = self._last
         item = Item(
             index=self._next,
             generation=self.generation,
@@ -364,4 +367,3 @@ class Session:
         self._counts["items"] += 1
         self._counts["repeats"] += is_repeat
         return item
-

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from geneface.errors import InputError
-from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice, readable
 
-MOST_TEXT = 20_000
 _ENOUGH_SECONDS = 20.0
 """With so much speech waiting, the voice waits too."""
 _POLL_SECONDS = 0.1
@@ -52,10 +51,7 @@ class Speaking:
         """
         if self._voice is None:
             raise InputError("this live face has no voice", "open it with a voice, or give it sound")
-        if not any(letter.isalnum() for letter in text):
-            raise InputError("the text to speak has no words", "give some")
-        if len(text) > MOST_TEXT:
-            raise InputError(f"the text to speak has {len(text)} characters", f"give at most {MOST_TEXT} at once")
+        readable(text)
         utterance = new_utterance()
         with self._lock:
             self._pending.append(utterance)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
+from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ class Context:
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
+    metrics: Metrics = field(default_factory=Metrics)
+    troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
+    """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
     extras: dict[str, Any] = field(default_factory=dict)
     """What single subjects keep for the life of the server."""
 

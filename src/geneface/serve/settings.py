@@ -27,6 +27,8 @@ class ServeSettings(Config):
     """Needed by every request where the host is another than this machine."""
     allowed_hosts: tuple[str, ...] = ()
     """Names besides localhost that a request may be addressed to: of a proxy in front, say."""
+    proxy: str | None = None
+    """Address of a proxy in front: it is believed for whom it asks."""
     avatars: tuple[Path, ...] = ()
     """Avatar folders that are offered besides the bundled one and those in `home`."""
     voice: str | None = None
@@ -37,6 +39,9 @@ class ServeSettings(Config):
     chat_prompt: str = "You are speaking with somebody face to face. Answer in one to three short sentences."
     listen_url: str | None = None
     listen_model: str = "whisper-1"
+
+    stun: tuple[str, ...] = ()
+    """`stun:host:port` that WebRTC asks for this machine's public address; none is asked by default."""
 
     most_upload_bytes: int = 2 * 1024**3
     most_body_bytes: int = 32 * 1024**2
@@ -51,6 +56,16 @@ class ServeSettings(Config):
     most_connections: int = 200
     most_requests_a_minute: int = 600
     """Of one address."""
+    most_message_bytes: int = 1024**2
+    """Of a WebSocket."""
+    most_messages_a_second: int = 200
+    """Of a WebSocket: what comes faster waits."""
+    slow_seconds: float = 10.0
+    """So long a client may take for its headers, or without sending any of a body."""
+    least_bytes_a_second: int = 4096
+    """Of a body, on the average."""
+    stalled_seconds: float = 60.0
+    """A client that takes nothing of its answer for so long is let go."""
     live_idle_seconds: float = 900.0
     """A session without a listener or speech ends after that."""
     workers: int = Field(2, ge=1)

@@ -4,8 +4,8 @@ The connection carries the session's picture (H.264, VP8 where that is refused) 
 microphone, and a data channel with the JSON messages of the WebSocket. Needs the extra [webrtc].
 
 No other host is spoken to of our own accord. Candidates in the offer are not tried: the other side's packets show where
-it is, which works wherever it reaches the server, and nobody can point the server at a third. Only an operator who names
-STUN servers has candidates tried, as hole punching needs it.
+it is, which works wherever it reaches the server, and nobody can point the server at a third. Only where the operator
+names STUN servers are candidates tried, as hole punching needs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from av.audio.frame import AudioFrame
 
 from geneface.errors import InputError
-from geneface.io.live import SOUND_RATE_HZ
-from geneface.realtime import FRAME_SECONDS, Item
+from geneface.realtime import FRAME_SECONDS, SOUND_RATE_HZ, Item
 from geneface.serve.errors import ApiError
 from geneface.serve.live.controls import background_of
 from geneface.serve.live.rtc_sender import BitRate, gather_on, listen_to_reports, ntp_of, report_media_time
@@ -43,7 +42,9 @@ _LOUDEST = 32_768
 class Peer:
     """One other side, and a session's listener as soon as it has connected (see `sessions.Listener`)."""
 
-    def __init__(self, live: LiveSession, *, addresses: Sequence[str] = ("127.0.0.1",), stun: Sequence[str] = ()) -> None:
+    def __init__(
+        self, live: LiveSession, *, addresses: Sequence[str] = ("127.0.0.1",), stun: Sequence[str] = ()
+    ) -> None:
         """Must be made on the event loop that serves it.
 
         Args:
@@ -54,7 +55,7 @@ class Peer:
         self._live, self._addresses, self._has_stun = live, list(addresses), bool(stun)
         self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun]))
         self._bit_rate = BitRate()
-        self._picture = PictureTrack(lambda: self._bit_rate.value)
+        self._picture = PictureTrack(self._bit_rate, live.session.width, live.session.height)
         self._sound = SoundTrack(self._sent)
         self._origin: int | None = None
         self._channel: Any = None
@@ -117,7 +118,8 @@ class Peer:
         if "\nm=audio" in offer:
             self._add("audio", self._sound)
         self._listen()
-        await connection.setRemoteDescription(RTCSessionDescription(_without_candidates(offer, self._has_stun), "offer"))
+        offer = _without_candidates(offer, self._has_stun)
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._addresses:
             senders = [sender.transport for sender in connection.getSenders()]
             transports = senders + ([connection.sctp.transport] if connection.sctp else [])
@@ -154,7 +156,7 @@ class Peer:
         @connection.on("datachannel")
         def on_channel(channel: Any) -> None:
             self._channel = channel
-            channel.on("message", self._obey)
+            channel.on("message", self._heard_message)
             self.tell(self._ready())
 
         @connection.on("connectionstatechange")
@@ -198,50 +200,68 @@ class Peer:
         }
 
     def _sent(self, item: Item) -> None:
-        self._live.sent(item, pictures=1, size=0)
+        pictures, size = self._picture.counts()
+        self._live.sent(item, pictures=pictures, size=size)
 
     # ---- what the other side asks for
 
-    def _obey(self, text: str | bytes) -> None:
+    def _heard_message(self, text: str | bytes) -> None:
+        self._start(self._obey(text))
+
+    async def _obey(self, text: str | bytes) -> None:
+        """As the WebSocket does: docs/serve.md, "The stream"."""
+        ref: Any = None
         try:
             if len(text) > _MOST_MESSAGE:
                 raise ValueError("a message is longer than 64 KiB")
             message: Any = json.loads(text)
-            kind = message.get("type") if isinstance(message, dict) else None
-            if kind not in _ORDERS:
+            if not isinstance(message, dict):
+                raise ValueError("a message is no JSON object")
+            kind, ref = message.get("type"), message.get("ref")
+            if not isinstance(kind, str) or kind not in _ORDERS:
                 raise ValueError(f"there is no message of the type {kind!r}")
-            _ORDERS[kind](self, message)
+            answer = await _ORDERS[kind](self, message)
+            if ref is not None:
+                self.tell({"type": "accepted", "ref": ref, **(answer or {})})
         except InputError as error:
-            self._refuse("bad_input", f"{error.cause}{f' {error.where}' if error.where else ''}", error.remedy)
+            cause = f"{error.cause}{f' {error.where}' if error.where else ''}"
+            self._refuse(ref, "bad_input", cause, error.remedy)
         except ValueError as error:
-            self._refuse("bad_message", str(error), "see docs/serve.md for the messages of this stream")
+            self._refuse(ref, "bad_message", str(error), "see docs/serve.md for the messages of this stream")
 
-    def _refuse(self, code: str, message: str, remedy: str) -> None:
-        self.tell({"type": "error", "code": code, "message": message, "remedy": remedy})
+    def _refuse(self, ref: Any, code: str, message: str, remedy: str) -> None:
+        self.tell({"type": "refused", "ref": ref, "code": code, "message": message, "remedy": remedy})
 
-    def _say(self, message: Message) -> None:
-        text = message.get("text")
-        if not isinstance(text, str):
-            raise ValueError('"say" has no text')
-        utterance = self._live.text(text) if message.get("chat", True) else self._live.say(text)
-        self.tell({"type": "accepted", "utterance": utterance, "ref": message.get("ref")})
+    async def _say(self, message: Message) -> Message:
+        return {"utterance": self._live.say(_text(message))}
 
-    def _interrupt(self, _: Message) -> None:
-        self._live.interrupt()
+    async def _chat(self, message: Message) -> Message:
+        return {"utterance": self._live.text(_text(message))}
 
-    def _background(self, message: Message) -> None:
+    async def _interrupt(self, _: Message) -> Message:
+        return {"generation": self._live.interrupt()}
+
+    async def _background(self, message: Message) -> None:
         background = background_of(message.get("background"))
-        self._start(asyncio.to_thread(self._live.session.set_background, background))
+        await asyncio.to_thread(self._live.session.set_background, background)
 
-    def _key_frame(self, _: Message) -> None:
+    async def _key_frame(self, _: Message) -> None:
         self._picture.ask_for_key()
 
-    def _ping(self, message: Message) -> None:
-        self.tell({"type": "pong", "ref": message.get("ref")})
+    async def _ping(self, _: Message) -> None:
+        """It is answered by its "accepted"."""
 
 
-_ORDERS: dict[str, Callable[[Peer, Message], None]] = {
+def _text(message: Message) -> str:
+    text = message.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f'"{message["type"]}" has no text')
+    return text
+
+
+_ORDERS: dict[str, Callable[[Peer, Message], Awaitable[Message | None]]] = {
     "say": Peer._say,
+    "chat": Peer._chat,
     "interrupt": Peer._interrupt,
     "background": Peer._background,
     "key_frame": Peer._key_frame,

@@ -1,8 +1,7 @@
 """What aiortc's senders don't offer: what the receiver reports, reports of one clock, and sockets on given addresses.
 
 aiortc has no public way to these three. Each is one attribute that is replaced on one object, here and nowhere else;
-`tests/serve/live/test_rtc.py` sees when a new version moves them. The pictures' encoder is ours (`io.live`): that of aiortc fixes frame rate and
-preset, and has no key frame for ten seconds.
+`tests/serve/live/test_rtc.py` sees when a new version moves them.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from geneface.io.live import LEAST_BIT_RATE, MOST_BIT_RATE
-
 _NTP_SECOND = 1 << 32
+LEAST_BIT_RATE, MOST_BIT_RATE = 500_000, 2_500_000
+"""Of pictures, in bits a second: below, a face is blocks; above, nobody sees more at 512 x 512."""
 _START_BIT_RATE = 1_500_000
 
 
@@ -40,7 +39,7 @@ class BitRate:
 
     @property
     def value(self) -> int:
-        """Bits a second, between the least and the most of `io.live`."""
+        """Bits a second, between `LEAST_BIT_RATE` and `MOST_BIT_RATE`."""
         return round(min(max(min(self._by_loss, self._by_estimate), LEAST_BIT_RATE), MOST_BIT_RATE))
 
     def hear_of_loss(self, share: float) -> None:
@@ -79,11 +78,13 @@ def listen_to_reports(sender: RTCRtpSender, bit_rate: BitRate, ask_for_key: Call
     sender._handle_rtcp_packet = watched
 
 
-def report_media_time(sender: RTCRtpSender, rate_hz: int, sent: Callable[[], int | None], origin: Callable[[], int]) -> None:
+def report_media_time(
+    sender: RTCRtpSender, rate_hz: int, sent: Callable[[], int | None], origin: Callable[[], int]
+) -> None:
     """Make the sender's reports say when its packets were due, not when they left.
 
-    A browser holds sound against picture by these reports. aiortc writes the moment of sending into them, which is later
-    by encoding and queueing, and by another amount for each of the two: lips would wander by tens of milliseconds.
+    A browser holds sound against picture by these reports. aiortc writes the moment of sending into them, which is
+    later by encoding and queueing, and by another amount for each of the two: lips would wander by some milliseconds.
 
     Args:
         sender: of sound or picture.

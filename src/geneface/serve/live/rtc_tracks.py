@@ -1,7 +1,7 @@
 """A live session's items as the two tracks of a peer connection, both on the session's clock.
 
-Time stamps count from the session's first item: picture k is at 3600 k of 90 kHz, its sound at 1920 k of 48 kHz. What is
-too late is left out, and its time with it.
+Time stamps count from the session's first item: picture k is at 3600 k of 90 kHz, its sound at 1920 k of 48 kHz. What
+is too late is left out, and its time with it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from geneface.io.live import LiveSoundEncoder, LiveVideoEncoder
 from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Item
+from geneface.serve.live.encoder import GROUP_FRAMES, OpusEncoder, PictureEncoder
+from geneface.serve.live.rtc_sender import BitRate
 
 _TICKS = round(VIDEO_CLOCK_RATE * FRAME_SECONDS)
 _WAITING = 2
 """Items that may wait for the network: 80 ms. The oldest is dropped for a third."""
+_RATE_STEP = 0.15
+"""Smaller changes of the bit rate are not worth an encoder of their own."""
 
 
 class ItemTrack(MediaStreamTrack):
@@ -69,38 +73,59 @@ class ItemTrack(MediaStreamTrack):
 
 
 class PictureTrack(ItemTrack):
-    """H.264 of our own encoder, or bare pictures where the receiver takes no H.264 and aiortc encodes VP8."""
+    """H.264 of our own encoder, or bare pictures where the receiver takes no H.264 and aiortc encodes VP8.
+
+    aiortc's own H.264 has a fixed frame rate and preset, and a key frame every ten seconds.
+    """
 
     kind = "video"
     rate_hz = VIDEO_CLOCK_RATE
 
-    def __init__(self, bit_rate: Callable[[], int]) -> None:
+    def __init__(self, bit_rate: BitRate, width: int, height: int) -> None:
         super().__init__()
         self.is_h264 = True
-        self._bit_rate = bit_rate
-        self._encoder = LiveVideoEncoder(bit_rate())
+        self._bit_rate, self._width, self._height = bit_rate, width, height
+        self._encoder: PictureEncoder | None = None
+        self._encoder_rate = 0
+        self._since_key = 0
         self._generation = -1
         self._is_key_due = False
+        self._counts = 0, 0
 
     def ask_for_key(self) -> None:
         """Make the next picture one that needs no other."""
         self._is_key_due = True
 
+    def counts(self) -> tuple[int, int]:
+        """Pictures and bytes that were encoded since the last call."""
+        counts, self._counts = self._counts, (0, 0)
+        return counts
+
     async def _next(self) -> Packet | VideoFrame:
         item = await self._take()
-        self._encoder.bit_rate = self._bit_rate()
         is_key = self._is_key_due or item.generation != self._generation
         self._is_key_due, self._generation = False, item.generation
         # Converting and encoding take some milliseconds, in which the loop sends sound.
-        return await asyncio.to_thread(self._encoded, item, is_key)
+        media = await asyncio.to_thread(self._encoded, item, is_key)
+        media.pts, media.time_base = item.index * _TICKS, VIDEO_TIME_BASE
+        size = media.size if isinstance(media, Packet) else 0
+        self._counts = self._counts[0] + 1, self._counts[1] + size
+        return media
 
     def _encoded(self, item: Item, is_key: bool) -> Packet | VideoFrame:
         planes = item.picture.to_yuv420()
-        if self.is_h264:
-            return self._encoder.encode(planes, item.index, is_key)
-        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = item.index * _TICKS, VIDEO_TIME_BASE
-        return frame
+        if not self.is_h264:
+            return VideoFrame.from_ndarray(planes, format="yuv420p")
+        data, was_key = self._encoder_for(is_key or self._since_key >= GROUP_FRAMES).encode(planes, is_key=is_key)
+        self._since_key = 1 if was_key else self._since_key + 1
+        return Packet(data)
+
+    def _encoder_for(self, is_key: bool) -> PictureEncoder:
+        """The encoder; the bit rate changes with a key frame, which a new one begins with anyway."""
+        rate = self._bit_rate.value
+        if self._encoder is None or (is_key and abs(rate / self._encoder_rate - 1) > _RATE_STEP):
+            self._encoder, self._encoder_rate = PictureEncoder(self._width, self._height, rate), rate
+        return self._encoder
 
 
 class SoundTrack(ItemTrack):
@@ -113,19 +138,21 @@ class SoundTrack(ItemTrack):
         """`on_sent` is told of each item when its sound leaves."""
         super().__init__()
         self._on_sent = on_sent
-        self._encoder = LiveSoundEncoder("libopus")
+        self._encoder = OpusEncoder()
         self._packets: deque[Packet] = deque()
-        self._started = 0.0
+        self._second_at = 0.0
 
     async def _next(self) -> Packet:
         if self._packets:
-            await asyncio.sleep(self._started + FRAME_SECONDS / 2 - time.monotonic())
-        while not self._packets:
-            item = await self._take()
-            self._started = time.monotonic()
-            self._packets.extend(self._encoder.encode(item.sound, item.index * ITEM_SAMPLES))
-            # After a gap, of silence that nobody waits for.
-            while len(self._packets) > 2:
-                self._packets.popleft()
-            self._on_sent(item)
+            await asyncio.sleep(self._second_at - time.monotonic())
+            return self._packets.popleft()
+        item = await self._take()
+        self._second_at = time.monotonic() + FRAME_SECONDS / 2
+        # Decoded, it comes so much later.
+        start = item.index * ITEM_SAMPLES - self._encoder.delay
+        for number, (_, data) in enumerate(self._encoder.encode(item.sound)):
+            packet = Packet(data)
+            packet.pts, packet.time_base = start + number * ITEM_SAMPLES // 2, Fraction(1, SOUND_RATE_HZ)
+            self._packets.append(packet)
+        self._on_sent(item)
         return self._packets.popleft()

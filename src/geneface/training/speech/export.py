@@ -1,12 +1,9 @@
 """Export of the default speech encoder: Whisper's first transformer layers as one ONNX graph.
 
-Symbols: M spectrogram rows at 100 Hz, R = M / 2 rows at 50 Hz, B mel bins, D width, H heads, P positions.
-The graph maps `mel` [M, B], whose first row is at place `first` [1] of its window, to `hidden` [R, D], the sum of the
-residual stream after the last kept layer. Attention is narrowed to a band around each row, so that live speech has
-the features of recorded speech: rows far away say little about the lips, and those to come have not been spoken yet.
-The layers are distilled for it (`training.speech.distillation`).
-Matrices are stored in 8 bits with one scale for 64 inputs of an output, the convolutions in 16, and
-everything is computed in 32: the runtime expands the constants once, when it loads the graph.
+Symbols: R rows at 50 Hz, B mel bins, D width.
+Attention is narrowed to a band around each row, so that live speech has the features of recorded speech: rows far away
+say little about the lips, and those to come have not been spoken yet. The layers are distilled for it
+(`training.speech.distillation`). `training.speech.graph` builds the graph.
 """
 
 from __future__ import annotations
@@ -20,9 +17,10 @@ import numpy as np
 
 from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper import encode_layers
-from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
+from geneface.analysis.whisper_run import nothing_before
+from geneface.analysis.whisper_weights import WhisperWeights, read_whisper
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS
-from geneface.errors import InputError, MissingExtraError
+from geneface.errors import InputError
 from geneface.io.atomic import atomic_path, sha256
 from geneface.io.audio import read_audio
 from geneface.io.records import write_json
@@ -30,14 +28,12 @@ from geneface.io.session import open_session
 from geneface.io.tensors import save_tensors
 from geneface.signal.sound import levelled
 from geneface.signal.timing import whole_rows
+from geneface.training.speech.graph import build_graph
 from geneface.types import FEATURE_RATE_HZ, FloatArray, ProgressFn, no_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-OPSET = 17
-GROUP = 64
-"""Inputs that share a scale."""
 MAX_RELATIVE_ERROR = 0.02
 """Root-mean-square difference to the exact layers with the same band, over their deviation, that is accepted."""
 PAST_ROWS = 50
@@ -152,140 +148,6 @@ def _work(out: Path) -> Path:
     return out.with_name(f"{out.name}.distillation")
 
 
-def build_graph(
-    weights: WhisperWeights,
-    layers: int,
-    past_rows: int,
-    future_rows: Sequence[int],
-    positions: int = WINDOW_ROWS,
-) -> ModelProto:
-    """The first `layers` layers as an ONNX model for up to `positions` rows."""
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("onnx", "train") from error
-    graph = _Graph()
-    rows = graph.add("Transpose", "mel", perm=[1, 0])
-    rows = graph.add("Unsqueeze", rows, graph.constant(np.array([0])))
-    for (kernel, bias), stride in ((weights.conv1, 1), (weights.conv2, 2)):
-        rows = graph.add("Conv", rows, graph.half(kernel), graph.half(bias), strides=[stride], pads=[1, 1])
-        rows = graph.gelu(rows)
-    rows = graph.add("Squeeze", rows, graph.constant(np.array([0])))
-    rows = graph.add("Transpose", rows, perm=[1, 0])
-    count = graph.add("Gather", graph.add("Shape", rows), graph.constant(np.array(0)))
-    place = graph.add("Range", graph.constant(np.array(0)), count, graph.constant(np.array(1)))
-    positions_heard = graph.half(weights.positions[:positions])
-    rows = graph.add("Add", rows, graph.add("Gather", positions_heard, graph.add("Add", place, "first")))
-    column = graph.add("Unsqueeze", place, graph.constant(np.array([0])))
-    ahead = graph.add("Sub", column, graph.add("Unsqueeze", place, graph.constant(np.array([1]))))
-    past = graph.add("GreaterOrEqual", ahead, graph.constant(np.array(-past_rows)))
-    bands: dict[int, str] = {}
-    for layer, future in zip(weights.layers[:layers], future_rows, strict=True):
-        if future not in bands:
-            seen = graph.add("And", past, graph.add("LessOrEqual", ahead, graph.constant(np.array(future))))
-            bands[future] = graph.add("Where", seen, graph.constant(np.float32(0.0)), graph.constant(_UNSEEN))
-        rows = _add_layer(graph, rows, layer, weights.heads, bands[future])
-    graph.add("Identity", rows, output="hidden")
-    return graph.model(weights.bins, weights.width)
-
-
-_UNSEEN = np.float32(-1e9)
-"""Added to the score of a row outside of the band."""
-
-
-def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int, band: str) -> str:
-    normed = graph.norm(rows, layer.attention_norm)
-    # [R, D] -> [H, R, D / H]; keys as [H, D / H, R]
-    shape = graph.constant(np.array([0, heads, -1]))
-    query, key, value = (
-        graph.add("Transpose", graph.add("Reshape", graph.linear(normed, pair), shape), perm=perm)
-        for pair, perm in ((layer.query, [1, 0, 2]), (layer.key, [1, 2, 0]), (layer.value, [1, 0, 2]))
-    )
-    head_width = layer.query[0].shape[0] // heads
-    scores = graph.add("Mul", graph.add("MatMul", query, key), graph.constant(np.float32(head_width**-0.5)))
-    scores = graph.add("Add", scores, band)
-    mixed = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
-    mixed = graph.add("Reshape", graph.add("Transpose", mixed, perm=[1, 0, 2]), graph.constant(np.array([0, -1])))
-    rows = graph.add("Add", rows, graph.linear(mixed, layer.out))
-    raised = graph.gelu(graph.linear(graph.norm(rows, layer.feed_norm), layer.up))
-    return graph.add("Add", rows, graph.linear(raised, layer.down))
-
-
-class _Graph:
-    """Nodes and constants of an ONNX graph under construction; values are referred to by name."""
-
-    def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-
-    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        from onnx import helper
-
-        name = output or f"v{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, value: np.ndarray | np.generic) -> str:
-        from onnx import numpy_helper
-
-        name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def half(self, value: FloatArray) -> str:
-        from onnx import TensorProto
-
-        return self.add("Cast", self.constant(value.astype(np.float16)), to=TensorProto.FLOAT)
-
-    def linear(self, rows: str, pair: tuple[FloatArray, FloatArray]) -> str:
-        from onnx import TensorProto
-
-        weight, bias = pair
-        codes, scales = quantise(weight)
-        expanded = self.add("Cast", self.constant(codes), to=TensorProto.FLOAT)
-        expanded = self.add("Mul", expanded, self.half(scales))
-        expanded = self.add("Reshape", expanded, self.constant(np.array(weight.shape)))
-        product = self.add("MatMul", rows, self.add("Transpose", expanded, perm=[1, 0]))
-        return self.add("Add", product, self.half(bias))
-
-    def norm(self, rows: str, pair: tuple[FloatArray, FloatArray]) -> str:
-        return self.add("LayerNormalization", rows, self.half(pair[0]), self.half(pair[1]), axis=-1, epsilon=1e-5)
-
-    def gelu(self, rows: str) -> str:
-        """x (1 + erf(x / sqrt 2)) / 2: the form that runtimes recognise and fuse."""
-        scaled = self.add("Div", rows, self.constant(np.float32(np.sqrt(2.0))))
-        raised = self.add("Add", self.add("Erf", scaled), self.constant(np.float32(1.0)))
-        return self.add("Mul", self.add("Mul", rows, raised), self.constant(np.float32(0.5)))
-
-    def model(self, bins: int, width: int) -> ModelProto:
-        import onnx
-        from onnx import TensorProto, helper
-
-        graph = helper.make_graph(
-            self._nodes,
-            "whisper_layers",
-            [
-                helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["mel_rows", bins]),
-                helper.make_tensor_value_info("first", TensorProto.INT64, [1]),
-            ],
-            [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["rows", width])],
-            self._constants,
-        )
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=8, producer_name="geneface")
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def quantise(weight: FloatArray) -> tuple[np.ndarray, FloatArray]:
-    """[outputs, inputs] -> codes int8 [outputs, groups, GROUP], scales [outputs, groups, 1] exact in 16 bits."""
-    size = GROUP if weight.shape[1] % GROUP == 0 else weight.shape[1]
-    grouped = weight.reshape(len(weight), -1, size)
-    scales = (np.abs(grouped).max(axis=-1, keepdims=True) / 127.0).astype(np.float16).astype(np.float32)
-    codes = np.rint(grouped / np.maximum(scales, np.finfo(np.float16).tiny))
-    return np.clip(codes, -127, 127).astype(np.int8), scales
-
-
 def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn) -> list[FloatArray]:
     """Log-mel windows [2 WINDOW_ROWS, bins] whose core lies inside the recordings.
 
@@ -323,11 +185,11 @@ def _compare(
     """
     session = open_session(model.SerializeToString(), threads=0)
     full, layers, past_rows, future_rows = reference
-    first = np.zeros(1, np.int64)
+    nothing = nothing_before(layers, full.width)
     hidden = np.empty((len(windows), WINDOW_ROWS, full.width), np.float32)
     largest, squares, deviation_squares = 0.0, 0.0, 0.0
     for index, window in enumerate(windows):
-        hidden[index] = np.asarray(session.run(None, {"mel": window, "first": first})[0])
+        hidden[index] = np.asarray(session.run(["hidden"], {"mel": window, **nothing})[0])
         expected = encode_layers(full, window, layers, past_rows, future_rows)[layers]
         difference = hidden[index].astype(np.float64) - expected
         largest = max(largest, float(np.abs(difference).max() / expected.std()))

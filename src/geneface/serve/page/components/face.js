@@ -1,0 +1,17 @@
+/** A face, as a picture or alive, always with the word that it is synthetic. */
+
+import { address } from "../api.js";
+import { t } from "../i18n.js";
+import { h } from "./dom.js";
+
+/** An avatar's poster as `<img>`; its place is kept while it loads. */
+export function poster(avatar, { alt = "" } = {}) {
+  return h("img", { class: "poster", src: address(avatar.poster), alt, width: 512, height: 512, decoding: "async" });
+}
+
+/** A figure around `content` with the quiet word. */
+export function face(content, { label } = {}) {
+  return h("figure", { class: "face", "aria-label": label },
+    h("div", { class: "face-frame" }, content),
+    h("figcaption", { class: "synthetic" }, t("synthetic")));
+}

@@ -1,0 +1,85 @@
+/** The language of the page: Chinese where the browser asks for it, English else; a choice made here is kept. */
+
+import en from "./strings.en.js";
+
+const KEPT = "geneface.language";
+const LANGUAGES = ["en", "zh"];
+let strings = en;
+let errors = {};
+let language = "en";
+
+function wanted() {
+  const kept = localStorage.getItem(KEPT);
+  if (LANGUAGES.includes(kept)) return kept;
+  const asked = (navigator.languages ?? [navigator.language]).map((tag) => tag.slice(0, 2).toLowerCase());
+  return asked.find((tag) => LANGUAGES.includes(tag)) ?? "en";
+}
+
+/** Load the strings; call it once, before anything is shown. */
+export async function loadLanguage() {
+  language = wanted();
+  if (language === "zh") ({ default: strings, errors } = await import("./strings.zh.js"));
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+}
+
+/** "en" or "zh". */
+export function currentLanguage() {
+  return language;
+}
+
+/** Keep another language and load the page again. */
+export function changeLanguage(next) {
+  localStorage.setItem(KEPT, next);
+  location.reload();
+}
+
+/** A string by key, `{name}` replaced by `values.name`. */
+export function t(key, values = {}) {
+  const text = strings[key];
+  if (text === undefined) return key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+/** Whether there is such a string. */
+export function has(key) {
+  return strings[key] !== undefined;
+}
+
+/** [cause, remedy] of a server's error in another language than its own, English; null where its own words serve best. */
+export function errorWords(code) {
+  return errors[code] ?? null;
+}
+
+/** 1234567 -> "1.2 MB". */
+export function bytes(count) {
+  const units = ["B", "kB", "MB", "GB"];
+  let value = count;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
+  return `${number(value, unit && value < 100 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** A number as the language writes it. */
+export function number(value, digits = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
+}
+
+/** 83.2 -> "1:23". */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (value) => String(value).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** About how long: "2 min", "40 s". */
+export function about(seconds) {
+  if (seconds >= 90) return t("time.minutes", { n: number(Math.round(seconds / 60)) });
+  return t("time.seconds", { n: number(seconds > 20 ? Math.round(seconds / 10) * 10 : Math.max(1, Math.round(seconds))) });
+}
+
+/** A moment, from seconds since 1970. */
+export function moment(seconds) {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(seconds * 1000));
+}

@@ -1,0 +1,25 @@
+// Cuts the microphone's sound into pieces of 20 ms, s16.
+
+class Microphone extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.piece = new Int16Array(Math.round(sampleRate / 50));
+    this.filled = 0;
+  }
+
+  process([[input]]) {
+    if (!input) return true;
+    for (const value of input) {
+      this.piece[this.filled++] = Math.max(-32768, Math.min(32767, Math.round(value * 32767)));
+      if (this.filled === this.piece.length) {
+        const piece = this.piece;
+        this.port.postMessage({ piece, time: currentTime }, [piece.buffer]);
+        this.piece = new Int16Array(Math.round(sampleRate / 50));
+        this.filled = 0;
+      }
+    }
+    return true;
+  }
+}
+
+registerProcessor("geneface-microphone", Microphone);

@@ -1,0 +1,89 @@
+/** All avatars: picture, licence and consent, export, import, delete. */
+
+import { address, ask, pause } from "../api.js";
+import { confirm } from "../components/dialog.js";
+import { announce, h, show } from "../components/dom.js";
+import { drop } from "../components/drop.js";
+import { face, poster } from "../components/face.js";
+import { icon } from "../components/icons.js";
+import { notice } from "../components/notice.js";
+import { forgetUpload, upload } from "../components/upload.js";
+import { bytes, moment, t } from "../i18n.js";
+import { loadAvatars } from "../store.js";
+
+export async function mount(root) {
+  const stop = new AbortController();
+  const trouble = h("div");
+  const cards = h("ul", { class: "cards" });
+  const draw = async () => {
+    const avatars = await loadAvatars(true);
+    show(cards, avatars.map((avatar) => card(avatar, remove)));
+    return avatars;
+  };
+  const remove = async (avatar) => {
+    if (!(await confirm(t("avatar.delete.question", { name: avatar.name }), t("avatar.delete.text"), t("delete")))) return;
+    try {
+      await ask(`v1/avatars/${encodeURIComponent(avatar.id)}`, { method: "DELETE" });
+      announce(t("avatar.deleted", { name: avatar.name }));
+    } catch (error) {
+      show(trouble, notice(error));
+    }
+    await draw();
+  };
+  const bring = drop({ kind: "slim", text: t("avatar.import.text"), button: t("avatar.import"), accept: ".zip,application/zip",
+    onFile: (file) => importFile(file, trouble, draw, stop.signal) });
+  show(root,
+    h("header", {}, h("h1", {}, t("avatar.title")), h("p", { class: "lead" }, t("avatar.lead"))),
+    h("div", { class: "stack" }, trouble, cards, bring));
+  await draw();
+  return () => stop.abort();
+}
+
+async function importFile(file, trouble, draw, signal) {
+  const bar = h("progress", { max: file.size, value: 0, "aria-label": t("avatar.importing") });
+  show(trouble, h("section", { class: "card stack" }, h("h2", {}, t("avatar.importing")), bar));
+  try {
+    const id = await upload(file, { signal, onProgress: ({ done }) => { bar.value = done; } });
+    const { id: avatar } = await ask("v1/avatars/import", { method: "POST", json: { upload: id }, signal });
+    forgetUpload(id);
+    bar.removeAttribute("value");
+    for (;;) {
+      const job = await ask(`v1/avatars/${avatar}`, { signal });
+      if (job.status === "failed") throw Object.assign(new Error(job.error?.message), job.error);
+      if (!["queued", "in_progress"].includes(job.status)) break;
+      await pause(0.5, signal);
+    }
+    show(trouble);
+    announce(t("avatar.imported"));
+    await draw();
+  } catch (error) {
+    if (error.name !== "AbortError") show(trouble, notice(error));
+  }
+}
+
+function card(avatar, remove) {
+  const id = encodeURIComponent(avatar.id);
+  const fact = (key, value) => value && [h("dt", {}, t(key)), h("dd", {}, value)];
+  return h("li", { class: "card avatar" },
+    face(poster(avatar, { alt: "" }), { label: avatar.name }),
+    h("div", { class: "about" },
+      h("h2", {}, avatar.name),
+      !avatar.isReady && h("p", { class: "small" }, avatar.error?.message ?? t(`status.${avatar.status}`)),
+      h("dl", { class: "facts" },
+        fact("avatar.size", avatar.size && `${avatar.size} px${avatar.has_body ? `, ${t("avatar.body")}` : ""}`),
+        fact("avatar.made", avatar.is_own && avatar.created_at && moment(avatar.created_at)),
+        fact("avatar.space", avatar.bytes && bytes(avatar.bytes)),
+        fact("avatar.licence", avatar.licence)),
+      avatar.consent && h("details", {}, h("summary", {}, t("avatar.consent")), h("p", { class: "small" }, avatar.consent)),
+      avatar.attribution && h("details", {}, h("summary", {}, t("avatar.attribution")), h("p", { class: "small" }, avatar.attribution))),
+    h("div", { class: "row" },
+      avatar.isReady ? h("a", { class: "button main", href: `#live?avatar=${id}` }, t("avatar.speak"))
+        : h("a", { class: "button quiet", href: "#create" }, t("avatar.watch")),
+      avatar.isReady && action("a", "report", t("tab.report"), avatar, { href: `#report?avatar=${id}` }),
+      avatar.isReady && action("a", "download", t("avatar.export"), avatar, { href: address(`v1/avatars/${id}/export`), download: "" }),
+      avatar.is_own && action("button", "remove", t("delete"), avatar, { type: "button", onclick: () => remove(avatar) })));
+}
+
+function action(tag, name, text, avatar, properties) {
+  return h(tag, { class: "button bare circle", "aria-label": `${text}: ${avatar.name}`, title: text, ...properties }, icon(name));
+}

@@ -1,0 +1,162 @@
+/** A new avatar: choose a video, see what is found in it, agree, watch it being made, hear the first sentence. */
+
+import { address, ask, poll } from "../api.js";
+import { confirm } from "../components/dialog.js";
+import { announce, h, show } from "../components/dom.js";
+import { drop } from "../components/drop.js";
+import { message, notice } from "../components/notice.js";
+import { consentForm } from "../components/consent.js";
+import { making } from "../components/making.js";
+import { dropUpload, forgetUpload, unfinishedUpload, upload } from "../components/upload.js";
+import { timeline, usedSpans } from "../components/timeline.js";
+import { about, bytes, clock, number, t } from "../i18n.js";
+
+const KEPT = "geneface.create";
+
+export async function mount(root, { server }) {
+  const tab = new Create(root, server);
+  await tab.begin();
+  return () => tab.stop.abort();
+}
+
+class Create {
+  constructor(root, server) {
+    Object.assign(this, { root, server, stop: new AbortController() });
+    this.place = h("div", { class: "stack" });
+    show(root, h("header", {}, h("h1", {}, t("create.title")), h("p", { class: "lead" }, t("create.lead"))), this.place);
+  }
+
+  get kept() {
+    return JSON.parse(localStorage.getItem(KEPT) ?? "null");
+  }
+
+  keep(state) {
+    if (state) localStorage.setItem(KEPT, JSON.stringify(state));
+    else localStorage.removeItem(KEPT);
+  }
+
+  /** Where the last visit stopped. */
+  async begin() {
+    const kept = this.kept;
+    if (kept?.avatar) return this.make(kept.avatar);
+    if (kept?.upload) return this.check(kept.upload, kept.name);
+    const unfinished = await unfinishedUpload();
+    return this.choose(unfinished);
+  }
+
+  choose(unfinished, error) {
+    const most = this.server.limits?.upload_bytes;
+    show(this.place,
+      error && notice(error),
+      unfinished && message("info",
+        t("create.unfinished", { name: unfinished.name, done: number((100 * unfinished.offset) / unfinished.size) }),
+        t("create.unfinished.remedy"),
+        { text: t("create.forget"), act: async () => { await dropUpload(unfinished.id); this.choose(null); } }),
+      drop({ title: t("create.drop"), text: most ? t("create.drop.text", { size: bytes(most) }) : null, button: t("create.choose"),
+        accept: "video/*", onFile: (file) => this.send(file) }),
+      h("div", { class: "tips" }, ["light", "camera", "length", "sound"].map((name) =>
+        h("div", {}, h("h2", { class: "small" }, t(`tip.${name}`)), h("p", {}, t(`tip.${name}.text`))))));
+  }
+
+  async send(file) {
+    const most = this.server.limits?.upload_bytes;
+    if (most && file.size > most) {
+      return this.choose(null, { message: t("create.too_large", { size: bytes(file.size), most: bytes(most) }), remedy: t("create.too_large.remedy") });
+    }
+    const stop = new AbortController();
+    this.stop.signal.addEventListener("abort", () => stop.abort());
+    const bar = h("progress", { max: file.size, value: 0, "aria-label": t("create.sending", { name: file.name }) });
+    const line = h("p", { class: "soft number" });
+    show(this.place, h("section", { class: "card stack" },
+      h("h2", {}, t("create.sending", { name: file.name })), bar,
+      h("div", { class: "row" }, line, h("button", { type: "button", class: "quiet", onclick: () => stop.abort() }, t("create.pause")))));
+    announce(t("create.sending", { name: file.name }));
+    try {
+      const id = await upload(file, { signal: stop.signal, onProgress: ({ done, total, perSecond, isWaiting }) => {
+        bar.value = done;
+        const rest = perSecond ? about((total - done) / perSecond) : "";
+        line.textContent = isWaiting ? t("create.waiting") : [`${bytes(done)} / ${bytes(total)}`, rest && done < total && t("step.left", { time: rest })].filter(Boolean).join(" · ");
+      } });
+      this.keep({ upload: id, name: file.name });
+      await this.check(id, file.name);
+    } catch (error) {
+      if (this.stop.signal.aborted) return undefined;
+      this.choose(await unfinishedUpload(), error.name === "AbortError" ? null : error);
+    }
+    return undefined;
+  }
+
+  async check(uploadId, name) {
+    const bar = h("progress", { "aria-label": t("create.checking") });
+    const line = h("p", { class: "soft number" }, t("create.checking.text"));
+    show(this.place, h("section", { class: "card stack" }, h("h2", {}, t("create.checking")), bar, line));
+    announce(t("create.checking"));
+    try {
+      let found = await ask("v1/avatars/check", { method: "POST", json: { upload: uploadId }, signal: this.stop.signal });
+      found = await poll(`v1/avatars/check/${found.id}`, ({ status }) => !["queued", "in_progress"].includes(status), (job) => {
+        if (job.progress) bar.value = job.progress / 100;
+        line.textContent = job.eta_seconds ? t("step.left", { time: about(job.eta_seconds) }) : t("create.checking.text");
+      }, { signal: this.stop.signal });
+      if (found.status === "failed") throw found.error;
+      this.found(uploadId, name, found);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (error.status === 404) this.forget(uploadId);
+      show(this.place, notice(error, { again: error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name) }), this.otherVideo(uploadId));
+    }
+  }
+
+  forget(uploadId) {
+    forgetUpload(uploadId);
+    this.keep(null);
+  }
+
+  otherVideo(uploadId) {
+    return h("button", { type: "button", class: "quiet", onclick: async () => {
+      this.forget(uploadId);
+      await dropUpload(uploadId);
+      this.choose(null);
+    } }, t("create.other"));
+  }
+
+  /** Everything that matters before an hour is spent: what is used, what is not and why. */
+  found(uploadId, name, { id, findings, seconds: duration, preview, is_usable: isUsable }) {
+    const line = timeline({ duration, used: isUsable ? usedSpans(findings, duration) : [], findings });
+    const title = t(isUsable ? "check.good" : "check.bad", { used: clock(line.seconds), total: clock(duration) });
+    const next = h("div", { class: "row" },
+      isUsable && h("button", { type: "button", class: "main", onclick: () => this.agree(uploadId, name) }, t("create.go_on")),
+      this.otherVideo(uploadId));
+    show(this.place,
+      h("section", { class: "card stack" }, h("h2", { tabindex: "-1" }, title), line.element, preview && h("img", { class: "preview", src: address(`v1/avatars/check/${id}/preview`), alt: t("check.preview"), loading: "lazy" })),
+      h("section", { class: "card stack" }, h("h2", {}, t(findings.length ? "check.findings" : "check.nothing")), line.list),
+      next);
+    announce(title);
+  }
+
+  agree(uploadId, name) {
+    show(this.place, consentForm({
+      server: this.server, name,
+      onBack: () => this.check(uploadId, name),
+      onAgreed: async (values) => {
+        const avatar = await ask("v1/avatars", { method: "POST", json: { upload: uploadId, ...values } });
+        forgetUpload(uploadId);
+        this.keep({ avatar: avatar.id });
+        this.make(avatar.id);
+      },
+    }));
+  }
+
+  make(id) {
+    show(this.place, making({
+      id, server: this.server, signal: this.stop.signal,
+      onGone: () => { this.keep(null); this.choose(null); },
+      onOther: () => { this.keep(null); this.choose(null); },
+      onCancel: async () => {
+        if (!(await confirm(t("make.cancel.question"), t("make.cancel.text"), t("make.cancel")))) return;
+        await ask(`v1/avatars/${id}`, { method: "DELETE" }).catch(() => {});
+        this.keep(null);
+        this.choose(null);
+      },
+    }));
+  }
+}

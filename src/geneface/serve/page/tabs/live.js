@@ -1,0 +1,252 @@
+/** The living face: type a line or speak, and it says it. A session lasts as long as somebody looks. */
+
+import { ask, token } from "../api.js";
+import { avatarChoice, backgroundChoice, choice, voiceChoice } from "../components/choices.js";
+import { announce, h, show } from "../components/dom.js";
+import { face, poster } from "../components/face.js";
+import { icon } from "../components/icons.js";
+import { message, notice } from "../components/notice.js";
+import { microphoneError, needsMicrophone } from "../components/recorder.js";
+import { transcript } from "../components/transcript.js";
+import { number, t } from "../i18n.js";
+import { choose, firstChoice, readyAvatars } from "../store.js";
+
+const HIDDEN_SECONDS = 30;
+
+export async function mount(root, { server, values }) {
+  const avatars = await readyAvatars();
+  const tab = new Live(root, server, avatars, firstChoice(avatars, values.get("avatar")));
+  tab.draw();
+  tab.open();
+  return () => tab.leave();
+}
+
+class Live {
+  constructor(root, server, avatars, avatar) {
+    Object.assign(this, { root, server, avatars, avatar });
+    this.player = null;
+    this.session = null;
+    this.isSpeaking = false;
+    this.isHearing = false;
+    this.turn = 0;
+    this.hidden = 0;
+    this.watch = () => this.seen();
+  }
+
+  draw() {
+    const { server } = this;
+    this.poster = h("div");
+    this.canvas = h("canvas", { width: 512, height: 512, role: "img" });
+    this.over = h("div", { class: "over" });
+    this.state = h("span", { class: "state" });
+    this.face = face([this.poster, this.canvas, this.over, this.state]);
+    this.frame = this.face.querySelector(".face-frame");
+    this.input = h("input", {
+      type: "text", id: "line", autocomplete: "off", enterkeyhint: "send", maxlength: server.limits?.text ?? 5000,
+      placeholder: this.placeholder(), oninput: () => this.drawButton(),
+      onkeydown: (event) => { if (event.key === "Escape" && this.isSpeaking) this.interrupt(); },
+    });
+    this.microphone = h("button", { type: "button", class: "circle bare", "aria-pressed": "false", onclick: () => this.hear() }, icon("microphone"));
+    this.button = h("button", { class: "circle main" });
+    this.voice = voiceChoice(server, () => this.open());
+    this.background = backgroundChoice((value) => this.player?.setBackground(value));
+    this.mode = server.chat ? choice(t("live.mode"), [["chat", t("live.mode.chat")], ["say", t("live.mode.say")]], { onchange: () => this.drawHints() }) : null;
+    this.figures = h("div", { class: "figures" });
+    this.words = server.chat || server.listen ? transcript() : null;
+    this.root.classList.toggle("has-talk", Boolean(this.words));
+    show(this.root, h("h1", { class: "unseen" }, t("live.title")), h("div", { class: "stage" },
+      h("div", { class: "column" },
+        this.face,
+        h("form", { class: "composer", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
+          h("label", { class: "unseen", for: "line" }, t("live.line")), this.input, this.microphone, this.button),
+        h("div", { class: "under" },
+          h("div", {},
+            avatarChoice(this.avatars, this.avatar, (avatar) => { this.avatar = avatar; choose(avatar); this.open(); }).element,
+            this.voice.element, this.background.element, this.mode?.element),
+          this.figures)),
+      this.words?.element));
+    this.drawHints();
+    this.drawFigures();
+    document.addEventListener("visibilitychange", this.watch);
+    if (matchMedia("(pointer: fine)").matches) this.input.focus({ preventScroll: true });
+  }
+
+  placeholder() {
+    if (!(this.server.voices ?? []).length) return t("live.no_voice");
+    return this.firstSentence();
+  }
+
+  /** What is said when nothing was typed: in the language of the voice. */
+  firstSentence() {
+    const voice = (this.server.voices ?? []).find(({ id }) => id === this.voice?.select.value) ?? this.server.voices?.[0];
+    return (voice?.language ?? "en").startsWith("zh") ? "你好！在这里输入文字，我来说。" : "Hello! Type something here, and I will say it.";
+  }
+
+  drawHints() {
+    this.canvas.setAttribute("aria-label", t("live.face", { name: this.avatar?.name ?? "" }));
+    this.input.placeholder = this.isChat() ? t("live.chat_line") : this.placeholder();
+    this.input.disabled = !this.isChat() && !(this.server.voices ?? []).length;
+    const key = this.server.listen && this.isChat() ? "live.talk" : "live.drive";
+    this.microphone.setAttribute("aria-label", t(key));
+    this.microphone.title = t(key);
+    this.drawButton();
+  }
+
+  isChat() {
+    return this.mode?.select.value === "chat";
+  }
+
+  drawButton() {
+    const stops = this.isSpeaking && !this.input.value.trim();
+    const text = t(stops ? "live.stop" : "live.say");
+    if (this.button.getAttribute("aria-label") === text) return;
+    this.button.setAttribute("aria-label", text);
+    this.button.title = text;
+    show(this.button, icon(stops ? "stop" : "say"));
+  }
+
+  drawState(key) {
+    this.state.textContent = t(`live.state.${key}`);
+    this.frame.classList.toggle("is-live", key === "live" || key === "speaking" || key === "hearing");
+    this.frame.classList.toggle("is-speaking", key === "speaking");
+  }
+
+  drawFigures() {
+    const { latency_ms: latency, frames_per_second: rate } = this.player?.stats ?? {};
+    const parts = [
+      latency ? t("live.latency", { n: number(latency) }) : "",
+      rate ? t("live.rate", { n: number(rate, 1) }) : "",
+    ];
+    this.figures.textContent = parts.filter(Boolean).join(" · ");
+  }
+
+  /** Begin a session with what is chosen; the one before ends. */
+  async open() {
+    this.end();
+    this.turn += 1;
+    const mine = this.turn;
+    show(this.over);
+    if (!this.avatar) {
+      show(this.over, message("info", t("live.no_avatar"), t("live.no_avatar.remedy")));
+      return;
+    }
+    show(this.poster, poster(this.avatar, { alt: "" }));
+    this.drawState("connecting");
+    try {
+      const [session, { LivePlayer }] = await Promise.all([
+        ask("v1/live", { method: "POST", json: {
+          model: this.avatar.id, voice: this.voice.select.value || undefined, background: this.background.value() } }),
+        import("../player/player.js"),
+      ]);
+      if (mine !== this.turn) {
+        closeSession(session);
+        return;
+      }
+      this.session = session;
+      this.player = new LivePlayer({ canvas: this.canvas, sessionId: session.id, token: token() });
+      this.follow(this.player);
+      await this.player.connect();
+    } catch (error) {
+      if (mine === this.turn) this.fail(error);
+    }
+  }
+
+  follow(player) {
+    const on = (name, act) => player.addEventListener(name, (event) => { if (player === this.player) act(event.detail ?? {}); });
+    on("state", ({ state }) => {
+      if (state === "playing" || state === "live") this.drawState(this.isSpeaking ? "speaking" : "live");
+      else if (state === "closed") this.fail({ message: t("live.lost"), remedy: t("live.lost.remedy") });
+      else this.drawState("connecting");
+    });
+    on("stats", () => this.drawFigures());
+    on("speech.start", () => this.speaking(true));
+    on("speech.end", () => this.speaking(false));
+    on("error", (detail) => this.fail(detail.error ?? detail));
+    on("transcript", (detail) => this.words?.add(detail));
+  }
+
+  speaking(on) {
+    this.isSpeaking = on;
+    this.drawState(on ? "speaking" : "live");
+    this.drawButton();
+  }
+
+  async submit() {
+    const typed = this.input.value.trim();
+    if (!typed && this.isSpeaking) return this.interrupt();
+    if (!this.player || this.input.disabled) return;
+    const text = typed || (this.isChat() ? "" : this.firstSentence());
+    if (!text) return;
+    this.input.value = "";
+    this.drawButton();
+    try {
+      if (this.isChat()) await this.player.chat(text);
+      else await this.player.say(text);
+    } catch (error) {
+      this.input.value = typed;
+      this.warn(error);
+    }
+  }
+
+  interrupt() {
+    this.player?.interrupt();
+    this.speaking(false);
+    announce(t("live.stopped"));
+  }
+
+  async hear() {
+    if (!this.player) return;
+    const next = !this.isHearing;
+    try {
+      if (next) needsMicrophone();
+      await this.player.sendMicrophone(next);
+      this.isHearing = next;
+      this.microphone.setAttribute("aria-pressed", String(next));
+      announce(t(next ? "microphone.on" : "microphone.off"));
+    } catch (error) {
+      this.warn(microphoneError(error));
+    }
+  }
+
+  /** Something failed; the session goes on. */
+  warn(error) {
+    const box = notice(error);
+    box.append(h("button", { type: "button", class: "circle bare", "aria-label": t("close"), onclick: () => box.remove() }, icon("close")));
+    show(this.over, box);
+  }
+
+  /** The session is over. */
+  fail(error) {
+    this.end();
+    this.drawState("off");
+    show(this.over, notice(error, { again: () => this.open() }));
+  }
+
+  seen() {
+    clearTimeout(this.hidden);
+    if (document.hidden) this.hidden = setTimeout(() => { this.end(); this.drawState("off"); this.isAsleep = true; }, HIDDEN_SECONDS * 1000);
+    else if (this.isAsleep) { this.isAsleep = false; this.open(); }
+  }
+
+  end() {
+    const { player, session } = this;
+    this.player = null;
+    this.session = null;
+    this.isSpeaking = false;
+    this.isHearing = false;
+    this.microphone?.setAttribute("aria-pressed", "false");
+    player?.close();
+    if (session) closeSession(session);
+  }
+
+  leave() {
+    this.turn += 1;
+    this.end();
+    clearTimeout(this.hidden);
+    document.removeEventListener("visibilitychange", this.watch);
+  }
+}
+
+function closeSession(session) {
+  ask(`v1/live/${session.id}`, { method: "DELETE" }).catch(() => {});
+}

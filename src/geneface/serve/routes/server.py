@@ -1,0 +1,32 @@
+"""What this server offers, so that the page shows what there is and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from geneface import __version__
+from geneface.serve.context import Context, context_of
+
+router = APIRouter(prefix="/v1", tags=["server"])
+
+
+@router.get("/server")
+def server(context: Annotated[Context, Depends(context_of)]) -> dict[str, Any]:
+    """Version, voices, whether there is a conversation, and limits."""
+    settings = context.settings
+    voices = _voices(context)
+    return {
+        "object": "server",
+        "version": __version__,
+        "voices": voices,
+        "voice": next((voice["id"] for voice in voices if voice["is_default"]), None),
+        "chat": settings.chat_url is not None,
+        "listen": settings.listen_url is not None,
+        "limits": {
+            "upload_bytes": settings.most_upload_bytes,
+            "speech_seconds": settings.most_speech_seconds,
+            "text": settings.most_text,
+        },
+    }

@@ -1,0 +1,218 @@
+"""One server from its start to its end: what can be refused is refused before anything is started."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from geneface.errors import InputError
+from geneface.io.place import writing
+from geneface.io.work import exclusive_folder
+from geneface.serve.app import create_app
+from geneface.serve.avatars import AvatarStore
+from geneface.serve.safety.addresses import bracketed, parse_authority
+from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
+from geneface.serve.safety.tokens import check_token, needs_token, new_token
+from geneface.serve.settings import ServeSettings
+
+_GRACE_SECONDS = 1
+"""So long requests may take to end when the server is asked to."""
+_LAST_SECONDS = 1.8
+"""Then the process ends, whatever a thread still does. Jobs are kept on the disk at every moment."""
+_BACKLOG = 512
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
+def completed(settings: ServeSettings) -> ServeSettings:
+    """The settings with all checked that can be checked without starting anything, and a token where one is needed.
+
+    Raises:
+        InputError: an address that is none, an avatar that can't be loaded, a token that is too weak.
+    """
+    for option, url in (
+        ("--voice-url", settings.voice_url),
+        ("--chat", settings.chat_url),
+        ("--listen", settings.listen_url),
+    ):
+        if url is not None:
+            _check_url(option, url)
+    for name in settings.allowed_hosts:
+        if parse_authority(name) is None:
+            raise InputError(f"{name!r} is not the name of a host", "give one as in --allow-host face.example.org")
+    if settings.token is not None:
+        check_token(settings.token)
+    store = AvatarStore(settings.home, settings.avatars)
+    for avatar in store.list():
+        if not avatar.is_own:
+            store.load(avatar.id)
+            store.forget(avatar.id)
+    is_short = settings.token is None and needs_token(settings)
+    return settings.model_copy(update={"token": new_token()}) if is_short else settings
+
+
+def address(settings: ServeSettings, port: int) -> str:
+    """What a browser on this machine opens. A token stands behind the `#`: browsers never send that part."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    end = f"/#token={settings.token}" if settings.token is not None else ""
+    return f"http://{bracketed(host)}:{port}{end}"
+
+
+def serve(settings: ServeSettings, announce: Callable[[int], None], *, is_logging: bool = False) -> int | None:
+    """Serve until a signal comes.
+
+    Args:
+        settings: as `completed` gave them.
+        announce: called with the port when the server answers.
+        is_logging: a line on standard error for each request, without what was said in it.
+
+    Returns:
+        The signal that ended it.
+
+    Raises:
+        InputError: the port or the home is taken or can't be used.
+    """
+    _prepare_logs(is_logging)
+    with _home(settings.home), _listening(settings.host, settings.port) as listener:
+        port = int(listener.getsockname()[1])
+        settings = settings.model_copy(update={"port": port})
+        config = uvicorn.Config(
+            create_app(settings),
+            http=http_protocol(settings),
+            ws=WebSocketConnection,
+            ws_max_size=settings.most_message_bytes,
+            # A small message could stand for a very large one.
+            ws_per_message_deflate=False,
+            lifespan="on",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=settings.proxy is not None,
+            forwarded_allow_ips=settings.proxy,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            backlog=_BACKLOG,
+        )
+        server = _Server(config, lambda: announce(port))
+        config.load()
+        server.run([listener])
+        return server.signal
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, with the signals of our commands."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self.signal: int | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._announce()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the server, but for those that were ignored before, and are told by `signal`."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        for number in taken:
+            signal.signal(number, self._end)
+        try:
+            yield
+        finally:
+            for number in taken:
+                signal.signal(number, before[number])
+
+    def _end(self, number: int, _: object) -> None:
+        if self.signal is None:
+            self.signal = number
+            last = threading.Timer(_LAST_SECONDS, os._exit, (128 + number,))
+            last.daemon = True
+            last.start()
+        else:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def _check_url(option: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise InputError(f"{url!r} is not an address", f"give one as in {option} http://127.0.0.1:11434/v1")
+
+
+@contextmanager
+def _home(home: Path) -> Iterator[None]:
+    """The data folder, for this server alone."""
+    with writing(home, is_creation=True):
+        # Only what is new: a folder that was there belongs to whoever set its permissions.
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder = exclusive_folder(home)
+        folder.__enter__()
+    except InputError as error:
+        if isinstance(error.__cause__, BlockingIOError):
+            remedy = "end that one, or give --home another folder"
+            raise InputError(f"another server keeps its data in {home}", remedy) from None
+        raise
+    try:
+        yield
+    finally:
+        folder.__exit__(None, None, None)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise InputError(f"{host!r} is no address of this machine", "give --host 127.0.0.1, or 0.0.0.0") from None
+    with socket.socket(family, kind, protocol) as listener:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(place)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise _refused(error, host, port) from None
+        listener.setblocking(False)
+        yield listener
+
+
+def _refused(error: OSError, host: str, port: int) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"the port {port} is taken by another program", "give another one with --port")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError(f"the port {port} may not be used", "give one from 1024 on with --port")
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return InputError(f"{host!r} is no address of this machine", "give --host 127.0.0.1, or 0.0.0.0")
+    return InputError(
+        f"nothing can be served at {host}, port {port} ({error.strerror})", "give another --host or --port"
+    )
+
+
+def _prepare_logs(is_logging: bool) -> None:
+    log = logging.getLogger("geneface.serve")
+    log.setLevel(logging.INFO if is_logging else logging.WARNING)
+    log.propagate = False
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
