@@ -46,7 +46,7 @@ class FlashSession:
     width = height = SIZE
 
     def __init__(self) -> None:
-        self.origin = time.monotonic()
+        self._origin: float | None = None
         self.generation = 0
         self.heard: list[tuple[np.ndarray, int]] = []
         self.said: list[str] = []
@@ -57,6 +57,13 @@ class FlashSession:
         self._started: set[str] = set()
         self._owed: list[Event] = []
         self._told: str | None = None
+
+    @property
+    def origin(self) -> float:
+        """The first item's taker fixes it."""
+        if self._origin is None:
+            self._origin = time.monotonic()
+        return self._origin
 
     @property
     def next_due(self) -> float:

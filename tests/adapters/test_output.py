@@ -69,7 +69,6 @@ def pushed(url: str | Path, receive: Callable[[], Any] | None = None) -> Any:
     if receive is not None:
         listener.start()
         time.sleep(0.3)
-    session.origin = time.monotonic()
     threading.Timer(SECONDS, session.close).start()
     count = push_to(cast(Session, session), url)
     assert 0.8 * SECONDS * 25 < count < 1.2 * SECONDS * 25

@@ -69,6 +69,10 @@ class ItemTrack(MediaStreamTrack):
             await self._came.wait()
             if self.readyState != "live":
                 raise MediaStreamError
+        if self._given is None:
+            # A burst at the beginning would stay in the receiver's buffer as delay.
+            while len(self._items) > 1:
+                self._items.popleft()
         return self._items.popleft()
 
 
