@@ -18,7 +18,10 @@ from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Event,
 
 EVERY = 25
 SIZE = 128
-CLICK = np.concatenate([np.tile([0.8, -0.8], 60), np.zeros(ITEM_SAMPLES - 120)]).astype(np.float32)
+CLICK = np.pad(0.8 * np.sin(np.arange(240) * 2 * np.pi * 2000 / SOUND_RATE_HZ), (0, ITEM_SAMPLES - 240)).astype(
+    np.float32
+)
+"""5 ms of 2 kHz: every codec keeps it."""
 
 
 @dataclass(frozen=True)

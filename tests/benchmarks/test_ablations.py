@@ -165,8 +165,8 @@ def test_no_adaptation_leaves_the_adaptation_out(tiny_avatar):
     class Louder:
         past_frames = future_frames = 0
 
-        def apply(self, generic):
-            return 3 * generic.displacement
+        def apply(self, generic, first=0, last=None):
+            return 3 * generic.displacement[first:last]
 
     portrait: Any = FakePortrait()
     plain = Avatar.load(tiny_avatar)

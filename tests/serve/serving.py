@@ -13,7 +13,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
-from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
+from geneface.serve.server import uvicorn_config
 from geneface.serve.settings import ServeSettings
 
 
@@ -68,18 +68,7 @@ def read_all(connection: socket.socket) -> bytes:
 def serving(app: FastAPI, settings: ServeSettings) -> Iterator[Served]:
     """Serve an application of `create_app(settings)`."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    config = uvicorn.Config(
-        app,
-        http=http_protocol(settings),
-        ws=WebSocketConnection,
-        ws_max_size=settings.most_message_bytes,
-        ws_per_message_deflate=False,
-        log_config=None,
-        log_level="critical",
-        proxy_headers=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config(app, settings))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:

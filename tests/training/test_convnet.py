@@ -44,6 +44,13 @@ def test_values_are_those_of_torch(frames):
     assert abs(ConvNet.from_tensors(weights())(inputs) - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (5, 9), (12, 40), (39, 40), (20, 20)])
+def test_some_frames_are_those_of_all(first, last):
+    net, inputs = ConvNet.from_tensors(weights()), np.random.default_rng(2).standard_normal((40, N)).astype(np.float32)
+    assert net(inputs, first, last).shape == (last - first, C)
+    np.testing.assert_allclose(net(inputs, first, last), net(inputs)[first:last], atol=1e-5)
+
+
 def test_reach_is_what_is_stated():
     net, inputs = ConvNet.from_tensors(weights()), np.random.default_rng(2).standard_normal((60, N)).astype(np.float32)
     before, changed = net(inputs), inputs.copy()

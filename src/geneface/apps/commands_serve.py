@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geneface.apps import process
+from geneface.apps.errors import STOPPED
 
 if TYPE_CHECKING:
-    from geneface.serve.settings import ServeSettings
+    from geneface.serve.context import Context
 
 _EXAMPLE = (
     "Example: geneface serve me --chat http://127.0.0.1:11434/v1 --chat-model llama3.2. "
@@ -48,6 +50,7 @@ def serve(
     voice_url: Annotated[
         str | None, typer.Option(metavar="URL", help="A server with OpenAI's route /v1/audio/speech, as the voice.")
     ] = None,
+    voice_model: Annotated[str | None, typer.Option(help="Which of that server's models.")] = None,
     chat: Annotated[
         str | None, typer.Option(metavar="URL", help="A chat model that answers: any server with OpenAI's routes.")
     ] = None,
@@ -56,6 +59,7 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(metavar="URL", help="A server that writes down speech, with OpenAI's routes.")
     ] = None,
+    listen_model: Annotated[str | None, typer.Option(help="Which of its models.")] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A name, of a proxy say, that the server also answers to; with a token."),
@@ -67,6 +71,7 @@ def serve(
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
     """Open a page and an API, on this machine alone by default."""
+    from geneface.serve.app import create_app
     from geneface.serve.server import address, completed
     from geneface.serve.server import serve as run
     from geneface.serve.settings import ServeSettings
@@ -75,6 +80,7 @@ def serve(
         "home": home and home.expanduser().absolute(),
         "token": token,
         "chat_model": chat_model,
+        "listen_model": listen_model,
         "chat_prompt": chat_prompt,
     }
     settings = completed(
@@ -85,6 +91,7 @@ def serve(
             voice=voice,
             voice_folder=voice_folder,
             voice_url=voice_url,
+            voice_model=voice_model,
             chat_url=chat,
             listen_url=listen,
             allowed_hosts=tuple(allow_host or ()),
@@ -93,24 +100,34 @@ def serve(
             **{name: value for name, value in given.items() if value is not None},
         )
     )
-    names = _offered(settings)
+    app = create_app(settings)
+    offered = _offered(app.state.context)
 
     def announce(real_port: int) -> None:
-        print("\n".join([address(settings, real_port), *names, "Ctrl-C ends it; jobs are kept."]), flush=True)
+        # One that was given is known already.
+        is_new = settings.token is not None and settings.token != token
+        place = address(settings, real_port, with_token=is_new)
+        print("\n".join([place, *offered, "Ctrl-C ends it; jobs are kept."]), flush=True)
 
-    ended_by = run(settings, announce, is_logging=log)
+    ended_by = run(app, settings, announce, _leave_at_once, is_logging=log)
     if ended_by is not None:
         signal.raise_signal(ended_by)
     process.say("geneface: the server ended")
 
 
-def _offered(settings: ServeSettings) -> list[str]:
-    """What there is, to print."""
-    from geneface.serve.avatars import AvatarStore
-    from geneface.voice.registry import VoiceChoice
+def _leave_at_once(number: int) -> None:
+    """A thread that does not end must not keep the process: what matters is on the disk."""
+    process.say(STOPPED)
+    os._exit(128 + number)
 
-    choice = VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url)
-    opened = choice.open()
-    language = f" ({opened.language})" if opened.language else ""
-    found = AvatarStore(settings.home, settings.avatars).list()
-    return [f"avatars: {', '.join(avatar.id for avatar in found)}", f"voice: {opened.name}{language}"]
+
+def _offered(context: Context) -> list[str]:
+    """What there is, to print. All of it is loaded once, so that what is wrong is said now; the bundled avatar last, so
+    that it stays in memory."""
+    avatars = context.avatars.list()
+    for avatar in reversed(avatars):
+        if not avatar.is_own:
+            context.avatars.load(avatar.id)
+    voice = context.voices.get()
+    language = f" ({voice.language})" if voice.language else ""
+    return [f"avatars: {', '.join(avatar.id for avatar in avatars)}", f"voice: {voice.name}{language}"]

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 from geneface.apps import process
 from geneface.apps.causes import EXIT_INPUT, explain
 
+STOPPED = "geneface: stopped; jobs are kept, and go on when the server starts again"
+"""What a server says at its end."""
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's ClickException; it has no public name that every version of typer shares."""
 
@@ -82,7 +84,7 @@ def _interrupted(args: list[str], words: str) -> str:
     if named[:2] == ["corpus", "voices"]:
         return f"geneface: interrupted: go on with: geneface {shlex.join(args)}"
     if named[:1] == ["serve"]:
-        return "geneface: stopped; jobs are kept, and go on when the server starts again"
+        return STOPPED
     if named[:1] in (["check"], ["doctor"], ["bench"]) and not {"-o", "--out"} & set(args):
         # They write nothing anyway.
         return "geneface: interrupted"

@@ -77,22 +77,24 @@ class Adaptation:
         own = len(self.speech) // len(SPEECH_TAPS), len(self.last)
         return not len(self.speech) or own == (feature_width, hidden_width)
 
-    def coefficients(self, generic: GenericMotion) -> FloatArray:
-        """[F, C] in the person's basis."""
-        total = self.basis.coefficients(generic.displacement) * self.gain + self.offset
+    def coefficients(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
+        """[F, C] in the person's basis, or only the frames [first, last) of it."""
+        wanted = generic[first:last]
+        total = self.basis.coefficients(wanted.displacement) * self.gain + self.offset
         if len(self.speech):
+            heard = speech_windows(generic.frame_features(), first, last)
             # Not "@", as in `MotionBasis`.
-            total = total + np.einsum("fs,sc->fc", speech_windows(generic.frame_features()), self.speech)
-            total = total + np.einsum("fh,hc->fc", generic.hidden, self.last)
+            total = total + np.einsum("fs,sc->fc", heard, self.speech)
+            total = total + np.einsum("fh,hc->fc", wanted.hidden, self.last)
             inputs = generic.inputs()
             for net in self.nets:
-                total = total + net(inputs)
+                total = total + net(inputs, first, last)
         # Coefficients are centred on the person's mean motion, so this scales about it.
         return project(np.asarray(self.amplitude * total, np.float32), self.seen)
 
-    def apply(self, generic: GenericMotion) -> FloatArray:
-        """[F, K, 3] displacement from the person's neutral, head units."""
-        return self.displacement(self.coefficients(generic))
+    def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
+        """[F, K, 3] displacement from the person's neutral, head units, or only the frames [first, last) of it."""
+        return self.displacement(self.coefficients(generic, first, last))
 
     def displacement(self, coefficients: FloatArray) -> FloatArray:
         """[F, C] in the person's basis -> [F, K, 3]. Lips that would pass through each other meet halfway."""
@@ -143,10 +145,14 @@ class Adaptation:
         return cls(basis=basis, nets=nets, amplitude=float(tensors["amplitude"][0]), **single)
 
 
-def speech_windows(frames: NDArray[np.floating]) -> NDArray[np.floating]:
-    """[F, D] -> [F, 3 D]: each frame with its neighbours, the first and last repeated beyond the ends."""
-    index = np.clip(np.arange(len(frames))[:, None] + np.array(SPEECH_TAPS), 0, len(frames) - 1)
-    return frames[index].reshape(len(frames), -1)
+def speech_windows(frames: NDArray[np.floating], first: int = 0, last: int | None = None) -> NDArray[np.floating]:
+    """[F, D] -> [F, 3 D]: each frame with its neighbours, the first and last repeated beyond the ends.
+
+    Of frames [first, last) only, if they are given.
+    """
+    chosen = np.arange(len(frames))[first:last]
+    index = np.clip(chosen[:, None] + np.array(SPEECH_TAPS), 0, len(frames) - 1)
+    return frames[index].reshape(len(chosen), -1)
 
 
 def _net_tensors(tensors: dict[str, NDArray], number: int) -> dict[str, NDArray]:

@@ -41,15 +41,26 @@ class ConvNet:
     leave_bias: FloatArray
     """[C]."""
 
-    def __call__(self, inputs: FloatArray) -> FloatArray:
-        """[F, N] -> [F, C]."""
+    def __call__(self, inputs: FloatArray, first: int = 0, last: int | None = None) -> FloatArray:
+        """[F, N] -> [F, C], or only the frames [first, last) of it, from no more than they see."""
+        frames = len(inputs)
+        spans = [(first, frames if last is None else last)]
+        for taps in reversed(TAPS):
+            start, stop = spans[-1]
+            spans.append((max(start + taps[0], 0), min(stop + taps[-1], frames)))
+        start, stop = spans.pop()
         # Not "@", as in `MotionBasis`.
-        hidden = np.maximum(np.einsum("wn,fn->wf", self.enter, inputs) + self.enter_bias[:, None], 0)
+        entered = np.einsum("wn,fn->wf", self.enter, inputs[start:stop])
+        hidden = np.maximum(entered + self.enter_bias[:, None], 0)
         for weights, bias, taps in zip(self.layers, self.biases, TAPS, strict=True):
-            total = np.repeat(bias[:, None], hidden.shape[1], axis=1)
+            before, (start, stop) = start, spans.pop()
+            total = np.repeat(bias[:, None], stop - start, axis=1)
             for weight, tap in zip(weights, taps, strict=True):
-                total += np.einsum("vw,wf->vf", weight, shifted(hidden, tap))
-            hidden = hidden + np.maximum(total, 0)
+                begin, end = max(start + tap, 0), min(stop + tap, frames)
+                if begin < end:
+                    seen = hidden[:, begin - before : end - before]
+                    total[:, begin - tap - start : end - tap - start] += np.einsum("vw,wf->vf", weight, seen)
+            hidden = hidden[:, start - before : stop - before] + np.maximum(total, 0)
         return np.einsum("cw,wf->fc", self.leave, hidden) + self.leave_bias
 
     def tensors(self) -> dict[str, FloatArray]:

@@ -73,8 +73,8 @@ class PersonMotion(Protocol):
         """Frames of speech after it. Of motion it sees none: that would add to what the generic model looks ahead."""
         ...
 
-    def apply(self, generic: GenericMotion) -> FloatArray:
-        """-> [F, K, 3] displacement from the person's own neutral."""
+    def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
+        """-> [F, K, 3] displacement from the person's own neutral, or only the frames [first, last) of it."""
         ...
 
 
@@ -272,8 +272,7 @@ class MotionModel:
             return generic.displacement[first:last]
         # The generic model's own past is longer: the person's need not be computed for frames that are not shown.
         start = max(0, first - person.past_frames)
-        moved = person.apply(generic[start : last + person.future_frames])
-        return moved[first - start : last - start]
+        return person.apply(generic[start : last + person.future_frames], first - start, last - start)
 
     def _generic(self, piece: Window, temperature: float, seed: int) -> GenericMotion:
         """All frames of a window."""

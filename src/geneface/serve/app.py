@@ -14,10 +14,39 @@ from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
 from geneface.serve.live.sessions import close_live_sessions
-from geneface.serve.routes import browser, docs, health, live, rtc
+from geneface.serve.routes import (
+    avatars,
+    browser,
+    carried,
+    docs,
+    health,
+    live,
+    page,
+    rtc,
+    server,
+    speech,
+    uploads,
+    videos,
+)
 from geneface.serve.safety.guard import Guard
 from geneface.serve.safety.tokens import check_token, needs_token
 from geneface.serve.settings import ServeSettings
+from geneface.voice.registry import VoiceChoice, Voices
+
+_ROUTES = (
+    health,
+    docs,
+    browser,
+    server,
+    page,
+    avatars,
+    carried,
+    live,
+    rtc,
+    speech,
+    uploads,
+    videos,
+)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -30,24 +59,25 @@ def create_app(settings: ServeSettings) -> FastAPI:
         check_token(settings.token)
     elif needs_token(settings):
         raise InputError("others than this machine could reach the server, which has no token", "give it one")
-    context = Context(settings, AvatarStore(settings.home, settings.avatars), Scheduler(settings.workers))
+    voices = Voices(VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url, model=settings.voice_model))
+    scheduler = Scheduler(settings.workers)
+    context = Context(settings, AvatarStore(settings.home, settings.avatars), scheduler, voices)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        context.jobs.start()
         try:
             yield
         finally:
             await close_live_sessions(context)
+            context.jobs.stop()
             context.scheduler.close()
 
     app = FastAPI(title="geneface", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.context = context
     errors.install(app)
     openapi.install(app)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(browser.router)
-    app.include_router(live.router)
-    app.include_router(rtc.router)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
     app.add_middleware(Guard, settings=settings, metrics=context.metrics)
     return app

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
+from geneface.serve.jobs.service import JobService
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
+from geneface.voice.registry import Voices
 
 if TYPE_CHECKING:
     from geneface.realtime import Scheduler
@@ -18,16 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server: settings, avatars, what draws for live sessions, jobs."""
+    """One server: settings, avatars, what draws for live sessions, voices, jobs."""
 
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
+    voices: Voices
+    jobs: JobService = field(init=False)
+    """Videos, avatars in the making, uploads; begins and ends with the server."""
     metrics: Metrics = field(default_factory=Metrics)
     troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
     """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
     extras: dict[str, Any] = field(default_factory=dict)
     """What single subjects keep for the life of the server."""
+
+    def __post_init__(self) -> None:
+        self.jobs = JobService(self.settings)
+        self.metrics.watch("jobs", self.jobs.counts)
+        self.metrics.watch("queued_jobs", lambda: self.jobs.counts().get("queued", 0.0))
 
 
 def context_of(connection: HTTPConnection) -> Context:

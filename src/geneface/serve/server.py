@@ -14,20 +14,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
+from fastapi import FastAPI
 
 from geneface.errors import InputError
 from geneface.io.place import writing
 from geneface.io.work import exclusive_folder
-from geneface.serve.app import create_app
-from geneface.serve.avatars import AvatarStore
 from geneface.serve.safety.addresses import bracketed, parse_authority
 from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
 from geneface.serve.safety.tokens import check_token, needs_token, new_token
 from geneface.serve.settings import ServeSettings
 
-_GRACE_SECONDS = 1
+_GRACE_SECONDS = 0.5
 """So long requests may take to end when the server is asked to."""
-_LAST_SECONDS = 1.8
+_LAST_SECONDS = 1.7
 """Then the process ends, whatever a thread still does. Jobs are kept on the disk at every moment."""
 _BACKLOG = 512
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
@@ -37,7 +36,7 @@ def completed(settings: ServeSettings) -> ServeSettings:
     """The settings with all checked that can be checked without starting anything, and a token where one is needed.
 
     Raises:
-        InputError: an address that is none, an avatar that can't be loaded, a token that is too weak.
+        InputError: an address that is none, a token that is too weak.
     """
     for option, url in (
         ("--voice-url", settings.voice_url),
@@ -51,28 +50,32 @@ def completed(settings: ServeSettings) -> ServeSettings:
             raise InputError(f"{name!r} is not the name of a host", "give one as in --allow-host face.example.org")
     if settings.token is not None:
         check_token(settings.token)
-    store = AvatarStore(settings.home, settings.avatars)
-    for avatar in store.list():
-        if not avatar.is_own:
-            store.load(avatar.id)
-            store.forget(avatar.id)
     is_short = settings.token is None and needs_token(settings)
     return settings.model_copy(update={"token": new_token()}) if is_short else settings
 
 
-def address(settings: ServeSettings, port: int) -> str:
+def address(settings: ServeSettings, port: int, *, with_token: bool) -> str:
     """What a browser on this machine opens. A token stands behind the `#`: browsers never send that part."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    end = f"/#token={settings.token}" if settings.token is not None else ""
+    end = f"/#token={settings.token}" if with_token else ""
     return f"http://{bracketed(host)}:{port}{end}"
 
 
-def serve(settings: ServeSettings, announce: Callable[[int], None], *, is_logging: bool = False) -> int | None:
+def serve(
+    app: FastAPI,
+    settings: ServeSettings,
+    announce: Callable[[int], None],
+    give_up: Callable[[int], None],
+    *,
+    is_logging: bool = False,
+) -> int | None:
     """Serve until a signal comes.
 
     Args:
+        app: of `create_app(settings)`.
         settings: as `completed` gave them.
         announce: called with the port when the server answers.
+        give_up: called in another thread, with the signal, where the end takes too long: it ends the process.
         is_logging: a line on standard error for each request, without what was said in it.
 
     Returns:
@@ -82,38 +85,41 @@ def serve(settings: ServeSettings, announce: Callable[[int], None], *, is_loggin
         InputError: the port or the home is taken or can't be used.
     """
     _prepare_logs(is_logging)
-    with _home(settings.home), _listening(settings.host, settings.port) as listener:
+    with _listening(settings.host, settings.port) as listener, _home(settings.home):
         port = int(listener.getsockname()[1])
-        settings = settings.model_copy(update={"port": port})
-        config = uvicorn.Config(
-            create_app(settings),
-            http=http_protocol(settings),
-            ws=WebSocketConnection,
-            ws_max_size=settings.most_message_bytes,
-            # A small message could stand for a very large one.
-            ws_per_message_deflate=False,
-            lifespan="on",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=settings.proxy is not None,
-            forwarded_allow_ips=settings.proxy,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            backlog=_BACKLOG,
-        )
-        server = _Server(config, lambda: announce(port))
-        config.load()
+        server = _Server(uvicorn_config(app, settings), lambda: announce(port), give_up)
         server.run([listener])
         return server.signal
+
+
+def uvicorn_config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn serves an application of `create_app`, with the limits that it alone can keep."""
+    return uvicorn.Config(
+        app,
+        http=http_protocol(settings),
+        ws=WebSocketConnection,
+        ws_max_size=settings.most_message_bytes,
+        # A small message could stand for a very large one.
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.proxy is not None,
+        forwarded_allow_ips=settings.proxy,
+        # Meant to be whole seconds; what it is given to takes parts of one.
+        timeout_graceful_shutdown=_GRACE_SECONDS,  # pyright: ignore[reportArgumentType]
+        backlog=_BACKLOG,
+    )
 
 
 class _Server(uvicorn.Server):
     """uvicorn's, with the signals of our commands."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], give_up: Callable[[int], None]) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._announce, self._give_up = announce, give_up
         self.signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,7 +146,7 @@ class _Server(uvicorn.Server):
     def _end(self, number: int, _: object) -> None:
         if self.signal is None:
             self.signal = number
-            last = threading.Timer(_LAST_SECONDS, os._exit, (128 + number,))
+            last = threading.Timer(_LAST_SECONDS, self._give_up, (number,))
             last.daemon = True
             last.start()
         else:

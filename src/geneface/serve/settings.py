@@ -34,6 +34,7 @@ class ServeSettings(Config):
     voice: str | None = None
     voice_folder: Path | None = None
     voice_url: str | None = None
+    voice_model: str | None = None
     chat_url: str | None = None
     chat_model: str = "default"
     chat_prompt: str = "You are speaking with somebody face to face. Answer in one to three short sentences."

@@ -168,8 +168,8 @@ class Louder:
 
     past_frames = future_frames = 0
 
-    def apply(self, generic: GenericMotion) -> FloatArray:
-        return 3 * generic.displacement
+    def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
+        return 3 * generic.displacement[first:last]
 
 
 def test_a_real_avatar_leaves_its_adaptation_out(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ import io
 import re
 import struct
 from collections.abc import Sequence
-from fractions import Fraction
 
 import av
 import numpy as np
 
+from geneface.io.live import LiveSoundEncoder, LiveVideoEncoder, configure_video
 from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ
-from geneface.serve.live.encoder import AacEncoder, OpusEncoder, PictureEncoder
 from geneface.types import ByteArray, FloatArray
 
 PICTURE_SCALE = 12_800
@@ -27,25 +26,26 @@ _SPS, _PPS = 7, 8
 _PICTURES, _SOUND = 1, 2
 _IS_SYNC, _NOT_SYNC = 0x02000000, 0x01010000
 _GLOBAL_HEADER = 1 << 22
+_OPUS_SAMPLES, _AAC_SAMPLES = 960, 1024
 
 
 class Fragments:
     """One stream of fragmented MP4 with its encoders. Only one thread at a time may call."""
 
-    def __init__(self, width: int, height: int, codec: str = "aac") -> None:
-        """`codec`: "aac" or "opus"."""
-        self._pictures = PictureEncoder(width, height)
-        self._codec = codec
-        self._sound = OpusEncoder() if codec == "opus" else AacEncoder()
-        self._samples = 960 if codec == "opus" else 1024
+    def __init__(self, width: int, height: int, bit_rate: int, picture_codec: str, sound_codec: str) -> None:
+        """`picture_codec`: as RFC 6381 names it; `sound_codec`: "aac" or "opus"."""
+        self._size, self._bit_rate = (width, height), bit_rate
+        is_opus = sound_codec == "opus"
+        self._pictures = LiveVideoEncoder(bit_rate)
+        self._sound = LiveSoundEncoder("libopus" if is_opus else "aac")
+        self._samples = _OPUS_SAMPLES if is_opus else _AAC_SAMPLES
+        self._names = picture_codec, "opus" if is_opus else "mp4a.40.2"
         self._count = 0
-        self._first: int | None = None
-        """Index of the first item: the encoders count from it."""
 
     @property
     def media_type(self) -> str:
         """For `MediaSource.isTypeSupported`."""
-        return f'video/mp4; codecs="{self._pictures.codec_string}, {"opus" if self._codec == "opus" else "mp4a.40.2"}"'
+        return f'video/mp4; codecs="{", ".join(self._names)}"'
 
     def head(self) -> bytes:
         """ftyp and moov."""
@@ -53,39 +53,32 @@ class Fragments:
         options = {"movflags": "empty_moov+default_base_moof+skip_trailer", "fflags": "+bitexact"}
         with av.open(buffer, "w", format="mp4", options=options) as file:
             video = file.add_stream("libx264", rate=round(1 / FRAME_SECONDS))
-            video.width, video.height, video.pix_fmt = self._pictures.width, self._pictures.height, "yuv420p"
-            video.codec_context.options = self._pictures.options
+            configure_video(video.codec_context, *self._size, self._bit_rate, has_headers=False)
             video.codec_context.flags |= _GLOBAL_HEADER
-            video.codec_context.time_base = Fraction(1, PICTURE_SCALE)
-            name = "libopus" if self._codec == "opus" else "aac"
-            sound = file.add_stream(name, rate=SOUND_RATE_HZ, layout="mono")
-            sound.codec_context.format = "s16" if self._codec == "opus" else "fltp"
+            sound = file.add_stream(self._sound.context.name, rate=SOUND_RATE_HZ, layout="mono")
+            sound.codec_context.format = self._sound.context.format.name
             file.start_encoding()
             head = buffer.getvalue()
         return head
 
-    def fragment(self, planes: ByteArray, sound: FloatArray, index: int, *, is_key: bool = False) -> tuple[bytes, bool]:
-        """moof and mdat of item `index`, and whether its picture needs no earlier one.
+    def fragment(self, planes: ByteArray, sound: FloatArray, *, is_key: bool = False) -> tuple[bytes, bool]:
+        """moof and mdat of the next item, and whether its picture needs no earlier one.
 
         Args:
             planes: uint8 [3 H / 2, W].
             sound: float32 [1920].
         """
-        if self._first is None:
-            self._first = index
-        unit, is_key = self._pictures.encode(planes, is_key=is_key)
-        frames = self._sound.encode(sound)
-        offset = self._first * ITEM_SAMPLES
-        # What the encoder put before the first sample would lie before 0.
-        frames = [(place + offset, data) for place, data in frames if place + offset >= 0]
+        index = self._count
         self._count += 1
-        picture = length_prefixed(unit)
-        flags = _IS_SYNC if is_key else _NOT_SYNC
-        tracks = [_Run(_PICTURES, index * _PICTURE_TICKS, [(_PICTURE_TICKS, picture, flags)])]
+        unit = self._pictures.encode(planes, index, is_key)
+        # What an encoder puts before the first sample lies before 0, where a track can't begin.
+        frames = [packet for packet in self._sound.encode(sound, index * ITEM_SAMPLES) if (packet.pts or 0) >= 0]
+        flags = _IS_SYNC if unit.is_keyframe else _NOT_SYNC
+        tracks = [_Run(_PICTURES, index * _PICTURE_TICKS, [(_PICTURE_TICKS, length_prefixed(bytes(unit)), flags)])]
         if frames:
-            samples = [(self._samples, data, _IS_SYNC) for _, data in frames]
-            tracks.append(_Run(_SOUND, frames[0][0], samples))
-        return _moof_and_mdat(self._count, tracks), is_key
+            samples = [(self._samples, bytes(packet), _IS_SYNC) for packet in frames]
+            tracks.append(_Run(_SOUND, frames[0].pts or 0, samples))
+        return _moof_and_mdat(self._count, tracks), unit.is_keyframe
 
 
 class _Run:

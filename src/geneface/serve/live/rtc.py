@@ -55,7 +55,7 @@ class Peer:
         self._live, self._addresses, self._has_stun = live, list(addresses), bool(stun)
         self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun]))
         self._bit_rate = BitRate()
-        self._picture = PictureTrack(self._bit_rate, live.session.width, live.session.height)
+        self._picture = PictureTrack(self._bit_rate)
         self._sound = SoundTrack(self._sent)
         self._origin: int | None = None
         self._channel: Any = None

@@ -20,9 +20,9 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
+from geneface.io.live import LEAST_BIT_RATE, MOST_BIT_RATE
+
 _NTP_SECOND = 1 << 32
-LEAST_BIT_RATE, MOST_BIT_RATE = 500_000, 2_500_000
-"""Of pictures, in bits a second: below, a face is blocks; above, nobody sees more at 512 x 512."""
 _START_BIT_RATE = 1_500_000
 
 
@@ -39,7 +39,7 @@ class BitRate:
 
     @property
     def value(self) -> int:
-        """Bits a second, between `LEAST_BIT_RATE` and `MOST_BIT_RATE`."""
+        """Bits a second, between the least and the most of `io.live`."""
         return round(min(max(min(self._by_loss, self._by_estimate), LEAST_BIT_RATE), MOST_BIT_RATE))
 
     def hear_of_loss(self, share: float) -> None:

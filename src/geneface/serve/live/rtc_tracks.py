@@ -10,22 +10,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
-from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from geneface.io.live import VIDEO_TIME_BASE, LiveSoundEncoder, LiveVideoEncoder
 from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Item
-from geneface.serve.live.encoder import GROUP_FRAMES, OpusEncoder, PictureEncoder
 from geneface.serve.live.rtc_sender import BitRate
 
-_TICKS = round(VIDEO_CLOCK_RATE * FRAME_SECONDS)
 _WAITING = 2
 """Items that may wait for the network: 80 ms. The oldest is dropped for a third."""
-_RATE_STEP = 0.15
-"""Smaller changes of the bit rate are not worth an encoder of their own."""
+_PACKETS = 2
+"""Of sound, in one item."""
 
 
 class ItemTrack(MediaStreamTrack):
@@ -85,13 +83,11 @@ class PictureTrack(ItemTrack):
     kind = "video"
     rate_hz = VIDEO_CLOCK_RATE
 
-    def __init__(self, bit_rate: BitRate, width: int, height: int) -> None:
+    def __init__(self, bit_rate: BitRate) -> None:
         super().__init__()
         self.is_h264 = True
-        self._bit_rate, self._width, self._height = bit_rate, width, height
-        self._encoder: PictureEncoder | None = None
-        self._encoder_rate = 0
-        self._since_key = 0
+        self._bit_rate = bit_rate
+        self._encoder = LiveVideoEncoder(bit_rate.value)
         self._generation = -1
         self._is_key_due = False
         self._counts = 0, 0
@@ -109,27 +105,19 @@ class PictureTrack(ItemTrack):
         item = await self._take()
         is_key = self._is_key_due or item.generation != self._generation
         self._is_key_due, self._generation = False, item.generation
+        self._encoder.bit_rate = self._bit_rate.value
         # Converting and encoding take some milliseconds, in which the loop sends sound.
         media = await asyncio.to_thread(self._encoded, item, is_key)
-        media.pts, media.time_base = item.index * _TICKS, VIDEO_TIME_BASE
-        size = media.size if isinstance(media, Packet) else 0
-        self._counts = self._counts[0] + 1, self._counts[1] + size
+        self._counts = self._counts[0] + 1, self._counts[1] + (media.size if isinstance(media, Packet) else 0)
         return media
 
     def _encoded(self, item: Item, is_key: bool) -> Packet | VideoFrame:
         planes = item.picture.to_yuv420()
-        if not self.is_h264:
-            return VideoFrame.from_ndarray(planes, format="yuv420p")
-        data, was_key = self._encoder_for(is_key or self._since_key >= GROUP_FRAMES).encode(planes, is_key=is_key)
-        self._since_key = 1 if was_key else self._since_key + 1
-        return Packet(data)
-
-    def _encoder_for(self, is_key: bool) -> PictureEncoder:
-        """The encoder; the bit rate changes with a key frame, which a new one begins with anyway."""
-        rate = self._bit_rate.value
-        if self._encoder is None or (is_key and abs(rate / self._encoder_rate - 1) > _RATE_STEP):
-            self._encoder, self._encoder_rate = PictureEncoder(self._width, self._height, rate), rate
-        return self._encoder
+        if self.is_h264:
+            return self._encoder.encode(planes, item.index, is_key)
+        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = item.index, VIDEO_TIME_BASE
+        return frame
 
 
 class SoundTrack(ItemTrack):
@@ -142,7 +130,7 @@ class SoundTrack(ItemTrack):
         """`on_sent` is told of each item when its sound leaves."""
         super().__init__()
         self._on_sent = on_sent
-        self._encoder = OpusEncoder()
+        self._encoder = LiveSoundEncoder("libopus")
         self._packets: deque[Packet] = deque()
         self._second_at = 0.0
 
@@ -152,11 +140,8 @@ class SoundTrack(ItemTrack):
             return self._packets.popleft()
         item = await self._take()
         self._second_at = time.monotonic() + FRAME_SECONDS / 2
-        # Decoded, it comes so much later.
-        start = item.index * ITEM_SAMPLES - self._encoder.delay
-        for number, (_, data) in enumerate(self._encoder.encode(item.sound)):
-            packet = Packet(data)
-            packet.pts, packet.time_base = start + number * ITEM_SAMPLES // 2, Fraction(1, SOUND_RATE_HZ)
-            self._packets.append(packet)
+        packets = self._encoder.encode(item.sound, item.index * ITEM_SAMPLES)
+        # After a gap there is silence before it, which nobody waits for.
+        self._packets.extend(packets[-_PACKETS:])
         self._on_sent(item)
         return self._packets.popleft()

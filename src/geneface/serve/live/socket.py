@@ -105,17 +105,17 @@ class SocketListener:
         for packet in self._stream.head():
             self._outbox.put(packet)
         self._live.attach(self)
-        tasks = [asyncio.create_task(part) for part in (self._outbox.send_all(self._send), self._read())]
-        ended = asyncio.create_task(self._ended.wait())
+        parts = (self._outbox.send_all(self._send), self._read(), self._ended.wait())
+        tasks = [asyncio.ensure_future(part) for part in parts]
         try:
-            await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._reason:
                 await asyncio.wait(tasks[:1], timeout=0 if self._reason == "too_slow" else _CLOSE_SECONDS)
         finally:
             self._live.detach(self)
-            for task in (*tasks, ended):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, ended, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await self._socket.close(CLOSE_CODES.get(self._reason, 1000), self._reason)
 

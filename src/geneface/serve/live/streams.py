@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from geneface.realtime import Item
-from geneface.serve.live.encoder import OpusEncoder, PictureEncoder, to_s16
+import numpy as np
+
+from geneface.io.live import LEAST_BIT_RATE, MOST_BIT_RATE, LiveSoundEncoder, LiveVideoEncoder
+from geneface.realtime import ITEM_SAMPLES, SOUND_RATE_HZ, Item
 from geneface.serve.live.fragments import Fragments
 from geneface.serve.live.packets import Kind, Packet
-from geneface.types import ByteArray
+from geneface.types import ByteArray, FloatArray
 
 _ITEM_MICROSECONDS = 40_000
 _OPUS_MICROSECONDS = 20_000
-_MICROSECONDS_A_SAMPLE = 1e6 / 48_000
+_OPUS_DELAY_MICROSECONDS = 2_500
+"""Of a decoded packet's sound: RFC 6716 has no less."""
+_BITS_A_PIXEL = 7.5
+"""A second, at most: 2 Mbit at 512 x 512."""
+_LEVELS = ((3600, 31), (8192, 40), (22_080, 50), (36_864, 51))
+"""Of H.264 by the macroblocks of a picture (ITU-T H.264, table A-1), with 25 pictures a second within each."""
 
 
 class Stream(Protocol):
@@ -41,13 +48,14 @@ class UnitStream:
 
     def __init__(self, width: int, height: int, sound: str) -> None:
         """`sound`: "opus" or "pcm"."""
-        self._pictures = PictureEncoder(width, height)
-        self._opus = OpusEncoder() if sound == "opus" else None
-        self._sound = sound
+        self._pictures = LiveVideoEncoder(bit_rate_of(width, height))
+        self._opus = LiveSoundEncoder("libopus") if sound == "opus" else None
+        self._sound, self._codec = sound, codec_string(width, height)
+        self._count = 0
 
     def facts(self) -> dict[str, Any]:
         """Codec strings of WebCodecs."""
-        return {"codec": "webcodecs", "video": self._pictures.codec_string, "audio": self._sound, "rate": 48_000}
+        return {"codec": "webcodecs", "video": self._codec, "audio": self._sound, "rate": SOUND_RATE_HZ}
 
     def head(self) -> list[Packet]:
         """Nothing: key frames carry their parameters."""
@@ -60,17 +68,20 @@ class UnitStream:
             Packet(Kind.SOUND, data, item.generation, item.index, time + shift) for shift, data in self._sounds(item)
         ]
         if is_key or (has_picture and not item.is_repeat):
-            unit, is_key = self._pictures.encode(item.picture.to_yuv420(), is_key=is_key)
-            found.append(Packet(Kind.PICTURE, unit, item.generation, item.index, time, is_key))
+            unit = self._pictures.encode(item.picture.to_yuv420(), item.index, is_key)
+            found.append(Packet(Kind.PICTURE, bytes(unit), item.generation, item.index, time, unit.is_keyframe))
         return found
 
     def _sounds(self, item: Item) -> list[tuple[int, bytes]]:
         """Payloads, with the microseconds from the item's beginning to theirs."""
         if self._opus is None:
             return [(0, to_s16(item.sound).tobytes())]
-        packets = self._opus.encode(item.sound)
-        late = round(self._opus.delay * _MICROSECONDS_A_SAMPLE)
-        return [(number * _OPUS_MICROSECONDS - late, data) for number, (_, data) in enumerate(packets)]
+        packets = self._opus.encode(item.sound, self._count * ITEM_SAMPLES)
+        self._count += 1
+        return [
+            (number * _OPUS_MICROSECONDS - _OPUS_DELAY_MICROSECONDS, bytes(packet))
+            for number, packet in enumerate(packets)
+        ]
 
 
 class FragmentStream:
@@ -78,14 +89,14 @@ class FragmentStream:
 
     def __init__(self, width: int, height: int, sound: str) -> None:
         """`sound`: "opus" or "aac"."""
-        self._fragments = Fragments(width, height, sound)
+        self._fragments = Fragments(width, height, bit_rate_of(width, height), codec_string(width, height), sound)
         self._sound = sound
         self._count = 0
         self._planes: ByteArray | None = None
 
     def facts(self) -> dict[str, Any]:
         """The type of MediaSource."""
-        return {"codec": "mse", "video": self._fragments.media_type, "audio": self._sound, "rate": 48_000}
+        return {"codec": "mse", "video": self._fragments.media_type, "audio": self._sound, "rate": SOUND_RATE_HZ}
 
     def head(self) -> list[Packet]:
         """ftyp and moov."""
@@ -96,10 +107,27 @@ class FragmentStream:
         is_same = self._planes is not None and (item.is_repeat or not has_picture)
         planes = self._planes if is_same and self._planes is not None else item.picture.to_yuv420()
         self._planes = planes
-        data, is_key = self._fragments.fragment(planes, item.sound, self._count, is_key=is_key)
+        data, is_key = self._fragments.fragment(planes, item.sound, is_key=is_key)
         time = self._count * _ITEM_MICROSECONDS
         self._count += 1
         return [Packet(Kind.FRAGMENT, data, item.generation, item.index, time, is_key)]
+
+
+def bit_rate_of(width: int, height: int) -> int:
+    """Bits a second that pictures of this size take at most."""
+    return int(min(max(width * height * _BITS_A_PIXEL, LEAST_BIT_RATE), MOST_BIT_RATE))
+
+
+def codec_string(width: int, height: int) -> str:
+    """RFC 6381: Constrained Baseline, and a level that holds 25 pictures a second of this size."""
+    blocks = -(-width // 16) * -(-height // 16)
+    level = next(level for most, level in _LEVELS if blocks <= most)
+    return f"avc1.42C0{level:02X}"
+
+
+def to_s16(sound: FloatArray) -> np.ndarray:
+    """Samples in [-1, 1] as whole numbers of two bytes, little endian; what lies beyond is cut."""
+    return np.clip(np.rint(np.asarray(sound) * 32_767), -32_768, 32_767).astype("<i2")
 
 
 def open_stream(codec: str, width: int, height: int, sound: str) -> Stream:

@@ -44,6 +44,6 @@ function normal(avatar) {
     ...avatar,
     name: avatar.name ?? avatar.id,
     isReady: !avatar.status || ["ready", "completed"].includes(avatar.status),
-    poster: `v1/avatars/${encodeURIComponent(avatar.id)}/poster`,
+    poster: ["poster", "preview"].filter((name) => avatar[name]).map((name) => `v1/avatars/${encodeURIComponent(avatar.id)}/${name}`)[0],
   };
 }

@@ -46,7 +46,8 @@ async def page(request: Request) -> HTMLResponse:
     info = schema["info"]
     return HTMLResponse(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>geneface: the API</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/docs.css">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,"><link rel="stylesheet" href="/docs.css">'
         f"<main><h1>The API of geneface {escape(info['version'])}</h1><p>{_words(info['description'])}</p>"
         '<p>For programs: <a href="/openapi.json">/openapi.json</a>. The WebSocket of a live session is described in '
         f"docs/serve.md.</p>{''.join(parts)}</main></html>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response, WebSocket
 from fastapi.responses import StreamingResponse
@@ -21,7 +21,9 @@ from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
-from geneface.voice.voice import Voice
+
+if TYPE_CHECKING:
+    from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
 SUBPROTOCOL = "geneface.v1"
@@ -200,7 +202,10 @@ def _open(server: Context, request: LiveRequest, background: str) -> Session:
 
 def _voice(server: Context, name: str | None) -> Voice | None:
     """The voice that a session speaks with, opened once. Without the extra there is none, unless it is asked for."""
-    from geneface.voice.registry import open_voice
+    try:
+        from geneface.voice.registry import open_voice
+    except ModuleNotFoundError:
+        return None
 
     settings, opened = server.settings, server.extras.setdefault("live_voices", {})
     try:

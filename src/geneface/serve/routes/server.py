@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from geneface import __version__
+from geneface.errors import InputError
 from geneface.serve.context import Context, context_of
 
 router = APIRouter(prefix="/v1", tags=["server"])
@@ -30,3 +31,24 @@ def server(context: Annotated[Context, Depends(context_of)]) -> dict[str, Any]:
             "text": settings.most_text,
         },
     }
+
+
+def _voices(context: Context) -> list[dict[str, Any]]:
+    """Those that can be asked for, the default first; none where no engine is installed."""
+    from geneface.voice.registry import VoiceChoice
+
+    settings = context.settings
+    try:
+        found = VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url).all()
+    except InputError:
+        return []
+    return [
+        {
+            "id": voice.name,
+            "name": voice.name,
+            "language": voice.language,
+            "description": voice.description,
+            "is_default": voice.is_default,
+        }
+        for voice in found
+    ]

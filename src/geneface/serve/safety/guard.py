@@ -237,8 +237,10 @@ def _fault() -> ApiError:
 
 def _log_fault(scope: Scope, error: BaseException) -> None:
     """Say where, not what: neither messages nor values are printed."""
-    places = "".join(traceback.format_tb(error.__traceback__))
-    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), places.rstrip())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "geneface" in frame.filename or frame is frames[-1]]
+    places = "".join(traceback.format_list(own)).rstrip()
+    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), places)
 
 
 def _known(method: str) -> str:

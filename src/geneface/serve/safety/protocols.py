@@ -25,6 +25,7 @@ _MOST_FRAGMENTS = 1024
 _PINGS_A_SECOND = 10
 _MOST_UNSENT_BYTES = 8 * 1024**2
 """Of a WebSocket whose client doesn't read."""
+_LINGER_SECONDS = 0.5
 _FULL = error_body("too_many_connections", "this server has as many connections as it may", "try again in a moment")
 
 
@@ -42,6 +43,7 @@ class _Connection(H11Protocol):
     _slow: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _is_upgraded = False
+    _is_refused = False
     since = 0.0
 
     @property
@@ -53,18 +55,12 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         self.since = time.monotonic()
         if len(self.connections) > self.limits.most_connections and not self._make_room():
-            body = json.dumps(_FULL).encode()
-            head = (
-                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
-                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            )
-            transport.write(head.encode() + body)
-            transport.close()
+            self._refuse()
             return
         self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         super().data_received(data)
         if not self.is_idle:
@@ -99,6 +95,19 @@ class _Connection(H11Protocol):
         self.connections.discard(oldest)
         oldest.transport.abort()
         return True
+
+    def _refuse(self) -> None:
+        """Say 503, and close when that has been heard: closing on unread bytes takes back what was said."""
+        self._is_refused = True
+        self.connections.discard(self)
+        body = json.dumps(_FULL).encode()
+        head = (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()
+        self._slow = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _wait_for_headers(self) -> None:
         self._slow = self.loop.call_later(self.limits.slow_seconds, self._give_up)

@@ -3,9 +3,11 @@
 import { address } from "../api.js";
 import { t } from "../i18n.js";
 import { h } from "./dom.js";
+import { icon } from "./icons.js";
 
 /** An avatar's poster as `<img>`; its place is kept while it loads. */
 export function poster(avatar, { alt = "" } = {}) {
+  if (!avatar.poster) return h("div", { class: "poster no-poster" }, icon("avatars"));
   return h("img", { class: "poster", src: address(avatar.poster), alt, width: 512, height: 512, decoding: "async" });
 }
 

@@ -74,7 +74,7 @@ function swatch(name, isHatched = false) {
 
 function row(finding, point) {
   const place = typeof finding.start === "number"
-    ? `${clock(finding.start)} – ${clock(finding.end ?? finding.start)}` : "";
+    ? [...new Set([clock(finding.start), clock(finding.end ?? finding.start)])].join(" – ") : "";
   const element = h("li", {
     class: `finding finding-${finding.severity}`,
     onmouseenter: () => point(finding), onmouseleave: () => point(null),

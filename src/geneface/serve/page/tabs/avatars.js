@@ -17,7 +17,7 @@ export async function mount(root) {
   const cards = h("ul", { class: "cards" });
   const draw = async () => {
     const avatars = await loadAvatars(true);
-    show(cards, avatars.map((avatar) => card(avatar, remove)));
+    show(cards, avatars.map((avatar) => card(avatar, remove)), h("li", {}, bring));
     return avatars;
   };
   const remove = async (avatar) => {
@@ -34,7 +34,7 @@ export async function mount(root) {
     onFile: (file) => importFile(file, trouble, draw, stop.signal) });
   show(root,
     h("header", {}, h("h1", {}, t("avatar.title")), h("p", { class: "lead" }, t("avatar.lead"))),
-    h("div", { class: "stack" }, trouble, cards, bring));
+    h("div", { class: "stack" }, trouble, cards));
   await draw();
   return () => stop.abort();
 }

@@ -26,6 +26,17 @@ class Create {
     show(root, h("header", {}, h("h1", {}, t("create.title")), h("p", { class: "lead" }, t("create.lead"))), this.place);
   }
 
+  /** Put the next step in place of the last; the focus, which would be lost with the last one, goes to its title. */
+  show(...children) {
+    const isFirst = !this.place.hasChildNodes();
+    show(this.place, ...children);
+    const title = this.place.querySelector("h2");
+    if (isFirst || !title) return;
+    title.tabIndex = -1;
+    title.focus({ preventScroll: true });
+    this.root.scrollIntoView({ block: "start" });
+  }
+
   get kept() {
     return JSON.parse(localStorage.getItem(KEPT) ?? "null");
   }
@@ -46,7 +57,7 @@ class Create {
 
   choose(unfinished, error) {
     const most = this.server.limits?.upload_bytes;
-    show(this.place,
+    this.show(
       error && notice(error),
       unfinished && message("info",
         t("create.unfinished", { name: unfinished.name, done: number((100 * unfinished.offset) / unfinished.size) }),
@@ -67,7 +78,7 @@ class Create {
     this.stop.signal.addEventListener("abort", () => stop.abort());
     const bar = h("progress", { max: file.size, value: 0, "aria-label": t("create.sending", { name: file.name }) });
     const line = h("p", { class: "soft number" });
-    show(this.place, h("section", { class: "card stack" },
+    this.show( h("section", { class: "card stack" },
       h("h2", {}, t("create.sending", { name: file.name })), bar,
       h("div", { class: "row" }, line, h("button", { type: "button", class: "quiet", onclick: () => stop.abort() }, t("create.pause")))));
     announce(t("create.sending", { name: file.name }));
@@ -89,7 +100,7 @@ class Create {
   async check(uploadId, name) {
     const bar = h("progress", { "aria-label": t("create.checking") });
     const line = h("p", { class: "soft number" }, t("create.checking.text"));
-    show(this.place, h("section", { class: "card stack" }, h("h2", {}, t("create.checking")), bar, line));
+    this.show( h("section", { class: "card stack" }, h("h2", {}, t("create.checking")), bar, line));
     announce(t("create.checking"));
     try {
       let found = await ask("v1/avatars/check", { method: "POST", json: { upload: uploadId }, signal: this.stop.signal });
@@ -102,7 +113,7 @@ class Create {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.status === 404) this.forget(uploadId);
-      show(this.place, notice(error, { again: error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name) }), this.otherVideo(uploadId));
+      this.show( notice(error, { again: error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name) }), this.otherVideo(uploadId));
     }
   }
 
@@ -126,7 +137,7 @@ class Create {
     const next = h("div", { class: "row" },
       isUsable && h("button", { type: "button", class: "main", onclick: () => this.agree(uploadId, name) }, t("create.go_on")),
       this.otherVideo(uploadId));
-    show(this.place,
+    this.show(
       h("section", { class: "card stack" }, h("h2", { tabindex: "-1" }, title), line.element, preview && h("img", { class: "preview", src: address(`v1/avatars/check/${id}/preview`), alt: t("check.preview"), loading: "lazy" })),
       h("section", { class: "card stack" }, h("h2", {}, t(findings.length ? "check.findings" : "check.nothing")), line.list),
       next);
@@ -134,7 +145,7 @@ class Create {
   }
 
   agree(uploadId, name) {
-    show(this.place, consentForm({
+    this.show( consentForm({
       server: this.server, name,
       onBack: () => this.check(uploadId, name),
       onAgreed: async (values) => {
@@ -147,7 +158,7 @@ class Create {
   }
 
   make(id) {
-    show(this.place, making({
+    this.show( making({
       id, server: this.server, signal: this.stop.signal,
       onGone: () => { this.keep(null); this.choose(null); },
       onOther: () => { this.keep(null); this.choose(null); },

@@ -38,8 +38,10 @@ class Live {
     this.poster = h("div");
     this.canvas = h("canvas", { width: 512, height: 512, role: "img" });
     this.over = h("div", { class: "over" });
-    this.state = h("span", { class: "state" });
-    this.face = face([this.poster, this.canvas, this.over, this.state]);
+    this.state = h("span");
+    this.figures = h("span", { class: "figures" });
+    this.hint = h("span", { class: "hint-sound", hidden: true }, t("live.sound"));
+    this.face = face([this.poster, this.canvas, this.over, this.hint, h("p", { class: "state" }, this.state, this.figures)]);
     this.frame = this.face.querySelector(".face-frame");
     this.input = h("input", {
       type: "text", id: "line", autocomplete: "off", enterkeyhint: "send", maxlength: server.limits?.text ?? 5000,
@@ -49,9 +51,8 @@ class Live {
     this.microphone = h("button", { type: "button", class: "circle bare", "aria-pressed": "false", onclick: () => this.hear() }, icon("microphone"));
     this.button = h("button", { class: "circle main" });
     this.voice = voiceChoice(server, () => this.open());
-    this.background = backgroundChoice((value) => this.player?.setBackground(value));
+    this.background = backgroundChoice((value) => this.player?.setBackground(value)?.catch((error) => this.warn(error)));
     this.mode = server.chat ? choice(t("live.mode"), [["chat", t("live.mode.chat")], ["say", t("live.mode.say")]], { onchange: () => this.drawHints() }) : null;
-    this.figures = h("div", { class: "figures" });
     this.words = server.chat || server.listen ? transcript() : null;
     this.root.classList.toggle("has-talk", Boolean(this.words));
     show(this.root, h("h1", { class: "unseen" }, t("live.title")), h("div", { class: "stage" },
@@ -62,8 +63,7 @@ class Live {
         h("div", { class: "under" },
           h("div", {},
             avatarChoice(this.avatars, this.avatar, (avatar) => { this.avatar = avatar; choose(avatar); this.open(); }).element,
-            this.voice.element, this.background.element, this.mode?.element),
-          this.figures)),
+            this.voice.element, this.background.element, this.mode?.element))),
       this.words?.element));
     this.drawHints();
     this.drawFigures();
@@ -79,7 +79,7 @@ class Live {
   /** What is said when nothing was typed: in the language of the voice. */
   firstSentence() {
     const voice = (this.server.voices ?? []).find(({ id }) => id === this.voice?.select.value) ?? this.server.voices?.[0];
-    return (voice?.language ?? "en").startsWith("zh") ? "你好！在这里输入文字，我来说。" : "Hello! Type something here, and I will say it.";
+    return (voice?.language ?? "en").startsWith("zh") ? "你好！我该说什么？" : "Hello! What shall I say?";
   }
 
   drawHints() {
@@ -153,15 +153,19 @@ class Live {
 
   follow(player) {
     const on = (name, act) => player.addEventListener(name, (event) => { if (player === this.player) act(event.detail ?? {}); });
-    on("state", ({ state }) => {
-      if (state === "playing" || state === "live") this.drawState(this.isSpeaking ? "speaking" : "live");
-      else if (state === "closed") this.fail({ message: t("live.lost"), remedy: t("live.lost.remedy") });
-      else this.drawState("connecting");
+    on("state", ({ state, reason, sound }) => {
+      if (state === "live") {
+        this.drawState(this.isSpeaking ? "speaking" : "live");
+        this.hint.hidden = sound !== "waiting";
+      } else if (state !== "closed") this.drawState("connecting");
+      // An error of its own follows at once, where there is one.
+      else queueMicrotask(() => { if (player === this.player) this.fail(endOf(reason)); });
     });
     on("stats", () => this.drawFigures());
     on("speech.start", () => this.speaking(true));
     on("speech.end", () => this.speaking(false));
-    on("error", (detail) => this.fail(detail.error ?? detail));
+    on("error", (detail) => this.fail(detail));
+    on("warning", (detail) => this.warn(detail));
     on("transcript", (detail) => this.words?.add(detail));
   }
 
@@ -245,6 +249,12 @@ class Live {
     clearTimeout(this.hidden);
     document.removeEventListener("visibilitychange", this.watch);
   }
+}
+
+/** Why a session ended that nobody here has ended. */
+function endOf(reason) {
+  const known = ["taken_over", "expired"].includes(reason) ? reason : "lost";
+  return { message: t(`live.${known}`), remedy: t(`live.${known}.remedy`) };
 }
 
 function closeSession(session) {

@@ -38,13 +38,8 @@ export async function mount(root, { server, values }) {
 
 async function showReport(place, avatar, signal) {
   const path = `v1/avatars/${encodeURIComponent(avatar.id)}`;
-  const [card, report] = await Promise.all([
-    ask(path, { signal }),
-    ask(`${path}/report`, { signal }).catch((error) => {
-      if (error.status === 404) return null;
-      throw error;
-    }),
-  ]);
+  const card = await ask(path, { signal });
+  const report = card.has_report ? await ask(`${path}/report`, { signal }) : null;
   if (report && ["queued", "in_progress"].includes(report.status)) return measuring(place, avatar, signal);
   const isDone = report?.status === "completed";
   const metrics = report?.metrics ?? card.metrics;

@@ -1,0 +1,121 @@
+"""A job of the kind "video": speech, or text that a voice speaks, becomes a video of an avatar."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from geneface.avatar.avatar import Avatar
+from geneface.avatar.outputs import SUFFIXES
+from geneface.avatar.performance import Performance
+from geneface.errors import InputError
+from geneface.io.atomic import atomic_path
+from geneface.io.audio import write_wav
+from geneface.serve.jobs.formats import BACKGROUND, SPEECH
+from geneface.serve.jobs.progress import StepPlan
+from geneface.serve.jobs.task import Task
+from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
+
+_LETTERS_A_SECOND = 15.0
+
+
+def make_video(task: Task) -> dict[str, Any]:
+    """Speak, if there is text, and draw.
+
+    Raises:
+        InputError: the sound, the picture behind or the avatar can't be used.
+    """
+    params = task.job.params
+    text, seconds = params.get("text"), float(params.get("seconds") or 0)
+    seconds = seconds or len(text or "") / _LETTERS_A_SECOND
+    plans = [StepPlan("render", 1.0 + 0.5 * seconds, {"rendering": 1.0})]
+    if text:
+        plans.insert(0, StepPlan("speak", 0.5 + 0.1 * seconds))
+    if params["format"] == "png":
+        plans.append(StepPlan("pack", 0.05 * seconds))
+    reporter = task.reporter(plans)
+    speech: Path = task.input(SPEECH)
+    if text:
+        with reporter.step("speak") as progress:
+            speech = task.work / "speech.wav"
+            write_wav(speech, Waveform(_spoken(text, params, task.limits["most_speech_seconds"], progress)))
+    with reporter.step("render") as progress:
+        avatar = Avatar.load(params["avatar_folder"])
+        out, frames = _render(task, avatar, speech, progress)
+    if params["format"] == "png":
+        with reporter.step("pack") as progress:
+            out = _pack(out, task.out / "video.zip", progress)
+    return {
+        "file": out.name,
+        "frames": frames,
+        "seconds": round(frames / VIDEO_RATE_HZ, 2),
+        "bytes": out.stat().st_size,
+    }
+
+
+def _render(task: Task, avatar: Avatar, speech: Path, progress: Callable[[str, int, int], None]) -> tuple[Path, int]:
+    params = task.job.params
+    format = params["format"]
+    out = task.work / "pictures" if format == "png" else task.out / f"video{SUFFIXES[format]}"
+    if out.is_dir():
+        # Of an attempt that died while it packed them.
+        shutil.rmtree(out)
+    background = task.input(BACKGROUND) if params.get("has_background_image") else params["background"]
+    frames = avatar.render(
+        speech,
+        out,
+        Performance(
+            temperature=params["temperature"],
+            seed=params["seed"],
+            mouth_gain=params["mouth_gain"],
+            body=params["body"],
+        ),
+        format=format,
+        size=params["size"],
+        frame=params["frame"],
+        background=background,
+        progress=progress,
+    )
+    return out, frames
+
+
+def _spoken(
+    text: str, params: dict[str, Any], most_seconds: float, progress: Callable[[str, int, int], None]
+) -> FloatArray:
+    """[T] at 16 kHz of a text."""
+    from geneface.voice.registry import open_voice
+
+    voice = open_voice(params.get("voice"), **params.get("voice_options", {}))
+    resampler = soxr.ResampleStream(voice.rate_hz, SPEECH_RATE_HZ, 1, dtype="float32")
+    pieces: list[FloatArray] = []
+    count, expected = 0, max(1, round(len(text) / _LETTERS_A_SECOND * voice.rate_hz))
+    spoken = voice.speak(text)
+    for piece in spoken:
+        pieces.append(resampler.resample_chunk(np.ascontiguousarray(piece, np.float32)))
+        count += len(piece)
+        if count > most_seconds * voice.rate_hz:
+            raise InputError(f"the text takes more than {most_seconds:g} s to speak", "give a shorter text")
+        progress("speaking", min(count, expected), expected)
+    pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    samples = np.clip(np.concatenate(pieces), -1, 1)
+    if not len(samples):
+        raise InputError("nothing in the text can be spoken", "give words")
+    return samples
+
+
+def _pack(folder: Path, out: Path, progress: Callable[[str, int, int], None]) -> Path:
+    """One file of the pictures, which are compressed already."""
+    names = sorted(os.listdir(folder))
+    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+        for number, name in enumerate(names, start=1):
+            file.write(folder / name, name)
+            progress("packing", number, len(names))
+    shutil.rmtree(folder)
+    return out

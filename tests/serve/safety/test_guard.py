@@ -1,0 +1,201 @@
+"""What comes through the door of a real server, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+import websockets
+from websockets.exceptions import InvalidStatus
+
+from ..serving import Served, serving
+from .conftest import TOKEN, make_app, small_settings
+
+
+def code_of(response: httpx2.Response) -> str:
+    error = response.json()["error"]
+    assert set(error) == {"code", "message", "remedy"}
+    return error["code"]
+
+
+def test_programs_and_the_own_page_come_in(served: Served) -> None:
+    own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}
+    for headers in ({}, own):
+        assert httpx2.post(f"{served.url}/v1/probe", content=b"abc", headers=headers).json() == {"bytes": 3}
+        assert httpx2.get(f"{served.url}/health", headers=headers).json()["status"] == "ready"
+    assert httpx2.get(f"http://localhost:{served.port}/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost", "localhost:1", "127.0.0.1.nip.io:{port}", "x@127.0.0.1:{port}", ""]
+)
+def test_foreign_names_are_not_answered_to(served: Served, host: str) -> None:
+    response = httpx2.get(f"{served.url}/health", headers={"Host": host.format(port=served.port)})
+    assert response.status_code == 403 and code_of(response) == "foreign_host"
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://localhost:{port}", "https://127.0.0.1:1", "null", ""]
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_foreign_pages_change_nothing(served: Served, origin: str, method: str) -> None:
+    headers = {"Origin": origin.format(port=served.port)}
+    response = httpx2.request(method, f"{served.url}/v1/probe", headers=headers)
+    assert response.status_code == 403 and code_of(response) == "foreign_origin"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])
+def test_foreign_pages_read_nothing(served: Served, site: str) -> None:
+    for path in ("/metrics", "/openapi.json", "/page/app.js"):
+        response = httpx2.get(f"{served.url}{path}", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
+        assert response.status_code == 403
+    link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert httpx2.get(f"{served.url}/docs", headers=link).status_code == 200
+    assert httpx2.get(f"{served.url}/metrics", headers=link).status_code == 403
+    assert httpx2.get(f"{served.url}/docs", headers={**link, "Sec-Fetch-Dest": "iframe"}).status_code == 403
+
+
+def test_no_answer_lets_a_foreign_page_in(served: Served) -> None:
+    foreign = {"Origin": "http://evil.example"}
+    asked = {**foreign, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    answers = [
+        httpx2.get(f"{served.url}/v1/lax", headers=foreign),
+        httpx2.options(f"{served.url}/v1/probe", headers=asked),
+        httpx2.post(f"{served.url}/v1/probe", headers=foreign),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 405, 403]
+    for answer in answers:
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_every_answer_carries_the_headers(served: Served) -> None:
+    for path, status in (("/health", 200), ("/nothing", 404), ("/v1/fail", 500), ("/docs", 200), ("/v1/%2e%2e/x", 400)):
+        answer = httpx2.get(f"{served.url}{path}")
+        assert answer.status_code == status
+        headers = answer.headers
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+        assert "microphone=(self)" in headers["permissions-policy"]
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy and "*" not in policy and "http" not in policy
+        assert "server" not in headers
+
+
+def test_the_token(guarded: Served) -> None:
+    url, bearer = f"{guarded.url}/v1/probe", {"Authorization": f"Bearer {TOKEN}"}
+    assert httpx2.post(url, headers=bearer).status_code == 200
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Cookie": f"token={TOKEN}"},
+    ):
+        response = httpx2.post(url, headers=headers)
+        assert response.status_code == 401 and code_of(response) == "token_needed"
+        assert response.headers["www-authenticate"] == "Bearer"
+    assert httpx2.post(f"{url}?token={TOKEN}").status_code == 401
+    assert httpx2.get(f"{guarded.url}/metrics").status_code == 401
+    for path in ("/health", "/docs", "/openapi.json"):
+        assert httpx2.get(f"{guarded.url}{path}").status_code == 200
+
+
+def test_what_a_browser_keeps_reads_only(guarded: Served) -> None:
+    with httpx2.Client(base_url=guarded.url) as browser:
+        assert browser.post("/v1/session").status_code == 401
+        begun = browser.post("/v1/session", headers={"Authorization": f"Bearer {TOKEN}"})
+        cookie = begun.headers["set-cookie"].lower()
+        assert begun.status_code == 204 and "httponly" in cookie and "samesite=strict" in cookie and TOKEN not in cookie
+        assert browser.get("/metrics").status_code == 200
+        assert browser.post("/v1/probe").status_code == 401
+
+
+async def _echo(url: str, **options: object) -> tuple[str | None, bytes]:
+    async with websockets.connect(url, **options) as socket:  # type: ignore[arg-type]
+        await socket.send(b"hello")
+        return socket.subprotocol, bytes(await socket.recv())  # type: ignore[arg-type]
+
+
+def _refused(url: str, **options: object) -> int:
+    with pytest.raises(InvalidStatus) as caught:
+        asyncio.run(_echo(url, **options))
+    return caught.value.response.status_code
+
+
+def test_websockets(served: Served, guarded: Served) -> None:
+    url = f"ws://{served.authority}/v1/echo"
+    assert asyncio.run(_echo(url)) == (None, b"hello")
+    assert asyncio.run(_echo(url, origin=served.url, subprotocols=["geneface.v1"])) == ("geneface.v1", b"hello")
+    for origin in ("http://evil.example", "null", f"http://localhost:{served.port}"):
+        assert _refused(url, origin=origin) == 403
+    assert _refused(url, additional_headers={"Sec-Fetch-Site": "cross-site"}) == 403
+    url = f"ws://{guarded.authority}/v1/echo"
+    for options in ({}, {"subprotocols": ["geneface.v1", "bearer.wrong"]}, {"origin": guarded.url}):
+        assert _refused(url, **options) == 401
+    assert _refused(f"{url}?token={TOKEN}") == 401
+    shown = ["geneface.v1", f"bearer.{TOKEN}"]
+    assert asyncio.run(_echo(url, subprotocols=shown)) == ("geneface.v1", b"hello")
+    assert asyncio.run(_echo(url, additional_headers={"Authorization": f"Bearer {TOKEN}"})) == (None, b"hello")
+
+
+def test_who_asks_too_often_waits(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path, most_requests_a_minute=30)
+    with serving(make_app(settings), settings) as served, httpx2.Client(base_url=served.url) as client:
+        # Refused for another reason, a request uses nothing up: else a foreign page could keep the own one out.
+        for _ in range(50):
+            client.post("/v1/probe", headers={"Origin": "http://evil.example"})
+        statuses = [client.get("/v1/nothing") for _ in range(40)]
+        assert [answer.status_code for answer in statuses].count(404) in (30, 31)
+        assert statuses[-1].status_code == 429 and code_of(statuses[-1]) == "too_many_requests"
+        assert int(statuses[-1].headers["retry-after"]) >= 1
+
+
+def test_a_fault_is_told_by_its_place_alone(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("geneface.serve")
+    log.addHandler(caplog.handler)
+    log.setLevel(logging.INFO)
+    try:
+        answer = httpx2.get(
+            f"{served.url}/v1/fail?text=another+secret", headers={"Authorization": "Bearer third-secret"}
+        )
+        httpx2.post(f"{served.url}/v1/typed", json="a fourth secret")
+        # The line is written after the answer.
+        while "POST" not in caplog.text:
+            time.sleep(0.01)
+    finally:
+        log.removeHandler(caplog.handler)
+        log.setLevel(logging.NOTSET)
+    assert answer.status_code == 500 and code_of(answer) == "fault"
+    assert "RuntimeError at /v1/fail" in caplog.text and "in fail" in caplog.text
+    assert "POST /v1/typed 422" in caplog.text
+    assert "secret" not in caplog.text and "secret" not in answer.text
+
+
+def test_numbers(served: Served) -> None:
+    httpx2.post(f"{served.url}/v1/probe", headers={"Origin": "http://evil.example"})
+    answer = httpx2.get(f"{served.url}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    values: dict[str, float] = {}
+    kinds: dict[str, str] = {}
+    for line in answer.text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in kinds
+            kinds[name] = kind
+        elif not line.startswith("#"):
+            key, value = line.rsplit(" ", 1)
+            assert key not in values
+            values[key] = float(value)
+    for key in values:
+        name = key.split("{")[0]
+        base = next((name.removesuffix(end) for end in ("_bucket", "_sum", "_count") if name.endswith(end)), name)
+        assert kinds.get(name) or kinds.get(base) == "histogram", key
+    assert values['geneface_refused_total{code="foreign_origin"}'] >= 1
+    assert values['geneface_requests_total{method="POST",status="403"}'] >= 1
+    assert values["process_resident_memory_bytes"] > 10e6 and values["process_cpu_seconds_total"] > 0
+    rows = [value for key, value in values.items() if key.startswith("geneface_request_seconds_bucket")]
+    assert rows == sorted(rows) and rows[-1] == values["geneface_request_seconds_count"] > 0
