@@ -356,8 +356,8 @@ def _check_voice(name: str | None, context: Context) -> None:
 def _voice_options(context: Context) -> dict[str, str]:
     settings = context.settings
     folder = None if settings.voice_folder is None else str(settings.voice_folder)
-    found = {"folder": folder, "url": settings.voice_url, "model": settings.voice_model}
-    return {name: value for name, value in found.items() if value}
+    options = {"folder": folder, "url": settings.voice_url, "model": settings.voice_model}
+    return {name: value for name, value in options.items() if value}
 
 
 def _write(source: Any, target: Path) -> None:
