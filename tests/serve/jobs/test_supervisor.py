@@ -112,7 +112,7 @@ def test_what_nobody_owns_goes_when_a_server_starts(tmp_path: Path) -> None:
         f"jobs/{video}/work",
         f"jobs/{video}/tmp",
     ):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "file").write_bytes(b"x")
     with jobs_server(tmp_path) as client:
         assert client.get(f"/v1/videos/{video}/content").status_code == 200
