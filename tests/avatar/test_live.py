@@ -1,5 +1,7 @@
 """A live face: any pieces, its look-ahead, interruptions."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, LIPS, LOWER_FACE, lip_opening
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
+from geneface.motion.live import LiveMotion
 from geneface.types import HeadPose, MotionTrack
 
 from .avatar_fixtures import make_avatar
@@ -47,6 +50,23 @@ def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
     pieces = perform(avatar.live(performance), sound, 16 * milliseconds)
     assert np.abs(pieces.points - whole.points).max() < 1e-4
     assert np.abs(pieces.pose.rotation - whole.pose.rotation).max() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_the_person_moves_as_in_the_whole(avatar, sound, temperature):
+    model, person = avatar._model, avatar._person_motion
+    assert model.goes_on and len(person.nets) > 1
+    features = avatar._encoder.encode(sound)
+    whole = model.predict(features, temperature=temperature, seed=5, person=person)
+    live, made = LiveMotion(model, person, temperature, 5), []
+    for start, size in zip(range(0, len(features.values), 14), itertools.cycle([2, 4, 8, 0]), strict=False):
+        made += [
+            live.push(features.values[start : start + size]),
+            live.push(features.values[start + size : start + 14]),
+        ]
+    made.append(live.finish())
+    assert np.abs(np.concatenate(made) - whole).max() < 1e-6
 
 
 @pytest.mark.slow
