@@ -1,6 +1,9 @@
 """A live face: any pieces, its look-ahead, interruptions."""
 
 import itertools
+import pickle
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +82,33 @@ def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avat
     first, second = runs[0]
     assert np.abs(first - second).max() > 1e-4
     assert np.array_equal(runs[0][0], runs[1][0]) and np.array_equal(runs[0][1], runs[1][1])
+
+
+@pytest.mark.slow
+def test_performances_of_one_avatar_and_of_its_copies_do_not_hear_each_other(avatar, sound):
+    parts = [sound[:30_000], sound[40_000:70_000]]
+    copy = pickle.loads(pickle.dumps(avatar))
+    performance = Performance(seed=3, temperature=0.5)
+    alone = [perform(avatar.live(performance), part, 640).points for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        others = [(face, part) for face in (avatar, copy) for part in parts]
+        together = list(pool.map(lambda pair: perform(pair[0].live(performance), pair[1], 640).points, others))
+    assert all(map(np.array_equal, together, 2 * alone))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(avatar, sound):
+    """Over 16 s, several windows of the encoder: what a performance may take back has its place from the beginning."""
+    live = avatar.live()
+    live.push(sound[:32_000])
+    tracemalloc.start()
+    kept = []
+    for _ in range(4):
+        for start in range(32_000, 96_000, 640):
+            live.push(sound[start : start + 640])
+        kept.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert max(kept[1:]) - kept[0] < 200_000
 
 
 @pytest.mark.slow
