@@ -49,6 +49,11 @@ class Listener(Protocol):
 class Partner(Protocol):
     """Who answers: a conversation. What it says comes out of the session."""
 
+    @property
+    def understands(self) -> bool:
+        """What is said is understood; else the sound of a microphone moves the face."""
+        ...
+
     def text(self, text: str) -> None:
         """The person typed."""
         ...
@@ -125,6 +130,11 @@ class LiveSession:
         self._asked.clear()
         self.tell({"type": "generation", "generation": generation})
         return generation
+
+    @property
+    def understands(self) -> bool:
+        """What is said into a microphone is understood, and does not move the face."""
+        return self.partner is not None and self.partner.understands
 
     # ---- who listens
 
