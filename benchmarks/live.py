@@ -229,6 +229,9 @@ def measure_offset(arguments: argparse.Namespace) -> Figures:
             seen = _begun(found.evaluate("shown"))
             heard = [moment for what, moment in found.evaluate("heard") if what == "begin"]
             offsets += [min((moment - sound for moment in seen), key=abs) for sound in heard if seen]
+        # A flash whose picture came too late was not shown at all; the next one is a second away.
+        missed = sum(abs(offset) > 500 for offset in offsets)
+        offsets = [offset for offset in offsets if abs(offset) <= 500]
         found.evaluate("hole = 0")
         say(tone)
         time.sleep(16)
@@ -236,6 +239,7 @@ def measure_offset(arguments: argparse.Namespace) -> Figures:
         stats = found.evaluate("player.stats")
     return {
         "offset_ms": spread([abs(offset) for offset in offsets]),
+        "flashes_not_shown": missed,
         "mean_offset_ms": round(float(np.mean(offsets)), 1),
         "worst_picture_gap_ms": round(gaps[0], 1),
         "worst_sound_gap_ms": round(gaps[1], 1),

@@ -21,7 +21,6 @@ import uvicorn
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-import geneface
 from geneface.avatar.avatar import Avatar
 from geneface.serve.app import create_app
 from geneface.serve.avatars import BUNDLED
@@ -30,7 +29,6 @@ from geneface.serve.settings import ServeSettings
 from geneface.types import MotionTrack
 
 PAGE = Path(__file__).with_name("live_page")
-PLAYER = Path(geneface.__file__).parent / "serve" / "page" / "player"
 SQUARE = 32
 LOUD = 0.08
 _FRAME = 640
@@ -136,8 +134,7 @@ def main() -> None:
     load, faces = store.load, {}
     if not arguments.plain:
         store.load = lambda name: faces.setdefault(name, MarkedFace(load(name)))
-    for path, folder in (("/page/bench", PAGE), ("/page/player", PLAYER)):
-        app.router.routes.insert(0, Mount(path, StaticFiles(directory=folder)))
+    app.router.routes.insert(0, Mount("/page/bench", StaticFiles(directory=PAGE)))
     print(f"serving {BUNDLED}", flush=True)
     uvicorn.run(
         app, host="127.0.0.1", port=arguments.port, log_level="warning", http=http_protocol(settings),
