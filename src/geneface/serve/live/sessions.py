@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from geneface.errors import InputError
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
 from geneface.serve.metrics import Metrics
@@ -182,6 +183,12 @@ class LiveSession:
             if asked is not None:
                 self._metrics.observe("first_sound_seconds", self.used - asked)
             self.tell({"type": event.name, "utterance": event.utterance, **where})
+        error = self.session.take_voice_error()
+        if isinstance(error, InputError):
+            self.tell({"type": "warning", "code": "voice", "message": error.cause, "remedy": error.remedy})
+        elif error is not None:
+            _LOG.error("a voice failed", exc_info=error)
+            self.tell({"type": "warning", "code": "voice", "message": "the voice failed", "remedy": "try another text"})
 
     # ---- events
 
