@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
+from geneface.serve.metrics import Metrics
 from geneface.types import FloatArray
 
 Message = dict[str, Any]
@@ -25,6 +26,7 @@ LEFT_SECONDS = 60.0
 _REAP_SECONDS = 1.0
 _STATS_SECONDS = 1.0
 _EVENTS_KEPT = 256
+_ASKED_KEPT = 32
 _LOG = logging.getLogger(__name__)
 
 
@@ -67,9 +69,9 @@ class Partner(Protocol):
 class LiveSession:
     """One face, its listener and those that follow its events."""
 
-    def __init__(self, session: Session, avatar: str, now: float) -> None:
+    def __init__(self, session: Session, avatar: str, now: float, metrics: Metrics | None = None) -> None:
         self.id = f"live_{secrets.token_hex(12)}"
-        self.session, self.avatar = session, avatar
+        self.session, self.avatar, self._metrics = session, avatar, metrics or Metrics()
         self.partner: Partner | None = None
         self.created_at = time.time()
         self.used = self.left = now
@@ -80,13 +82,21 @@ class LiveSession:
         self._sent = {"items": 0, "pictures": 0, "bytes": 0}
         self._late_ms: list[float] = []
         self._reported = now, dict(self._sent)
+        self._asked: dict[str, float] = {}
+        """Utterances that have not begun, and when they were asked for."""
+        self.latest: Message | None = None
+        """Figures of the last second in which somebody listened, see `_stats`."""
 
     # ---- what the person does
 
     def say(self, text: str) -> str:
         """Speak a text as it is; the utterance's id."""
         self.used = time.monotonic()
-        return self.session.say(text)
+        utterance = self.session.say(text)
+        self._asked[utterance] = self.used
+        while len(self._asked) > _ASKED_KEPT:
+            self._asked.pop(next(iter(self._asked)))
+        return utterance
 
     def speak(self, samples: FloatArray, rate_hz: int) -> str:
         """Speak a sound [T]; the utterance's id. It resamples: for a long sound, call in a thread."""
@@ -151,10 +161,17 @@ class LiveSession:
         self._sent["items"] += 1
         self._sent["pictures"] += pictures
         self._sent["bytes"] += size
-        self._late_ms.append(1000 * (time.monotonic() - self.session.origin - item.index * FRAME_SECONDS))
+        late = time.monotonic() - self.session.origin - item.index * FRAME_SECONDS
+        self._late_ms.append(1000 * late)
+        self._metrics.count("frames")
+        self._metrics.observe("lateness_seconds", late)
+        if item.is_repeat:
+            self._metrics.count("repeats")
         where = {"index": item.index, "generation": item.generation}
         for event in item.events:
             self.used = time.monotonic()
+            if event.name == "speech.start" and event.utterance in self._asked:
+                self._metrics.observe("first_sound_seconds", self.used - self._asked.pop(event.utterance))
             self.tell({"type": event.name, "utterance": event.utterance, **where})
 
     # ---- events
@@ -189,7 +206,7 @@ class LiveSession:
         finally:
             self._followers.discard(queue)
 
-    def stats(self) -> Message:
+    def _stats(self) -> Message:
         """Figures since the last call, and the session's own counts."""
         now, (then, before) = time.monotonic(), self._reported
         self._reported = now, dict(self._sent)
@@ -228,7 +245,8 @@ class LiveSession:
                     await self._listener.show(item)
                 if time.monotonic() - told >= _STATS_SECONDS:
                     told = time.monotonic()
-                    self.tell(self.stats())
+                    self.latest = self._stats()
+                    self.tell(self.latest)
         except RuntimeError:
             if not self.session.is_closed:
                 _LOG.exception("live session %s failed", self.id)
@@ -240,8 +258,11 @@ class LiveSession:
 class LiveSessions:
     """All live sessions of a server."""
 
-    def __init__(self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS) -> None:
+    def __init__(
+        self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS, metrics: Metrics | None = None
+    ) -> None:
         """`idle_seconds`: a session without speech ends after that; `left_seconds`: one without a listener."""
+        self._metrics = metrics
         self._sessions: dict[str, LiveSession] = {}
         self._idle_seconds, self._left_seconds = idle_seconds, min(left_seconds, idle_seconds)
         self._reaper: asyncio.Task[None] | None = None
@@ -260,7 +281,7 @@ class LiveSessions:
 
     def add(self, session: Session, avatar: str) -> LiveSession:
         """Keep a session that was opened; its id is random."""
-        live = LiveSession(session, avatar, time.monotonic())
+        live = LiveSession(session, avatar, time.monotonic(), self._metrics)
         self._sessions[live.id] = live
         if self._reaper is None or self._reaper.done():
             self._reaper = asyncio.create_task(self._reap(), name="reaper of live sessions")
@@ -299,7 +320,9 @@ class LiveSessions:
 def live_sessions(context: Context) -> LiveSessions:
     """Those of a server, made when they are first asked for."""
     if "live" not in context.extras:
-        context.extras["live"] = LiveSessions(context.settings.live_idle_seconds)
+        sessions = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
+        context.metrics.watch("sessions", lambda: len(sessions))
+        context.extras["live"] = sessions
     return context.extras["live"]
 
 
