@@ -38,6 +38,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.jobs = JobService(self.settings)
+        self.metrics.watch("sessions", lambda: len(self.scheduler.sessions))
         self.metrics.watch("jobs", self.jobs.counts)
         self.metrics.watch("queued_jobs", lambda: self.jobs.counts().get("queued", 0.0))
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -20,6 +21,7 @@ from geneface.errors import InputError
 from geneface.io.place import writing
 from geneface.io.work import exclusive_folder
 from geneface.serve.safety.addresses import bracketed, parse_authority
+from geneface.serve.safety.guard import fault_places
 from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
 from geneface.serve.safety.tokens import check_token, needs_token, new_token
 from geneface.serve.settings import ServeSettings
@@ -214,11 +216,19 @@ def _refused(error: OSError, host: str, port: int) -> InputError:
     )
 
 
+class _PlacesOnly(logging.Formatter):
+    """Of an exception only its kind and where it was: messages may hold what somebody said."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The lines of one exception."""
+        return fault_places(ei[1])
+
+
 def _prepare_logs(is_logging: bool) -> None:
     log = logging.getLogger("geneface.serve")
     log.setLevel(logging.INFO if is_logging else logging.WARNING)
     log.propagate = False
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_PlacesOnly("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)

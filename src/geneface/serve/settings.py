@@ -41,6 +41,9 @@ class ServeSettings(Config):
     listen_url: str | None = None
     listen_model: str = "whisper-1"
 
+    stun: tuple[str, ...] = ()
+    """`stun:host:port` that WebRTC asks for this machine's public address; none is asked by default."""
+
     most_upload_bytes: int = 2 * 1024**3
     most_body_bytes: int = 32 * 1024**2
     """Of a request that is not a piece of an upload."""
@@ -52,7 +55,7 @@ class ServeSettings(Config):
     job_days: float = 30.0
     """So long a finished job is kept."""
     most_connections: int = 200
-    most_requests_a_minute: int = 600
+    most_requests_a_minute: int = 1200
     """Of one address."""
     most_message_bytes: int = 1024**2
     """Of a WebSocket."""

@@ -30,7 +30,7 @@ RATE = 16_000
 def speech() -> FloatArray:
     """Some seconds of real sentences, from within a word on."""
     samples, rate = soundfile.read(asset_path("speech", "demo.flac"), dtype="float32")
-    return resample(samples, rate, RATE)[17_600:]
+    return resample(np.asarray(samples, np.float32), rate, RATE)[17_600:]
 
 
 def noise(seconds: float, level_db: float, seed: int = 0) -> FloatArray:

@@ -170,3 +170,26 @@ def test_a_server_that_is_told_to_end_ends_soon_and_keeps_its_jobs(server: RealS
     server.start()
     job = server.get(path)
     assert job["status"] in OPEN and job["error"] is None
+
+
+def test_an_avatar_goes_on_where_it_was(server: RealServer, tmp_path: Path) -> None:
+    path = begin_avatar(server, tmp_path)
+    end = time.monotonic() + 500
+    for number, name in enumerate(("check", "prepare", "train")):
+
+        def is_there(number: int = number) -> bool:
+            steps = server.get(path)["steps"]
+            return bool(steps) and steps[number]["status"] == "in_progress" and steps[number]["progress"] > 0.1
+
+        while not is_there():
+            assert time.monotonic() < end
+            assert server.get(path)["status"] in OPEN, (name, server.get(path)["error"])
+        (server.kill if number % 2 else server.kill_worker)()
+        if number % 2:
+            server.start()
+    while (job := server.get(path))["status"] in OPEN:
+        assert time.monotonic() < end
+    assert job["status"] == "completed", job["error"]
+    check_result(server, path, job)
+    assert job["steps"][0]["seconds"] < 2, "what was done was not done again"
+    assert server.http.get(job["poster"]).status_code == 200

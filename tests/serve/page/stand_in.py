@@ -101,7 +101,7 @@ class StandIn:
             ("GET", r"videos/([\w-]+)", self._progressed),
             ("DELETE", r"videos/([\w-]+)", self._delete_video),
             ("POST", r"uploads", self._upload),
-            ("GET", r"uploads/([\w-]+)", lambda id: self.uploads.get(id, 404)),
+            ("GET", r"uploads/([\w-]+)", self._shown_upload),
             ("PATCH", r"uploads/([\w-]+)", self._piece),
             ("DELETE", r"uploads/([\w-]+)", lambda id: self.uploads.pop(id, None) and None),
         ]
@@ -247,7 +247,11 @@ class StandIn:
             "received": b"",
         }
         self.uploads[made["id"]] = made
-        return {name: made[name] for name in ("id", "bytes", "name", "offset")}
+        return self._shown_upload(made["id"])
+
+    def _shown_upload(self, upload_id: str) -> Any:
+        upload = self.uploads.get(upload_id)
+        return 404 if upload is None else {name: upload[name] for name in ("id", "bytes", "name", "offset")}
 
     def _piece(self, upload_id: str) -> Any:
         assert self._request is not None
@@ -255,7 +259,7 @@ class StandIn:
         assert int(self._request.headers["upload-offset"]) == upload["offset"]
         upload["received"] += self._request.post_data_buffer or b""
         upload["offset"] = len(upload["received"])
-        return {"id": upload_id, "offset": upload["offset"]}
+        return self._shown_upload(upload_id)
 
 
 def bundled() -> dict[str, Any]:

@@ -93,6 +93,19 @@ def test_every_import_leads_to_a_file() -> None:
     assert found > 50
 
 
+def test_the_browser_is_told_at_once_of_all_modules() -> None:
+    preloaded = re.findall(r'modulepreload" href="page/([^"]+)"', TEXTS["index.html"])
+    needed, waiting = set[str](), ["app.js"]
+    while waiting:
+        name = waiting.pop()
+        for target in re.findall(r'from "(\.[^"]+)"', TEXTS[name]):
+            path = (FOLDER / name).parent.joinpath(target).resolve().relative_to(FOLDER.resolve()).as_posix()
+            if path not in needed:
+                needed.add(path)
+                waiting.append(path)
+    assert sorted(preloaded) == sorted(needed)
+
+
 def test_the_server_says_what_it_offers(client: TestClient, tmp_path: Path) -> None:
     told = client.get("/v1/server").json()
     assert told["chat"] is False and told["listen"] is False

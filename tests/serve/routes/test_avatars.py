@@ -17,8 +17,8 @@ from geneface.io.video import write_video
 from geneface.types import Waveform
 
 from ...apps.talking_face import opening_curve, talking_frames, talking_sound
-from ..jobs_server import Client, jobs_server, refused, tone
 from ..jobs.test_import import ATTACKS
+from ..jobs_server import Client, jobs_server, refused, tone
 
 CONSENT = "the picture is NASA's, in the public domain"
 

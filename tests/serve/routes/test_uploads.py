@@ -105,7 +105,7 @@ def test_a_piece_that_does_not_fit_is_refused_and_said_where_it_is(client: Clien
 def test_a_piece_says_where_it_begins(client: Client, headers: dict[str, str]) -> None:
     upload = begin(client, 100)
     answer = client.patch(
-        f"/v1/uploads/{upload}", content=b"abc", headers={k: v.encode("utf-8") for k, v in headers.items()}
+        f"/v1/uploads/{upload}", content=b"abc", headers=[(k.encode(), v.encode()) for k, v in headers.items()]
     )
     refused(answer, 422, "bad_request")
     assert offset(client, upload) == 0

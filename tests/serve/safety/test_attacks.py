@@ -15,7 +15,7 @@ import websockets
 from websockets.exceptions import ConnectionClosed
 
 from ..serving import Served, read_all, serving
-from .conftest import make_app, small_settings
+from .probe import make_app, small_settings
 
 
 @pytest.fixture(autouse=True)

@@ -33,11 +33,11 @@ _PREPARE_STAGES = {
 }
 """In their order, with their shares, measured on 20 s of 450 x 450 pixels."""
 _TRAIN_STAGES = {
-    "body loop": 10.0,
-    "adapt the motion": 8.0,
-    "renderer": 70.0,
-    "driven beyond the recording": 6.0,
-    "what adaptation gained": 2.0,
+    "body loop": 6.0,
+    "adapt the motion": 3.0,
+    "renderer": 80.0,
+    "driven beyond the recording": 9.0,
+    "what adaptation gained": 1.0,
 }
 _TRAIN_SECONDS = {"tiny": 20.0, "fast": 90.0, "good": 400.0}
 

@@ -26,7 +26,11 @@ LEFT_SECONDS = 60.0
 _REAP_SECONDS = 1.0
 _STATS_SECONDS = 1.0
 _EVENTS_KEPT = 256
+<<<<<<< HEAD
 _ASKED_KEPT = 32
+=======
+_ASKED_KEPT = 64
+>>>>>>> main
 _LOG = logging.getLogger(__name__)
 
 
@@ -81,6 +85,9 @@ class LiveSession:
         self._followers: set[asyncio.Queue[Message | None]] = set()
         self._sent = {"items": 0, "pictures": 0, "bytes": 0}
         self._late_ms: list[float] = []
+        self._metrics = metrics or Metrics()
+        self._asked: dict[str, float] = {}
+        """Utterance -> when it was asked for, until it is heard."""
         self._reported = now, dict(self._sent)
         self._asked: dict[str, float] = {}
         """Utterances that have not begun, and when they were asked for."""
@@ -93,9 +100,14 @@ class LiveSession:
         """Speak a text as it is; the utterance's id."""
         self.used = time.monotonic()
         utterance = self.session.say(text)
+<<<<<<< HEAD
         self._asked[utterance] = self.used
         while len(self._asked) > _ASKED_KEPT:
             self._asked.pop(next(iter(self._asked)))
+=======
+        if len(self._asked) < _ASKED_KEPT:
+            self._asked[utterance] = self.used
+>>>>>>> main
         return utterance
 
     def speak(self, samples: FloatArray, rate_hz: int) -> str:
@@ -124,6 +136,7 @@ class LiveSession:
         if self.partner is not None:
             self.partner.interrupt()
         generation = self.session.interrupt()
+        self._asked.clear()
         self.tell({"type": "generation", "generation": generation})
         return generation
 
@@ -164,6 +177,7 @@ class LiveSession:
         late = time.monotonic() - self.session.origin - item.index * FRAME_SECONDS
         self._late_ms.append(1000 * late)
         self._metrics.count("frames")
+<<<<<<< HEAD
         self._metrics.observe("lateness_seconds", late)
         if item.is_repeat:
             self._metrics.count("repeats")
@@ -172,6 +186,16 @@ class LiveSession:
             self.used = time.monotonic()
             if event.name == "speech.start" and event.utterance in self._asked:
                 self._metrics.observe("first_sound_seconds", self.used - self._asked.pop(event.utterance))
+=======
+        self._metrics.count("repeats", float(item.is_repeat))
+        self._metrics.observe("lateness_seconds", late)
+        where = {"index": item.index, "generation": item.generation}
+        for event in item.events:
+            self.used = time.monotonic()
+            asked = self._asked.pop(event.utterance, None)
+            if asked is not None:
+                self._metrics.observe("first_sound_seconds", self.used - asked)
+>>>>>>> main
             self.tell({"type": event.name, "utterance": event.utterance, **where})
 
     # ---- events
@@ -262,7 +286,11 @@ class LiveSessions:
         self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS, metrics: Metrics | None = None
     ) -> None:
         """`idle_seconds`: a session without speech ends after that; `left_seconds`: one without a listener."""
+<<<<<<< HEAD
         self._metrics = metrics
+=======
+        self._metrics = metrics or Metrics()
+>>>>>>> main
         self._sessions: dict[str, LiveSession] = {}
         self._idle_seconds, self._left_seconds = idle_seconds, min(left_seconds, idle_seconds)
         self._reaper: asyncio.Task[None] | None = None
@@ -320,9 +348,13 @@ class LiveSessions:
 def live_sessions(context: Context) -> LiveSessions:
     """Those of a server, made when they are first asked for."""
     if "live" not in context.extras:
+<<<<<<< HEAD
         sessions = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
         context.metrics.watch("sessions", lambda: len(sessions))
         context.extras["live"] = sessions
+=======
+        context.extras["live"] = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
+>>>>>>> main
     return context.extras["live"]
 
 

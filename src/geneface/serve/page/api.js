@@ -93,8 +93,9 @@ export async function askList(path, options) {
   return Array.isArray(answer) ? answer : answer?.data ?? [];
 }
 
-/** Ask again every `seconds` until `isDone(answer)`; `onAnswer` gets each. Lost connections are waited out. */
+/** Ask again, soon at first and then every `seconds`, until `isDone(answer)`; `onAnswer` gets each. Lost connections are waited out. */
 export async function poll(path, isDone, onAnswer, { seconds = 1, signal } = {}) {
+  let wait = 0.2;
   for (;;) {
     try {
       const answer = await ask(path, { signal });
@@ -103,7 +104,8 @@ export async function poll(path, isDone, onAnswer, { seconds = 1, signal } = {})
     } catch (error) {
       if (error.name === "AbortError" || error.status !== 0) throw error;
     }
-    await pause(seconds, signal);
+    await pause(wait, signal);
+    wait = Math.min(1.5 * wait, seconds);
   }
 }
 

@@ -72,6 +72,7 @@ export default {
   "live.state.connecting": "Waking up",
   "live.state.live": "Live",
   "live.state.speaking": "Speaking",
+  "live.state.hearing": "Listening",
   "live.state.off": "Asleep",
   "live.sound": "Press any key or click for sound",
   "live.taken_over": "This face is shown elsewhere now.",

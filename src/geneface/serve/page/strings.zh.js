@@ -72,6 +72,7 @@ export default {
   "live.state.connecting": "正在醒来",
   "live.state.live": "实时",
   "live.state.speaking": "正在说话",
+  "live.state.hearing": "正在听",
   "live.state.off": "休眠",
   "live.sound": "点击或按任意键开启声音",
   "live.taken_over": "这个画面现在显示在别处。",

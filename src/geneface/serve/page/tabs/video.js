@@ -49,7 +49,7 @@ class MakeVideo {
     this.format = choice(t("video.format"), FORMATS.map((format) => [format, t(`format.${format}`)]), { kind, onchange: () => this.drawFormat() });
     this.button = h("button", { class: "main" }, t("video.make"));
     this.result = h("div", { class: "result" });
-    this.past = h("section", { class: "past", "aria-labelledby": "past" });
+    this.past = h("section", { class: "past", "aria-labelledby": "past", hidden: true });
     this.picture = h("div");
     const group = uniqueId("source");
     show(this.root,
@@ -161,12 +161,10 @@ class MakeVideo {
       jobs = (await askList("v1/videos")).filter(({ status }) => status !== "cancelled");
     } catch (error) {
       show(this.past, notice(error, { again: () => this.drawPast() }));
+      this.past.hidden = false;
       return;
     }
-    if (!jobs.length) {
-      show(this.past);
-      return;
-    }
+    this.past.hidden = !jobs.length;
     show(this.past, h("h2", { id: "past" }, t("video.past")), h("ul", { class: "list" }, jobs.map((job) => this.item(job))));
   }
 
