@@ -26,11 +26,7 @@ LEFT_SECONDS = 60.0
 _REAP_SECONDS = 1.0
 _STATS_SECONDS = 1.0
 _EVENTS_KEPT = 256
-<<<<<<< HEAD
-_ASKED_KEPT = 32
-=======
 _ASKED_KEPT = 64
->>>>>>> main
 _LOG = logging.getLogger(__name__)
 
 
@@ -75,7 +71,7 @@ class LiveSession:
 
     def __init__(self, session: Session, avatar: str, now: float, metrics: Metrics | None = None) -> None:
         self.id = f"live_{secrets.token_hex(12)}"
-        self.session, self.avatar, self._metrics = session, avatar, metrics or Metrics()
+        self.session, self.avatar = session, avatar
         self.partner: Partner | None = None
         self.created_at = time.time()
         self.used = self.left = now
@@ -89,8 +85,6 @@ class LiveSession:
         self._asked: dict[str, float] = {}
         """Utterance -> when it was asked for, until it is heard."""
         self._reported = now, dict(self._sent)
-        self._asked: dict[str, float] = {}
-        """Utterances that have not begun, and when they were asked for."""
         self.latest: Message | None = None
         """Figures of the last second in which somebody listened, see `_stats`."""
 
@@ -100,14 +94,8 @@ class LiveSession:
         """Speak a text as it is; the utterance's id."""
         self.used = time.monotonic()
         utterance = self.session.say(text)
-<<<<<<< HEAD
-        self._asked[utterance] = self.used
-        while len(self._asked) > _ASKED_KEPT:
-            self._asked.pop(next(iter(self._asked)))
-=======
         if len(self._asked) < _ASKED_KEPT:
             self._asked[utterance] = self.used
->>>>>>> main
         return utterance
 
     def speak(self, samples: FloatArray, rate_hz: int) -> str:
@@ -177,16 +165,6 @@ class LiveSession:
         late = time.monotonic() - self.session.origin - item.index * FRAME_SECONDS
         self._late_ms.append(1000 * late)
         self._metrics.count("frames")
-<<<<<<< HEAD
-        self._metrics.observe("lateness_seconds", late)
-        if item.is_repeat:
-            self._metrics.count("repeats")
-        where = {"index": item.index, "generation": item.generation}
-        for event in item.events:
-            self.used = time.monotonic()
-            if event.name == "speech.start" and event.utterance in self._asked:
-                self._metrics.observe("first_sound_seconds", self.used - self._asked.pop(event.utterance))
-=======
         self._metrics.count("repeats", float(item.is_repeat))
         self._metrics.observe("lateness_seconds", late)
         where = {"index": item.index, "generation": item.generation}
@@ -195,7 +173,6 @@ class LiveSession:
             asked = self._asked.pop(event.utterance, None)
             if asked is not None:
                 self._metrics.observe("first_sound_seconds", self.used - asked)
->>>>>>> main
             self.tell({"type": event.name, "utterance": event.utterance, **where})
 
     # ---- events
@@ -286,11 +263,7 @@ class LiveSessions:
         self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS, metrics: Metrics | None = None
     ) -> None:
         """`idle_seconds`: a session without speech ends after that; `left_seconds`: one without a listener."""
-<<<<<<< HEAD
-        self._metrics = metrics
-=======
         self._metrics = metrics or Metrics()
->>>>>>> main
         self._sessions: dict[str, LiveSession] = {}
         self._idle_seconds, self._left_seconds = idle_seconds, min(left_seconds, idle_seconds)
         self._reaper: asyncio.Task[None] | None = None
@@ -348,13 +321,7 @@ class LiveSessions:
 def live_sessions(context: Context) -> LiveSessions:
     """Those of a server, made when they are first asked for."""
     if "live" not in context.extras:
-<<<<<<< HEAD
-        sessions = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
-        context.metrics.watch("sessions", lambda: len(sessions))
-        context.extras["live"] = sessions
-=======
         context.extras["live"] = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
->>>>>>> main
     return context.extras["live"]
 
 
