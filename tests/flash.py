@@ -18,7 +18,9 @@ from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Event,
 
 EVERY = 25
 SIZE = 128
-CLICK = np.pad(0.8 * np.sin(np.arange(240) * 2 * np.pi * 2000 / SOUND_RATE_HZ), (0, ITEM_SAMPLES - 240)).astype(np.float32)
+CLICK = np.pad(0.8 * np.sin(np.arange(240) * 2 * np.pi * 2000 / SOUND_RATE_HZ), (0, ITEM_SAMPLES - 240)).astype(
+    np.float32
+)
 """5 ms of 2 kHz: every codec keeps it."""
 
 
@@ -47,7 +49,7 @@ class FlashSession:
     width = height = SIZE
 
     def __init__(self) -> None:
-        self.origin = time.monotonic()
+        self._origin: float | None = None
         self.generation = 0
         self.heard: list[tuple[np.ndarray, int]] = []
         self.said: list[str] = []
@@ -56,7 +58,15 @@ class FlashSession:
         self._ids = itertools.count(1)
         self._speech: list[tuple[str, np.ndarray, bool]] = []
         self._started: set[str] = set()
-        self._open: str | None = None
+        self._owed: list[Event] = []
+        self._told: str | None = None
+
+    @property
+    def origin(self) -> float:
+        """The first item's taker fixes it."""
+        if self._origin is None:
+            self._origin = time.monotonic()
+        return self._origin
 
     @property
     def next_due(self) -> float:
@@ -79,11 +89,14 @@ class FlashSession:
 
     def interrupt(self) -> int:
         self._speech.clear()
+        if self._told is not None:
+            self._owed.append(Event("speech.end", self._told))
+            self._told = None
         self.generation += 1
         return self.generation
 
     def take(self) -> Item:
-        index, events = self._next, []
+        index, events, self._owed = self._next, self._owed, []
         self._next += 1
         sound = np.zeros(0, np.float32)
         spoken = False
@@ -93,13 +106,19 @@ class FlashSession:
                 self._started.add(name)
                 events.append(Event("speech.start", name))
             wanted = ITEM_SAMPLES - len(sound)
-            sound, rest, spoken = np.concatenate([sound, samples[:wanted]]), samples[wanted:], True
+            sound, rest, spoken = (
+                np.concatenate([sound, samples[:wanted]]),
+                samples[wanted:],
+                spoken or len(samples) > 0,
+            )
             if len(rest):
                 self._speech[0] = (name, rest, is_last)
                 break
             self._speech.pop(0)
             if is_last:
                 events.append(Event("speech.end", name))
+        for event in events:
+            self._told = event.utterance if event.name == "speech.start" else None
         if spoken:
             sound = np.pad(sound, (0, ITEM_SAMPLES - len(sound)))
             value = round(min(1.0, float(np.abs(sound).max())) * 255)
@@ -118,6 +137,9 @@ class FlashSession:
         while not self.is_closed:
             time.sleep(max(0.0, self.next_due - time.monotonic()))
             yield self.take()
+
+    def set_background(self, background: str) -> None:
+        self.background = background
 
     def stats(self) -> dict[str, float]:
         return {}

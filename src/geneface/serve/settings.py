@@ -41,6 +41,9 @@ class ServeSettings(Config):
     listen_url: str | None = None
     listen_model: str = "whisper-1"
 
+    stun: tuple[str, ...] = ()
+    """`stun:host:port` that WebRTC asks for this machine's public address; none is asked by default."""
+
     most_upload_bytes: int = 2 * 1024**3
     most_body_bytes: int = 32 * 1024**2
     """Of a request that is not a piece of an upload."""

@@ -4,8 +4,8 @@ The connection carries the session's picture (H.264, VP8 where that is refused) 
 microphone, and a data channel with the JSON messages of the WebSocket. Needs the extra [webrtc].
 
 No other host is spoken to of our own accord. Candidates in the offer are not tried: the other side's packets show where
-it is, which works wherever it reaches the server, and nobody can point the server at a third. Only an operator who names
-STUN servers has candidates tried, as hole punching needs it.
+it is, which works wherever it reaches the server, and nobody can point the server at a third. Only where the operator
+names STUN servers are candidates tried, as hole punching needs it.
 """
 
 from __future__ import annotations
@@ -15,28 +15,24 @@ import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
-from aiortc import (
-    RTCConfiguration,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from av.audio.frame import AudioFrame
 
-from geneface.io.live import SOUND_RATE_HZ
-from geneface.realtime import Item, Session
+from geneface.errors import InputError
+from geneface.realtime import FRAME_SECONDS, SOUND_RATE_HZ, Item
 from geneface.serve.errors import ApiError
+from geneface.serve.live.controls import background_of
 from geneface.serve.live.rtc_sender import BitRate, gather_on, listen_to_reports, ntp_of, report_media_time
 from geneface.serve.live.rtc_tracks import PictureTrack, SoundTrack
+from geneface.serve.live.sessions import LiveSession, Message
 
-Message = dict[str, Any]
 CONNECT_SECONDS = 20.0
 """After that a peer that never came is given up."""
 _MOST_MESSAGE = 64 * 1024
@@ -44,32 +40,24 @@ _LOUDEST = 32_768
 
 
 class Peer:
-    """One other side. It takes the session's items from `answer` to `close`; no other transport may."""
+    """One other side, and a session's listener as soon as it has connected (see `sessions.Listener`)."""
 
     def __init__(
-        self,
-        session: Session,
-        on_message: Callable[[Message], None],
-        *,
-        addresses: Sequence[str] = ("127.0.0.1",),
-        stun: Sequence[str] = (),
-        on_close: Callable[[], None] = lambda: None,
+        self, live: LiveSession, *, addresses: Sequence[str] = ("127.0.0.1",), stun: Sequence[str] = ()
     ) -> None:
         """Must be made on the event loop that serves it.
 
         Args:
-            session: whose face is sent.
-            on_message: takes what comes by the data channel.
+            live: whose face is sent.
             addresses: of this machine, to open UDP ports on; empty: all but the loopback's.
             stun: `stun:host:port`, asked for this machine's public address.
-            on_close: called once, when the connection has ended for whatever reason.
         """
-        self._session, self._on_message, self._on_close = session, on_message, on_close
-        self._addresses, self._stun = list(addresses), list(stun)
-        self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in self._stun]))
+        self._live, self._addresses, self._has_stun = live, list(addresses), bool(stun)
+        self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun]))
         self._bit_rate = BitRate()
-        self._picture = PictureTrack(lambda: self._bit_rate.value)
+        self._picture = PictureTrack(self._bit_rate)
         self._sound = SoundTrack(self._sent)
+        self._origin: int | None = None
         self._channel: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -84,30 +72,43 @@ class Peer:
             return await self._answer(offer)
         except (ValueError, KeyError, IndexError, AttributeError, AssertionError, TypeError) as error:
             # aiortc reads SDP with bare splits and look-ups.
-            await self.close()
+            await self.end()
             raise _bad_offer("can't be read") from error
         except (OperationError, InvalidAccessError, InvalidStateError) as error:
-            await self.close()
+            await self.end()
             raise _bad_offer("has no codec in common with this server (H.264 or VP8, Opus)") from error
         except BaseException:
-            await self.close()
+            await self.end()
             raise
 
-    async def close(self) -> None:
+    # ---- what a listener does
+
+    async def show(self, item: Item) -> None:
+        """See `Listener`: an item that is due now."""
+        self._picture.put(item)
+        self._sound.put(item)
+
+    def tell(self, message: Message) -> None:
+        """See `Listener`: by the data channel, if the other side opened one."""
+        if self._channel is not None and self._channel.readyState == "open":
+            self._channel.send(json.dumps(message))
+
+    def close(self, reason: str) -> None:
+        """See `Listener`."""
+        self.tell({"type": "closed", "reason": reason})
+        self._start(self.end())
+
+    async def end(self) -> None:
         """End the connection; once more does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        current = asyncio.current_task()
-        for task in self._tasks - {current}:
+        self._live.detach(self)
+        for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self._connection.close()
-        self._on_close()
 
-    def tell(self, message: Message) -> None:
-        """Send a message by the data channel, if there is one by now."""
-        if self._channel is not None and self._channel.readyState == "open":
-            self._channel.send(json.dumps(message))
+    # ---- setting up
 
     async def _answer(self, offer: str) -> str:
         connection = self._connection
@@ -117,9 +118,8 @@ class Peer:
         if "\nm=audio" in offer:
             self._add("audio", self._sound)
         self._listen()
-        await connection.setRemoteDescription(
-            RTCSessionDescription(_without_candidates(offer, bool(self._stun)), "offer")
-        )
+        offer = _without_candidates(offer, self._has_stun)
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._addresses:
             senders = [sender.transport for sender in connection.getSenders()]
             transports = senders + ([connection.sctp.transport] if connection.sctp else [])
@@ -127,7 +127,6 @@ class Peer:
         await connection.setLocalDescription(await connection.createAnswer())
         answer = connection.localDescription.sdp
         self._picture.is_h264 = _first_codec(answer, "video") == "H264"
-        self._start(self._send_items())
         self._start(self._give_up())
         return answer
 
@@ -136,12 +135,15 @@ class Peer:
         transceiver = connection.addTransceiver(track, "sendrecv" if kind == "audio" else "sendonly")
         if kind == "video":
             capabilities = RTCRtpSender.getCapabilities("video").codecs
-            order = ("video/h264", "video/vp8", "video/rtx")
-            wanted = [codec for name in order for codec in capabilities if codec.mimeType.lower() == name]
-            transceiver.setCodecPreferences(wanted)
+            transceiver.setCodecPreferences(sorted(capabilities, key=_preference))
             listen_to_reports(transceiver.sender, self._bit_rate, self._picture.ask_for_key)
-        origin = ntp_of(self._session.origin, time.monotonic())
-        report_media_time(transceiver.sender, track.rate_hz, lambda: track.sent, origin)
+        report_media_time(transceiver.sender, track.rate_hz, lambda: track.sent, self._origin_ntp)
+
+    def _origin_ntp(self) -> int:
+        """NTP time of the session's first item, taken once for both tracks."""
+        if self._origin is None:
+            self._origin = ntp_of(self._live.session.origin, time.monotonic())
+        return self._origin
 
     def _listen(self) -> None:
         connection = self._connection
@@ -155,27 +157,24 @@ class Peer:
         def on_channel(channel: Any) -> None:
             self._channel = channel
             channel.on("message", self._heard_message)
+            self.tell(self._ready())
 
         @connection.on("connectionstatechange")
         async def on_state() -> None:
-            if connection.connectionState in ("failed", "closed"):
-                await self.close()
+            if connection.connectionState == "connected" and not self._is_closed:
+                self._live.attach(self)
+            elif connection.connectionState in ("failed", "closed"):
+                await self.end()
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send_items(self) -> None:
-        async for item in self._session.items():
-            self._picture.put(item)
-            self._sound.put(item)
-        await self.close()
-
     async def _give_up(self) -> None:
         await asyncio.sleep(CONNECT_SECONDS)
         if self._connection.connectionState in ("new", "connecting"):
-            await self.close()
+            await self.end()
 
     async def _hear(self, track: Any) -> None:
         """The microphone: aiortc decodes it to 16-bit stereo at 48 kHz, 20 ms a piece."""
@@ -184,27 +183,90 @@ class Peer:
                 frame: AudioFrame = await track.recv()
                 channels = len(frame.layout.channels)
                 samples = frame.to_ndarray().reshape(-1, channels).astype(np.float32).mean(1) / _LOUDEST
-                self._session.hear(samples, frame.sample_rate or SOUND_RATE_HZ)
+                self._live.hear(samples, frame.sample_rate or SOUND_RATE_HZ)
 
-    def _heard_message(self, text: str | bytes) -> None:
-        try:
-            if len(text) > _MOST_MESSAGE:
-                raise ApiError(413, "too_large", "the message is larger than 64 kB", "send long texts in pieces")
-            message = json.loads(text)
-            if not isinstance(message, dict):
-                raise ApiError(422, "bad_request", "a message must be a JSON object", "see docs/serve.md")
-            self._on_message(message)
-        except ApiError as error:
-            self._refuse(error.code, error.message, error.remedy)
-        except ValueError:
-            self._refuse("bad_request", "a message must be JSON", "see docs/serve.md")
-
-    def _refuse(self, code: str, message: str, remedy: str) -> None:
-        self.tell({"type": "error", "code": code, "message": message, "remedy": remedy})
+    def _ready(self) -> Message:
+        session = self._live.session
+        return {
+            "type": "ready",
+            "id": self._live.id,
+            "width": session.width,
+            "height": session.height,
+            "item_ms": round(1000 * FRAME_SECONDS),
+            "generation": session.generation,
+            "conversation": self._live.partner is not None,
+            "codec": "webrtc",
+            "rate": SOUND_RATE_HZ,
+        }
 
     def _sent(self, item: Item) -> None:
-        for event in item.events:
-            self.tell({"type": event.name, "utterance": event.utterance, "index": item.index})
+        pictures, size = self._picture.counts()
+        self._live.sent(item, pictures=pictures, size=size)
+
+    # ---- what the other side asks for
+
+    def _heard_message(self, text: str | bytes) -> None:
+        self._start(self._obey(text))
+
+    async def _obey(self, text: str | bytes) -> None:
+        """As the WebSocket does: docs/serve.md, "The stream"."""
+        ref: Any = None
+        try:
+            if len(text) > _MOST_MESSAGE:
+                raise ValueError("a message is longer than 64 KiB")
+            message: Any = json.loads(text)
+            if not isinstance(message, dict):
+                raise ValueError("a message is no JSON object")
+            kind, ref = message.get("type"), message.get("ref")
+            if not isinstance(kind, str) or kind not in _ORDERS:
+                raise ValueError(f"there is no message of the type {kind!r}")
+            answer = await _ORDERS[kind](self, message)
+            if ref is not None:
+                self.tell({"type": "accepted", "ref": ref, **(answer or {})})
+        except InputError as error:
+            cause = f"{error.cause}{f' {error.where}' if error.where else ''}"
+            self._refuse(ref, "bad_input", cause, error.remedy)
+        except ValueError as error:
+            self._refuse(ref, "bad_message", str(error), "see docs/serve.md for the messages of this stream")
+
+    def _refuse(self, ref: Any, code: str, message: str, remedy: str) -> None:
+        self.tell({"type": "refused", "ref": ref, "code": code, "message": message, "remedy": remedy})
+
+    async def _say(self, message: Message) -> Message:
+        return {"utterance": self._live.say(_text(message))}
+
+    async def _chat(self, message: Message) -> Message:
+        return {"utterance": self._live.text(_text(message))}
+
+    async def _interrupt(self, _: Message) -> Message:
+        return {"generation": self._live.interrupt()}
+
+    async def _background(self, message: Message) -> None:
+        background = background_of(message.get("background"))
+        await asyncio.to_thread(self._live.session.set_background, background)
+
+    async def _key_frame(self, _: Message) -> None:
+        self._picture.ask_for_key()
+
+    async def _ping(self, _: Message) -> None:
+        """It is answered by its "accepted"."""
+
+
+def _text(message: Message) -> str:
+    text = message.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f'"{message["type"]}" has no text')
+    return text
+
+
+_ORDERS: dict[str, Callable[[Peer, Message], Awaitable[Message | None]]] = {
+    "say": Peer._say,
+    "chat": Peer._chat,
+    "interrupt": Peer._interrupt,
+    "background": Peer._background,
+    "key_frame": Peer._key_frame,
+    "ping": Peer._ping,
+}
 
 
 def addresses_of(host: str) -> list[str]:
@@ -230,6 +292,13 @@ def _without_candidates(offer: str, keeps_addresses: bool) -> str:
         if not (line.startswith(("a=candidate:", "a=end-of-candidates")) and any(part in line for part in dropped))
     ]
     return "\r\n".join(lines) + "\r\n"
+
+
+def _preference(codec: RTCRtpCodecCapability) -> int:
+    """Place in the order: H.264 constrained baseline, other H.264, VP8, what repairs losses."""
+    name = codec.mimeType.lower()
+    is_constrained = "42e0" in str(codec.parameters.get("profile-level-id", ""))
+    return 0 if is_constrained else {"video/h264": 1, "video/vp8": 2}.get(name, 3)
 
 
 def _first_codec(sdp: str, kind: str) -> str:

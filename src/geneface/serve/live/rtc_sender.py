@@ -1,8 +1,7 @@
 """What aiortc's senders don't offer: what the receiver reports, reports of one clock, and sockets on given addresses.
 
 aiortc has no public way to these three. Each is one attribute that is replaced on one object, here and nowhere else;
-`tests/serve/live/test_rtc.py` sees when a new version moves them. The pictures' encoder is ours (`io.live`): that of aiortc fixes frame rate and
-preset, and has no key frame for ten seconds.
+`tests/serve/live/test_rtc.py` sees when a new version moves them.
 """
 
 from __future__ import annotations
@@ -79,17 +78,19 @@ def listen_to_reports(sender: RTCRtpSender, bit_rate: BitRate, ask_for_key: Call
     sender._handle_rtcp_packet = watched
 
 
-def report_media_time(sender: RTCRtpSender, rate_hz: int, sent: Callable[[], int | None], origin_ntp: int) -> None:
+def report_media_time(
+    sender: RTCRtpSender, rate_hz: int, sent: Callable[[], int | None], origin: Callable[[], int]
+) -> None:
     """Make the sender's reports say when its packets were due, not when they left.
 
-    A browser holds sound against picture by these reports. aiortc writes the moment of sending into them, which is later
-    by encoding and queueing, and by another amount for each of the two: lips would wander by tens of milliseconds.
+    A browser holds sound against picture by these reports. aiortc writes the moment of sending into them, which is
+    later by encoding and queueing, and by another amount for each of the two: lips would wander by some milliseconds.
 
     Args:
         sender: of sound or picture.
         rate_hz: of its time stamps.
         sent: the last time stamp of which all packets have left, or None while one is on its way.
-        origin_ntp: NTP time of time stamp 0.
+        origin: NTP time of time stamp 0, always the same; asked for when something was sent.
     """
     send = sender._send_rtcp
     base: int | None = None  # what aiortc added to all time stamps
@@ -103,6 +104,7 @@ def report_media_time(sender: RTCRtpSender, rate_hz: int, sent: Callable[[], int
                 if base is None and stamp is not None:
                     base = (info.rtp_timestamp - stamp) % (1 << 32)
                 if base is not None:
+                    origin_ntp = origin()
                     # Signed, as a time stamp of the first second may lie before the origin.
                     since = (info.rtp_timestamp - base + (1 << 31)) % (1 << 32) - (1 << 31)
                     since += _wraps(info.ntp_timestamp - origin_ntp, since, rate_hz) << 32

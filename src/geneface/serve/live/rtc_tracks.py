@@ -1,7 +1,7 @@
 """A live session's items as the two tracks of a peer connection, both on the session's clock.
 
-Time stamps count from the session's first item: picture k is at 3600 k of 90 kHz, its sound at 1920 k of 48 kHz. What is
-too late is left out, and its time with it.
+Time stamps count from the session's first item: picture k is at 3600 k of 90 kHz, its sound at 1920 k of 48 kHz. What
+is too late is left out, and its time with it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from geneface.io.live import LiveSoundEncoder, LiveVideoEncoder
+from geneface.io.live import VIDEO_TIME_BASE, LiveSoundEncoder, LiveVideoEncoder
 from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Item
+from geneface.serve.live.rtc_sender import BitRate
 
-_TICKS = round(VIDEO_CLOCK_RATE * FRAME_SECONDS)
 _WAITING = 2
 """Items that may wait for the network: 80 ms. The oldest is dropped for a third."""
+_PACKETS = 2
+"""Of sound, in one item."""
 
 
 class ItemTrack(MediaStreamTrack):
@@ -65,41 +67,56 @@ class ItemTrack(MediaStreamTrack):
             await self._came.wait()
             if self.readyState != "live":
                 raise MediaStreamError
+        if self._given is None:
+            # A burst at the beginning would stay in the receiver's buffer as delay.
+            while len(self._items) > 1:
+                self._items.popleft()
         return self._items.popleft()
 
 
 class PictureTrack(ItemTrack):
-    """H.264 of our own encoder, or bare pictures where the receiver takes no H.264 and aiortc encodes VP8."""
+    """H.264 of our own encoder, or bare pictures where the receiver takes no H.264 and aiortc encodes VP8.
+
+    aiortc's own H.264 has a fixed frame rate and preset, and a key frame every ten seconds.
+    """
 
     kind = "video"
     rate_hz = VIDEO_CLOCK_RATE
 
-    def __init__(self, bit_rate: Callable[[], int]) -> None:
+    def __init__(self, bit_rate: BitRate) -> None:
         super().__init__()
         self.is_h264 = True
         self._bit_rate = bit_rate
-        self._encoder = LiveVideoEncoder(bit_rate())
+        self._encoder = LiveVideoEncoder(bit_rate.value)
         self._generation = -1
         self._is_key_due = False
+        self._counts = 0, 0
 
     def ask_for_key(self) -> None:
         """Make the next picture one that needs no other."""
         self._is_key_due = True
 
+    def counts(self) -> tuple[int, int]:
+        """Pictures and bytes that were encoded since the last call."""
+        counts, self._counts = self._counts, (0, 0)
+        return counts
+
     async def _next(self) -> Packet | VideoFrame:
         item = await self._take()
-        self._encoder.bit_rate = self._bit_rate()
         is_key = self._is_key_due or item.generation != self._generation
         self._is_key_due, self._generation = False, item.generation
+        self._encoder.bit_rate = self._bit_rate.value
         # Converting and encoding take some milliseconds, in which the loop sends sound.
-        return await asyncio.to_thread(self._encoded, item, is_key)
+        media = await asyncio.to_thread(self._encoded, item, is_key)
+        self._counts = self._counts[0] + 1, self._counts[1] + (media.size if isinstance(media, Packet) else 0)
+        return media
 
     def _encoded(self, item: Item, is_key: bool) -> Packet | VideoFrame:
         planes = item.picture.to_yuv420()
         if self.is_h264:
             return self._encoder.encode(planes, item.index, is_key)
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = item.index * _TICKS, VIDEO_TIME_BASE
+        frame.pts, frame.time_base = item.index, VIDEO_TIME_BASE
         return frame
 
 
@@ -115,17 +132,16 @@ class SoundTrack(ItemTrack):
         self._on_sent = on_sent
         self._encoder = LiveSoundEncoder("libopus")
         self._packets: deque[Packet] = deque()
-        self._started = 0.0
+        self._second_at = 0.0
 
     async def _next(self) -> Packet:
         if self._packets:
-            await asyncio.sleep(self._started + FRAME_SECONDS / 2 - time.monotonic())
-        while not self._packets:
-            item = await self._take()
-            self._started = time.monotonic()
-            self._packets.extend(self._encoder.encode(item.sound, item.index * ITEM_SAMPLES))
-            # After a gap, of silence that nobody waits for.
-            while len(self._packets) > 2:
-                self._packets.popleft()
-            self._on_sent(item)
+            await asyncio.sleep(self._second_at - time.monotonic())
+            return self._packets.popleft()
+        item = await self._take()
+        self._second_at = time.monotonic() + FRAME_SECONDS / 2
+        packets = self._encoder.encode(item.sound, item.index * ITEM_SAMPLES)
+        # After a gap there is silence before it, which nobody waits for.
+        self._packets.extend(packets[-_PACKETS:])
+        self._on_sent(item)
         return self._packets.popleft()
