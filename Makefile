@@ -5,6 +5,9 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 # LiveKit Agents and Pipecat can't live in the development environment: they want other versions of what it pins.
 ADAPTERS_VENV ?= .venv-adapters
+SERVE_VENV ?= .venv-serve
+# `make serve SERVE='--port 9000 my-avatar'`
+SERVE ?=
 BIN = $(VENV)/bin
 CONSTRAINTS = constraints.txt
 # What `make sanitize` runs: files or folders of tests that call kernels.
@@ -15,13 +18,16 @@ FUZZ ?= --seconds 60
 FUZZ_MEDIA ?= --files 2000
 SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo test quick check adapters other-python sanitize fuzz fuzz-media clean
+.PHONY: help demo serve test quick check adapters other-python sanitize fuzz fuzz-media clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: $(DEMO_VENV)/.installed ## build and install the core, write demo.mp4 from the bundled avatar
 	$(DEMO_VENV)/bin/geneface demo -o demo.mp4
+
+serve: $(SERVE_VENV)/.installed ## build and install with the extra [web], open the page and the API on this machine
+	$(SERVE_VENV)/bin/geneface serve $(SERVE)
 
 test: check ## install the development extras; ruff, pyright, pytest
 	$(BIN)/python -m pytest
@@ -58,6 +64,11 @@ $(DEMO_VENV)/.installed: $(SOURCES)
 	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) .
 	@touch $@
 
+$(SERVE_VENV)/.installed: $(SOURCES)
+	$(PYTHON) -m venv $(SERVE_VENV)
+	$(SERVE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) '.[web]'
+	@touch $@
+
 $(VENV)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) '.[dev]'
@@ -70,4 +81,4 @@ $(ADAPTERS_VENV)/.installed: $(SOURCES) constraints-adapters.txt
 	@touch $@
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(DEMO_VENV) $(ADAPTERS_VENV) build dist demo.mp4
+	rm -rf $(VENV) $(DEMO_VENV) $(SERVE_VENV) $(ADAPTERS_VENV) build dist demo.mp4

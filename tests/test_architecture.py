@@ -39,7 +39,7 @@ CORE_PACKAGES = {
 }
 CORE_MODULES = (
     "api", "apps.cli", "apps.diagnosis", "apps.jobs", "apps.progress",
-    "avatar.avatar", "analysis.speech", "voice.kokoro", "motion.runtime", "motion.person",
+    "avatar.avatar", "analysis.speech", "voice.registry", "motion.runtime", "motion.person",
     "training.gaussian.train", "training.avatar", "portrait.portrait", "portrait.prepare",
     "portrait.check", "corpus.prepare", "evaluation.evaluate", "evaluation.compare",
 )  # fmt: skip

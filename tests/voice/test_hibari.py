@@ -168,6 +168,15 @@ def test_a_store_loads_a_voice_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     np.testing.assert_allclose(samples, joined(store.get().speak(TEXT)), atol=2**-15)
 
 
+def test_a_text_that_takes_too_long_leaves_no_file(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    save_speech(TEXT, tmp_path / "a.wav", open_voice(), most_seconds=20, progress=lambda *facts: told.append(facts[1:]))
+    assert len(told) == 3 and all(0 < done <= total for done, total in told)
+    with pytest.raises(InputError, match="more than 2 s"):
+        save_speech(TEXT, tmp_path / "b.wav", open_voice(), most_seconds=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
 def test_choices_that_contradict_each_other() -> None:
     for given in ({"folder": "x", "url": "http://a"}, {"language": "it"}, {"model": "m"}):
         with pytest.raises(InputError):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from geneface.errors import MissingExtraError
 from geneface.io.atomic import atomic_path
+from geneface.motion.runtime import NEXT
+from geneface.motion.vae import AudioToMotion, MotionGraph, PieceGraph
 
 _OPSET = 17
 _SMALLEST_HALVED = 1024
@@ -54,6 +56,25 @@ def export_onnx(
         _halve(graph)
         onnx.checker.check_model(graph)
         onnx.save(graph, str(temporary))
+
+
+def export_motion(model: AudioToMotion, path: Path) -> None:
+    """Write `motion.onnx`: speech in pieces where the model's layers allow it, or as a whole."""
+    sizes, stride = model.config, model.config.latent_stride
+    inputs = {
+        "features": torch.zeros(1, 4 * stride, sizes.feature_width),
+        "noise": torch.zeros(1, sizes.latent_channels, 2),
+    }
+    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, **{name: {2: "frames"} for name in MotionGraph.OUTPUTS}}
+    if not model.goes_on:
+        export_onnx(MotionGraph(model), inputs, MotionGraph.OUTPUTS, axes, path)
+        return
+    graph = PieceGraph(model)
+    before, after, memory = graph.start()
+    kept = {"before": before, **{f"memory.{number}": part for number, part in enumerate(memory)}}
+    inputs |= {"before": before, "after": after, **{name: part for name, part in kept.items() if name != "before"}}
+    axes |= {"before": {2: "frames_before"}, "after": {2: "frames_after"}}
+    export_onnx(graph, inputs, [*MotionGraph.OUTPUTS, *(NEXT + name for name in kept)], axes, path)
 
 
 def _halve(model) -> None:

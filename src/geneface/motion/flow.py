@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from geneface.motion.layers import WaveNet
+from geneface.motion.layers import Memory, WaveNet
 
 _MAX_LOG_SCALE = 1.0
 
@@ -40,8 +40,10 @@ class CouplingLayer(nn.Module):
     def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
         return torch.cat([kept, changed] if self.keep_first else [changed, kept], dim=1)
 
-    def _shift_and_log_scale(self, kept: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.post(self.network(self.pre(kept), condition))
+    def _shift_and_log_scale(
+        self, kept: Tensor, condition: Tensor, memory: Memory | None = None
+    ) -> tuple[Tensor, Tensor]:
+        out = self.post(self.network(self.pre(kept), condition, memory))
         if not self.affine:
             return out, torch.zeros_like(out)
         shift, raw = out.chunk(2, dim=1)
@@ -54,10 +56,10 @@ class CouplingLayer(nn.Module):
         shift, log_scale = self._shift_and_log_scale(kept, condition)
         return self._join(kept, (changed - shift) * torch.exp(-log_scale)), -log_scale.sum(dim=(1, 2))
 
-    def inverse(self, u: Tensor, condition: Tensor) -> Tensor:
+    def inverse(self, u: Tensor, condition: Tensor, memory: Memory | None = None) -> Tensor:
         """From the latent side back: [B, Z, F], condition [B, S, F] -> [B, Z, F]."""
         kept, changed = self._split(u)
-        shift, log_scale = self._shift_and_log_scale(kept, condition)
+        shift, log_scale = self._shift_and_log_scale(kept, condition, memory)
         return self._join(kept, changed * torch.exp(log_scale) + shift)
 
 
@@ -110,9 +112,9 @@ class FlowPrior(nn.Module):
             total = total + log_determinant
         return z, total
 
-    def inverse(self, u: Tensor, condition: Tensor) -> Tensor:
+    def inverse(self, u: Tensor, condition: Tensor, memory: Memory | None = None) -> Tensor:
         """Noise [B, Z, T] -> latent [B, Z, T]; u = 0 gives the mean path."""
         for layer in reversed(self.layers):
             assert isinstance(layer, CouplingLayer)
-            u = layer.inverse(u, condition)
+            u = layer.inverse(u, condition, memory)
         return u

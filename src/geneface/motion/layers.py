@@ -15,6 +15,27 @@ from torch.nn import functional
 DILATIONS = (1, 2, 4, 8)
 
 
+class Memory:
+    """What convolutions over time heard before the piece that comes now, in the order in which they are called.
+
+    A module that gets one pads nothing: pieces of any lengths give the values of the whole. None of its convolutions
+    may look ahead.
+    """
+
+    def __init__(self, before: Sequence[Tensor] | None = None) -> None:
+        """`before`: `following` of the piece before; None: nothing came before."""
+        self._before = None if before is None else iter(before)
+        self.following: list[Tensor] = []
+        """What the next piece needs, [B, C, steps] for each convolution."""
+
+    def join(self, input: Tensor, steps: int) -> Tensor:
+        """[B, C, T] -> [B, C, steps + T], and remember the last `steps` of it."""
+        before = input.new_zeros(*input.shape[:2], steps) if self._before is None else next(self._before)
+        joined = torch.cat([before, input], dim=2)
+        self.following.append(joined[:, :, -steps:])
+        return joined
+
+
 class TimedConv(nn.Conv1d):
     """A zero-padded convolution over time that looks `ahead` steps ahead, and back as far as its width then reaches.
 
@@ -28,8 +49,10 @@ class TimedConv(nn.Conv1d):
         self.ahead = ahead
         self.back = dilation * (kernel - 1) - (stride - 1) - ahead
 
-    def forward(self, input: Tensor) -> Tensor:
-        """[B, C, F] -> [B, C', F'], padded with zeros so that nothing beyond the limit is seen."""
+    def forward(self, input: Tensor, memory: Memory | None = None) -> Tensor:
+        """[B, C, F] -> [B, C', F'], padded with zeros so that nothing beyond the limit is seen, or after `memory`."""
+        if memory is not None:
+            return super().forward(memory.join(input, self.back))
         return super().forward(functional.pad(input, (self.back, self.ahead)))
 
 
@@ -72,12 +95,12 @@ class WaveNet(nn.Module):
         self.project = nn.ModuleList(nn.Conv1d(channels, width, 1) for width in widths)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, memory: Memory | None = None) -> Tensor:
         """x: [B, C, T], condition: [B, condition_channels, T] -> [B, C, T], the sum of the skips."""
         biases = self.condition(condition).chunk(len(self.dilations), dim=1)
         skips: Tensor | None = None
         for bias, dilated, project in zip(biases, self.dilated, self.project, strict=True):
-            drive, gate = (dilated(self.dropout(x)) + bias).chunk(2, dim=1)
+            drive, gate = (dilated(self.dropout(x), memory) + bias).chunk(2, dim=1)
             out = project(torch.tanh(drive) * torch.sigmoid(gate))
             if out.shape[1] == 2 * self.channels:
                 residual, out = out.chunk(2, dim=1)

@@ -8,7 +8,7 @@ by position in time, so it does not depend on the windows either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +36,11 @@ _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250
 _SPEAKING = np.unique(np.concatenate([LIPS, JAW]))
 """Landmarks that follow the speech, whatever the temperature."""
+
+NEXT = "next."
+"""Before the name of an input of the graph: the output that is that input for the next piece."""
+ModelState = Mapping[str, FloatArray]
+"""What the graph keeps of a speech, by its inputs; never written to."""
 
 FeatureBlocks = SpeechFeatures | Iterable[SpeechFeatures]
 
@@ -147,6 +152,13 @@ class MotionModel:
     def __init__(self, session: InferenceSession, config: MotionModelConfig, basis: MotionBasis, folder: Path) -> None:
         """`folder`: where it was loaded from."""
         self.session, self.config, self.basis, self.folder = session, config, basis, folder
+        sizes = {value.name: value.shape for value in session.get_inputs() if value.name not in ("features", "noise")}
+        # Two of them have any length: a frame of nothing at either end of the speech.
+        self._start = {
+            name: np.zeros([size if isinstance(size, int) else 1 for size in shape], np.float32)
+            for name, shape in sizes.items()
+        }
+        self._outputs = [value.name for value in session.get_outputs()]
 
     @classmethod
     def load(cls, folder: Path | None = None) -> MotionModel:
@@ -169,6 +181,11 @@ class MotionModel:
         if widths.get("motion") != basis.width or not isinstance(widths.get("hidden"), int):
             raise InputError(f"{folder / 'motion.onnx'} is damaged", "train or install the motion model again")
         return cls(session, config, basis, folder)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether speech can come in pieces (`go_on`); older models can't, and see their past anew."""
+        return bool(self._start)
 
     @property
     def hidden_width(self) -> int:
@@ -248,12 +265,30 @@ class MotionModel:
     ) -> FloatArray:
         """Displacement [f, K, 3] of the wanted frames of a window that has the context they need (`context`)."""
         motion = self._moved(piece, 0.0, seed, person)
-        if temperature:
-            sample = self._moved(piece, temperature, seed, person)
-            # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
-            sample[:, _SPEAKING] = motion[:, _SPEAKING]
-            motion = sample
-        return motion
+        return varied(motion, self._moved(piece, temperature, seed, person)) if temperature else motion
+
+    def go_on(
+        self, rows: FloatArray, first_step: int, state: ModelState | None, temperature: float = 0.0, seed: int = 0
+    ) -> tuple[FloatArray, FloatArray, ModelState]:
+        """Generic motion of the next latent steps of a speech, each computed once.
+
+        Args:
+            rows: [2f, D] features of the frames after those that were given before. The model looks one frame beyond
+                a step: the first piece has that frame more than the steps have, later ones have as many.
+            first_step: latent steps that were made before.
+            state: of the piece before; None for the first.
+
+        Returns:
+            displacement [f', K, 3] and hidden layer [f', H] of the steps' frames; what the next piece needs.
+        """
+        stride = self.config.latent_stride
+        steps = (len(rows) // ROWS_PER_FRAME - (state is None)) // stride
+        memory = {**self._start, "after": self._start["after"][:, :, :0], **(state or {})}
+        inputs = {"features": rows[None], "noise": self._noise(first_step, steps, temperature, seed), **memory}
+        outputs = dict(zip(self._outputs, self.session.run(self._outputs, inputs), strict=True))
+        motion, hidden = (np.asarray(outputs.pop(name))[0].T for name in ("motion", "hidden"))
+        following = {name.removeprefix(NEXT): np.asarray(value) for name, value in outputs.items()}
+        return self.basis.displacement(motion), np.ascontiguousarray(hidden), following
 
     def _rows(self, features: FeatureBlocks) -> Iterator[FloatArray]:
         for block in [features] if isinstance(features, SpeechFeatures) else features:
@@ -267,12 +302,7 @@ class MotionModel:
     def _moved(self, piece: Window, temperature: float, seed: int, person: PersonMotion | None) -> FloatArray:
         """Displacement [f, K, 3] of the wanted frames."""
         generic = self._generic(piece, temperature, seed)
-        first, last = piece.keep_from - piece.start, piece.keep_to - piece.start
-        if person is None:
-            return generic.displacement[first:last]
-        # The generic model's own past is longer: the person's need not be computed for frames that are not shown.
-        start = max(0, first - person.past_frames)
-        return person.apply(generic[start : last + person.future_frames], first - start, last - start)
+        return moved(generic, piece.keep_from - piece.start, piece.keep_to - piece.start, person)
 
     def _generic(self, piece: Window, temperature: float, seed: int) -> GenericMotion:
         """All frames of a window."""
@@ -282,9 +312,31 @@ class MotionModel:
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[-ROWS_PER_FRAME:], missing, axis=0)])
         steps = (frames + missing) // stride
-        noise = np.zeros((steps, self.config.latent_channels), np.float32)
-        if temperature:
-            noise = temperature * latent_noise(piece.start // stride, steps, self.config.latent_channels, seed)
-        inputs = {"features": rows[None], "noise": np.ascontiguousarray(noise.T[None], dtype=np.float32)}
+        noise = self._noise(piece.start // stride, steps, temperature, seed)
+        inputs = {"features": rows[None], "noise": noise, **self._start}
         motion, hidden = (np.asarray(out)[0].T[:frames] for out in self.session.run(["motion", "hidden"], inputs))
         return GenericMotion(self.basis.displacement(motion), np.ascontiguousarray(hidden), piece.rows)
+
+    def _noise(self, first_step: int, steps: int, temperature: float, seed: int) -> FloatArray:
+        """[1, Z, steps]."""
+        channels = self.config.latent_channels
+        if not temperature:
+            return np.zeros((1, channels, steps), np.float32)
+        noise = temperature * latent_noise(first_step, steps, channels, seed)
+        return np.ascontiguousarray(noise.T[None], dtype=np.float32)
+
+
+def moved(generic: GenericMotion, first: int, last: int, person: PersonMotion | None) -> FloatArray:
+    """Displacement [f, K, 3] of frames [first, last), of the person if there is one."""
+    if person is None:
+        return generic.displacement[first:last]
+    # The generic model's own past is longer: the person's need not be computed for frames that are not shown.
+    start = max(0, first - person.past_frames)
+    return person.apply(generic[start : last + person.future_frames], first - start, last - start)
+
+
+def varied(motion: FloatArray, sample: FloatArray) -> FloatArray:
+    """The mean path's lips and jaw in a sample of the motion [F, K, 3], which is changed."""
+    # A sample is one of the ways to say it; other lips than the likeliest are lips that miss.
+    sample[:, _SPEAKING] = motion[:, _SPEAKING]
+    return sample

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from geneface.config import Config
 from geneface.motion.flow import FlowPrior
-from geneface.motion.layers import DILATIONS, TimedConv, WaveNet, stack_pairs
+from geneface.motion.layers import DILATIONS, Memory, TimedConv, WaveNet, stack_pairs
 
 LATENT_STRIDE = 2
 """Video frames per latent step, unless the configuration says otherwise."""
@@ -93,9 +93,26 @@ class SpeechFront(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, 2F, D] -> condition [B, S, F]."""
-        stacked = stack_pairs((features - self.mean) * self.scale)
-        hidden = functional.gelu(self.project(self.dropout(stacked)))
+        hidden = self._projected(features)
         return hidden + functional.gelu(self.mix(hidden))
+
+    def between(self, features: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of a piece whose neighbours are known, inside the model.
+
+        Args:
+            before: [B, S, *] what came before it, from the frame before the first that is wanted on.
+            after: [B, S, *] what comes after it: a frame of zeros at the end of the speech, none if more will come.
+
+        Returns:
+            condition [B, S, F] of all frames but the first and the last; `before` of the next piece.
+        """
+        hidden = torch.cat([before, self._projected(features), after], dim=2)
+        mixed = functional.conv1d(hidden, self.mix.weight, self.mix.bias)
+        return hidden[:, :, 1:-1] + functional.gelu(mixed), hidden[:, :, -2:]
+
+    def _projected(self, features: Tensor) -> Tensor:
+        stacked = stack_pairs((features - self.mean) * self.scale)
+        return functional.gelu(self.project(self.dropout(stacked)))
 
 
 class AudioToMotion(nn.Module):
@@ -135,6 +152,12 @@ class AudioToMotion(nn.Module):
         self.decoder_out = nn.Conv1d(config.channels, config.motion_width, 1)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether nothing but the front and a latent step look ahead, so that speech may come in pieces."""
+        stride = self.config.latent_stride
+        return self.config.flow_steps > 0 and self.config.future_frames == stride - 1 + self.speech.reach
+
+    @property
     def past_frames(self) -> int:
         """Video frames of speech before a frame that its motion depends on: a tight bound, in whole latent steps."""
         stride = self.config.latent_stride
@@ -167,11 +190,11 @@ class AudioToMotion(nn.Module):
         """Latent [B, Z, F/s], speech [B, S, F] -> motion [B, C, F]."""
         return self.decoder_out(self.decode_hidden(z, speech))
 
-    def decode_hidden(self, z: Tensor, speech: Tensor) -> Tensor:
+    def decode_hidden(self, z: Tensor, speech: Tensor, memory: Memory | None = None) -> Tensor:
         """What the last layer is linear in: [B, channels, F]."""
         fast = torch.stack([z] * self.config.latent_stride, dim=-1).flatten(2)
-        hidden = self.decoder_in(torch.cat([fast, speech], dim=1))
-        return functional.gelu(self.decoder(hidden, speech))
+        hidden = self.decoder_in(torch.cat([fast, speech], dim=1), memory)
+        return functional.gelu(self.decoder(hidden, speech, memory))
 
     def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:
         """One-sample estimate of KL(q(z | motion, speech) || p(z | speech)), nats per latent element, [B].
@@ -201,4 +224,37 @@ class MotionGraph(nn.Module):
         """[B, 2F, D], [B, Z, F/s] -> [B, C, F], [B, channels, F]."""
         speech, slow_speech = self.model.condition(features)
         hidden = self.model.decode_hidden(self.model.prior.inverse(noise, slow_speech), speech)
+        return self.model.decoder_out(hidden), hidden
+
+
+class PieceGraph(nn.Module):
+    """The same for speech that may come in pieces: what `motion.runtime.MotionModel.go_on` runs."""
+
+    def __init__(self, model: AudioToMotion) -> None:
+        super().__init__()
+        if not model.goes_on:
+            raise ValueError("the layers of this model look ahead: its speech can't come in pieces")
+        self.model = model
+
+    def start(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """`before`, `after` and `memory` of speech that is there as a whole."""
+        frame = torch.zeros(1, self.model.config.speech_channels, self.model.speech.reach)
+        memory = Memory()
+        stride = self.model.config.latent_stride
+        speech = torch.zeros(1, self.model.config.speech_channels, stride)
+        self._run(speech, torch.zeros(1, self.model.config.latent_channels, 1), memory)
+        return frame, frame, [torch.zeros_like(part) for part in memory.following]
+
+    def forward(
+        self, features: Tensor, noise: Tensor, before: Tensor, after: Tensor, *memory: Tensor
+    ) -> tuple[Tensor, ...]:
+        """-> motion, hidden layer, then `before` and `memory` of the next piece."""
+        speech, following = self.model.speech.between(features, before, after)
+        heard = Memory(memory)
+        motion, hidden = self._run(speech, noise, heard)
+        return motion, hidden, following, *heard.following
+
+    def _run(self, speech: Tensor, noise: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        slow_speech = functional.gelu(self.model.slow_speech(speech, memory))
+        hidden = self.model.decode_hidden(self.model.prior.inverse(noise, slow_speech, memory), speech, memory)
         return self.model.decoder_out(hidden), hidden

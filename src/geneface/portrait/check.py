@@ -57,6 +57,8 @@ class Finding:
     """Place inside the file ("from 3.20 to 4.00 s"), or ""."""
     remedy: str
     """What to do, or ""."""
+    is_used: bool = True
+    """Whether the seconds of `where` are used all the same."""
 
 
 def check_videos(
@@ -115,7 +117,8 @@ def _look(
             # Sound and pictures seldom end together: a few frames of that need no mending.
             small = is_used and span.reason == NO_SOUND_HERE and span.stop - span.start < _SMALL_SECONDS
             severity: Severity = "info" if small else "warning" if is_used else "error"
-            yield Finding(severity, name, span.reason, where, "" if small else remedy_for(span.reason))
+            remedy = "" if small else remedy_for(span.reason)
+            yield Finding(severity, name, span.reason, where, remedy, is_used=False)
     for note in found.notes:
         place, start, stop = found.place(note)
         if place is scan:

@@ -13,6 +13,7 @@ from geneface.realtime import Scheduler
 from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
+from geneface.serve.conversation.partners import Partners
 from geneface.serve.live.sessions import close_live_sessions
 from geneface.serve.routes import (
     avatars,
@@ -61,7 +62,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         raise InputError("others than this machine could reach the server, which has no token", "give it one")
     voices = Voices(VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url, model=settings.voice_model))
     scheduler = Scheduler(settings.workers)
-    context = Context(settings, AvatarStore(settings.home, settings.avatars), scheduler, voices)
+    avatars = AvatarStore(settings.home, settings.avatars)
+    context = Context(settings, avatars, scheduler, voices, Partners(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +72,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
             yield
         finally:
             await close_live_sessions(context)
+            await context.partners.close()
             context.jobs.stop()
             context.scheduler.close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
+from geneface.serve.conversation.partners import Partners
 from geneface.serve.jobs.service import JobService
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server: settings, avatars, what draws for live sessions, voices, jobs."""
+    """One server: settings, avatars, what draws for live sessions, voices, who answers, jobs."""
 
     settings: ServeSettings
     avatars: AvatarStore
     scheduler: Scheduler
     voices: Voices
+    partners: Partners
     jobs: JobService = field(init=False)
     """Videos, avatars in the making, uploads; begins and ends with the server."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -36,6 +38,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.jobs = JobService(self.settings)
+        self.metrics.watch("sessions", lambda: len(self.scheduler.sessions))
         self.metrics.watch("jobs", self.jobs.counts)
         self.metrics.watch("queued_jobs", lambda: self.jobs.counts().get("queued", 0.0))
 

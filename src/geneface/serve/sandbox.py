@@ -53,8 +53,9 @@ def look_at(task: str, *paths: Path, seconds: float = SECONDS) -> dict[str, Any]
         finally:
             # Not reaped yet: its number is still its own.
             end_group(process.pid)
-            process.wait()
             timer.cancel()
+            timer.join()
+            process.wait()
     return _understood(answer)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -20,6 +22,7 @@ from geneface.errors import InputError
 from geneface.io.place import writing
 from geneface.io.work import exclusive_folder
 from geneface.serve.safety.addresses import bracketed, parse_authority
+from geneface.serve.safety.guard import fault_places
 from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
 from geneface.serve.safety.tokens import check_token, needs_token, new_token
 from geneface.serve.settings import ServeSettings
@@ -29,6 +32,7 @@ _GRACE_SECONDS = 0.5
 _LAST_SECONDS = 1.7
 """Then the process ends, whatever a thread still does. Jobs are kept on the disk at every moment."""
 _BACKLOG = 512
+_STUN = re.compile(r"stun:[\w.-]+(:\d{1,5})?")
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
@@ -48,6 +52,9 @@ def completed(settings: ServeSettings) -> ServeSettings:
     for name in settings.allowed_hosts:
         if parse_authority(name) is None:
             raise InputError(f"{name!r} is not the name of a host", "give one as in --allow-host face.example.org")
+    for server in settings.stun:
+        if not _STUN.fullmatch(server):
+            raise InputError(f"{server!r} is no STUN server", "give one as in --stun stun:stun.example.org:3478")
     if settings.token is not None:
         check_token(settings.token)
     is_short = settings.token is None and needs_token(settings)
@@ -214,11 +221,19 @@ def _refused(error: OSError, host: str, port: int) -> InputError:
     )
 
 
+class _PlacesOnly(logging.Formatter):
+    """Of an exception only its kind and where it was: messages may hold what somebody said."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The lines of one exception."""
+        return fault_places(ei[1])
+
+
 def _prepare_logs(is_logging: bool) -> None:
     log = logging.getLogger("geneface.serve")
     log.setLevel(logging.INFO if is_logging else logging.WARNING)
     log.propagate = False
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_PlacesOnly("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)

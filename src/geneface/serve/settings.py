@@ -22,7 +22,7 @@ class ServeSettings(Config):
     home: Path = Field(default_factory=default_home)
     """Avatars, jobs, uploads. Made with mode 0700."""
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
+    port: int = Field(default=8000, ge=0, le=65_535)
     token: str | None = None
     """Needed by every request where the host is another than this machine."""
     allowed_hosts: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class ServeSettings(Config):
     job_days: float = 30.0
     """So long a finished job is kept."""
     most_connections: int = 200
-    most_requests_a_minute: int = 600
+    most_requests_a_minute: int = 1200
     """Of one address."""
     most_message_bytes: int = 1024**2
     """Of a WebSocket."""
@@ -69,5 +69,5 @@ class ServeSettings(Config):
     """A client that takes nothing of its answer for so long is let go."""
     live_idle_seconds: float = 900.0
     """A session without a listener or speech ends after that."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Threads that draw for live sessions."""

@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from geneface.errors import InputError, MissingExtraError
@@ -139,11 +139,23 @@ class Remote:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 
+def parsed(data: str | bytes) -> Any:
+    """JSON of somebody else.
+
+    Raises:
+        ValueError: it is none, or nested so deeply that it was made to do harm.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def _message(body: bytes) -> str:
     """The sentence in the body of an error, in any of its usual places."""
     text = body.decode("utf-8", "replace")
     try:
-        found = json.loads(text)
+        found = parsed(text)
     except ValueError:
         return "" if text.lstrip().startswith("<") else " ".join(text.split())[:_SHOWN]
     for name in ("error", "message", "detail"):

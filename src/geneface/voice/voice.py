@@ -5,8 +5,10 @@ Symbols: T samples at a voice's own rate.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +18,7 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.io.atomic import atomic_path
-from geneface.types import FloatArray
+from geneface.types import FloatArray, ProgressFn, no_progress
 from geneface.voice.sentences import ends_sentence
 
 MAX_TEXT = 20_000
@@ -28,6 +30,7 @@ _PAUSE_SECONDS, _CLAUSE_SECONDS = 0.30, 0.12
 """After a sentence, the last one too, so that the mouth closes; after a part that was cut at a comma."""
 _MARGIN_SECONDS = 0.04
 """Kept around the sound of a sentence. The model's own silence, 0.3 s, would be heard as slowness to answer."""
+_CHARACTERS_A_SECOND = 15.0
 _QUIET = 10 ** (-50 / 20)
 """Relative to the sentence's peak."""
 _SCRIPTS = {"hi": ("DEVANAGARI", "LATIN")}
@@ -145,12 +148,32 @@ def joined(pieces: Iterable[FloatArray]) -> FloatArray:
     return np.concatenate(parts)
 
 
-def save_speech(text: str, path: Path | str, voice: Voice, speed: float = 1.0) -> None:
+def save_speech(
+    text: str,
+    path: Path | str,
+    voice: Voice,
+    speed: float = 1.0,
+    *,
+    most_seconds: float = math.inf,
+    progress: ProgressFn = no_progress,
+) -> None:
     """Speak a text into a WAV file (16 bit, mono, at the voice's rate), which is there whole or not at all.
 
+    Args:
+        most_seconds: of speech.
+        progress: told of samples, of about so many.
+
     Raises:
-        InputError: a text that the voice can't speak, or a place that can't be written to.
+        InputError: a text that the voice can't speak, or that takes too long, or a place that can't be written to.
     """
-    samples = joined(voice.speak(text, speed))
+    about, count = max(round(len(text) / _CHARACTERS_A_SECOND * voice.rate_hz), 1), 0
+    pieces: list[FloatArray] = []
+    with closing(voice.speak(text, speed)) as spoken_pieces:
+        for piece in spoken_pieces:
+            pieces.append(piece)
+            count += len(piece)
+            if count > most_seconds * voice.rate_hz:
+                raise InputError(f"the text takes more than {most_seconds:g} s to speak", "give a shorter text")
+            progress("speaking", min(count, about), about)
     with atomic_path(path) as temporary:
-        soundfile.write(temporary, samples, voice.rate_hz, subtype="PCM_16", format="WAV")
+        soundfile.write(temporary, joined(pieces), voice.rate_hz, subtype="PCM_16", format="WAV")

@@ -13,16 +13,15 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-import geneface
 from geneface.realtime import BusyError
 from geneface.serve.app import create_app
 from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
 from geneface.serve.settings import ServeSettings
 from tests.flash import FlashSession
 
-PLAYER = Path(geneface.__file__).parent / "serve" / "page" / "player"
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -78,10 +77,9 @@ class Served:
 
 @contextlib.contextmanager
 def serve(app: FastAPI, doubles: Doubles, folder: Path | None = None) -> Iterator[Served]:
-    """`folder`: files that are served under /test."""
-    app.mount("/page/player", StaticFiles(directory=PLAYER))
+    """`folder`: files that are served under /page/test."""
     if folder is not None:
-        app.mount("/page/test", StaticFiles(directory=folder))
+        app.router.routes.insert(0, Mount("/page/test", StaticFiles(directory=folder)))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         config = uvicorn.Config(

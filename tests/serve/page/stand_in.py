@@ -77,6 +77,8 @@ class StandIn:
         """Methods and starts of paths; the next such request finds no server."""
         self.findings = list(FINDINGS)
         self.report: dict[str, Any] | None = None
+        self.passes: set[str] = set()
+        """Paths that the real server answers."""
         self.is_patient = False
         """Jobs stay in progress."""
         self._video, self._player = video, player
@@ -99,7 +101,7 @@ class StandIn:
             ("GET", r"videos/([\w-]+)", self._progressed),
             ("DELETE", r"videos/([\w-]+)", self._delete_video),
             ("POST", r"uploads", self._upload),
-            ("GET", r"uploads/([\w-]+)", lambda id: self.uploads.get(id, 404)),
+            ("GET", r"uploads/([\w-]+)", self._shown_upload),
             ("PATCH", r"uploads/([\w-]+)", self._piece),
             ("DELETE", r"uploads/([\w-]+)", lambda id: self.uploads.pop(id, None) and None),
         ]
@@ -114,6 +116,9 @@ class StandIn:
 
     def _handle(self, route: Route, request: Request) -> None:
         path = urlsplit(request.url).path.partition("/v1/")[2]
+        if path in self.passes:
+            route.continue_()
+            return
         self._request = request
         is_json = (request.headers.get("content-type") or "").startswith("application/json")
         body = json.loads(request.post_data or "null") if is_json else None
@@ -234,9 +239,19 @@ class StandIn:
 
     def _upload(self) -> dict[str, Any]:
         asked = self._json()
-        made = {"id": f"up_{len(self.uploads) + 1}", "bytes": asked["bytes"], "name": asked["name"], "offset": 0, "received": b""}
+        made = {
+            "id": f"up_{len(self.uploads) + 1}",
+            "bytes": asked["bytes"],
+            "name": asked["name"],
+            "offset": 0,
+            "received": b"",
+        }
         self.uploads[made["id"]] = made
-        return {name: made[name] for name in ("id", "bytes", "name", "offset")}
+        return self._shown_upload(made["id"])
+
+    def _shown_upload(self, upload_id: str) -> Any:
+        upload = self.uploads.get(upload_id)
+        return 404 if upload is None else {name: upload[name] for name in ("id", "bytes", "name", "offset")}
 
     def _piece(self, upload_id: str) -> Any:
         assert self._request is not None
@@ -244,7 +259,7 @@ class StandIn:
         assert int(self._request.headers["upload-offset"]) == upload["offset"]
         upload["received"] += self._request.post_data_buffer or b""
         upload["offset"] = len(upload["received"])
-        return {"id": upload_id, "offset": upload["offset"]}
+        return self._shown_upload(upload_id)
 
 
 def bundled() -> dict[str, Any]:

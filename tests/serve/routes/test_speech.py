@@ -19,25 +19,27 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.io.sound_stream import SOUND_FORMATS, SoundFormat
+from geneface.serve.app import create_app
 from geneface.serve.settings import ServeSettings
 from geneface.types import FloatArray
 from geneface.voice.registry import open_voice
 from geneface.voice.voice import VoiceInfo, joined
 
-from ..running import Running, running
+from ..serving import Served, serving
 
 TEXT = "Good morning. It works."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     pytest.importorskip("hibari", reason="the extra [tts] brings the voice")
-    with running(ServeSettings(home=tmp_path_factory.mktemp("home"), port=0, workers=1)) as server:
+    settings = ServeSettings(home=tmp_path_factory.mktemp("home"), port=0, workers=1)
+    with serving(create_app(settings), settings) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def client(server: Running) -> Iterator[openai.OpenAI]:
+def client(server: Served) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
@@ -97,7 +99,7 @@ def test_events_carry_the_same_file(client: openai.OpenAI) -> None:
     assert facts[-1]["type"] == "speech.audio.done" and facts[-1]["usage"]["input_tokens"] == len(TEXT)
 
 
-def test_the_voices(server: Running) -> None:
+def test_the_voices(server: Served) -> None:
     listed = httpx2.get(f"{server.url}/v1/audio/voices", trust_env=False).json()
     assert listed["voices"][0] == "heart" and listed["data"][0]["is_default"]
     assert listed["data"][0] | {"description": ""} == {
@@ -152,7 +154,7 @@ class Slow:
             self.was_closed.set()
 
 
-def test_who_leaves_ends_the_speaking(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_leaves_ends_the_speaking(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
     monkeypatch.setattr(server.app.state.context, "voices", slow)
     asked = {"input": TEXT, "response_format": "pcm"}
@@ -164,7 +166,7 @@ def test_who_leaves_ends_the_speaking(server: Running, monkeypatch: pytest.Monke
     assert slow.was_closed.wait(20)
 
 
-def test_a_failure_in_the_middle_is_not_taken_for_the_end(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_in_the_middle_is_not_taken_for_the_end(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.app.state.context, "voices", Slow(fails=True))
     asked = {"input": TEXT, "response_format": "pcm"}
     address = f"{server.url}/v1/audio/speech"
@@ -182,7 +184,8 @@ def test_without_the_extra_the_route_says_so(tmp_path: Path, monkeypatch: pytest
 
     hibari._load.cache_clear()
     monkeypatch.setitem(sys.modules, "hibari", None)
-    with running(ServeSettings(home=tmp_path, port=0, workers=1)) as server:
+    settings = ServeSettings(home=tmp_path, port=0, workers=1)
+    with serving(create_app(settings), settings) as server:
         answer = httpx2.post(f"{server.url}/v1/audio/speech", json={"input": TEXT}, trust_env=False)
         listed = httpx2.get(f"{server.url}/v1/audio/voices", trust_env=False)
     assert answer.status_code == listed.status_code == 501

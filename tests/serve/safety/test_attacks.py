@@ -15,7 +15,7 @@ import websockets
 from websockets.exceptions import ConnectionClosed
 
 from ..serving import Served, read_all, serving
-from .conftest import make_app, small_settings
+from .probe import make_app, small_settings
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(served: Served, length: by
 
 
 @pytest.mark.parametrize(
-    "path, most", [(b"/v1/probe", 100_000), (b"/v1/typed", 100_000), (b"/v1/uploads/probe", 1_000_000)]
+    "path, most", [(b"/v1/probe", 100_000), (b"/v1/typed", 100_000), (b"/v1/uploads/probe/data", 1_000_000)]
 )
 def test_a_body_that_does_not_say_is_read_up_to_its_limit(served: Served, path: bytes, most: int) -> None:
     method = b"PUT" if b"uploads" in path else b"POST"
@@ -158,7 +158,7 @@ def test_slow_headers(served: Served) -> None:
     assert b"200 OK" not in answer
 
 
-@pytest.mark.parametrize("path", [b"/v1/probe", b"/v1/typed", b"/v1/uploads/probe"])
+@pytest.mark.parametrize("path", [b"/v1/probe", b"/v1/typed", b"/v1/uploads/probe/data"])
 def test_a_slow_body(served: Served, path: bytes) -> None:
     method = b"PUT" if b"uploads" in path else b"POST"
     head = _get(path, served, b"Content-Length: 90000", b"Content-Type: application/json", method=method)

@@ -15,7 +15,7 @@ from geneface.serve.app import create_app
 from geneface.serve.safety.guard import is_public
 
 from ..serving import Served, serving
-from .conftest import TOKEN, small_settings
+from .probe import TOKEN, small_settings
 
 _PUBLIC = {"/", "/health", "/docs", "/docs.css", "/openapi.json", "/favicon.ico", "/robots.txt"}
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from ..serving import Served, serving
-from .conftest import make_app, small_settings
+from .probe import make_app, small_settings
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,7 +13,7 @@ import websockets
 from websockets.exceptions import InvalidStatus
 
 from ..serving import Served, serving
-from .conftest import TOKEN, make_app, small_settings
+from .probe import TOKEN, make_app, small_settings
 
 
 def code_of(response: httpx2.Response) -> str:

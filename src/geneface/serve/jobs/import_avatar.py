@@ -120,7 +120,7 @@ def _entries(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     plain = [info for info in infos if not info.is_dir()]
     tops = {info.filename.split("/", 1)[0] for info in infos}
     known = {name.split("/", 1)[0] for name in MOST_BYTES}
-    prefix = f"{next(iter(tops))}/" if len(tops) == 1 and not tops & known else ""
+    prefix = f"{next(iter(tops))}/" if len(tops) == 1 and not tops & (known | {"", ".", ".."}) else ""
     found: dict[str, zipfile.ZipInfo] = {}
     for info in plain:
         name = info.filename.removeprefix(prefix)

@@ -58,6 +58,7 @@ def _described(finding: Finding, video: Path) -> dict[str, Any]:
         "severity": finding.severity,
         "start": start,
         "end": end,
+        "is_used": finding.is_used,
         "cause": cause,
         "remedy": finding.remedy.replace(str(video), "the video"),
     }

@@ -11,13 +11,17 @@ from geneface.serve.jobs.formats import REPORT_FILE
 from geneface.serve.jobs.progress import StepPlan
 from geneface.serve.jobs.task import Task
 
-_STAGES = {
-    "speech to motion": 3.0,
-    "pictures": 40.0,
-    "driven beyond the recording": 50.0,
-    "drawing the bundled sentence": 5.0,
+_WITH_TRUTH = {
+    "speech to motion": 40.0,
+    "pictures": 20.0,
+    "what adaptation gained": 10.0,
+    "driven beyond the recording": 60.0,
 }
-_SECONDS = 60.0
+_WITHOUT = {
+    "drawing the bundled sentence": 18.0,
+    "the bundled sentence on its own video": 14.0,
+    "driven beyond the recording": 60.0,
+}
 
 
 def make_report(task: Task) -> dict[str, Any]:
@@ -29,7 +33,8 @@ def make_report(task: Task) -> dict[str, Any]:
     portrait = task.home.portrait(task.job.subject)
     has_truth = (portrait / MANIFEST_NAME).is_file()
     made, place = task.work / "report", task.home.report(task.job.subject)
-    reporter = task.reporter([StepPlan("evaluate", _SECONDS * (2 if has_truth else 1), _STAGES)])
+    stages = _WITH_TRUTH if has_truth else _WITHOUT
+    reporter = task.reporter([StepPlan("evaluate", sum(stages.values()), stages)])
     with reporter.step("evaluate") as progress:
         if not (made / REPORT_FILE).is_file():
             api.evaluate(task.job.params["avatar_folder"], portrait if has_truth else None, made, progress=progress)

@@ -9,19 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soxr
-
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.outputs import SUFFIXES
 from geneface.avatar.performance import Performance
-from geneface.errors import InputError
 from geneface.io.atomic import atomic_path
-from geneface.io.audio import write_wav
 from geneface.serve.jobs.formats import BACKGROUND, SPEECH
 from geneface.serve.jobs.progress import StepPlan
 from geneface.serve.jobs.task import Task
-from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray, Waveform
+from geneface.types import VIDEO_RATE_HZ
+from geneface.voice.registry import open_voice
+from geneface.voice.voice import save_speech
 
 _LETTERS_A_SECOND = 15.0
 
@@ -45,7 +42,8 @@ def make_video(task: Task) -> dict[str, Any]:
     if text:
         with reporter.step("speak") as progress:
             speech = task.work / "speech.wav"
-            write_wav(speech, Waveform(_spoken(text, params, task.limits["most_speech_seconds"], progress)))
+            voice = open_voice(params.get("voice"), **params.get("voice_options", {}))
+            save_speech(text, speech, voice, most_seconds=task.limits["most_speech_seconds"], progress=progress)
     with reporter.step("render") as progress:
         avatar = Avatar.load(params["avatar_folder"])
         out, frames = _render(task, avatar, speech, progress)
@@ -84,30 +82,6 @@ def _render(task: Task, avatar: Avatar, speech: Path, progress: Callable[[str, i
         progress=progress,
     )
     return out, frames
-
-
-def _spoken(
-    text: str, params: dict[str, Any], most_seconds: float, progress: Callable[[str, int, int], None]
-) -> FloatArray:
-    """[T] at 16 kHz of a text."""
-    from geneface.voice.registry import open_voice
-
-    voice = open_voice(params.get("voice"), **params.get("voice_options", {}))
-    resampler = soxr.ResampleStream(voice.rate_hz, SPEECH_RATE_HZ, 1, dtype="float32")
-    pieces: list[FloatArray] = []
-    count, expected = 0, max(1, round(len(text) / _LETTERS_A_SECOND * voice.rate_hz))
-    spoken = voice.speak(text)
-    for piece in spoken:
-        pieces.append(resampler.resample_chunk(np.ascontiguousarray(piece, np.float32)))
-        count += len(piece)
-        if count > most_seconds * voice.rate_hz:
-            raise InputError(f"the text takes more than {most_seconds:g} s to speak", "give a shorter text")
-        progress("speaking", min(count, expected), expected)
-    pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    samples = np.clip(np.concatenate(pieces), -1, 1)
-    if not len(samples):
-        raise InputError("nothing in the text can be spoken", "give words")
-    return samples
 
 
 def _pack(folder: Path, out: Path, progress: Callable[[str, int, int], None]) -> Path:

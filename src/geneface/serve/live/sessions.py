@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
+from geneface.serve.metrics import Metrics
 from geneface.types import FloatArray
 
 Message = dict[str, Any]
@@ -25,6 +26,7 @@ LEFT_SECONDS = 60.0
 _REAP_SECONDS = 1.0
 _STATS_SECONDS = 1.0
 _EVENTS_KEPT = 256
+_ASKED_KEPT = 64
 _LOG = logging.getLogger(__name__)
 
 
@@ -67,7 +69,7 @@ class Partner(Protocol):
 class LiveSession:
     """One face, its listener and those that follow its events."""
 
-    def __init__(self, session: Session, avatar: str, now: float) -> None:
+    def __init__(self, session: Session, avatar: str, now: float, metrics: Metrics | None = None) -> None:
         self.id = f"live_{secrets.token_hex(12)}"
         self.session, self.avatar = session, avatar
         self.partner: Partner | None = None
@@ -79,6 +81,9 @@ class LiveSession:
         self._followers: set[asyncio.Queue[Message | None]] = set()
         self._sent = {"items": 0, "pictures": 0, "bytes": 0}
         self._late_ms: list[float] = []
+        self._metrics = metrics or Metrics()
+        self._asked: dict[str, float] = {}
+        """Utterance -> when it was asked for, until it is heard."""
         self._reported = now, dict(self._sent)
 
     # ---- what the person does
@@ -86,7 +91,10 @@ class LiveSession:
     def say(self, text: str) -> str:
         """Speak a text as it is; the utterance's id."""
         self.used = time.monotonic()
-        return self.session.say(text)
+        utterance = self.session.say(text)
+        if len(self._asked) < _ASKED_KEPT:
+            self._asked[utterance] = self.used
+        return utterance
 
     def speak(self, samples: FloatArray, rate_hz: int) -> str:
         """Speak a sound [T]; the utterance's id. It resamples: for a long sound, call in a thread."""
@@ -114,6 +122,7 @@ class LiveSession:
         if self.partner is not None:
             self.partner.interrupt()
         generation = self.session.interrupt()
+        self._asked.clear()
         self.tell({"type": "generation", "generation": generation})
         return generation
 
@@ -151,10 +160,17 @@ class LiveSession:
         self._sent["items"] += 1
         self._sent["pictures"] += pictures
         self._sent["bytes"] += size
-        self._late_ms.append(1000 * (time.monotonic() - self.session.origin - item.index * FRAME_SECONDS))
+        late = time.monotonic() - self.session.origin - item.index * FRAME_SECONDS
+        self._late_ms.append(1000 * late)
+        self._metrics.count("frames")
+        self._metrics.count("repeats", float(item.is_repeat))
+        self._metrics.observe("lateness_seconds", late)
         where = {"index": item.index, "generation": item.generation}
         for event in item.events:
             self.used = time.monotonic()
+            asked = self._asked.pop(event.utterance, None)
+            if asked is not None:
+                self._metrics.observe("first_sound_seconds", self.used - asked)
             self.tell({"type": event.name, "utterance": event.utterance, **where})
 
     # ---- events
@@ -240,8 +256,11 @@ class LiveSession:
 class LiveSessions:
     """All live sessions of a server."""
 
-    def __init__(self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS) -> None:
+    def __init__(
+        self, idle_seconds: float, *, left_seconds: float = LEFT_SECONDS, metrics: Metrics | None = None
+    ) -> None:
         """`idle_seconds`: a session without speech ends after that; `left_seconds`: one without a listener."""
+        self._metrics = metrics or Metrics()
         self._sessions: dict[str, LiveSession] = {}
         self._idle_seconds, self._left_seconds = idle_seconds, min(left_seconds, idle_seconds)
         self._reaper: asyncio.Task[None] | None = None
@@ -260,7 +279,7 @@ class LiveSessions:
 
     def add(self, session: Session, avatar: str) -> LiveSession:
         """Keep a session that was opened; its id is random."""
-        live = LiveSession(session, avatar, time.monotonic())
+        live = LiveSession(session, avatar, time.monotonic(), self._metrics)
         self._sessions[live.id] = live
         if self._reaper is None or self._reaper.done():
             self._reaper = asyncio.create_task(self._reap(), name="reaper of live sessions")
@@ -299,7 +318,7 @@ class LiveSessions:
 def live_sessions(context: Context) -> LiveSessions:
     """Those of a server, made when they are first asked for."""
     if "live" not in context.extras:
-        context.extras["live"] = LiveSessions(context.settings.live_idle_seconds)
+        context.extras["live"] = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
     return context.extras["live"]
 
 

@@ -17,7 +17,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Who asks the person for the token: an async function that returns it, or null. */
+/** Who asks the person for the token: an async function (was the last one wrong?) that returns it, or null. */
 export function setTokenPrompt(prompt) {
   askForToken = prompt;
 }
@@ -70,7 +70,7 @@ export async function request(path, { method = "GET", json, body, headers = {}, 
     throw new ApiError({ code: "unreachable", message: t("error.unreachable"), remedy: t("remedy.unreachable") });
   }
   if (response.status === 401 && again && askForToken) {
-    const given = await askForToken();
+    const given = await askForToken(token() !== null);
     if (given) {
       keepToken(given);
       await openSession();
@@ -93,8 +93,9 @@ export async function askList(path, options) {
   return Array.isArray(answer) ? answer : answer?.data ?? [];
 }
 
-/** Ask again every `seconds` until `isDone(answer)`; `onAnswer` gets each. Lost connections are waited out. */
+/** Ask again, soon at first and then every `seconds`, until `isDone(answer)`; `onAnswer` gets each. Lost connections are waited out. */
 export async function poll(path, isDone, onAnswer, { seconds = 1, signal } = {}) {
+  let wait = 0.2;
   for (;;) {
     try {
       const answer = await ask(path, { signal });
@@ -103,7 +104,8 @@ export async function poll(path, isDone, onAnswer, { seconds = 1, signal } = {})
     } catch (error) {
       if (error.name === "AbortError" || error.status !== 0) throw error;
     }
-    await pause(seconds, signal);
+    await pause(wait, signal);
+    wait = Math.min(1.5 * wait, seconds);
   }
 }
 

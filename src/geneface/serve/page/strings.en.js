@@ -48,6 +48,7 @@ export default {
   "remedy.unreachable": "See whether geneface serve still runs, then try again.",
   "token.title": "This server asks for a token",
   "token.text": "It was printed when the server was started. It is kept until this tab is closed.",
+  "token.wrong": "That was not the token of this server. It was printed when the server was started.",
   "token.label": "Token",
   "token.go": "Continue",
 
@@ -71,6 +72,7 @@ export default {
   "live.state.connecting": "Waking up",
   "live.state.live": "Live",
   "live.state.speaking": "Speaking",
+  "live.state.hearing": "Listening",
   "live.state.off": "Asleep",
   "live.sound": "Press any key or click for sound",
   "live.taken_over": "This face is shown elsewhere now.",

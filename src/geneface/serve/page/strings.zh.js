@@ -48,6 +48,7 @@ export default {
   "remedy.unreachable": "请确认 geneface serve 仍在运行，然后重试。",
   "token.title": "此服务器需要令牌",
   "token.text": "令牌在服务器启动时显示过。它只保留到此标签页关闭。",
+  "token.wrong": "令牌不对。它在服务器启动时显示过。",
   "token.label": "令牌",
   "token.go": "继续",
 
@@ -71,6 +72,7 @@ export default {
   "live.state.connecting": "正在醒来",
   "live.state.live": "实时",
   "live.state.speaking": "正在说话",
+  "live.state.hearing": "正在听",
   "live.state.off": "休眠",
   "live.sound": "点击或按任意键开启声音",
   "live.taken_over": "这个画面现在显示在别处。",

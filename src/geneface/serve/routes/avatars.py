@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from geneface.avatar.folder import POSTER_FILE
 from geneface.serve import sandbox
@@ -26,6 +26,13 @@ from geneface.serve.routes.shown_avatar import making, shown_avatar, shown_unfin
 
 router = APIRouter(tags=["avatars"])
 _NO_LICENCE = "not stated: ask before you share it"
+
+
+def _number(value: object) -> object:
+    """Forms hold text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 5 else value
+
+
 _Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
@@ -44,7 +51,7 @@ class AvatarRequest(CheckRequest):
     licence: Annotated[_Text, Field(max_length=500)] = _NO_LICENCE
     attribution: Annotated[_Text, Field(max_length=2000)] = ""
     preset: Literal["tiny", "fast", "good"] = "fast"
-    size: Literal[64, 128, 256, 512] = 256
+    size: Annotated[Literal[64, 128, 256, 512], BeforeValidator(_number)] = 256
     body_seconds: float = Field(20.0, ge=0, le=60)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response, WebSocket
 from fastapi.responses import StreamingResponse
@@ -21,9 +21,7 @@ from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
 SUBPROTOCOL = "geneface.v1"
@@ -65,7 +63,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
     """Open a live session. 503 with Retry-After where there is no room for another."""
     background = background_of(request.background)
     try:
-        session = await asyncio.to_thread(_open, server, request, background)
+        session, voice = await asyncio.to_thread(_open, server, request, background)
     except BusyError as error:
         raise ApiError(
             503,
@@ -75,6 +73,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
             retry_after=error.retry_after,
         ) from error
     live = live_sessions(server).add(session, request.model)
+    live.partner = server.partners.begin(session, voice, live.tell)
     response.headers["Location"] = f"/v1/live/{live.id}"
     return _described(server, live)
 
@@ -185,35 +184,28 @@ def _described(server: Context, live: LiveSession) -> dict[str, Any]:
     }
 
 
-def _open(server: Context, request: LiveRequest, background: str) -> Session:
+def _open(server: Context, request: LiveRequest, background: str) -> tuple[Session, Voice | None]:
     """Load the avatar and the voice, and open a session; takes a moment."""
     if server.avatars.get(request.model) is None:
         raise ApiError(404, "no_such_model", "there is no such avatar", "see /v1/models for those there are")
-    avatar = server.avatars.load(request.model)
-    return server.scheduler.open(
+    avatar, voice = server.avatars.load(request.model), _voice(server, request.voice)
+    session = server.scheduler.open(
         avatar,
         Performance(seed=request.seed),
         size=request.size,
         frame=request.frame,
         background=background,
-        voice=_voice(server, request.voice),
+        voice=voice,
     )
+    return session, voice
 
 
 def _voice(server: Context, name: str | None) -> Voice | None:
-    """The voice that a session speaks with, opened once. Without the extra there is none, unless it is asked for."""
+    """The voice that a session speaks with. Without the extra there is none, unless it is asked for."""
     try:
-        from geneface.voice.registry import open_voice
-    except ModuleNotFoundError:
-        return None
-
-    settings, opened = server.settings, server.extras.setdefault("live_voices", {})
-    try:
-        if name not in opened:
-            opened[name] = open_voice(name or settings.voice, folder=settings.voice_folder, url=settings.voice_url)
-        return opened[name]
+        return server.voices.get(name)
     except MissingExtraError:
-        if name or settings.voice:
+        if name or server.settings.voice:
             raise
         return None
     except InputError as error:

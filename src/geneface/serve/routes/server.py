@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from geneface import __version__
 from geneface.errors import InputError
 from geneface.serve.context import Context, context_of
+from geneface.serve.routes.speech import VoiceEntry, described
 
 router = APIRouter(prefix="/v1", tags=["server"])
 
@@ -22,7 +23,7 @@ def server(context: Annotated[Context, Depends(context_of)]) -> dict[str, Any]:
         "object": "server",
         "version": __version__,
         "voices": voices,
-        "voice": next((voice["id"] for voice in voices if voice["is_default"]), None),
+        "voice": next((voice.id for voice in voices if voice.is_default), None),
         "chat": settings.chat_url is not None,
         "listen": settings.listen_url is not None,
         "limits": {
@@ -33,22 +34,9 @@ def server(context: Annotated[Context, Depends(context_of)]) -> dict[str, Any]:
     }
 
 
-def _voices(context: Context) -> list[dict[str, Any]]:
+def _voices(context: Context) -> list[VoiceEntry]:
     """Those that can be asked for, the default first; none where no engine is installed."""
-    from geneface.voice.registry import VoiceChoice
-
-    settings = context.settings
     try:
-        found = VoiceChoice(settings.voice, settings.voice_folder, settings.voice_url).all()
+        return described(context)
     except InputError:
         return []
-    return [
-        {
-            "id": voice.name,
-            "name": voice.name,
-            "language": voice.language,
-            "description": voice.description,
-            "is_default": voice.is_default,
-        }
-        for voice in found
-    ]

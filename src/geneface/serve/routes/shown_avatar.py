@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from geneface.avatar.body import Body
-from geneface.avatar.folder import CARD_FILE, CONFIG_FILE, POSTER_FILE, AvatarConfig
+from geneface.avatar.folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, POSTER_FILE, AvatarConfig
 from geneface.errors import InputError
 from geneface.io.records import read_json
 from geneface.portrait.manifest import MANIFEST_NAME
@@ -83,6 +83,7 @@ def shown_avatar(avatar: StoredAvatar, context: Context, *, is_alone: bool = Fal
             "card": card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
             "facts": config.training if config else None,
             "summary": summary,
+            "metrics": read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else None,
             "steps": jobs[0].steps if jobs else [],
         }
     return shown
@@ -112,4 +113,5 @@ def shown_unfinished(job: Job, context: Context) -> dict[str, Any]:
         "card": None,
         "facts": None,
         "summary": None,
+        "metrics": None,
     }

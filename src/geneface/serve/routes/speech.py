@@ -67,8 +67,17 @@ class VoiceList(BaseModel):
 @router.get("/v1/audio/voices", summary="The voices")
 def voices(context: Annotated[Context, Depends(context_of)]) -> VoiceList:
     """Those that `voice` may name, in texts that are spoken, videos and live sessions."""
-    found = context.voices.all()
-    entries = [
+    entries = described(context)
+    return VoiceList(data=entries, voices=[voice.id for voice in entries])
+
+
+def described(context: Context) -> list[VoiceEntry]:
+    """The voices of a server, the default first.
+
+    Raises:
+        InputError: there are none: the engine is missing, or its folder incomplete.
+    """
+    return [
         VoiceEntry(
             id=voice.name,
             name=voice.name.replace("_", " ").capitalize(),
@@ -76,9 +85,8 @@ def voices(context: Annotated[Context, Depends(context_of)]) -> VoiceList:
             description=voice.description,
             is_default=voice.is_default,
         )
-        for voice in found
+        for voice in context.voices.all()
     ]
-    return VoiceList(data=entries, voices=[voice.name for voice in found])
 
 
 @router.post(

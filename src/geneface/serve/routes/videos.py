@@ -331,7 +331,8 @@ def _shown_size(size: int | str | None) -> str:
 def _voice_options(context: Context) -> dict[str, str]:
     settings = context.settings
     folder = None if settings.voice_folder is None else str(settings.voice_folder)
-    return {name: value for name, value in (("folder", folder), ("url", settings.voice_url)) if value}
+    options = {"folder": folder, "url": settings.voice_url, "model": settings.voice_model}
+    return {name: value for name, value in options.items() if value}
 
 
 def _write(source: Any, target: Path) -> None:

@@ -235,12 +235,15 @@ def _fault() -> ApiError:
     return ApiError(500, "fault", "the server made a mistake", "its log tells where; please report it")
 
 
-def _log_fault(scope: Scope, error: BaseException) -> None:
-    """Say where, not what: neither messages nor values are printed."""
+def fault_places(error: BaseException) -> str:
+    """Where an exception came from, and its kind: neither its message nor values."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "geneface" in frame.filename or frame is frames[-1]]
-    places = "".join(traceback.format_list(own)).rstrip()
-    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), places)
+    return "".join([*traceback.format_list(own), type(error).__name__])
+
+
+def _log_fault(scope: Scope, error: BaseException) -> None:
+    LOG.error("%s at %s\n%s", type(error).__name__, _printable(scope["path"]), fault_places(error))
 
 
 def _known(method: str) -> str:

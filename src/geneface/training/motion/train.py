@@ -35,12 +35,12 @@ from geneface.io.atomic import atomic_path
 from geneface.io.records import write_json
 from geneface.io.tensors import save_tensors
 from geneface.motion.basis import MotionBasis, fit_basis
-from geneface.motion.export import export_onnx
+from geneface.motion.export import export_motion
 from geneface.motion.layers import DILATIONS
 from geneface.motion.runtime import MotionModelConfig
 from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
-from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig, MotionGraph
+from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig
 from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
 from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
@@ -334,12 +334,7 @@ def heldout_scores(model: AudioToMotion, basis: MotionBasis, data: CorpusData) -
 def save_model(model: AudioToMotion, basis: MotionBasis, encoder: str, folder: Path) -> None:
     """Write config.json, motion.onnx and stats.safetensors."""
     sizes, stride = model.config, model.config.latent_stride
-    inputs = {
-        "features": torch.zeros(1, 4 * stride, sizes.feature_width),
-        "noise": torch.zeros(1, sizes.latent_channels, 2),
-    }
-    axes = {"features": {1: "rows"}, "noise": {2: "steps"}, **{name: {2: "frames"} for name in MotionGraph.OUTPUTS}}
-    export_onnx(MotionGraph(model), inputs, MotionGraph.OUTPUTS, axes, folder / "motion.onnx")
+    export_motion(model, folder / "motion.onnx")
     save_tensors(folder / "stats.safetensors", {k: v.astype(np.float16) for k, v in basis.tensors().items()})
     config = MotionModelConfig(
         encoder=encoder,

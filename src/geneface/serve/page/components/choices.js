@@ -3,13 +3,21 @@
 import { t } from "../i18n.js";
 import { h, uniqueId } from "./dom.js";
 
+/** A control with its label above it, and what there is to know below. */
+export function field(label, control, hint) {
+  control.id ||= uniqueId("field");
+  const more = hint && h("p", { class: "hint", id: `${control.id}-hint` }, hint);
+  if (more) control.setAttribute("aria-describedby", more.id);
+  return h("div", { class: "field" }, h("label", { for: control.id }, label), control, more);
+}
+
 /** A labelled select; `options` are [value, text]. Returns {element, select}. */
 export function choice(label, options, { value, onchange, kind = "chip" } = {}) {
   const id = uniqueId("choice");
   const select = h("select", { id, onchange: () => onchange?.(select.value) },
     options.map(([key, text]) => h("option", { value: key }, text)));
   if (value !== undefined && value !== null) select.value = value;
-  return { element: h("label", { class: kind, for: id }, h("span", {}, label), select), select };
+  return { element: h("div", { class: kind }, h("label", { for: id }, label), select), select };
 }
 
 /** Choose one of the avatars that can speak. */

@@ -1,6 +1,7 @@
 /** Who agrees, to what, under which licence; the statement is typed by the person and stored in the avatar's card. */
 
 import { t } from "../i18n.js";
+import { field } from "./choices.js";
 import { h, show } from "./dom.js";
 import { notice } from "./notice.js";
 
@@ -10,7 +11,6 @@ const SIZES = [256, 512];
 
 /** `onAgreed({name, consent, licence, preset, size})` may throw what the server answers; it is shown here. */
 export function consentForm({ name, onAgreed, onBack }) {
-  const field = (label, input, hint) => h("label", { class: "field" }, h("span", {}, label), input, hint && h("span", { class: "hint" }, hint));
   const statement = h("textarea", { required: true, maxlength: 4800, placeholder: t("consent.example"), minlength: 10 });
   const person = h("input", { required: true, maxlength: 120, autocomplete: "name" });
   const avatarName = h("input", { required: true, maxlength: 60, value: name.replace(/\.[^.]*$/, "").slice(0, 60), autocomplete: "off" });

@@ -1,5 +1,6 @@
 /** Questions in a modal dialog: the browser keeps the focus inside and gives it back. */
 
+import { field } from "./choices.js";
 import { h, uniqueId } from "./dom.js";
 import { t } from "../i18n.js";
 
@@ -28,14 +29,14 @@ export async function confirm(question, text, yes, { isDangerous = true } = {}) 
 
 let asking = null;
 
-/** The token that this server was started with, or null. Requests at the same time ask once. */
-export function askForToken() {
+/** The token that this server was started with, or null. Requests at the same time ask once. `wasWrong`: the last one. */
+export function askForToken(wasWrong) {
   asking ??= ask((title, done) => {
-    const input = h("input", { type: "password", autocomplete: "off", required: true, id: `${title}-token`, autofocus: true });
+    const input = h("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
     return [h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); done(input.value.trim()); } },
       h("h2", { id: title }, t("token.title")),
-      h("p", {}, t("token.text")),
-      h("label", { class: "field", for: `${title}-token` }, h("span", {}, t("token.label")), input),
+      h("p", { role: wasWrong ? "alert" : null }, t(wasWrong ? "token.wrong" : "token.text")),
+      field(t("token.label"), input),
       h("div", { class: "row end" }, h("button", { class: "main" }, t("token.go"))))];
   }).finally(() => { asking = null; });
   return asking;

@@ -3,6 +3,7 @@
 import { address, ask, poll } from "../api.js";
 import { about, has, t } from "../i18n.js";
 import { forgetAvatars } from "../store.js";
+import { field } from "./choices.js";
 import { announce, h, show } from "./dom.js";
 import { face } from "./face.js";
 import { notice } from "./notice.js";
@@ -69,7 +70,7 @@ function done(avatar, server, signal, onOther) {
     h("div", { class: "stack" },
       h("h2", {}, t("make.done", { name: avatar.name })),
       (server.voices ?? []).length > 0 && h("form", { class: "stack", onsubmit: say },
-        h("label", { class: "field" }, h("span", {}, t("make.line")), line),
+        field(t("make.line"), line),
         h("div", { class: "row" }, h("button", { class: "main" }, t("make.say"))), job.element),
       h("div", { class: "row" },
         h("a", { class: "button quiet", href: `#live?avatar=${encodeURIComponent(avatar.id)}` }, t("make.live")),

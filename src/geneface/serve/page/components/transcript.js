@@ -5,7 +5,8 @@ import { h, show } from "./dom.js";
 
 /** Returns {element, add({role, text, id, is_final})}; a later text of the same id replaces the earlier one. */
 export function transcript() {
-  const list = h("ol", { class: "transcript", role: "log", "aria-label": t("live.transcript"), tabindex: "0" });
+  const list = h("ol", { class: "transcript" });
+  const log = h("div", { class: "log", role: "log", "aria-label": t("live.transcript"), tabindex: "0" }, list);
   const lines = new Map();
   const add = ({ role, text, id }) => {
     const isYou = role === "user";
@@ -16,7 +17,7 @@ export function transcript() {
       list.append(line);
     }
     show(line, h("span", { class: "unseen" }, t(isYou ? "live.you" : "live.it")), text);
-    list.scrollTop = list.scrollHeight;
+    log.scrollTop = log.scrollHeight;
   };
-  return { element: h("section", { class: "talk" }, h("h2", { class: "small soft" }, t("live.transcript")), list), add };
+  return { element: h("section", { class: "talk" }, h("h2", { class: "small soft" }, t("live.transcript")), log), add };
 }

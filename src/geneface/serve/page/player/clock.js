@@ -1,6 +1,6 @@
 /** The time of the stream while no sound plays: before the first gesture, and where sound is not to be had. */
 
-const START_DELAY = 0.04;
+const START_DELAY = 0.015;
 const RELAX_A_SECOND = 0.005;
 
 export class LocalClock {

@@ -1,10 +1,10 @@
-// The pictures of a live stream: H.264 units in, decoded frames out, each kept until its time has come.
+/** The pictures of a live stream: H.264 units in, decoded frames out, each kept until its time has come. */
 
 const MOST_FRAMES = 24; // kept decoded: about a second; more only means that nobody looks
 const MOST_UNDECODED = 12;
 
 export class Pictures {
-  // `askForKey` is called when only a key frame helps.
+  /** `askForKey` is called when only a key frame helps. */
   constructor(codec, askForKey) {
     this.codec = codec;
     this.askForKey = askForKey;
@@ -12,7 +12,7 @@ export class Pictures {
     this.frames = [];
     this.needsKey = true;
     this.skipped = 0;
-    this._generations = new Map();
+    this._under = new Map(); // time stamp -> what the decoder does not know of a picture under way
     this._decoder = null;
   }
 
@@ -35,7 +35,7 @@ export class Pictures {
     }
     this.needsKey = false;
     if (!this._decoder || this._decoder.state === "closed") this._open();
-    this._generations.set(microseconds, generation);
+    this._under.set(microseconds, { generation, came: performance.now() });
     const type = isKey ? "key" : "delta";
     try {
       this._decoder.decode(new EncodedVideoChunk({ type, timestamp: microseconds, data: payload }));
@@ -44,7 +44,7 @@ export class Pictures {
     }
   }
 
-  // Frames of older generations are not shown any more.
+  /** Frames of older generations are not shown any more. */
   drop(generation) {
     this.generation = Math.max(this.generation, generation);
     this.frames = this.frames.filter((frame) => {
@@ -54,7 +54,7 @@ export class Pictures {
     });
   }
 
-  // The frame to show at `seconds` of the stream, or null; the caller closes its `picture`.
+  /** The frame to show at `seconds` of the stream, or null; the caller closes its `picture`. */
   take(seconds) {
     let found = null;
     while (this.frames.length && this.frames[0].seconds <= seconds) {
@@ -74,7 +74,7 @@ export class Pictures {
   reset() {
     for (const frame of this.frames) frame.picture.close();
     this.frames = [];
-    this._generations.clear();
+    this._under.clear();
     this.needsKey = true;
     if (this._decoder && this._decoder.state !== "closed") this._decoder.close();
     this._decoder = null;
@@ -92,13 +92,14 @@ export class Pictures {
   }
 
   _decoded(picture) {
-    const generation = this._generations.get(picture.timestamp) ?? this.generation;
-    this._generations.delete(picture.timestamp);
+    const unknown = { generation: this.generation, came: performance.now() };
+    const { generation, came } = this._under.get(picture.timestamp) ?? unknown;
+    this._under.delete(picture.timestamp);
     if (generation < this.generation) {
       picture.close();
       return;
     }
-    this.frames.push({ picture, generation, seconds: picture.timestamp / 1e6 });
+    this.frames.push({ picture, generation, came, seconds: picture.timestamp / 1e6 });
     if (this.frames.length > MOST_FRAMES) this.frames.shift().picture.close();
   }
 

@@ -1,9 +1,9 @@
-// The microphone: 20 ms pieces of s16 at 16 kHz, or at the rate that the browser insists on.
+/** The microphone: 10 ms pieces of s16 at 16 kHz, or at the rate that the browser insists on. */
 
 const RATE = 16000;
 
 export class Microphone {
-  // `onPiece(samples: Int16Array, seconds)`.
+  /** `onPiece(samples: Int16Array, seconds)`. */
   constructor(onPiece) {
     this.onPiece = onPiece;
     this.context = null;
@@ -14,7 +14,7 @@ export class Microphone {
     return this.context?.sampleRate ?? null;
   }
 
-  // Rejects with the browser's own error where the person or the browser says no.
+  /** Rejects with the browser's own error where the person or the browser says no. */
   async open() {
     if (!navigator.mediaDevices?.getUserMedia) {
       // Browsers hide it on pages that came over plain HTTP from another machine.

@@ -1,6 +1,6 @@
 /**
- * Plays fragmented MP4 (MediaSource), where there is no WebCodecs. The browser keeps sound and picture together; what is
- * done here is staying close to the end of what has come: a little faster when behind, a jump when far behind.
+ * Plays fragmented MP4 (MediaSource), where there is no WebCodecs. The browser keeps sound and picture together; what
+ * is done here is staying close to the end of what has come: a little faster when behind, a jump when far behind.
  */
 
 import { KIND } from "./packets.js";
@@ -21,7 +21,7 @@ export class FragmentPlayer {
     this.generation = 0;
     this.isMuted = false;
     this.isSilenced = false; // until the new generation comes
-    this.shown = { count: 0, at: 0, seconds: 0, worstGap: 0, offset: 0 };
+    this.shown = { count: 0, at: 0, seconds: 0, worstGap: 0, offset: null };
     this.queue = [];
     this.buffer = null;
     this.jump = null;
@@ -176,6 +176,6 @@ export class FragmentPlayer {
     shown.count++;
     shown.at = now;
     shown.seconds = seconds;
-    this.port.onShown?.(seconds, now);
+    this.port.onShown?.(seconds, now, this.generation);
   }
 }

@@ -1,9 +1,9 @@
-// Binary messages of a live stream: a header of 20 bytes, then the payload (docs/serve.md, "The stream").
+/** Binary messages of a live stream: a header of 20 bytes, then the payload (docs/serve.md, "The stream"). */
 
 export const KIND = Object.freeze({ picture: 1, sound: 2, head: 3, fragment: 4, microphone: 16 });
 const HEADER_BYTES = 20;
 
-// An ArrayBuffer -> {kind, isKey, generation, index, microseconds, payload: Uint8Array on the same buffer}.
+/** An ArrayBuffer -> {kind, isKey, generation, index, microseconds, payload: Uint8Array on the same buffer}. */
 export function parsePacket(buffer) {
   if (buffer.byteLength < HEADER_BYTES) throw new Error("a binary message without its header");
   const view = new DataView(buffer);
@@ -17,7 +17,7 @@ export function parsePacket(buffer) {
   };
 }
 
-// s16 samples of the microphone (Int16Array), as a message.
+/** s16 samples of the microphone (Int16Array), as a message. */
 export function microphonePacket(samples, index, microseconds) {
   const message = new Uint8Array(HEADER_BYTES + samples.byteLength);
   const view = new DataView(message.buffer);

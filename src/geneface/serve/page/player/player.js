@@ -28,12 +28,12 @@ const GESTURES = ["pointerdown", "keydown"];
 
 export class LivePlayer extends EventTarget {
   /**
-   * canvas or video: where the face is shown. `codec` ("webcodecs", "mse") and `audio` ("opus", "pcm") are chosen if they
-   * are not given: samples as they are on this machine, Opus over a network.
+   * canvas or video: where the face is shown. `codec` ("webcodecs", "mse") and `audio` ("opus", "pcm") are chosen if
+   * they are not given: samples as they are on this machine, Opus over a network.
    */
-  constructor({ canvas = null, video = null, sessionId, token = null, base = document.baseURI, codec = null, audio = null }) {
+  constructor({ canvas = null, video = null, sessionId, token = null, base = document.baseURI, codec, audio }) {
     super();
-    Object.assign(this, { canvas, video, sessionId, token, base, codec, audio });
+    Object.assign(this, { canvas, video, sessionId, token, base, codec: codec ?? null, audio: audio ?? null });
     this.state = "new";
     this.generation = 0;
     this.isConversation = false;
@@ -167,7 +167,7 @@ export class LivePlayer extends EventTarget {
     const port = {
       askForKey: () => this._send({ type: "key_frame" }),
       onError: (text) => this._emit("warning", { code: "media", message: text, remedy: "" }),
-      onShown: (seconds, now) => this._emit("shown", { seconds, now }),
+      onShown: (seconds, now, generation) => this._emit("shown", { seconds, now, generation }),
     };
     if (canUnits) {
       this._sound = new Sound(this.audio, port.onError);
@@ -180,7 +180,8 @@ export class LivePlayer extends EventTarget {
         throw new Error("this browser plays no H.264, neither by WebCodecs nor by MediaSource");
       }
       this.audio ??= "aac";
-      this._playback = new FragmentPlayer(this.video ?? document.createElement("video"), this.video ? null : this.canvas, port);
+      const video = this.video ?? document.createElement("video");
+      this._playback = new FragmentPlayer(video, this.video ? null : this.canvas, port);
       if (navigator.userActivation?.hasBeenActive) this._playback.resume().catch(() => {});
     }
     this._applyMute();
@@ -251,7 +252,8 @@ export class LivePlayer extends EventTarget {
     this._refuseAll("the connection was lost");
     if (this.state === "closed") return;
     if (ENDED.has(this._reason) || this._tries >= TRIES) {
-      const error = this._error ?? { code: this._reason ?? "lost", message: "the connection was lost", remedy: "load the page again" };
+      const lost = { code: this._reason ?? "lost", message: "the connection was lost", remedy: "load the page again" };
+      const error = this._error ?? lost;
       const first = this._first;
       this._first = null;
       this._setState("closed", this._reason ?? "lost");

@@ -1,11 +1,14 @@
-// Plays the sound of a live stream by its time stamps, and is the clock that pictures follow.
-//
-// The ring is addressed by media time: sample n of the stream lies at n modulo its length, and what never came is
-// silence. `position` is the next sample to be heard. It moves with the sound card, and stands still in two cases:
-// before the first sound, and when the network was late (then the delay grows by what was missing).
-//
-// The delay is kept as small as the network allows. How long before its turn each piece came is its slack; the least of
-// some seconds should be `MARGIN`. Too much is skipped and too little is added where the stream is silent: nobody hears.
+/**
+ * Plays the sound of a live stream by its time stamps, and is the clock that pictures follow.
+ *
+ * The ring is addressed by media time: sample n of the stream lies at n modulo its length, and what never came is
+ * silence. `position` is the next sample to be heard. It moves with the sound card, and stands still in two cases:
+ * before the first sound, and when the network was late (then the delay grows by what was missing).
+ *
+ * The delay is kept as small as the network allows. How long before its turn each piece came is its slack; the least
+ * of some seconds should be `MARGIN`. What is too much is skipped and what is too little is added where the stream is
+ * silent: nobody hears it.
+ */
 
 const RATE = 48000;
 const RING = 4 * RATE;
@@ -73,7 +76,7 @@ class Sound extends AudioWorkletProcessor {
     this.end = Math.max(this.end, stop);
   }
 
-  // How early a piece came, in samples.
+  /** How early a piece came, in samples. */
   measure(slack) {
     this.lastSlack = slack;
     const last = this.windows[this.windows.length - 1];
@@ -101,7 +104,7 @@ class Sound extends AudioWorkletProcessor {
     return true;
   }
 
-  // Take some of what the delay has too much of, or add to it, where it is silent.
+  /** Take some of what the delay has too much of, or add to it, where it is silent. */
   adjust(block) {
     if (this.skip === 0) return;
     if (this.skip > 0) {

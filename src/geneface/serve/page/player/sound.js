@@ -1,10 +1,10 @@
-// The sound of a live stream: decodes it, plays it in an AudioWorklet, and tells the time that is heard.
+/** The sound of a live stream: decodes it, plays it in an AudioWorklet, and tells the time that is heard. */
 
 const RATE = 48000;
 const START_DELAY_SECONDS = 0.04;
 
 export class Sound {
-  // `form`: "pcm" or "opus". `onError` is called with a sentence.
+  /** `form`: "pcm" or "opus". `onError` is called with a sentence. */
   constructor(form, onError) {
     this.form = form;
     this.onError = onError;
@@ -17,7 +17,7 @@ export class Sound {
     this._pending = [];
   }
 
-  // May be called before a gesture: the context then waits, suspended, for `resume`.
+  /** May be called before a gesture: the context then waits, suspended, for `resume`. */
   async open() {
     this.context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
     await this.context.audioWorklet.addModule(new URL("./sound-worklet.js", import.meta.url));
@@ -50,7 +50,7 @@ export class Sound {
     return this.muted;
   }
 
-  // A packet of sound; nothing is kept while the context waits.
+  /** A packet of sound; nothing is kept while the context waits. */
   push(packet) {
     if (!this.isRunning) return;
     if (this.form === "pcm") {
@@ -61,13 +61,13 @@ export class Sound {
     }
   }
 
-  // Nothing older than this generation is heard any more.
+  /** Nothing older than this generation is heard any more. */
   drop(generation) {
     this.generation = Math.max(this.generation, generation);
     this.node?.port.postMessage({ type: "generation", generation: this.generation });
   }
 
-  // After a new connection: another beginning.
+  /** After a new connection: another beginning. */
   reset(generation) {
     this.generation = generation;
     this._pending = [];
@@ -77,7 +77,7 @@ export class Sound {
     this.node?.port.postMessage({ type: "reset", generation });
   }
 
-  // Seconds of the stream that are heard now, or null while nothing is.
+  /** Seconds of the stream that are heard now, or null while nothing is. */
   now() {
     if (!this.isRunning || !this.report || this.report.position === null) return null;
     const heard = this.heardTime();
@@ -85,17 +85,11 @@ export class Sound {
     return this.report.position / RATE + past;
   }
 
-  // The context's time that leaves the loudspeaker now.
+  /** The context's time that leaves the loudspeaker now. */
   heardTime() {
     const stamp = this.context.getOutputTimestamp?.();
     if (stamp?.performanceTime > 0) return stamp.contextTime + (performance.now() - stamp.performanceTime) / 1000;
     return this.context.currentTime - (this.context.outputLatency || this.context.baseLatency || 0);
-  }
-
-  // Seconds from a packet's arrival until it is heard, about.
-  get delay() {
-    if (!this.isRunning || !this.report) return 0;
-    return this.report.waiting / RATE + (this.context.outputLatency || this.context.baseLatency || 0);
   }
 
   close() {

@@ -22,7 +22,8 @@ export class UnitPlayer {
     this.local = new LocalClock();
     this.pictures = null;
     this.generation = 0;
-    this.shown = { count: 0, at: 0, seconds: 0, worstGap: 0, offset: 0 };
+    this.shown = { count: 0, at: 0, worstGap: 0, offset: null };
+    this._waited = 0;
     this._draw = () => this._show();
     this._frame = requestAnimationFrame(this._draw);
   }
@@ -52,8 +53,9 @@ export class UnitPlayer {
     this.pictures?.drop(this.generation);
   }
 
+  /** Seconds from a picture's arrival until it is shown, lately. */
   get delay() {
-    return this.sound.delay;
+    return this._waited / 1000;
   }
 
   close() {
@@ -64,7 +66,8 @@ export class UnitPlayer {
 
   _show() {
     this._frame = requestAnimationFrame(this._draw);
-    const heard = this.sound.now();
+    // Sound that nobody hears is nothing to wait for.
+    const heard = this.sound.isMuted ? null : this.sound.now();
     const seconds = heard ?? this.local.now();
     if (seconds === null || !this.pictures) return;
     const found = this.pictures.take(seconds + LOOK_AHEAD);
@@ -73,10 +76,11 @@ export class UnitPlayer {
     found.picture.close();
     const now = performance.now();
     const { shown } = this;
+    this._waited += 0.1 * (now - found.came - this._waited);
     if (shown.count) shown.worstGap = Math.max(shown.worstGap, now - shown.at);
     shown.count++;
     shown.at = now;
     shown.offset = heard === null ? null : heard - found.seconds;
-    this.port.onShown?.(found.seconds, now);
+    this.port.onShown?.(found.seconds, now, found.generation);
   }
 }

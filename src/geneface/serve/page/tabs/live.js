@@ -164,6 +164,8 @@ class Live {
     on("stats", () => this.drawFigures());
     on("speech.start", () => this.speaking(true));
     on("speech.end", () => this.speaking(false));
+    on("generation", () => this.speaking(false));
+    on("listening", ({ is_speech: isSpeech }) => this.drawState(isSpeech ? "hearing" : this.isSpeaking ? "speaking" : "live"));
     on("error", (detail) => this.fail(detail));
     on("warning", (detail) => this.warn(detail));
     on("transcript", (detail) => this.words?.add(detail));

@@ -1,7 +1,7 @@
 /** A video of an avatar: from text, a sound file or a recording; below, those that were made. */
 
 import { ask, askList } from "../api.js";
-import { avatarChoice, backgroundChoice, choice, voiceChoice } from "../components/choices.js";
+import { avatarChoice, backgroundChoice, choice, field, voiceChoice } from "../components/choices.js";
 import { confirm } from "../components/dialog.js";
 import { h, show, uniqueId } from "../components/dom.js";
 import { drop } from "../components/drop.js";
@@ -38,7 +38,7 @@ class MakeVideo {
       return;
     }
     const kind = "field";
-    this.text = h("textarea", { maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example"), id: "words" });
+    this.text = h("textarea", { maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example") });
     this.input = h("div");
     this.recorder = recorder({ onRecorded: (blob) => { this.sound = blob; this.drawButton(); }, mostSeconds: this.server.limits?.speech_seconds ?? 600 });
     this.text.addEventListener("input", () => this.drawButton());
@@ -49,7 +49,7 @@ class MakeVideo {
     this.format = choice(t("video.format"), FORMATS.map((format) => [format, t(`format.${format}`)]), { kind, onchange: () => this.drawFormat() });
     this.button = h("button", { class: "main" }, t("video.make"));
     this.result = h("div", { class: "result" });
-    this.past = h("section", { class: "past", "aria-labelledby": "past" });
+    this.past = h("section", { class: "past", "aria-labelledby": "past", hidden: true });
     this.picture = h("div");
     const group = uniqueId("source");
     show(this.root,
@@ -81,7 +81,7 @@ class MakeVideo {
     if (this.voice.element) this.voice.element.hidden = this.source !== "text";
     if (this.source === "text") {
       const voices = this.server.voices ?? [];
-      show(this.input, voices.length ? h("label", { class: "field", for: "words" }, h("span", {}, t("video.text")), this.text)
+      show(this.input, voices.length ? field(t("video.text"), this.text)
         : message("info", t("voice.none"), t("voice.none.remedy")));
     } else if (this.source === "file") this.drawFile();
     else show(this.input, this.recorder.element);
@@ -161,12 +161,10 @@ class MakeVideo {
       jobs = (await askList("v1/videos")).filter(({ status }) => status !== "cancelled");
     } catch (error) {
       show(this.past, notice(error, { again: () => this.drawPast() }));
+      this.past.hidden = false;
       return;
     }
-    if (!jobs.length) {
-      show(this.past);
-      return;
-    }
+    this.past.hidden = !jobs.length;
     show(this.past, h("h2", { id: "past" }, t("video.past")), h("ul", { class: "list" }, jobs.map((job) => this.item(job))));
   }
 

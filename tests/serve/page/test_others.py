@@ -1,0 +1,158 @@
+"""The tabs Make a video, Report and Avatars."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+from playwright.sync_api import expect
+
+from .conftest import OpenPage
+from .stand_in import StandIn, bundled
+
+
+def render_request(api: StandIn) -> dict[str, Any]:
+    return next(body for method, path, body in reversed(api.requests) if (method, path) == ("POST", "videos"))
+
+
+def test_a_video_from_text(open_page: OpenPage) -> None:
+    page, api = open_page("#video")
+    make = page.get_by_role("button", name="Make the video")
+    expect(make).to_be_disabled()
+    page.get_by_label("Text").last.fill("Good evening.")
+    page.get_by_label("Background", exact=True).select_option("white")
+    page.get_by_label("Size").select_option("512")
+    make.click()
+    video = page.locator(".result video")
+    expect(video).to_be_visible()
+    expect(page.locator(".result figcaption")).to_have_text("Synthetic")
+    page.wait_for_function("document.querySelector('.result video').readyState >= 2")
+    assert render_request(api) == {"model": "grid-s1", "prompt": "Good evening.", "voice": "heart", "format": "mp4",
+                                   "size": "512", "background": "#ffffff"}  # fmt: skip
+    link = page.locator(".result").get_by_role("link", name="Download")
+    assert (link.get_attribute("href") or "").endswith("v1/videos/video_1/content?download=1")
+    item = page.get_by_role("list").filter(has_text="Good evening.").get_by_role("listitem")
+    expect(item).to_contain_text("grid-s1 · 0:02 · 256x256")
+    item.get_by_role("button", name="Delete: Good evening.").click()
+    question = page.get_by_role("dialog", name="Delete this video?")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    question.get_by_role("button", name="Delete").click()
+    expect(item).to_have_count(0)
+    assert api.videos == []
+
+
+def test_a_video_from_a_file_and_a_picture(open_page: OpenPage) -> None:
+    page, api = open_page("#video")
+    page.get_by_role("radio", name="Sound file").check()
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "speech.wav", "mimeType": "audio/wav", "buffer": b"RIFF" + bytes(60)}
+    )
+    expect(page.get_by_text("speech.wav")).to_be_visible()
+    expect(page.get_by_label("Voice")).to_be_hidden()
+    page.get_by_label("Background", exact=True).select_option("picture")
+    page.locator("input[type=file]").last.set_input_files(
+        {"name": "beach.png", "mimeType": "image/png", "buffer": b"PNG"}
+    )
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.locator(".result video")).to_be_visible()
+    assert "prompt" not in render_request(api) and "voice" not in render_request(api)
+    assert "beach.png" not in str(api.requests)
+    open_page.said[:] = []  # type: ignore[attr-defined]  # The sound is none, which the player says.
+
+
+def test_a_video_from_a_recording(open_page: OpenPage) -> None:
+    page, _ = open_page("#video", permissions=["microphone"])
+    page.get_by_role("radio", name="Record").check()
+    page.get_by_role("button", name="Record", exact=True).click()
+    finish = page.get_by_role("button", name="Finish")
+    expect(finish).to_be_focused()
+    expect(page.get_by_label("Level")).to_be_visible()
+    page.wait_for_timeout(300)
+    finish.click()
+    expect(page.get_by_label("Your recording")).to_be_visible()
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.locator(".result video")).to_be_visible()
+
+
+def test_a_failed_video_says_why(open_page: OpenPage) -> None:
+    api = StandIn()
+    error = {"code": "bad_input", "message": "the text has no words", "remedy": "give some"}
+    api._progressed = lambda _: {"id": "video_1", "status": "failed", "error": error}  # type: ignore[method-assign]
+    api = _rebuilt(api)
+    page, _ = open_page("#video", api=api)
+    page.get_by_label("Text").last.fill("...")
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("The text has no words")
+    expect(page.get_by_role("alert")).to_contain_text("Give some")
+    expect(page.get_by_role("button", name="Make the video")).to_be_enabled()
+
+
+def _rebuilt(api: StandIn) -> StandIn:
+    api._routes = [(method, pattern, api._progressed if pattern == r"videos/([\w-]+)" and method == "GET" else act)
+                   for method, pattern, act in api._routes]  # fmt: skip
+    return api
+
+
+def test_a_report_in_words_and_as_it_was_written(open_page: OpenPage) -> None:
+    page, api = open_page("#report")
+    expect(page.get_by_role("heading", name="Not measured yet")).to_be_visible()
+    page.get_by_role("button", name="Measure it").click()
+    figure = page.locator(".verdict").filter(has_text="Lips that close")
+    expect(figure).to_contain_text("95 %")
+    expect(page.locator(".verdict").filter(has_text="Likeness of the head")).to_contain_text("34.3 dB")
+    frame = page.locator("iframe")
+    assert frame.get_attribute("sandbox") == ""
+    frame.scroll_into_view_if_needed()
+    expect(page.frame_locator("iframe").get_by_role("heading", name="Report")).to_be_visible()
+    # What was measured is there at the next visit.
+    page.reload()
+    expect(figure).to_be_visible()
+    assert sum(entry[:2] == ("POST", "avatars/grid-s1/report") for entry in api.requests) == 1
+
+
+def test_avatars_are_listed_exported_and_deleted(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.avatars["av_9"] = {**bundled(), "id": "av_9", "name": "Ada <b>Lee</b>", "is_own": True, "licence": "CC0 1.0"}
+    page, _ = open_page("#avatars", api=api)
+    cards = page.locator(".avatar")
+    expect(cards).to_have_count(2)
+    own = cards.filter(has_text="Ada <b>Lee</b>")
+    expect(own).to_contain_text("CC0 1.0")
+    expect(cards.first.get_by_role("button", name="Delete")).to_have_count(0)
+    cards.first.get_by_text("Consent").click()
+    expect(cards.first).to_contain_text("No statement of the speaker himself")
+    export = own.get_by_role("link", name="Export: Ada <b>Lee</b>")
+    assert (export.get_attribute("href") or "").endswith("/v1/avatars/av_9/export")
+    own.get_by_role("button", name="Delete").click()
+    question = page.get_by_role("dialog", name="Delete Ada <b>Lee</b>?")
+    page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    assert "av_9" in api.avatars
+    own.get_by_role("button", name="Delete").click()
+    question.get_by_role("button", name="Delete").click()
+    expect(cards).to_have_count(1)
+    assert "av_9" not in api.avatars
+
+
+def test_an_avatar_is_imported(open_page: OpenPage) -> None:
+    page, api = open_page("#avatars")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("config.json", "{}")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "ada.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
+    )
+    expect(page.locator(".avatar").filter(has_text="Ada")).to_be_visible()
+    assert api.uploads["up_1"]["received"] == packed.getvalue()
+
+
+def test_a_server_that_is_gone_is_told(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.dropped = ["GET avatars"]
+    page, _ = open_page("#avatars", api=api)
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    expect(page.get_by_role("alert")).to_contain_text("See whether geneface serve still runs")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".avatar")).to_have_count(1)
+    open_page.said[:] = [text for text in open_page.said if "ERR_CONNECTION_RESET" not in text]  # type: ignore[attr-defined]
