@@ -50,6 +50,11 @@ class Listener(Protocol):
 class Partner(Protocol):
     """Who answers: a conversation. What it says comes out of the session."""
 
+    @property
+    def understands(self) -> bool:
+        """What is said is understood; else the sound of a microphone moves the face."""
+        ...
+
     def text(self, text: str) -> None:
         """The person typed."""
         ...
@@ -86,6 +91,8 @@ class LiveSession:
         self._asked: dict[str, float] = {}
         """Utterance -> when it was asked for, until it is heard."""
         self._reported = now, dict(self._sent)
+        self.latest: Message | None = None
+        """Figures of the last second in which somebody listened, see `_stats`."""
 
     # ---- what the person does
 
@@ -126,6 +133,11 @@ class LiveSession:
         self._asked.clear()
         self.tell({"type": "generation", "generation": generation})
         return generation
+
+    @property
+    def understands(self) -> bool:
+        """What is said into a microphone is understood, and does not move the face."""
+        return self.partner is not None and self.partner.understands
 
     # ---- who listens
 
@@ -212,7 +224,7 @@ class LiveSession:
         finally:
             self._followers.discard(queue)
 
-    def stats(self) -> Message:
+    def _stats(self) -> Message:
         """Figures since the last call, and the session's own counts."""
         now, (then, before) = time.monotonic(), self._reported
         self._reported = now, dict(self._sent)
@@ -251,7 +263,8 @@ class LiveSession:
                     await self._listener.show(item)
                 if time.monotonic() - told >= _STATS_SECONDS:
                     told = time.monotonic()
-                    self.tell(self.stats())
+                    self.latest = self._stats()
+                    self.tell(self.latest)
         except RuntimeError:
             if not self.session.is_closed:
                 _LOG.exception("live session %s failed", self.id)
