@@ -67,6 +67,10 @@ def serve(
     proxy: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a proxy that is believed for whom it asks.")
     ] = None,
+    stun: Annotated[
+        list[str] | None,
+        typer.Option(metavar="stun:HOST:PORT", help="Asked for this machine's public address, for WebRTC."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that draw.", min=1, max=64)] = 2,
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
@@ -96,6 +100,7 @@ def serve(
             listen_url=listen,
             allowed_hosts=tuple(allow_host or ()),
             proxy=proxy,
+            stun=tuple(stun or ()),
             workers=workers,
             **{name: value for name, value in given.items() if value is not None},
         )

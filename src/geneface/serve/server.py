@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -31,6 +32,7 @@ _GRACE_SECONDS = 0.5
 _LAST_SECONDS = 1.7
 """Then the process ends, whatever a thread still does. Jobs are kept on the disk at every moment."""
 _BACKLOG = 512
+_STUN = re.compile(r"stun:[\w.-]+(:\d{1,5})?")
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
@@ -50,6 +52,9 @@ def completed(settings: ServeSettings) -> ServeSettings:
     for name in settings.allowed_hosts:
         if parse_authority(name) is None:
             raise InputError(f"{name!r} is not the name of a host", "give one as in --allow-host face.example.org")
+    for server in settings.stun:
+        if not _STUN.fullmatch(server):
+            raise InputError(f"{server!r} is no STUN server", "give one as in --stun stun:stun.example.org:3478")
     if settings.token is not None:
         check_token(settings.token)
     is_short = settings.token is None and needs_token(settings)
@@ -86,7 +91,9 @@ def serve(
     Raises:
         InputError: the port or the home is taken or can't be used.
     """
-    _prepare_logs(is_logging)
+    prepare_logs(is_logging)
+    # What is written down here is nobody else's to read.
+    os.umask(0o077)
     with _listening(settings.host, settings.port) as listener, _home(settings.home):
         port = int(listener.getsockname()[1])
         server = _Server(uvicorn_config(app, settings), lambda: announce(port), give_up)
@@ -224,7 +231,8 @@ class _PlacesOnly(logging.Formatter):
         return fault_places(ei[1])
 
 
-def _prepare_logs(is_logging: bool) -> None:
+def prepare_logs(is_logging: bool) -> None:
+    """What is told on standard error: faults, and with `is_logging` each request."""
     log = logging.getLogger("geneface.serve")
     log.setLevel(logging.INFO if is_logging else logging.WARNING)
     log.propagate = False

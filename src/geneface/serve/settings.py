@@ -22,7 +22,7 @@ class ServeSettings(Config):
     home: Path = Field(default_factory=default_home)
     """Avatars, jobs, uploads. Made with mode 0700."""
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
+    port: int = Field(default=8000, ge=0, le=65_535)
     token: str | None = None
     """Needed by every request where the host is another than this machine."""
     allowed_hosts: tuple[str, ...] = ()
@@ -48,6 +48,8 @@ class ServeSettings(Config):
     most_body_bytes: int = 32 * 1024**2
     """Of a request that is not a piece of an upload."""
     most_speech_seconds: float = 600.0
+    most_video_seconds: float = 1800.0
+    """Of a video that an avatar is made of."""
     most_text: int = 20_000
     most_queued_jobs: int = 20
     most_job_bytes: int = 20 * 1024**3
@@ -69,5 +71,5 @@ class ServeSettings(Config):
     """A client that takes nothing of its answer for so long is let go."""
     live_idle_seconds: float = 900.0
     """A session without a listener or speech ends after that."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Threads that draw for live sessions."""

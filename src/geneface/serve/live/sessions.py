@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from geneface.errors import InputError
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
 from geneface.serve.metrics import Metrics
@@ -48,6 +49,11 @@ class Listener(Protocol):
 
 class Partner(Protocol):
     """Who answers: a conversation. What it says comes out of the session."""
+
+    @property
+    def understands(self) -> bool:
+        """What is said is understood; else the sound of a microphone moves the face."""
+        ...
 
     def text(self, text: str) -> None:
         """The person typed."""
@@ -128,6 +134,11 @@ class LiveSession:
         self.tell({"type": "generation", "generation": generation})
         return generation
 
+    @property
+    def understands(self) -> bool:
+        """What is said into a microphone is understood, and does not move the face."""
+        return self.partner is not None and self.partner.understands
+
     # ---- who listens
 
     @property
@@ -174,6 +185,12 @@ class LiveSession:
             if asked is not None:
                 self._metrics.observe("first_sound_seconds", self.used - asked)
             self.tell({"type": event.name, "utterance": event.utterance, **where})
+        error = self.session.take_voice_error()
+        if isinstance(error, InputError):
+            self.tell({"type": "warning", "code": "voice", "message": error.cause, "remedy": error.remedy})
+        elif error is not None:
+            _LOG.error("a voice failed", exc_info=error)
+            self.tell({"type": "warning", "code": "voice", "message": "the voice failed", "remedy": "try another text"})
 
     # ---- events
 
