@@ -67,6 +67,10 @@ def serve(
     proxy: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a proxy that is believed for whom it asks.")
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM: HTTPS without a proxy, so that others can use their microphones.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, where that is not in the same file.")] = None,
     workers: Annotated[int, typer.Option(help="Threads that draw.", min=1, max=64)] = 2,
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
@@ -96,6 +100,8 @@ def serve(
             listen_url=listen,
             allowed_hosts=tuple(allow_host or ()),
             proxy=proxy,
+            certificate=certificate,
+            key=key,
             workers=workers,
             **{name: value for name, value in given.items() if value is not None},
         )
