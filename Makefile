@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # The demo gets an environment of its own: it proves that the core runs without torch and mediapipe.
 DEMO_VENV ?= .venv-demo
+# LiveKit Agents and Pipecat can't live in the development environment: they want other versions of what it pins.
+ADAPTERS_VENV ?= .venv-adapters
 SERVE_VENV ?= .venv-serve
 # `make serve SERVE='--port 9000 my-avatar'`
 SERVE ?=
@@ -16,7 +18,7 @@ FUZZ ?= --seconds 60
 FUZZ_MEDIA ?= --files 2000
 SOURCES = pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(shell find csrc src -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo serve test quick check other-python sanitize fuzz fuzz-media clean
+.PHONY: help demo serve test quick check adapters other-python sanitize fuzz fuzz-media clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +41,9 @@ check: $(VENV)/.installed ## ruff, pyright and clang-format only
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror csrc/*
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+adapters: $(ADAPTERS_VENV)/.installed ## the adapters against the real packages of LiveKit Agents and Pipecat (Python 3.11 to 3.13)
+	$(ADAPTERS_VENV)/bin/python -m pytest tests/adapters/test_livekit.py tests/adapters/test_pipecat.py
 
 other-python: ## core, demo and suite on the Python of another Debian: SUITE=sid VIDEO=... CONSENT=...; as root, needs debootstrap
 	$(PYTHON) tests/other_python/run.py --suite $(SUITE) $(if $(VIDEO),--video $(VIDEO) --consent '$(CONSENT)') $(if $(WHEEL),--wheel $(WHEEL)) \
@@ -69,5 +74,11 @@ $(VENV)/.installed: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) '.[dev]'
 	@touch $@
 
+$(ADAPTERS_VENV)/.installed: $(SOURCES) constraints-adapters.txt
+	$(PYTHON) -m venv $(ADAPTERS_VENV)
+	$(ADAPTERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-adapters.txt
+	$(ADAPTERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .
+	@touch $@
+
 clean: ## remove what make made
-	rm -rf $(VENV) $(DEMO_VENV) $(SERVE_VENV) build dist demo.mp4
+	rm -rf $(VENV) $(DEMO_VENV) $(SERVE_VENV) $(ADAPTERS_VENV) build dist demo.mp4

@@ -71,6 +71,10 @@ def serve(
         Path | None, typer.Option(help="PEM: HTTPS without a proxy, so that others can use their microphones.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Its key, where that is not in the same file.")] = None,
+    stun: Annotated[
+        list[str] | None,
+        typer.Option(metavar="stun:HOST:PORT", help="Asked for this machine's public address, for WebRTC."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that draw.", min=1, max=64)] = 2,
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
@@ -102,6 +106,7 @@ def serve(
             proxy=proxy,
             certificate=certificate,
             key=key,
+            stun=tuple(stun or ()),
             workers=workers,
             **{name: value for name, value in given.items() if value is not None},
         )

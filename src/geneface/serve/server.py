@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -32,6 +33,7 @@ _GRACE_SECONDS = 0.5
 _LAST_SECONDS = 1.7
 """Then the process ends, whatever a thread still does. Jobs are kept on the disk at every moment."""
 _BACKLOG = 512
+_STUN = re.compile(r"stun:[\w.-]+(:\d{1,5})?")
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
@@ -55,6 +57,9 @@ def completed(settings: ServeSettings) -> ServeSettings:
         _check_certificate(settings.certificate, settings.key)
     elif settings.key is not None:
         raise InputError("there is a key and no certificate", "give --certificate, too")
+    for server in settings.stun:
+        if not _STUN.fullmatch(server):
+            raise InputError(f"{server!r} is no STUN server", "give one as in --stun stun:stun.example.org:3478")
     if settings.token is not None:
         check_token(settings.token)
     is_short = settings.token is None and needs_token(settings)

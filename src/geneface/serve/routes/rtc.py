@@ -40,5 +40,7 @@ async def answer_offer(
     except ImportError as error:
         raise MissingExtraError("aiortc", "webrtc", error) from error
     settings = server.settings
-    peer = Peer(live, addresses=addresses_of(settings.host), stun=settings.stun)
+    # What a STUN server tells is of no use to a port that only this machine reaches.
+    addresses = [] if settings.stun else addresses_of(settings.host)
+    peer = Peer(live, addresses=addresses, stun=settings.stun)
     return Description(sdp=await peer.answer(offer.sdp), type="answer")
