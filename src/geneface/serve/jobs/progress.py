@@ -132,7 +132,7 @@ class Reporter:
 
     def eta_seconds(self) -> float:
         """How long the rest will take."""
-        return sum(filter(None, (self._eta(step) for step in self._steps)))
+        return round(sum(filter(None, (self._eta(step) for step in self._steps))), 1)
 
     def _eta(self, step: _Step) -> float | None:
         if step.status == "completed":
