@@ -87,6 +87,9 @@ class FlashSession:
         self._speech.append((name, np.asarray(samples, np.float32), is_last))
         return name
 
+    def take_voice_error(self) -> None:
+        return None
+
     def interrupt(self) -> int:
         self._speech.clear()
         if self._told is not None:

@@ -7,6 +7,7 @@ import pytest
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.windows import CONTEXT_ROWS
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.signal.sound import speech_gain
@@ -78,6 +79,15 @@ def test_streams_of_one_encoder_do_not_hear_each_other(encoder, sound):
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda part: live(encoder, part, [640]), parts))
     assert all(map(np.array_equal, together, alone))
+
+
+def test_the_silence_before_a_sound_is_what_the_window_hears(encoder, sound):
+    """Computed once for all sounds, or with the sound's first rows."""
+    rows = live(encoder, sound[:30_000], [30_000])
+    stream = LiveSpeech(encoder)
+    stream._windows = {0: encoder.start}
+    assert np.abs(np.concatenate([stream.push(sound[:30_000]), stream.finish()]) - rows).max() < 1e-4
+    assert encoder.silence is encoder.silence and encoder.silence.rows == CONTEXT_ROWS - 1
 
 
 @pytest.mark.slow

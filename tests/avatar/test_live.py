@@ -1,5 +1,10 @@
 """A live face: any pieces, its look-ahead, interruptions."""
 
+import itertools
+import pickle
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -11,6 +16,7 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, LIPS, LOWER_FACE, lip_opening
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
+from geneface.motion.live import LiveMotion
 from geneface.types import HeadPose, MotionTrack
 
 from .avatar_fixtures import make_avatar
@@ -50,6 +56,23 @@ def test_chunks_give_the_motion_of_the_whole_file(avatar, sound, milliseconds):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_the_person_moves_as_in_the_whole(avatar, sound, temperature):
+    model, person = avatar._model, avatar._person_motion
+    assert model.goes_on and len(person.nets) > 1
+    features = avatar._encoder.encode(sound)
+    whole = model.predict(features, temperature=temperature, seed=5, person=person)
+    live, made = LiveMotion(model, person, temperature, 5), []
+    for start, size in zip(range(0, len(features.values), 14), itertools.cycle([2, 4, 8, 0]), strict=False):
+        made += [
+            live.push(features.values[start : start + size]),
+            live.push(features.values[start + size : start + 14]),
+        ]
+    made.append(live.finish())
+    assert np.abs(np.concatenate(made) - whole).max() < 1e-6
+
+
+@pytest.mark.slow
 def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avatar, sound):
     performance = Performance(seed=3, temperature=1.0, blink=False)
     runs = []
@@ -59,6 +82,33 @@ def test_another_utterance_is_said_another_way_and_a_second_run_is_the_same(avat
     first, second = runs[0]
     assert np.abs(first - second).max() > 1e-4
     assert np.array_equal(runs[0][0], runs[1][0]) and np.array_equal(runs[0][1], runs[1][1])
+
+
+@pytest.mark.slow
+def test_performances_of_one_avatar_and_of_its_copies_do_not_hear_each_other(avatar, sound):
+    parts = [sound[:30_000], sound[40_000:70_000]]
+    copy = pickle.loads(pickle.dumps(avatar))
+    performance = Performance(seed=3, temperature=0.5)
+    alone = [perform(avatar.live(performance), part, 640).points for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        others = [(face, part) for face in (avatar, copy) for part in parts]
+        together = list(pool.map(lambda pair: perform(pair[0].live(performance), pair[1], 640).points, others))
+    assert all(map(np.array_equal, together, 2 * alone))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(avatar, sound):
+    """Over 16 s, several windows of the encoder: what a performance may take back has its place from the beginning."""
+    live = avatar.live()
+    live.push(sound[:32_000])
+    tracemalloc.start()
+    kept = []
+    for _ in range(4):
+        for start in range(32_000, 96_000, 640):
+            live.push(sound[start : start + 640])
+        kept.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert max(kept[1:]) - kept[0] < 200_000
 
 
 @pytest.mark.slow

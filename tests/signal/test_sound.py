@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.signal.sound import LEVEL_DB, MAX_GAIN_DB, covered_frames, cut, cut_frames, speech_gain
+from geneface.signal.sound import LEVEL_DB, MAX_GAIN_DB, covered_frames, cut, cut_frames, percentile, speech_gain
 from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import Waveform
 
@@ -21,6 +21,14 @@ def test_level_is_independent_of_volume_and_pauses() -> None:
     assert 20 * np.log10(np.sqrt(np.mean((gain * speech) ** 2))) == pytest.approx(LEVEL_DB, abs=0.01)
     assert speech_gain(0.1 * speech) == pytest.approx(10 * gain, rel=1e-4)
     assert speech_gain(with_pauses) == pytest.approx(gain, rel=1e-4)
+
+
+@pytest.mark.parametrize("percent", [0.0, 20.0, 95.0, 100.0])
+def test_percentiles_are_those_of_numpy_to_the_bit(percent: float) -> None:
+    rng = np.random.default_rng(0)
+    for count in (*range(1, 60), 333, 750):
+        values = rng.exponential(1.0, count) ** 3
+        assert percentile(values, percent) == np.percentile(values, percent)
 
 
 def test_silence_is_not_blown_up() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, TAPS, ConvNet
+from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, TAPS, ConvNet, LiveConvNets
 from geneface.training.adaptation.convnet import (
     ConvNetTrainConfig,
     draw_batch,
@@ -16,9 +16,9 @@ torch = pytest.importorskip("torch")
 N, W, C = 7, 5, 3
 
 
-def weights(seed: int = 0) -> dict[str, np.ndarray]:
+def weights(seed: int = 0, width: int = W) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    shapes = ConvNet.shapes(N, W, C)
+    shapes = ConvNet.shapes(N, width, C)
     return {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -49,6 +49,21 @@ def test_some_frames_are_those_of_all(first, last):
     net, inputs = ConvNet.from_tensors(weights()), np.random.default_rng(2).standard_normal((40, N)).astype(np.float32)
     assert net(inputs, first, last).shape == (last - first, C)
     np.testing.assert_allclose(net(inputs, first, last), net(inputs)[first:last], atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 1], [2, 40]])
+def test_pieces_are_the_whole(sizes):
+    """Of three networks, one of which is narrower."""
+    inputs = np.random.default_rng(2).standard_normal((60, N)).astype(np.float32)
+    nets = [ConvNet.from_tensors(weights(seed, width)) for seed, width in ((0, W), (1, W - 2), (2, W))]
+    whole = np.sum([net(inputs) for net in nets], axis=0)
+    live, made, place = LiveConvNets(nets), [], 0
+    while place < 60:
+        size = sizes[len(made) % len(sizes)]
+        made.append(live.push(inputs[place : place + size]))
+        place = min(place + size, 60)
+        assert sum(map(len, made)) == max(place - FUTURE_FRAMES, 0)
+    np.testing.assert_allclose(np.concatenate(made), whole[: 60 - FUTURE_FRAMES], atol=1e-4)
 
 
 def test_reach_is_what_is_stated():

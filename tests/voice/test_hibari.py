@@ -8,6 +8,7 @@ import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hibari import voices as listed
 
 from geneface.errors import InputError, MissingExtraError
 from geneface.voice import hibari
+from geneface.voice.hibari import HibariVoice
 from geneface.voice.registry import VoiceChoice, Voices, open_voice, voice_names
 from geneface.voice.sentences import sentences
 from geneface.voice.voice import joined, save_speech
@@ -78,6 +80,7 @@ def hook(event, args):
         os._exit(1)
 sys.addaudithook(hook)
 from geneface.errors import InputError
+from geneface.voice.hibari import HibariVoice
 from geneface.voice.registry import open_voice, voice_names
 from geneface.voice.voice import joined
 assert len(joined(open_voice().speak("Good morning. Zxqwv blorft, isn't it?")))
@@ -127,6 +130,23 @@ def test_words_are_said_as_they_should_be() -> None:
             assert said in read(hibari._as_said(f"Say {written}, please."))[0], written
     assert hibari._as_said("jsonify [JSON](/x/) my_json") == "jsonify [JSON](/x/) my_json"
     assert "təmˈɑTO" in read(hibari._as_said("I say [tomato](/təmˈɑTO/)."))[0]
+
+
+def test_what_the_engine_fails_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows no number beyond quadrillions; whatever else it stumbles over costs a word, not the text."""
+    voice = HibariVoice()
+    assert len(joined(voice.speak(f"It has {'9' * 44} parts, or 1,000,000,000,000,000,000,000."))) > 10 * 24_000
+    assert hibari._as_said("1,000,000 of 123456789") == "1,000,000 of 123456789"
+    right = voice._engine.phonemize
+
+    def phonemize(text: str) -> list[str]:
+        if "bad" in text:
+            raise IndexError(text)
+        return right(text)
+
+    monkeypatch.setattr(voice, "_engine", SimpleNamespace(phonemize=phonemize))
+    assert voice._phonemes("One bad apple.") == ["wˈʌn ˈæpᵊl."]
+    assert voice._phonemes("Bad badger, bad.") == [right("Bad")[0]]
 
 
 def test_sentences_that_the_engine_would_divide_differently_are_whole() -> None:

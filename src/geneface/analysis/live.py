@@ -8,14 +8,13 @@ live sound by what was heard until then (`LevelFollower`).
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.speech import StreamingEncoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, EDGE_ROWS
-from geneface.signal.sound import cut, gain_of
+from geneface.signal.sound import cut, gain_of, percentile
 from geneface.signal.timing import ROWS_PER_FRAME, SAMPLES_PER_ROW, frames_to_cover
 from geneface.types import FloatArray
 
@@ -34,6 +33,23 @@ _STEM_SAMPLES = 2 * HOP + WINDOW // 2
 """Sound after a row's first sample that its convolutions hear."""
 
 
+class _Recent:
+    """The last `_MEMORY_BLOCKS` powers, in no order."""
+
+    def __init__(self) -> None:
+        self._ring = np.empty(_MEMORY_BLOCKS)
+        self._count = 0
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """[*]."""
+        return self._ring[: min(self._count, _MEMORY_BLOCKS)]
+
+    def append(self, power: float) -> None:
+        self._ring[self._count % _MEMORY_BLOCKS] = power
+        self._count += 1
+
+
 class LevelFollower:
     """Brings sound to the reference level while it is heard, block by block of 20 ms.
 
@@ -43,9 +59,9 @@ class LevelFollower:
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
-        self._recent: deque[float] = deque(maxlen=_MEMORY_BLOCKS)
+        self._recent = _Recent()
         """Powers of all blocks that were not silent."""
-        self._speech: deque[float] = deque(maxlen=_MEMORY_BLOCKS)
+        self._speech = _Recent()
         """Powers of those that were speech."""
         self._since_speech = _HANGOVER_BLOCKS
         self._gain = 1.0
@@ -67,13 +83,13 @@ class LevelFollower:
         """Gain of each sample of a block: no steps."""
         before = self._gain
         if power > _SILENCE:
-            is_first = not self._recent
+            is_first = not len(self._recent.values)
             self._recent.append(power)
-            is_loud = power > _OVER_NOISE * np.percentile(self._recent, _NOISE_PERCENTILE)
+            is_loud = power > _OVER_NOISE * percentile(self._recent.values, _NOISE_PERCENTILE)
             self._since_speech = 0 if is_loud else self._since_speech + 1
             if self._since_speech < _HANGOVER_BLOCKS:
                 self._speech.append(power)
-            self._gain = gain_of(np.array(self._speech or self._recent))
+            self._gain = gain_of(self._speech.values if len(self._speech.values) else self._recent.values)
             # The first sound that is heard sets the level at once: until then there was silence to be amplified.
             before = self._gain if is_first else before
         return np.linspace(before, self._gain, SAMPLES_PER_ROW, dtype=np.float32)
@@ -91,7 +107,7 @@ class LiveSpeech:
         self._sound_start = 0
         self._received = 0
         self._row = 0
-        self._windows = {0: encoder.start}
+        self._windows = {0: encoder.silence}
         """The window that is being heard and, towards its end, the next one: its context is heard beforehand."""
 
     @property

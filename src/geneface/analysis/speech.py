@@ -27,6 +27,7 @@ from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
     EDGE_ROWS,
+    SILENT_ROWS,
     WINDOW_ROWS,
     encode_in_windows,
     feature_rows,
@@ -103,6 +104,11 @@ class StreamingEncoder(SpeechEncoder, Protocol):
     @property
     def start(self) -> EncoderState:
         """A window of which nothing was heard."""
+        ...
+
+    @property
+    def silence(self) -> EncoderState:
+        """A window that heard silence: the `SILENT_ROWS` before the first row that hears the beginning of a sound."""
         ...
 
     def go_on(self, mel: FloatArray, state: EncoderState) -> tuple[FloatArray, EncoderState]:
@@ -206,6 +212,7 @@ class ShippedEncoder:
         self._pieces = PieceRunner(session, self.width, int(card["past_rows"]), card["future_rows"])
         self.start = self._pieces.start
         """As `StreamingEncoder` says."""
+        self._silence: EncoderState | None = None
 
     @property
     def look_ahead_seconds(self) -> float:
@@ -241,6 +248,14 @@ class ShippedEncoder:
     def at_once(self, mel: FloatArray) -> FloatArray:
         """Features [R, D] of the first rows of a window, of their levelled spectrogram [2R, B]."""
         return self._normalised(self._pieces.at_once(mel), 0)
+
+    @property
+    def silence(self) -> EncoderState:
+        """As `StreamingEncoder` says."""
+        if self._silence is None:
+            nothing = log_mel(np.zeros(0, np.float32), 0, _MEL_ROWS * (SILENT_ROWS + EDGE_ROWS), self.bins)
+            self._silence = self.go_on(nothing, self.start)[1]
+        return self._silence
 
     def go_on(self, mel: FloatArray, state: EncoderState) -> tuple[FloatArray, EncoderState]:
         """As `StreamingEncoder` says."""

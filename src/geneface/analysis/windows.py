@@ -18,6 +18,8 @@ CONTEXT_ROWS = 50
 WINDOW_ROWS = CORE_ROWS + 2 * CONTEXT_ROWS
 EDGE_ROWS = 1
 """Rows at either end of a span that the padding of Whisper's convolutions spoils."""
+SILENT_ROWS = CONTEXT_ROWS - 1
+"""Rows of the first window that hear nothing of a sound that begins after its context."""
 
 LOOK_AHEAD_SECONDS = (CORE_ROWS + CONTEXT_ROWS) / FEATURE_RATE_HZ
 """Sound after a row that may change it, at most: the first row of a core hears the window's end."""

@@ -15,6 +15,7 @@ shapes that the person was seen in (`motion.manifold`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_COUNT, positions
 from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.basis import MotionBasis
-from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet
+from geneface.motion.convnet import FUTURE_FRAMES, PAST_FRAMES, ConvNet, LiveConvNets
 from geneface.motion.generic import HIDDEN_DELAY, GenericMotion
-from geneface.motion.manifold import COMPONENTS, SEEN_FRAMES, project
+from geneface.motion.manifold import COMPONENTS, SEEN_FRAMES, project, squares
 from geneface.types import FloatArray
 
 SPEECH_TAPS = (-1, 0, 1)
@@ -77,8 +78,14 @@ class Adaptation:
         own = len(self.speech) // len(SPEECH_TAPS), len(self.last)
         return not len(self.speech) or own == (feature_width, hidden_width)
 
-    def coefficients(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
-        """[F, C] in the person's basis, or only the frames [first, last) of it."""
+    def coefficients(
+        self,
+        generic: GenericMotion,
+        first: int = 0,
+        last: int | None = None,
+        nets: FloatArray | None = None,
+    ) -> FloatArray:
+        """[F, C] in the person's basis, or only the frames [first, last) of it. `nets`: [f, C] their networks' part."""
         wanted = generic[first:last]
         total = self.basis.coefficients(wanted.displacement) * self.gain + self.offset
         if len(self.speech):
@@ -86,15 +93,26 @@ class Adaptation:
             # Not "@", as in `MotionBasis`.
             total = total + np.einsum("fs,sc->fc", heard, self.speech)
             total = total + np.einsum("fh,hc->fc", wanted.hidden, self.last)
-            inputs = generic.inputs()
-            for net in self.nets:
-                total = total + net(inputs, first, last)
+            if nets is not None:
+                total = total + nets
+            elif self.nets:
+                inputs = generic.inputs()
+                for net in self.nets:
+                    total = total + net(inputs, first, last)
         # Coefficients are centred on the person's mean motion, so this scales about it.
-        return project(np.asarray(self.amplitude * total, np.float32), self.seen)
+        return project(np.asarray(self.amplitude * total, np.float32), self.seen, self._seen_squares)
 
     def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
         """[F, K, 3] displacement from the person's neutral, head units, or only the frames [first, last) of it."""
         return self.displacement(self.coefficients(generic, first, last))
+
+    def live(self) -> LiveAdaptation:
+        """For one speech whose frames are asked for in their order."""
+        return LiveAdaptation(self)
+
+    @cached_property
+    def _seen_squares(self) -> FloatArray:
+        return squares(self.seen)
 
     def displacement(self, coefficients: FloatArray) -> FloatArray:
         """[F, C] in the person's basis -> [F, K, 3]. Lips that would pass through each other meet halfway."""
@@ -143,6 +161,27 @@ class Adaptation:
         nets = tuple(ConvNet.from_tensors(_net_tensors(tensors, number)) for number in range(count))
         single = {name: tensors[name] for name in _SINGLE}
         return cls(basis=basis, nets=nets, amplitude=float(tensors["amplitude"][0]), **single)
+
+
+class LiveAdaptation:
+    """The same for frames that come in their order, each once: the networks remember those before. A `PersonMotion`."""
+
+    def __init__(self, adaptation: Adaptation) -> None:
+        self._adaptation = adaptation
+        self._nets = LiveConvNets(adaptation.nets) if adaptation.nets else None
+        self._is_new = True
+        self.past_frames = -min(SPEECH_TAPS) if len(adaptation.speech) else 0
+        self.future_frames = adaptation.future_frames
+
+    def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
+        """As `Adaptation.apply`; `generic` has all of `future_frames` after the frames that are wanted, and no more."""
+        nets = None
+        if self._nets is not None:
+            # The networks have seen the future of the frames before.
+            nets = self._nets.push(generic.inputs()[0 if self._is_new else first + FUTURE_FRAMES :])
+            self._is_new = False
+        adaptation = self._adaptation
+        return adaptation.displacement(adaptation.coefficients(generic, first, last, nets))
 
 
 def speech_windows(frames: NDArray[np.floating], first: int = 0, last: int | None = None) -> NDArray[np.floating]:

@@ -9,7 +9,7 @@ inputs can be folded in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +84,52 @@ class ConvNet:
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.floating]]) -> ConvNet:
         """Invert `tensors`."""
         return cls(**{name: np.asarray(tensors[name], np.float32) for name in cls.shapes(0, 0, 0)})
+
+
+class LiveConvNets:
+    """The sum of some networks on frames that come piece by piece: each frame is computed once."""
+
+    def __init__(self, nets: Sequence[ConvNet]) -> None:
+        """`nets`: one at least."""
+        widths = sorted({len(net.enter) for net in nets})
+        self._stacks = [_Stack([net for net in nets if len(net.enter) == width]) for width in widths]
+
+    def push(self, inputs: FloatArray) -> FloatArray:
+        """[f, N] -> [f', C]: the next frames whose future has come, `FUTURE_FRAMES` after them."""
+        first, *others = (stack.push(inputs) for stack in self._stacks)
+        return sum(others, first)
+
+
+class _Stack:
+    """S networks of one width, computed together: a frame is so little work that calls would cost more."""
+
+    def __init__(self, nets: Sequence[ConvNet]) -> None:
+        self._enter = np.concatenate([net.enter for net in nets])
+        self._enter_bias = np.concatenate([net.enter_bias for net in nets])[:, None]
+        # [J, S, W, 3 W], the taps side by side, and [J, S, W, 1].
+        layers = np.stack([net.layers for net in nets], axis=1)
+        self._layers = np.concatenate([layers[:, :, tap] for tap in range(layers.shape[2])], axis=3)
+        self._biases = np.stack([net.biases for net in nets], axis=1)[..., None]
+        self._leave = np.concatenate([net.leave for net in nets], axis=1)
+        self._leave_bias = np.sum([net.leave_bias for net in nets], axis=0)
+        # Before the first frame the hidden layers are 0.
+        size = len(nets), len(nets[0].enter)
+        self._before = [np.zeros((*size, -taps[0]), np.float32) for taps in TAPS]
+        """[S, W, *] what each layer sees of the frames before the piece that comes."""
+
+    def push(self, inputs: FloatArray) -> FloatArray:
+        # Not "@", as in `MotionBasis`.
+        entered = np.maximum(np.einsum("wn,fn->wf", self._enter, inputs) + self._enter_bias, 0)
+        hidden = entered.reshape(*self._before[0].shape[:2], len(inputs))
+        for layer, taps in enumerate(TAPS):
+            seen = np.concatenate([self._before[layer], hidden], axis=2)
+            reach = taps[-1] - taps[0]
+            frames = max(seen.shape[2] - reach, 0)
+            columns = np.concatenate([seen[:, :, tap - taps[0] :][:, :, :frames] for tap in taps], axis=1)
+            total = np.einsum("svx,sxf->svf", self._layers[layer], columns) + self._biases[layer]
+            hidden = seen[:, :, -taps[0] :][:, :, :frames] + np.maximum(total, 0)
+            self._before[layer] = seen[:, :, -reach:].copy()
+        return np.einsum("cw,wf->fc", self._leave, hidden.reshape(len(entered), -1)) + self._leave_bias
 
 
 def shifted(hidden: FloatArray, tap: int) -> FloatArray:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from geneface.motion.generic import GenericMotion
-from geneface.motion.runtime import ModelState, MotionModel, PersonMotion, Window, moved, varied
+from geneface.motion.runtime import LivePersonMotion, ModelState, MotionModel, PersonMotion, Window, moved, varied
 from geneface.signal.timing import ROWS_PER_FRAME
 from geneface.types import FloatArray
 
@@ -32,7 +32,7 @@ class LiveMotion:
         self._ways: list[_Way] = []
         """The mean path, and the one that varies."""
         if model.goes_on:
-            self._ways = [_Way(model, level, seed) for level in ((0.0, temperature) if temperature else (0.0,))]
+            self._ways = [_Way(model, person, level, seed) for level in ((0.0, temperature) if temperature else (0.0,))]
 
     def push(self, rows: FloatArray) -> FloatArray:
         """Feature rows [2f, D] -> the frames [F, K, 3] of displacement from neutral that they complete."""
@@ -63,18 +63,15 @@ class LiveMotion:
     def _goes_on(self, end: int) -> FloatArray:
         if not self._ways:
             return self._seen_anew(end)
-        past, future = (0, 0) if self._person is None else (self._person.past_frames, self._person.future_frames)
-        start = max(0, self._done - past)
-        rows = self._rows[(start - self._start) * ROWS_PER_FRAME : (end + future - self._start) * ROWS_PER_FRAME]
-        pieces = [way.piece(start, end, rows) for way in self._ways]
-        motion, *sample = (moved(piece, self._done - start, end - start, self._person) for piece in pieces)
+        motion, *sample = (way.frames(self._done, end, self._rows, self._start) for way in self._ways)
         return varied(motion, sample[0]) if sample else motion
 
 
 class _Way:
-    """The generic motion of a speech on one way through the latent space."""
+    """The motion of a speech on one way through the latent space."""
 
-    def __init__(self, model: MotionModel, temperature: float, seed: int) -> None:
+    def __init__(self, model: MotionModel, person: PersonMotion | None, temperature: float, seed: int) -> None:
+        self._person = person.live() if isinstance(person, LivePersonMotion) else person
         self._model, self._temperature, self._seed = model, temperature, seed
         self._state: ModelState | None = None
         self._steps = 0
@@ -98,15 +95,21 @@ class _Way:
         self._hidden = np.concatenate([self._hidden, hidden])
         self._steps = steps
 
-    def piece(self, start: int, end: int, rows: FloatArray) -> GenericMotion:
-        """Frames from `start` on, before which nothing is kept, with the speech [2f, D] of them and some to come.
+    def frames(self, first: int, end: int, rows: FloatArray, rows_start: int) -> FloatArray:
+        """Displacement of frames [first, end), of the person if there is one; rows [*, D] begin at frame `rows_start`.
 
-        The motion of those to come (from `end` on) is not known yet, and nobody may look at it.
+        Nothing is kept that only frames before need.
         """
+        past, future = (0, 0) if self._person is None else (self._person.past_frames, self._person.future_frames)
+        start = max(0, first - past)
         self._displacement = self._displacement[start - self._start :]
         self._hidden = self._hidden[start - self._start :]
         self._start = start
-        frames, known = len(rows) // ROWS_PER_FRAME, end - start
-        unknown = ((0, frames - known), (0, 0))
-        displacement = np.pad(self._displacement[:known], (*unknown, (0, 0)))
-        return GenericMotion(displacement, np.pad(self._hidden[:known], unknown), rows)
+        known = end - start
+        # The motion of the frames to come is not known yet, and nobody may look at it.
+        displacement, hidden = (
+            np.concatenate([part[:known], np.zeros((future, *part.shape[1:]), np.float32)])
+            for part in (self._displacement, self._hidden)
+        )
+        heard = rows[(start - rows_start) * ROWS_PER_FRAME : (end + future - rows_start) * ROWS_PER_FRAME]
+        return moved(GenericMotion(displacement, hidden, heard), first - start, known, self._person)

@@ -30,14 +30,22 @@ def seen_shapes(coefficients: NDArray[np.floating]) -> FloatArray:
     return np.asarray(coefficients[index, :COMPONENTS], np.float32)
 
 
-def project(coefficients: FloatArray, seen: FloatArray) -> FloatArray:
-    """Coefficients [F, C] with the first c as mixes of seen ones [N, c]; fewer seen than neighbours change nothing."""
+def squares(seen: FloatArray) -> FloatArray:
+    """[N, c] -> [N] squared lengths."""
+    return (seen**2).sum(1)
+
+
+def project(coefficients: FloatArray, seen: FloatArray, seen_squares: FloatArray | None = None) -> FloatArray:
+    """Coefficients [F, C] with the first c as mixes of seen ones [N, c]; fewer seen than neighbours change nothing.
+
+    `seen_squares`: their `squares`, for those who ask frame by frame.
+    """
     width = seen.shape[1]
     if len(seen) <= NEIGHBOURS or not len(coefficients):
         return coefficients
     wanted = coefficients[:, :width]
     # Not "@", as in `MotionBasis`. The square of the wanted shape is the same for all neighbours.
-    distances = (seen**2).sum(1) - 2 * np.einsum("fc,nc->fn", wanted, seen)
+    distances = (squares(seen) if seen_squares is None else seen_squares) - 2 * np.einsum("fc,nc->fn", wanted, seen)
     nearest = np.argpartition(distances, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
     apart = seen[nearest] - wanted[:, None]
     products = np.einsum("fkc,flc->fkl", apart, apart).astype(np.float64)

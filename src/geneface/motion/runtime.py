@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -80,6 +80,15 @@ class PersonMotion(Protocol):
 
     def apply(self, generic: GenericMotion, first: int = 0, last: int | None = None) -> FloatArray:
         """-> [F, K, 3] displacement from the person's own neutral, or only the frames [first, last) of it."""
+        ...
+
+
+@runtime_checkable
+class LivePersonMotion(PersonMotion, Protocol):
+    """One that can remember what it saw of a speech."""
+
+    def live(self) -> PersonMotion:
+        """For one speech: `apply` is called on its frames in their order, each once, with all of their future."""
         ...
 
 

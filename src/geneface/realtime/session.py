@@ -147,6 +147,10 @@ class Session:
         """
         return self._speaking.say(text)
 
+    def take_voice_error(self) -> BaseException | None:
+        """What kept the voice from speaking a text since this was last asked; `say` returns before that is known."""
+        return self._speaking.take_error()
+
     def interrupt(self) -> int:
         """Be silent now: whatever was not taken yet is dropped, the mouth goes to rest. Returns the new generation."""
         with self._lock:

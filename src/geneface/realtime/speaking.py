@@ -67,6 +67,12 @@ class Speaking:
             forgotten, self._pending = self._pending, []
             return forgotten
 
+    def take_error(self) -> BaseException | None:
+        """What the voice failed with since this was last asked."""
+        with self._lock:
+            error, self.error = self.error, None
+            return error
+
     def close(self) -> None:
         """End the thread."""
         self.interrupt()
@@ -78,7 +84,8 @@ class Speaking:
             try:
                 self._say(voice, words, utterance)
             except Exception as error:  # a voice may be anybody's code, or a server
-                self.error = error
+                with self._lock:
+                    self.error = error
             if self._is_pending(utterance):
                 # Whatever happened: the utterance ends.
                 self._speak(np.zeros(0, np.float32), _SILENT_RATE_HZ, utterance, True)

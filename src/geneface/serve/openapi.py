@@ -73,6 +73,7 @@ def _add_errors(schema: dict[str, Any]) -> None:
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             is_open = is_public(path, method.upper())
+            operation["summary"] = _summary(operation)
             operation["security"] = [] if is_open else [{"token": []}, {}]
             responses = operation["responses"]
             if "422" in responses:
@@ -81,6 +82,16 @@ def _add_errors(schema: dict[str, Any]) -> None:
                 if not (is_open and status == "401"):
                     responses.setdefault(status, _response(about, example))
             responses.setdefault("default", _response("Anything else that went wrong."))
+
+
+def _summary(operation: dict[str, Any]) -> str:
+    """What a route does, in one line: its own summary, or instead of a function's name the first sentence about it."""
+    named = operation["summary"].lower().replace(" ", "_")
+    about = operation.get("description", "")
+    if not operation["operationId"].startswith(named) or not about:
+        return operation["summary"]
+    first = about.split("\n\n")[0].replace("\n", " ")
+    return first.split(". ")[0].split(": ")[0].rstrip(".")
 
 
 def _response(about: str, example: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def serve(
     Raises:
         InputError: the port or the home is taken or can't be used.
     """
-    _prepare_logs(is_logging)
+    prepare_logs(is_logging)
+    # What is written down here is nobody else's to read.
+    os.umask(0o077)
     with _listening(settings.host, settings.port) as listener, _home(settings.home):
         port = int(listener.getsockname()[1])
         server = _Server(uvicorn_config(app, settings), lambda: announce(port), give_up)
@@ -229,7 +231,8 @@ class _PlacesOnly(logging.Formatter):
         return fault_places(ei[1])
 
 
-def _prepare_logs(is_logging: bool) -> None:
+def prepare_logs(is_logging: bool) -> None:
+    """What is told on standard error: faults, and with `is_logging` each request."""
     log = logging.getLogger("geneface.serve")
     log.setLevel(logging.INFO if is_logging else logging.WARNING)
     log.propagate = False

@@ -48,6 +48,8 @@ class ServeSettings(Config):
     most_body_bytes: int = 32 * 1024**2
     """Of a request that is not a piece of an upload."""
     most_speech_seconds: float = 600.0
+    most_video_seconds: float = 1800.0
+    """Of a video that an avatar is made of."""
     most_text: int = 20_000
     most_queued_jobs: int = 20
     most_job_bytes: int = 20 * 1024**3

@@ -28,7 +28,10 @@ def cut(samples: FloatArray, begin: int, length: int) -> FloatArray:
     """`samples[begin : begin + length]`, with silence wherever that reaches beyond the sound."""
     inside = samples[max(begin, 0) : max(begin + length, 0)]
     before = min(max(-begin, 0), length)
-    return np.pad(inside, (before, length - before - len(inside)))
+    # Not `np.pad`, which takes ten times as long, and live sound is cut for every frame.
+    result = np.zeros(length, samples.dtype)
+    result[before : before + len(inside)] = inside
+    return result
 
 
 def cut_frames(sound: Waveform, start_frame: float, frames: int, drift_ppm: float = 0.0) -> FloatArray:
@@ -62,10 +65,20 @@ def gain_of(power: NDArray[np.float64]) -> float:
     The level is that of the blocks within 30 dB of the loud ones (95th percentile): pauses don't count. Neither does
     a knock on the microphone, for more than a loud vowel: it is shorter than a word.
     """
-    active = power[power >= max(np.percentile(power, 95) * 1e-3, np.finfo(np.float64).tiny)]
+    active = power[power >= max(percentile(power, 95) * 1e-3, np.finfo(np.float64).tiny)]
     rank = min(len(active), _WORD_BLOCKS)
     level_db = 10.0 * np.log10(np.minimum(active, _KNOCK * np.partition(active, -rank)[-rank]).mean())
     return float(10.0 ** (min(LEVEL_DB - level_db, MAX_GAIN_DB) / 20.0))
+
+
+def percentile(values: NDArray[np.float64], percent: float) -> float:
+    """`np.percentile` of [*], at least one, to the bit, in a tenth of its time: live sound asks for every block."""
+    place = percent / 100 * (len(values) - 1)
+    below = int(place)
+    share = place - below
+    parted = np.partition(values, (below, min(below + 1, len(values) - 1)))
+    low, high = parted[below], parted[min(below + 1, len(values) - 1)]
+    return float(high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share)
 
 
 def levelled(samples: FloatArray) -> FloatArray:

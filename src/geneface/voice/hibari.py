@@ -9,9 +9,11 @@ hibari-tts, its weights and the lists of words: Apache-2.0.
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from hibari import Hibari
 
 DEFAULT_VOICE = "heart"
+_LOG = logging.getLogger(__name__)
 
 _SAID = {
     "geneface": "ʤˈinfˌAs", "hibari": "hɪbˈɑɹi", "json": "ʤˈAsᵊn", "sqlite": "ˌɛskjˌuˌɛlˈIt", "nginx": "ˌɛnʤənˈɛks",
@@ -35,6 +38,8 @@ _SAID = {
     "nguyen": "wˈɪn", "siobhan": "ʃəvˈɔn", "c#": "sˈi ʃˈɑɹp", "24/7": "twˈɛnti fˈɔɹ sˈɛvən", "hmm": "hˈʌm",
 }  # fmt: skip
 """Words that it mispronounces, as they are said; in its own spelling, misaki's."""
+_LONG_NUMBER = re.compile(r"\d[\d,]{15,}")
+"""It has no name for such numbers; their digits are read."""
 _WORD = re.compile(r"(?<![\w\[/])(?:" + "|".join(re.escape(word) for word in _SAID) + r")(?![\w\]])", re.IGNORECASE)
 _GIVEN = re.compile(r"(\[[^\]]+\]\([^)]*\))")
 """A word that a text itself says how to pronounce: [word](/ipa/)."""
@@ -64,13 +69,24 @@ class HibariVoice:
     def _pieces(self, text: str, speed: float) -> Generator[FloatArray, None, None]:
         noise = np.random.default_rng(0)
         for sentence in sentences(text):
-            with self._reading:
-                # Its tagger and lexicon keep notes while they read.
-                phonemes = self._engine.phonemize(_as_said(sentence))
-            for part in phonemes:
+            for part in self._phonemes(_as_said(sentence)):
                 sound = self._engine.from_ids(self._engine.ids(part), speed, noise)
                 if len(sound):
                     yield spoken(sound, self.rate_hz, part)
+
+    def _phonemes(self, sentence: str) -> list[str]:
+        """Of a sentence, in its spelling. Words that the engine fails at are left out, not the rest."""
+        with self._reading:
+            # Its tagger and lexicon keep notes while they read.
+            try:
+                return self._engine.phonemize(sentence)
+            except Exception:
+                _LOG.warning("hibari-tts can't read a sentence; it is read word by word", exc_info=True)
+            read: list[str] = []
+            for word in sentence.split():
+                with suppress(Exception):
+                    read += self._engine.phonemize(word)
+            return [" ".join(read)]
 
 
 def voices() -> list[VoiceInfo]:
@@ -95,7 +111,8 @@ def identity(name: str | None) -> str:
 
 
 def _as_said(text: str) -> str:
-    """The text with the words of `_SAID` marked, but for those that the text marks itself."""
+    """The text with the words of `_SAID` marked, but for those that the text marks itself, and without long numbers."""
+    text = _LONG_NUMBER.sub(lambda number: " ".join(number[0].replace(",", "")), text)
     parts = _GIVEN.split(text)
     marked = [_WORD.sub(lambda word: f"[{word[0]}](/{_SAID[word[0].lower()]}/)", part) for part in parts[::2]]
     parts[::2] = marked

@@ -398,7 +398,7 @@ def test_partners_as_the_settings_name_them(server: StandIn) -> None:
         assert writing.begin(Face(), None, print) is None
         face = Face()
         conversation = writing.begin(face, Talker(), print)
-        assert conversation is not None
+        assert conversation is not None and not conversation.understands
         conversation.hear(speech(0.1), RATE)
         assert face.heard == [1600]  # nobody understands it: it moves the face
         conversation.close()

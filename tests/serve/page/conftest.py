@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +11,12 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from geneface.serve.app import create_app
 from geneface.serve.settings import ServeSettings
 
+from ..serving import serving
 from .stand_in import StandIn
 
 CHROMIUM = "/usr/bin/chromium"
@@ -30,24 +26,11 @@ QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-b
 OpenPage = Callable[..., tuple[Page, StandIn]]
 
 
-@contextmanager
-def serving(settings: ServeSettings) -> Iterator[str]:
-    """The address of the application, served in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(ServeSettings(home=tmp_path_factory.mktemp("home"), most_requests_a_minute=100_000)) as url:
-        yield url
+    settings = ServeSettings(home=tmp_path_factory.mktemp("home"), most_requests_a_minute=100_000)
+    with serving(create_app(settings), settings) as served:
+        yield f"{served.url}/"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +63,7 @@ def open_page(address: str, browser: Browser, film: bytes) -> Iterator[OpenPage]
     contexts, said, asked = [], [], []
 
     def start(
-        place: str = "#live", *, api: StandIn | None = None, url: str = address, **options: Any
+        place: str = "#live", *, api: StandIn | None = None, is_real: bool = False, url: str = address, **options: Any
     ) -> tuple[Page, StandIn]:
         api = api or StandIn(video=film)
         context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 800}, **options})
@@ -90,7 +73,8 @@ def open_page(address: str, browser: Browser, film: bytes) -> Iterator[OpenPage]
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        api.answer(page)
+        if not is_real:
+            api.answer(page)
         page.goto(url + place)
         return page, api
 

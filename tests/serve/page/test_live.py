@@ -6,9 +6,11 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from geneface.serve.app import create_app
 from geneface.serve.settings import ServeSettings
 
-from .conftest import OpenPage, serving
+from ..serving import serving
+from .conftest import OpenPage
 from .stand_in import StandIn, bundled
 
 
@@ -179,7 +181,8 @@ def test_nothing_moves_while_it_loads(open_page: OpenPage) -> None:
 def test_a_token_is_asked_for_once_and_kept_for_the_tab(open_page: OpenPage, tmp_path: Any) -> None:
     token = "a-token-for-the-tests-of-the-page"
     settings = ServeSettings(home=tmp_path, host="127.0.0.1", token=token)
-    with serving(settings) as url:
+    with serving(create_app(settings), settings) as served:
+        url = f"{served.url}/"
         api = StandIn()
         # The real door answers for what the page asks first.
         api.passes = {"server", "session"}

@@ -128,7 +128,15 @@ def other_settings(files: dict[str, bytes]) -> None:
     files["grid-s1/config.json"] = b'{"format": 1, "name": "../../x"}'
 
 
-@pytest.mark.parametrize("spoil", [spoil_model, spoil_graph, large_picture, other_settings])
+def no_number(files: dict[str, bytes]) -> None:
+    files["grid-s1/metrics.json"] = b'{"tables": NaN}'
+
+
+def deep(files: dict[str, bytes]) -> None:
+    files["grid-s1/metrics.json"] = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("spoil", [spoil_model, spoil_graph, large_picture, other_settings, no_number, deep])
 def test_an_avatar_that_does_not_load_never_appears(
     client: Client, exported: bytes, spoil: Callable[[dict[str, bytes]], None]
 ) -> None:
@@ -200,6 +208,12 @@ def test_a_check_says_why_a_video_cannot_be_used(client: Client, landscape: byte
     client.delete(f"/v1/avatars/{made['id']}")
     assert traces(client, made["id"]) == [] and traces(client, check["upload"]) == []
     refused(client.get(f"/v1/avatars/check/{check['id']}"), 404, "not_found")
+
+
+def test_a_video_may_not_be_endless(tmp_path: Path, landscape: bytes) -> None:
+    with jobs_server(tmp_path, most_video_seconds=1) as client:
+        answer = client.post("/v1/avatars/check", files={"video": ("hills.mp4", landscape)})
+        refused(answer, 422, "too_long")
 
 
 @pytest.mark.slow

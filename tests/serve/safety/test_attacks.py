@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 import time
@@ -92,6 +93,46 @@ def test_requests_that_two_servers_would_read_in_two_ways(served: Served, header
     assert answer.count(b"HTTP/1.1 ") <= 1 and b"octet-stream" not in answer
     if headers[0] not in (b"Content-Length: 3", b"A: b\r\n folded"):
         assert answer[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5"), answer
+
+
+@pytest.mark.parametrize(
+    "request_, status",
+    [
+        (b"GET /health HTTP/1.0\r\n\r\n", 403),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400),
+        (b"GET /health HTTP/0.9\r\n\r\n", 403),
+        (b"GET /health\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nHost:\r\n\r\n", 403),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60), 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    ],
+)
+def test_other_protocols(served: Served, request_: bytes, status: int) -> None:
+    assert served.status(request_) == status
+
+
+def test_a_websocket_where_there_is_none_and_the_other_way_round(served: Served) -> None:
+    upgrade = (b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+    request = _get(b"/v1/probe", served, *upgrade).replace(b"Connection: close", b"Connection: Upgrade")
+    assert served.status(request) in (403, 404)
+    assert served.status(_get(b"/v1/echo", served)) == 404
+    foreign = request.replace(b"/v1/probe", b"/v1/echo").replace(
+        b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n"
+    )
+    assert served.status(foreign) == 403
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_no_fault(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("geneface.serve")
+    log.addHandler(caplog.handler)
+    try:
+        for path in (b"/v1/probe", b"/v1/typed"):
+            with socket.create_connection(("127.0.0.1", served.port)) as connection:
+                connection.sendall(_get(path, served, b"Content-Length: 90000", method=b"POST") + b"{")
+        time.sleep(0.3)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert caplog.text == ""
 
 
 # ---- sizes

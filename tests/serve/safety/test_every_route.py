@@ -102,6 +102,24 @@ def test_the_api_describes_itself(whole: Served) -> None:
     assert "HTTPValidationError" not in text
 
 
+def test_the_manual_names_every_route_and_no_other(whole: Served) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text(encoding="utf-8")
+    routes = {(method, _nameless(path)) for method, path in _described(whole.app)}
+    for method, path in re.findall(r"(?:`|, )(GET|POST|PUT|PATCH|DELETE|HEAD) (/[\w/{}.]*)", text):
+        if path.startswith(("/v1/", "/health", "/metrics")) and not path.endswith("/stream"):
+            assert (method, _nameless(path)) in routes, (method, path)
+    words = {re.sub(r"/{\w+}", "", path).rpartition("/")[2]: path for _, path in _described(whole.app)}
+    assert not [path for word, path in words.items() if word not in text]
+
+
+def _described(app: FastAPI) -> list[tuple[str, str]]:
+    return [(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations]
+
+
+def _nameless(path: str) -> str:
+    return re.sub(r"{\w+}", "{}", path)
+
+
 def test_the_docs_name_every_route(whole: Served, tmp_path: Path) -> None:
     page = httpx2.get(f"{whole.url}/docs").text
     schema = httpx2.get(f"{whole.url}/openapi.json").json()

@@ -12,6 +12,8 @@ import pytest
 import websockets
 from websockets.exceptions import InvalidStatus
 
+from geneface.serve.server import prepare_logs
+
 from ..serving import Served, serving
 from .probe import TOKEN, make_app, small_settings
 
@@ -199,3 +201,30 @@ def test_numbers(served: Served) -> None:
     assert values["process_resident_memory_bytes"] > 10e6 and values["process_cpu_seconds_total"] > 0
     rows = [value for key, value in values.items() if key.startswith("geneface_request_seconds_bucket")]
     assert rows == sorted(rows) and rows[-1] == values["geneface_request_seconds_count"] > 0
+
+
+@pytest.mark.parametrize("proxy, is_believed", [(None, False), ("192.0.2.1", False), ("127.0.0.1", True)])
+def test_only_a_named_proxy_says_for_whom_it_asks(tmp_path: Path, proxy: str | None, is_believed: bool) -> None:
+    settings = small_settings(tmp_path, most_requests_a_minute=5, proxy=proxy)
+    with serving(make_app(settings), settings) as served, httpx2.Client(base_url=served.url) as client:
+        answers = [client.get("/health", headers={"X-Forwarded-For": f"198.51.100.{i}"}) for i in range(8)]
+    assert (answers[-1].status_code == 200) is is_believed
+
+
+def test_what_other_parts_log_keeps_secrets_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("geneface.serve.live.sessions")
+    parent = logging.getLogger("geneface.serve")
+    before = list(parent.handlers), parent.level, parent.propagate
+    parent.handlers.clear()
+    try:
+        prepare_logs(False)
+        try:
+            raise ValueError("a secret")
+        except ValueError:
+            log.exception("live session %s failed", "live_1")
+    finally:
+        parent.handlers[:], parent.propagate = before[0], before[2]
+        parent.setLevel(before[1])
+    told = capsys.readouterr().err
+    assert "live_1 failed" in told and "ValueError" in told and "test_guard.py" in told
+    assert told.count("a secret") == told.count('raise ValueError("a secret")')

@@ -85,6 +85,11 @@ class Conversation:
         self._answering: asyncio.Task[None] | None = None
         self._count = 0
 
+    @property
+    def understands(self) -> bool:
+        """What is said is understood; else the sound of a microphone moves the face."""
+        return self._transcriber is not None
+
     # ---- what the person does
 
     def text(self, text: str) -> None:

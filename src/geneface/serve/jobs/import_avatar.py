@@ -6,6 +6,7 @@ unpacked, and it is loaded once, here in a process with limits, before it is off
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -29,6 +30,7 @@ from geneface.avatar.folder import (
 )
 from geneface.errors import InputError
 from geneface.io.image import read_image
+from geneface.io.records import read_json
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
 from geneface.serve.jobs.formats import ARCHIVE
 from geneface.serve.jobs.progress import StepPlan
@@ -75,10 +77,22 @@ def import_avatar(task: Task) -> dict[str, Any]:
             unpack(task.input(ARCHIVE), folder, progress)
         with reporter.step("load"):
             Avatar.load(folder)
-            if (folder / POSTER_FILE).is_file():
-                read_image(folder / POSTER_FILE)
+            _check_shown(folder)
         os.replace(folder, place)
     return {"avatar": place.name}
+
+
+def _check_shown(folder: Path) -> None:
+    """What rendering does not read, but clients are shown."""
+    if (folder / POSTER_FILE).is_file():
+        read_image(folder / POSTER_FILE)
+    for name in (CONFIG_FILE, METRICS_FILE):
+        if (folder / name).is_file():
+            try:
+                # NaN, say, which answers can't hold.
+                json.dumps(read_json(folder / name), allow_nan=False)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{name} in the zip can't be told as JSON", _REMEDY) from error
 
 
 def unpack(archive: Path, folder: Path, progress: Any = lambda *_: None) -> None:

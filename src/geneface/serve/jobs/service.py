@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from geneface.serve.errors import ApiError
-from geneface.serve.jobs.job import ENDED, STATES, Job, new_id
+from geneface.serve.jobs.job import STATES, Job, new_id
 from geneface.serve.jobs.places import Home
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.jobs.supervisor import Supervisor
@@ -20,6 +23,8 @@ _LEFT_BYTES = 256 << 20
 """Of the disk, for everything else."""
 _MOST_FILE_BYTES = 16 << 30
 _COUNTED_SECONDS = 5.0
+_AT_ONCE = 4
+Result = TypeVar("Result")
 
 
 class JobService:
@@ -33,11 +38,13 @@ class JobService:
         self.keep_seconds = settings.job_days * 24 * 3600
         limits = {
             "keep_seconds": self.keep_seconds,
+            "most_bytes": settings.most_job_bytes,
             "file_bytes": min(settings.most_job_bytes, _MOST_FILE_BYTES),
             "most_speech_seconds": settings.most_speech_seconds,
         }
         self._supervisor = Supervisor(self.store, self.home, limits)
         self.is_started = False
+        self._limiter: CapacityLimiter | None = None
         self._turn = threading.Lock()
         self._counted: tuple[float, int] = (-1e9, 0)
 
@@ -48,6 +55,7 @@ class JobService:
             InputError: another server is at work in this home.
         """
         self.home.make()
+        self._limiter = CapacityLimiter(_AT_ONCE)
         self._supervisor.start()
         self.is_started = True
 
@@ -56,6 +64,10 @@ class JobService:
         self.is_started = False
         self._supervisor.stop()
         self.store.close()
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Run in a thread what may wait for a child that looks at media: a few at a time, so that others are served."""
+        return await run_sync(function, *args, limiter=self._limiter)
 
     def submit(self, kind: str, subject: str, params: dict[str, Any], fill: Callable[[Path], None]) -> Job:
         """A new job.
@@ -154,14 +166,3 @@ class JobService:
     def counts(self) -> dict[str, float]:
         """Jobs by state, for the server's numbers."""
         return {state: float(self.store.count(state)) for state in STATES} if self.is_started else {}
-
-    def wait(self, job_id: str, seconds: float) -> Job | None:
-        """The job once it has ended, or as it is after so many seconds."""
-        end = time.monotonic() + seconds
-        with self._supervisor.ended:
-            while True:
-                job = self.store.get(job_id)
-                left = end - time.monotonic()
-                if job is None or job.state in ENDED or left <= 0:
-                    return job
-                self._supervisor.ended.wait(min(left, 1.0))

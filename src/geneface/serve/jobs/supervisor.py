@@ -20,7 +20,7 @@ from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.place import lock_folder
-from geneface.serve.jobs.job import LANES, Job
+from geneface.serve.jobs.job import LANES, Job, JobError
 from geneface.serve.jobs.places import Home
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.sandbox import child_environment, end_group
@@ -30,6 +30,8 @@ _LOOK_SECONDS = 1.0
 _IDLE_SECONDS = 300.0
 _TROUBLE_SECONDS = 10.0
 _UPLOAD_SECONDS = 24 * 3600.0
+_MEASURE_SECONDS = 20.0
+"""How often it is looked how much of the disk a long job has taken."""
 _LOCK_SECONDS = 10.0
 """For a server that was told to end and is ending."""
 
@@ -52,8 +54,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._lock: int | None = None
         self._cleaned = 0.0
-        self.ended = threading.Condition()
-        """Notified whenever a job has ended."""
+        self._measured = 0.0
 
     # ---- called by the server
 
@@ -120,9 +121,10 @@ class Supervisor:
             if running.ended.is_set():
                 self._settle(running)
             else:
+                self._refuse_growth(running)
                 now = self._store.get(running.job.id)
                 # One that has just said that it is done ends by itself.
-                if now is None or now.state == "cancelled":
+                if now is None or now.state in ("cancelled", "failed"):
                     self._end(running)
         busy = {LANES[running.job.kind] for running in self._all()}
         for lane in sorted(set(LANES.values()) - busy):
@@ -135,6 +137,21 @@ class Supervisor:
                 except BaseException:
                     self._store.release(job)
                     raise
+
+    def _refuse_growth(self, running: _Running) -> None:
+        """A job whose files grow beyond what all may take together fails, and its unfinished things go."""
+        if running.job.kind != "avatar" or time.monotonic() - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = time.monotonic()
+        most = self._limits["most_bytes"]
+        if self._home.used_bytes() > most:
+            message = f"jobs and uploads may take {most / 1e9:.1f} GB, and this one would have taken more"
+            remedy = "give a shorter video or a smaller size, or delete what is no longer needed"
+            error = JobError("storage_full", message, remedy)
+            if self._store.fail(running.job, error, self._limits["keep_seconds"]):
+                folder = self._home.job(running.job.id)
+                self._end(running)
+                self._home.remove(self._home.portrait(running.job.subject), folder / "work")
 
     def _begin(self, job: Job) -> None:
         folder = self._home.job(job.id)
@@ -195,8 +212,6 @@ class Supervisor:
             self._keep_log(job)
         if now is not None and now.has_ended:
             self.tidy(now)
-            with self.ended:
-                self.ended.notify_all()
 
     def _keep_log(self, job: Job) -> None:
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -141,5 +142,10 @@ class OffsetError(ApiError):
 
 def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
-    while len(view):
-        view = view[os.write(file, view) :]
+    try:
+        while len(view):
+            view = view[os.write(file, view) :]
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ApiError(507, "storage_full", "the server's disk is full", "try again when there is room") from error

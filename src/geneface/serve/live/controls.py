@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from geneface.avatar.background import COLOURS, KEEP
 from geneface.errors import InputError
-from geneface.io.audio import SoundReader
 from geneface.realtime import SOUND_RATE_HZ
+from geneface.serve.live.decoding import decode_sound
 from geneface.serve.settings import ServeSettings
 from geneface.types import FloatArray
 
@@ -57,11 +55,4 @@ def sound_of(url: str, settings: ServeSettings) -> tuple[FloatArray, int]:
     Raises:
         InputError: no sound, or a longer one than the server takes.
     """
-    data = data_of(url, settings.most_body_bytes)
-    with tempfile.TemporaryDirectory(prefix="geneface-") as folder:
-        path = Path(folder) / "sound"
-        path.write_bytes(data)
-        samples = SoundReader(path).read_mono(SOUND_RATE_HZ)
-    if len(samples) > settings.most_speech_seconds * SOUND_RATE_HZ:
-        raise InputError(f"the sound is longer than {settings.most_speech_seconds:.0f} s", "give less of it at once")
-    return samples, SOUND_RATE_HZ
+    return decode_sound(data_of(url, settings.most_body_bytes), settings.most_speech_seconds), SOUND_RATE_HZ

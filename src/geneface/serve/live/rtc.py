@@ -195,6 +195,7 @@ class Peer:
             "item_ms": round(1000 * FRAME_SECONDS),
             "generation": session.generation,
             "conversation": self._live.partner is not None,
+            "understands": self._live.understands,
             "codec": "webrtc",
             "rate": SOUND_RATE_HZ,
         }

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from geneface.errors import InputError
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
 from geneface.serve.metrics import Metrics
@@ -48,6 +49,11 @@ class Listener(Protocol):
 
 class Partner(Protocol):
     """Who answers: a conversation. What it says comes out of the session."""
+
+    @property
+    def understands(self) -> bool:
+        """What is said is understood; else the sound of a microphone moves the face."""
+        ...
 
     def text(self, text: str) -> None:
         """The person typed."""
@@ -85,6 +91,8 @@ class LiveSession:
         self._asked: dict[str, float] = {}
         """Utterance -> when it was asked for, until it is heard."""
         self._reported = now, dict(self._sent)
+        self.latest: Message | None = None
+        """Figures of the last second in which somebody listened, see `_stats`."""
 
     # ---- what the person does
 
@@ -125,6 +133,11 @@ class LiveSession:
         self._asked.clear()
         self.tell({"type": "generation", "generation": generation})
         return generation
+
+    @property
+    def understands(self) -> bool:
+        """What is said into a microphone is understood, and does not move the face."""
+        return self.partner is not None and self.partner.understands
 
     # ---- who listens
 
@@ -172,6 +185,12 @@ class LiveSession:
             if asked is not None:
                 self._metrics.observe("first_sound_seconds", self.used - asked)
             self.tell({"type": event.name, "utterance": event.utterance, **where})
+        error = self.session.take_voice_error()
+        if isinstance(error, InputError):
+            self.tell({"type": "warning", "code": "voice", "message": error.cause, "remedy": error.remedy})
+        elif error is not None:
+            _LOG.error("a voice failed", exc_info=error)
+            self.tell({"type": "warning", "code": "voice", "message": "the voice failed", "remedy": "try another text"})
 
     # ---- events
 
@@ -205,7 +224,7 @@ class LiveSession:
         finally:
             self._followers.discard(queue)
 
-    def stats(self) -> Message:
+    def _stats(self) -> Message:
         """Figures since the last call, and the session's own counts."""
         now, (then, before) = time.monotonic(), self._reported
         self._reported = now, dict(self._sent)
@@ -244,7 +263,8 @@ class LiveSession:
                     await self._listener.show(item)
                 if time.monotonic() - told >= _STATS_SECONDS:
                     told = time.monotonic()
-                    self.tell(self.stats())
+                    self.latest = self._stats()
+                    self.tell(self.latest)
         except RuntimeError:
             if not self.session.is_closed:
                 _LOG.exception("live session %s failed", self.id)

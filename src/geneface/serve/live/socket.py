@@ -99,6 +99,7 @@ class SocketListener:
             "item_ms": round(1000 * FRAME_SECONDS),
             "generation": session.generation,
             "conversation": self._live.partner is not None,
+            "understands": self._live.understands,
             **self._stream.facts(),
         }
         self.tell(ready)

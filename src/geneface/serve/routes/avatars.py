@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BeforeValidator, Field, StringConstraints
@@ -25,6 +24,8 @@ from geneface.serve.routes.shown import shown_state
 from geneface.serve.routes.shown_avatar import making, shown_avatar, shown_unfinished, stored
 
 router = APIRouter(tags=["avatars"])
+MOST_FORM = 256 << 20
+"""Bytes of a form with a file; more comes in pieces."""
 _NO_LICENCE = "not stated: ask before you share it"
 
 
@@ -98,11 +99,11 @@ def list_avatars(context: Context = Depends(context_of)) -> dict[str, Any]:  # n
 @router.post("/v1/avatars", openapi_extra=body_doc(AvatarRequest, "video"))
 async def create_avatar(request: Request, context: Context = Depends(context_of)) -> dict[str, Any]:  # noqa: B008
     """Make an avatar of an uploaded video: a job with steps."""
-    async with body_of(request, context.settings.most_upload_bytes) as body:
+    async with body_of(request, MOST_FORM) as body:
         wanted = checked(AvatarRequest, body.values)
         context.jobs.refuse_long_queue()
-        upload = await run_sync(given_upload, wanted.upload, body.files.get("video"), context)
-        return await run_sync(_create, wanted, upload, context)
+        upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("video"), context)
+        return await context.jobs.run(_create, wanted, upload, context)
 
 
 def _create(wanted: AvatarRequest, upload: Upload, context: Context) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def _create(wanted: AvatarRequest, upload: Upload, context: Context) -> dict[str
 
     def fill(folder: Path) -> None:
         context.jobs.uploads.give(upload, folder / VIDEO)
-        params["seconds"] = _looked_at(folder / VIDEO)["seconds"]
+        params["seconds"] = _looked_at(folder / VIDEO, context)["seconds"]
         if looked is not None:
             _take_over(context.jobs.home.job(looked.id) / "out", folder.parent / "out")
 
@@ -124,8 +125,11 @@ def _create(wanted: AvatarRequest, upload: Upload, context: Context) -> dict[str
     return shown_unfinished(job, context)
 
 
-def _looked_at(video: Path) -> dict[str, Any]:
-    found = sandbox.look_at("video", video)
+def _looked_at(video: Path, context: Context) -> dict[str, Any]:
+    found, most = sandbox.look_at("video", video), context.settings.most_video_seconds
+    if found["seconds"] > most:
+        told = f"the video lasts {found['seconds'] / 60:.0f} minutes, at most {most / 60:g} are taken"
+        raise ApiError(422, "too_long", told, "cut it: one or two minutes are enough")
     if not found["has_sound"]:
         raise ApiError(422, "bad_input", "the video has no sound", "give one in which the person is heard speaking")
     return found
@@ -143,9 +147,9 @@ def _take_over(check: Path, out: Path) -> None:
 @router.post("/v1/avatars/check", openapi_extra=body_doc(CheckRequest, "video"))
 async def create_check(request: Request, context: Context = Depends(context_of)) -> dict[str, Any]:  # noqa: B008
     """See what is wrong with a video before anything is trained: a job."""
-    async with body_of(request, context.settings.most_upload_bytes) as body:
+    async with body_of(request, MOST_FORM) as body:
         wanted = checked(CheckRequest, body.values)
-        upload = await run_sync(given_upload, wanted.upload, body.files.get("video"), context)
+        upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("video"), context)
 
     def check() -> dict[str, Any]:
         known = context.jobs.store.list(["check"], subject=upload.id, states=["queued", "in_progress", "completed"])
@@ -155,11 +159,11 @@ async def create_check(request: Request, context: Context = Depends(context_of))
 
         def fill(folder: Path) -> None:
             context.jobs.uploads.give(upload, folder / VIDEO)
-            params.update(_looked_at(folder / VIDEO))
+            params.update(_looked_at(folder / VIDEO, context))
 
         return _shown_check(context.jobs.submit("check", upload.id, params, fill), context)
 
-    return await run_sync(check)
+    return await context.jobs.run(check)
 
 
 @router.get("/v1/avatars/check/{check_id}")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
@@ -20,7 +19,7 @@ from geneface.serve.errors import ApiError
 from geneface.serve.jobs.formats import ARCHIVE, METRICS_FILE, REPORT_FILE
 from geneface.serve.jobs.import_avatar import MOST_BYTES
 from geneface.serve.jobs.job import new_avatar_id
-from geneface.serve.routes.avatars import CheckRequest, body_doc
+from geneface.serve.routes.avatars import MOST_FORM, CheckRequest, body_doc
 from geneface.serve.routes.forms import body_of, checked
 from geneface.serve.routes.given import given_upload
 from geneface.serve.routes.shown import shown_state
@@ -87,10 +86,10 @@ def zipped(folder: Path, top: str) -> Iterator[bytes]:
 @router.post("/v1/avatars/import", openapi_extra=body_doc(ImportRequest, "avatar"))
 async def import_avatar(request: Request, context: Context = Depends(context_of)) -> dict[str, Any]:  # noqa: B008
     """An avatar from a zip of one: a job."""
-    async with body_of(request, context.settings.most_upload_bytes) as body:
+    async with body_of(request, MOST_FORM) as body:
         wanted = checked(ImportRequest, body.values)
         context.jobs.refuse_long_queue()
-        upload = await run_sync(given_upload, wanted.upload, body.files.get("avatar"), context)
+        upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("avatar"), context)
     if upload.bytes > _MOST_ARCHIVE:
         raise ApiError(413, "too_large", "the zip is too large to be an avatar's", "give one that was exported")
 
@@ -104,7 +103,7 @@ async def import_avatar(request: Request, context: Context = Depends(context_of)
         context.jobs.uploads.delete(upload.id)
         return shown_unfinished(job, context)
 
-    return await run_sync(submit)
+    return await context.jobs.run(submit)
 
 
 @router.post("/v1/avatars/{avatar_id}/report")

@@ -56,6 +56,8 @@ async def body_of(request: Request, most_bytes: int, most_text: int = 1 << 20) -
         raise ApiError(413, "too_large", f"the request is larger than {most_bytes >> 20} MB", "use POST /v1/uploads")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        if not length:
+            raise ApiError(411, "length_required", "a form must say how long it is", "send Content-Length")
         try:
             form = request.form(
                 max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=max(most_text * 4, 1 << 20)

@@ -88,7 +88,7 @@ async def list_live(server: Server) -> dict[str, Any]:
 async def get_live(live_id: str, server: Server) -> dict[str, Any]:
     """A live session and its figures."""
     live = _found(server, live_id)
-    return {**_described(server, live), "stats": live.stats()}
+    return {**_described(server, live), "stats": live.latest}
 
 
 @router.delete("/{live_id}", status_code=204)

@@ -1,7 +1,7 @@
 """The page: its files as they lie in `serve/page`, which may be read by anybody who can reach the server.
 
-The files are listed once, when they are first asked for: what a client names is looked up in that list and never becomes
-a path.
+The files are listed once, when they are first asked for: what a client names is looked up in that list, and never
+becomes a path.
 """
 
 from __future__ import annotations

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field
-from starlette.background import BackgroundTask
 
 from geneface.avatar.background import COLOURS, KEEP
 from geneface.avatar.body import Body
@@ -31,7 +33,7 @@ from geneface.serve.routes.forms import Fields, body_of, checked, data_of
 from geneface.serve.routes.shown import shown_state
 
 router = APIRouter(tags=["videos"])
-_SYNC_SECONDS = 1800.0
+_SYNC_SECONDS, _LOOK_SECONDS = 1800.0, 0.2
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _SOUNDS = ("audio", "input_reference")
@@ -104,7 +106,7 @@ async def create_video(request: Request, context: Context = Depends(context_of))
     return shown_video(await _submitted(request, context), context)
 
 
-@router.post("/v1/videos/sync", openapi_extra=_BODY_DOC, response_class=FileResponse)
+@router.post("/v1/videos/sync", openapi_extra=_BODY_DOC, response_class=StreamingResponse)
 async def create_video_now(request: Request, context: Context = Depends(context_of)) -> Response:  # noqa: B008
     """The same, and the answer is the file. Nothing of it is kept."""
     jobs = context.jobs
@@ -112,9 +114,10 @@ async def create_video_now(request: Request, context: Context = Depends(context_
     end = time.monotonic() + _SYNC_SECONDS
     try:
         while True:
-            now = await run_sync(jobs.wait, job.id, 1.0, abandon_on_cancel=True)
+            now = await run_sync(jobs.store.get, job.id)
             if now is None or now.has_ended:
                 break
+            await anyio.sleep(_LOOK_SECONDS)
             if await request.is_disconnected() or time.monotonic() > end:
                 raise ApiError(504, "too_slow", "the video was not done in time", "use POST /v1/videos and ask again")
         if now is None or now.state == "cancelled":
@@ -122,10 +125,21 @@ async def create_video_now(request: Request, context: Context = Depends(context_
         if now.error is not None:
             status = 422 if now.error.code == "bad_input" else 500
             raise ApiError(status, now.error.code, now.error.message, now.error.remedy)
-    except BaseException:
-        jobs.delete(job)
-        raise
-    return _file(now, context, is_download=False, background=BackgroundTask(run_sync, jobs.delete, now))
+        path, media_type = _place(now, context)
+        file = await run_sync(open, path, "rb")
+    finally:
+        # An open file can still be read. Shielded: also where the request is cancelled, nothing is kept.
+        with anyio.CancelScope(shield=True):
+            await run_sync(jobs.delete, job)
+    return StreamingResponse(
+        _pieces(file), media_type=media_type, headers={"Content-Length": str(os.fstat(file.fileno()).st_size)}
+    )
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(1 << 16):
+            yield piece
 
 
 @router.get("/v1/videos")
@@ -159,7 +173,10 @@ def get_content(video_id: str, context: Context = Depends(context_of), download:
     job = _video(video_id, context)
     if job.state != "completed":
         raise ApiError(409, "not_ready", f"this video is {job.state.replace('_', ' ')}", "ask again when it is done")
-    return _file(job, context, download)
+    path, media_type = _place(job, context)
+    name = f"{job.id}{MEDIA_TYPES[job.params['format']][1]}"
+    kind = "attachment" if download else "inline"
+    return FileResponse(path, media_type=media_type, filename=name, content_disposition_type=kind)
 
 
 @router.post("/v1/videos/{video_id}/cancel")
@@ -185,25 +202,19 @@ def _video(video_id: str, context: Context) -> Job:
     return job
 
 
-def _file(job: Job, context: Context, is_download: bool, background: BackgroundTask | None = None) -> FileResponse:
+def _place(job: Job, context: Context) -> tuple[Path, str]:
+    """The file of a finished one, and its media type."""
     path = context.jobs.home.job(job.id) / "out" / job.result["file"]
     if not path.is_file():
         raise ApiError(404, "not_found", "the file of this video is gone", "make it again")
-    media_type, suffix = MEDIA_TYPES[job.params["format"]]
-    return FileResponse(
-        path,
-        media_type=media_type,
-        filename=f"{job.id}{suffix}",
-        content_disposition_type="attachment" if is_download else "inline",
-        background=background,
-    )
+    return path, MEDIA_TYPES[job.params["format"]][0]
 
 
 async def _submitted(request: Request, context: Context) -> Job:
     async with body_of(request, context.settings.most_body_bytes, context.settings.most_text) as body:
         # Refused before anything is read or decoded.
         context.jobs.refuse_long_queue()
-        return await run_sync(_submit, body, context)
+        return await context.jobs.run(_submit, body, context)
 
 
 def _submit(body: RequestBody, context: Context) -> Job:
@@ -217,6 +228,8 @@ def _submit(body: RequestBody, context: Context) -> Job:
     if "source" in (size, wanted.frame, wanted.body) and not Body.is_in(avatar.folder):
         raise InputError("this avatar carries no video of the person", "choose a size in pixels, and the body drawn")
     sound, text = _speech(wanted, body, context)
+    if text is not None:
+        _check_voice(wanted.voice, context)
     picture = _background(wanted, body)
     params = {
         "avatar_folder": str(avatar.folder.resolve()),
@@ -326,6 +339,18 @@ def _size(size: str | int | None) -> int | Literal["source"] | None:
 
 def _shown_size(size: int | str | None) -> str:
     return "auto" if size is None else f"{size}x{size}" if isinstance(size, int) else size
+
+
+def _check_voice(name: str | None, context: Context) -> None:
+    """Refuse now what a worker could not speak with; of another server's voices only that server knows.
+
+    Raises:
+        ApiError: no such voice.
+        InputError: there are no voices here.
+    """
+    names = [voice.name for voice in context.voices.all()]
+    if name is not None and name not in names and context.settings.voice_url is None:
+        raise ApiError(422, "no_such_voice", f"there is no voice {name[:40]!r}", f"choose one of: {', '.join(names)}")
 
 
 def _voice_options(context: Context) -> dict[str, str]:

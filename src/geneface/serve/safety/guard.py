@@ -13,7 +13,9 @@ import traceback
 from collections import Counter
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from geneface.serve.errors import ApiError, error_response
 from geneface.serve.metrics import Metrics
@@ -32,6 +34,8 @@ PUBLIC_FOLDERS = ("/page/",)
 _READING = ("GET", "HEAD")
 _METHODS = (*_READING, "POST", "PUT", "PATCH", "DELETE")
 _MOST_HEADERS, _MOST_HEADER_BYTES, _MOST_PATH_BYTES = 100, 16_384, 4096
+_GONE = 499
+"""The status that is counted where the client went before there was one."""
 _SINGLE = ("host", "origin", "authorization", "content-length", "transfer-encoding", "sec-fetch-site")
 
 
@@ -82,6 +86,9 @@ class Guard:
         except BodyRefusedError:
             if answer.has_begun:
                 raise
+        except ClientDisconnect:
+            # Nobody's fault, and nobody is there to be told.
+            answer.status = answer.status or _GONE
         except Exception as error:
             _log_fault(scope, error)
             if answer.has_begun:
@@ -105,6 +112,8 @@ class Guard:
 
         try:
             await self._app(inner, MessageMeter(receive, send, self._settings), send)
+        except WebSocketDisconnect:
+            pass
         except Exception as error:
             _log_fault(scope, error)
             if answer.has_begun:

@@ -68,15 +68,13 @@ def _add_stem(graph: _Graph, weights: WhisperWeights, positions: int) -> str:
 def _add_layer(graph: _Graph, rows: str, layer: Layer, heads: int, index: int, band: tuple[int, int]) -> str:
     """Rows [N, D] that come in -> rows [Q, D] of the layer: of those that waited and of these, but for the last."""
     rows_before, keys_before, values_before = memory_names(index)
-    waiting = graph.add("Concat", rows_before, rows, axis=0)
+    waiting = graph.joined(rows_before, rows)
     total = graph.count(waiting)
     normed = graph.norm(waiting, layer.attention_norm)
     # Those that waited have theirs already.
     fresh = graph.slice(normed, graph.vector(graph.count(rows_before)), graph.vector(total))
-    keys = graph.add("Concat", keys_before, graph.linear(fresh, layer.key), axis=0)
-    values = graph.add("Concat", values_before, graph.linear(fresh, layer.value), axis=0)
-    for name, value in zip(memory_names(index), (waiting, keys, values), strict=True):
-        graph.add("Identity", value, output=next_name(name))
+    keys = graph.joined(keys_before, graph.linear(fresh, layer.key))
+    values = graph.joined(values_before, graph.linear(fresh, layer.value))
     heard = graph.count(keys)
     asked = graph.add("Sub", total, graph.add("Gather", "held", graph.constant(np.array(index))))
     rows, normed = (graph.slice(part, "zero", graph.vector(asked)) for part in (waiting, normed))
@@ -154,6 +152,10 @@ class _Graph:
     def slice(self, rows: str, start: str, stop: str) -> str:
         """Rows from `start` [1] to `stop` [1]."""
         return self.add("Slice", rows, start, stop, "zero")
+
+    def joined(self, before: str, rows: str) -> str:
+        """What came before and the rows after it, which the next piece gets as what came before."""
+        return self.add("Concat", before, rows, output=next_name(before), axis=0)
 
     def half(self, value: FloatArray) -> str:
         from onnx import TensorProto

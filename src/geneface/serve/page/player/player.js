@@ -37,6 +37,7 @@ export class LivePlayer extends EventTarget {
     this.state = "new";
     this.generation = 0;
     this.isConversation = false;
+    this.isUnderstood = false;
     this._socket = null;
     this._microphone = null;
     this._muted = false;
@@ -104,7 +105,7 @@ export class LivePlayer extends EventTarget {
   }
 
   /**
-   * Turn the microphone on or off. Without a conversation it moves the face, whose sound is then not played here:
+   * Turn the microphone on or off. Where what is said is not understood it moves the face, whose sound is then not played here:
    * nobody wants to hear themselves late. `monitor` plays it.
    */
   async sendMicrophone(on, { monitor = false } = {}) {
@@ -239,6 +240,7 @@ export class LivePlayer extends EventTarget {
     this._tries = 0;
     this._had = 0;
     this.isConversation = ready.conversation;
+    this.isUnderstood = ready.understands ?? ready.conversation;
     this.generation = ready.generation;
     this._playback.begin(ready);
     if (this._microphone) this._send({ type: "microphone", on: true, rate: this._microphone.rate });
@@ -298,7 +300,7 @@ export class LivePlayer extends EventTarget {
   }
 
   _applyMute() {
-    const drives = this._microphone !== null && !this.isConversation && !this._monitor;
+    const drives = this._microphone !== null && !this.isUnderstood && !this._monitor;
     const isMuted = this._muted || drives;
     if (this._playback instanceof FragmentPlayer) this._playback.muted = isMuted;
     else if (this._sound) this._sound.isMuted = isMuted;
