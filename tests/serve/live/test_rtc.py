@@ -373,6 +373,21 @@ def test_ports_are_opened_where_the_server_listens() -> None:
     asyncio.run(run())
 
 
+def test_who_was_answered_and_did_not_come_makes_room_for_the_next() -> None:
+    async def run() -> None:
+        live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
+        peers = [rtc.Peer(live) for _ in range(3)]
+        others = [OtherSide() for _ in peers]
+        for peer, other in zip(peers, others, strict=True):
+            await peer.answer(await other.offer())
+        assert [peer._connection.connectionState for peer in peers[:2]] == ["closed", "closed"]
+        assert peers[2]._connection.connectionState != "closed"
+        for one in (*others, peers[2]):
+            await (one.close() if isinstance(one, OtherSide) else one.end())
+
+    asyncio.run(run())
+
+
 def test_who_connects_takes_over_and_who_is_sent_away_is_told() -> None:
     async def run() -> None:
         live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
