@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import websockets
+from websockets import Origin
 from websockets.exceptions import ConnectionClosed
 
 from .conftest import Run, command, environment
@@ -76,6 +79,10 @@ def test_what_is_refused_before_anything_starts(run: Run, tmp_path: Path) -> Non
     run("serve", "--home", home, "--stun", "http://x/").refused("http://x/", "--stun")
     run("serve", "--home", home, tmp_path / "nobody").refused("nobody")
     run("serve", "--home", home, "--voice", "nobody").refused("nobody")
+    run("serve", "--home", home, "--key", tmp_path / "k.pem").refused("--certificate")
+    run("serve", "--home", home, "--certificate", tmp_path / "c.pem").refused("c.pem", "--certificate")
+    (tmp_path / "d.pem").write_text("no certificate")
+    run("serve", "--home", home, "--certificate", tmp_path / "d.pem").refused("d.pem", "PEM")
     run("serve", "--home", home, "--port", 70_000).refused("--port", "65535")
     assert not home.exists()
 
@@ -186,3 +193,33 @@ def test_a_token_of_the_environment_is_not_shown_again(tmp_path: Path, monkeypat
         assert "one-of-the-environment" not in "".join(lines)
         assert httpx2.get(f"{lines[0]}/metrics").status_code == 401
         assert os.environ["GENEFACE_TOKEN"] == "one-of-the-environment"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
+def test_https_without_a_proxy(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=geneface -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with started(tmp_path / "home", "--certificate", certificate, "--key", key) as (_, lines):
+        url = lines[0]
+        assert url.startswith("https://127.0.0.1:")
+        with httpx2.Client(base_url=url, verify=trust) as client:
+            assert client.get("/health").status_code == 200
+            assert client.post("/v1/session", headers={"Origin": url}).status_code == 204
+            assert client.post("/v1/session", headers={"Origin": url.replace("https", "http")}).status_code == 403
+            session = client.post("/v1/live", json={}, timeout=30).json()
+
+        async def connect() -> None:
+            address = f"{url.replace('https', 'wss')}/v1/live/{session['id']}/stream"
+            async with websockets.connect(address, ssl=trust, origin=Origin(url)) as client:
+                assert await client.recv()
+
+        asyncio.run(connect())
+        # Those who never finish the handshake keep nobody out.
+        port = int(url.rpartition(":")[2])
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+        assert httpx2.get(f"{url}/health", verify=trust, timeout=20).status_code == 200
+        for connection in silent:
+            connection.close()

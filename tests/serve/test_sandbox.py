@@ -113,3 +113,9 @@ def test_files_are_bounded(tmp_path: Path) -> None:
 def test_names_of_files_are_no_commands(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(tone(0.2))
     assert sandbox.look_at("sound", tmp_path / name)["seconds"] == pytest.approx(0.2)
+
+
+def test_children_do_not_know_the_servers_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENEFACE_TOKEN", "secret-secret")
+    assert "secret-secret" not in sandbox.child_environment(TMPDIR="/x").values()
+    assert sandbox.child_environment(TMPDIR="/x")["TMPDIR"] == "/x"

@@ -67,6 +67,10 @@ def serve(
     proxy: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a proxy that is believed for whom it asks.")
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM: HTTPS without a proxy, so that others can use their microphones.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, where that is not in the same file.")] = None,
     stun: Annotated[
         list[str] | None,
         typer.Option(metavar="stun:HOST:PORT", help="Asked for this machine's public address, for WebRTC."),
@@ -100,6 +104,8 @@ def serve(
             listen_url=listen,
             allowed_hosts=tuple(allow_host or ()),
             proxy=proxy,
+            certificate=certificate,
+            key=key,
             stun=tuple(stun or ()),
             workers=workers,
             **{name: value for name, value in given.items() if value is not None},

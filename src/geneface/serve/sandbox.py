@@ -20,6 +20,8 @@ from geneface.errors import InputError
 
 SECONDS = 60.0
 _MOST_ANSWER = 1 << 16
+_SECRET = ("GENEFACE_TOKEN",)
+"""Of the environment, what a process that reads strangers' files has no need of."""
 _AT_ONCE = threading.BoundedSemaphore(2)
 """More at a time would only take the cores from live sessions."""
 
@@ -74,7 +76,8 @@ def _understood(answer: bytes) -> dict[str, Any]:
 def child_environment(**more: str) -> dict[str, str]:
     """For a process of this package that is started elsewhere: it finds the same modules."""
     places = [str(Path(place).absolute()) for place in sys.path if place]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), **more}
+    inherited = {name: value for name, value in os.environ.items() if name not in _SECRET}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(places), **more}
 
 
 def end_group(pid: int) -> None:

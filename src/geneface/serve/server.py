@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def completed(settings: ServeSettings) -> ServeSettings:
     """The settings with all checked that can be checked without starting anything, and a token where one is needed.
 
     Raises:
-        InputError: an address that is none, a token that is too weak.
+        InputError: an address that is none, a token that is too weak, a certificate that can't be used.
     """
     for option, url in (
         ("--voice-url", settings.voice_url),
@@ -52,6 +53,10 @@ def completed(settings: ServeSettings) -> ServeSettings:
     for name in settings.allowed_hosts:
         if parse_authority(name) is None:
             raise InputError(f"{name!r} is not the name of a host", "give one as in --allow-host face.example.org")
+    if settings.certificate is not None:
+        _check_certificate(settings.certificate, settings.key)
+    elif settings.key is not None:
+        raise InputError("there is a key and no certificate", "give --certificate, too")
     for server in settings.stun:
         if not _STUN.fullmatch(server):
             raise InputError(f"{server!r} is no STUN server", "give one as in --stun stun:stun.example.org:3478")
@@ -65,7 +70,8 @@ def address(settings: ServeSettings, port: int, *, with_token: bool) -> str:
     """What a browser on this machine opens. A token stands behind the `#`: browsers never send that part."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     end = f"/#token={settings.token}" if with_token else ""
-    return f"http://{bracketed(host)}:{port}{end}"
+    scheme = "http" if settings.certificate is None else "https"
+    return f"{scheme}://{bracketed(host)}:{port}{end}"
 
 
 def serve(
@@ -118,6 +124,8 @@ def uvicorn_config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,
         # Meant to be whole seconds; what it is given to takes parts of one.
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
         timeout_graceful_shutdown=_GRACE_SECONDS,  # pyright: ignore[reportArgumentType]
         backlog=_BACKLOG,
     )
@@ -171,6 +179,20 @@ def _check_url(option: str, url: str) -> None:
         is_good = False
     if not is_good:
         raise InputError(f"{url!r} is not an address", f"give one as in {option} http://127.0.0.1:11434/v1")
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    for path in (certificate, key):
+        if path is not None and not path.is_file():
+            raise InputError(f"there is no file {path}", "give --certificate and --key PEM files")
+    try:
+        # Without a terminal to ask at: a key with a password would make it wait.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise InputError(
+            f"{certificate} and its key can't be used ({getattr(error, 'reason', None) or error})",
+            "give a certificate and its key, without a password, as PEM files",
+        ) from None
 
 
 @contextmanager

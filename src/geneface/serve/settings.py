@@ -29,6 +29,9 @@ class ServeSettings(Config):
     """Names besides localhost that a request may be addressed to: of a proxy in front, say."""
     proxy: str | None = None
     """Address of a proxy in front: it is believed for whom it asks."""
+    certificate: Path | None = None
+    """PEM, for TLS without a proxy; `key` is its key, where that is not in the same file."""
+    key: Path | None = None
     avatars: tuple[Path, ...] = ()
     """Avatar folders that are offered besides the bundled one and those in `home`."""
     voice: str | None = None

@@ -62,3 +62,20 @@ def test_a_job_that_is_no_longer_ours_ends_at_the_next_word() -> None:
         told.now += 1
         progress("rendering", 1, 2)
     assert not issubclass(Ended, Exception), "no handler of errors may swallow it"
+
+
+def test_what_an_earlier_run_did_says_nothing_of_the_speed() -> None:
+    told = Told()
+    reporter = told.reporter(StepPlan("check", 20), StepPlan("prepare", 100, {"scan": 3, "track": 7}))
+    reporter.skip("check")
+    with reporter.step("prepare") as progress:
+        # A file was there already.
+        told.now += 0.01
+        progress("scan", 1, 1)
+        for number in range(1, 11):
+            told.now += 14
+            progress("track", number, 20)
+        # 35 of 100 expected seconds took 140.
+        assert reporter.slowness() == pytest.approx(4, rel=0.01)
+        assert reporter.eta_seconds() == pytest.approx(35 * 4, rel=0.01)
+    assert reporter.fraction() == 1

@@ -190,3 +190,11 @@ def test_uploads_are_remembered(store: JobStore) -> None:
 )
 def test_names_of_clients_become_one_harmless_line(given: object, shown: str) -> None:
     assert display_name(given) == shown
+
+
+def test_what_was_cancelled_expires_too(store: JobStore) -> None:
+    job_id = add(store)
+    store.cancel(job_id, -1)
+    assert [job.id for job in store.expired()] == [job_id]
+    assert store.retry(job_id)
+    assert store.expired() == [], "it is wanted again"

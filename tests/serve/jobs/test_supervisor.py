@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +114,7 @@ def test_what_nobody_owns_goes_when_a_server_starts(tmp_path: Path) -> None:
         f"jobs/{video}/work",
         f"jobs/{video}/tmp",
     ):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "file").write_bytes(b"x")
     with jobs_server(tmp_path) as client:
         assert client.get(f"/v1/videos/{video}/content").status_code == 200
@@ -157,3 +159,26 @@ def test_an_idle_server_does_not_look_again_and_again(tmp_path: Path) -> None:
         video = client.video()["id"]
         client.until_ended(f"/v1/videos/{video}")
         assert looks
+
+
+def test_an_avatar_that_outgrows_the_disks_share_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geneface.serve.jobs.supervisor._MEASURE_SECONDS", 0.0)
+    # In place of a training: a process that does nothing for a while.
+    script = tmp_path / "worker.py"
+    script.write_text("import time; time.sleep(60)")
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **kept: popen([sys.executable, str(script)], **kept))
+    service = JobService(ServeSettings.model_validate({"home": tmp_path / "home", "most_job_bytes": 1_000_000}))
+    service.start()
+    try:
+        job = service.submit("avatar", "av_x", {}, lambda folder: None)
+        wait(lambda: workers(tmp_path / "home"))
+        portrait = service.home.portrait("av_x")
+        portrait.mkdir()
+        (portrait / "large").write_bytes(b"\0" * 2_000_000)
+        wait(lambda: (service.store.get(job.id) or job).state == "failed")
+        failed = service.store.get(job.id)
+        assert failed is not None and failed.error is not None and failed.error.code == "storage_full"
+        wait(lambda: not workers(tmp_path / "home") and not portrait.exists())
+    finally:
+        service.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,16 @@ CHROMIUM = "/usr/bin/chromium"
 QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
          "disable-component-update", "disable-sync", "autoplay-policy=no-user-gesture-required",
          "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")  # fmt: skip
+
+
+def until(page: Page, condition: str, seconds: float = 8.0) -> None:
+    """Wait for an expression to be true; the page's policy forbids Playwright's own way, which evaluates text there."""
+    last = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < last, condition
+        page.wait_for_timeout(50)
+
+
 OpenPage = Callable[..., tuple[Page, StandIn]]
 
 

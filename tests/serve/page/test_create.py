@@ -101,7 +101,7 @@ def test_after_a_reload_an_upload_goes_on_where_it_was(open_page: OpenPage, vide
     choose(page, video)
     expect(page.get_by_text("4.2 MB / 8.4 MB")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("Ada at home.mp4 is uploaded to 50 %.")).to_be_visible()
+    expect(page.get_by_text("Ada at home.mp4 is uploaded to 50%.")).to_be_visible()
     assert len(api.uploads["up_1"]["received"]) == PIECE
     choose(page, video)
     expect(page.get_by_role("heading", name="can be used")).to_be_visible()

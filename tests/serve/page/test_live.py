@@ -10,7 +10,7 @@ from geneface.serve.app import create_app
 from geneface.serve.settings import ServeSettings
 
 from ..serving import serving
-from .conftest import OpenPage
+from .conftest import OpenPage, until
 from .stand_in import StandIn, bundled
 
 
@@ -82,14 +82,14 @@ def test_another_avatar_is_another_session_and_the_one_before_ends(open_page: Op
     expect(page.locator(".state")).to_contain_text("Live")
     page.get_by_label("Avatar", exact=True).select_option("av_9")
     expect(page.get_by_role("img", name="Live face of")).to_be_visible()
-    page.wait_for_function("players.length === 2 && players[0].isClosed")
+    until(page, "players.length === 2 && players[0].isClosed")
     assert [body["model"] for method, path, body in api.requests if (method, path) == ("POST", "live")] == [
         "grid-s1",
         "av_9",
     ]
     assert ("DELETE", "live/live_1", None) in api.requests
     page.get_by_role("link", name="Avatars").click()
-    page.wait_for_function("players[1].isClosed")
+    until(page, "players[1].isClosed")
     # It is remembered.
     page.get_by_role("link", name="Live").first.click()
     expect(page.get_by_label("Avatar", exact=True)).to_have_value("av_9")
@@ -119,7 +119,7 @@ def test_why_a_session_ended(open_page: OpenPage) -> None:
     emit(page, "state", {"state": "closed", "reason": "taken_over", "sound": "on"})
     expect(page.get_by_role("alert")).to_contain_text("shown elsewhere")
     page.get_by_role("button", name="Try again").click()
-    page.wait_for_function("players.length === 2")
+    until(page, "players.length === 2")
     expect(page.locator(".state")).to_contain_text("Live")
     page.evaluate("""() => { const player = players.at(-1);
         player.emit("state", {state: "closed", reason: "failed"});

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from .conftest import OpenPage
+from .conftest import OpenPage, until
 from .stand_in import StandIn, bundled
 
 
@@ -27,7 +27,7 @@ def test_a_video_from_text(open_page: OpenPage) -> None:
     video = page.locator(".result video")
     expect(video).to_be_visible()
     expect(page.locator(".result figcaption")).to_have_text("Synthetic")
-    page.wait_for_function("document.querySelector('.result video').readyState >= 2")
+    until(page, "document.querySelector('.result video').readyState >= 2")
     assert render_request(api) == {"model": "grid-s1", "prompt": "Good evening.", "voice": "heart", "format": "mp4",
                                    "size": "512", "background": "#ffffff"}  # fmt: skip
     link = page.locator(".result").get_by_role("link", name="Download")
@@ -149,7 +149,7 @@ def test_an_avatar_is_imported(open_page: OpenPage) -> None:
 
 def test_a_server_that_is_gone_is_told(open_page: OpenPage) -> None:
     api = StandIn()
-    api.dropped = ["GET avatars"]
+    api.dropped = ["GET avatars"] * 2
     page, _ = open_page("#avatars", api=api)
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
     expect(page.get_by_role("alert")).to_contain_text("See whether geneface serve still runs")

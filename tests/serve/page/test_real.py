@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import OpenPage
+from .conftest import OpenPage, until
 
 LOOK = """() => { const canvas = document.querySelector(".stage canvas");
     const small = document.createElement("canvas"); small.width = small.height = 32;
@@ -47,7 +47,7 @@ def test_a_video_is_made_played_and_deleted(open_page: OpenPage) -> None:
     page.get_by_label("Background", exact=True).select_option("white")
     page.get_by_role("button", name="Make the video").click()
     expect(page.locator(".result video")).to_be_visible(timeout=60_000)
-    page.wait_for_function("document.querySelector('.result video').readyState >= 2")
+    until(page, "document.querySelector('.result video').readyState >= 2")
     assert 0.5 < page.evaluate("document.querySelector('.result video').duration") < 4
     assert page.evaluate("document.querySelector('.result video').videoWidth") == 256
     with page.expect_download() as download:

@@ -63,10 +63,13 @@ def make_avatar(task: Task) -> dict[str, Any]:
         ]
     )
     video = task.input(VIDEO)
-    with reporter.step("check") as progress:
-        # The client may have had it checked already.
-        has_looked = (task.out / CHECK_FILE).is_file()
-        found = read_json(task.out / CHECK_FILE) if has_looked else look(video, task.out, seconds, progress)
+    if (task.out / CHECK_FILE).is_file():
+        # By an earlier attempt, or the client had it checked before.
+        reporter.skip("check")
+        found = read_json(task.out / CHECK_FILE)
+    else:
+        with reporter.step("check") as progress:
+            found = look(video, task.out, seconds, progress)
     task.note({"has_preview": found["has_preview"]})
     for finding in found["findings"]:
         if finding["severity"] == "error":

@@ -16,6 +16,7 @@ from typing import Any
 from geneface.types import ProgressFn
 
 _SEND_SECONDS = 0.5
+_JUMP, _MUCH_FASTER = 0.1, 20.0
 _SURE_SECONDS = 2.0
 """Of work: before that the guess stands."""
 
@@ -53,11 +54,20 @@ class _Step:
     plan: StepPlan
     status: str = "pending"
     fraction: float = 0.0
-    begun_at: float = 0.0
-    """Fraction that was done when this run came to it."""
+    found: float = 0.0
+    """Fraction that this run did not do: it was there already."""
+    seen: float = 0.0
+    """When it was last heard of."""
     stage: str | None = None
     started: float | None = None
     seconds: float = 0.0
+
+    def advance(self, fraction: float, now: float) -> None:
+        """So much is done. What jumps ahead was done by an earlier run, and says nothing of the machine's speed."""
+        gain = fraction - self.fraction
+        if gain > _JUMP and gain * self.plan.expected_seconds > _MUCH_FASTER * (now - self.seen):
+            self.found += gain
+        self.fraction, self.seen = max(self.fraction, fraction), now
 
 
 class Reporter:
@@ -77,12 +87,14 @@ class Reporter:
         """
         step = next(step for step in self._steps if step.plan.name == name)
         step.status, step.started = "in_progress", self._clock()
+        step.seen = step.started
         self._tell(now=True)
 
         def progress(stage: str, done: int, total: int) -> None:
             fraction = step.plan.fraction(stage, done, total)
+            now = self._clock()
             if fraction is not None:
-                step.fraction = max(step.fraction, min(fraction, 1.0))
+                step.advance(min(fraction, 1.0), now)
             is_new, step.stage = stage != step.stage, stage
             self._tell(now=is_new)
 
@@ -94,7 +106,7 @@ class Reporter:
     def skip(self, name: str) -> None:
         """A step that an earlier run has done."""
         step = next(step for step in self._steps if step.plan.name == name)
-        step.status, step.fraction, step.begun_at = "completed", 1.0, 1.0
+        step.status, step.fraction, step.found = "completed", 1.0, 1.0
 
     def _tell(self, now: bool) -> None:
         time_now = self._clock()
@@ -114,7 +126,7 @@ class Reporter:
         expected = taken = 0.0
         for step in self._steps:
             if step.started is not None:
-                expected += step.plan.expected_seconds * (step.fraction - step.begun_at)
+                expected += step.plan.expected_seconds * (step.fraction - step.found)
                 taken += step.seconds or self._clock() - step.started
         return taken / expected if expected > 0 and taken > _SURE_SECONDS else 1.0
 

@@ -138,7 +138,7 @@ class JobService:
 
     def cancel(self, job: Job) -> bool:
         """Nobody wants it any more: its process ends now. False if it had ended."""
-        was_open = self.store.cancel(job.id)
+        was_open = self.store.cancel(job.id, self.keep_seconds)
         self._supervisor.end(job.id)
         if was_open:
             self._supervisor.tidy(self.store.get(job.id) or job)

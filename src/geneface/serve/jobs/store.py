@@ -176,13 +176,13 @@ class JobStore:
                 failed.append(job)
         return failed
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, keep_seconds: float = 0.0) -> bool:
         """Nobody wants it any more; False if it had ended."""
         with self._open() as db:
             done = db.execute(
-                "UPDATE jobs SET state = 'cancelled', worker = NULL, eta_seconds = NULL, completed_at = ?"
-                " WHERE id = ? AND state IN ('queued', 'in_progress')",
-                (time.time(), job_id),
+                "UPDATE jobs SET state = 'cancelled', worker = NULL, eta_seconds = NULL, completed_at = ?,"
+                " expires_at = ? WHERE id = ? AND state IN ('queued', 'in_progress')",
+                (time.time(), time.time() + keep_seconds, job_id),
             )
             return done.rowcount == 1
 

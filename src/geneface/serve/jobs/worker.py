@@ -66,7 +66,9 @@ def _do(job: Job, home: Home, store: JobStore, limits: dict[str, Any]) -> None:
     except Ended:
         return
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, InputError):
+            # To the job's log. What is wrong with a file is told to who sent it.
+            traceback.print_exc()
         store.fail(job, explain(error, job, home), keep)
 
 

@@ -52,18 +52,18 @@ async function failure(response) {
 }
 
 /**
- * Ask the server. `json` or `body` is sent; the answer is the Response.
+ * Ask the server. `json` or `body` is sent; the answer is the Response. `keepalive`: even if the page is being closed.
  *
  * Throws ApiError; an AbortError stays what it is.
  */
-export async function request(path, { method = "GET", json, body, headers = {}, signal, again = true } = {}) {
+export async function request(path, { method = "GET", json, body, headers = {}, signal, keepalive = false, again = true } = {}) {
   const sent = { ...headers };
   if (token()) sent.Authorization = `Bearer ${token()}`;
   if (json !== undefined) sent["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(address(path), {
-      method, signal, headers: sent, body: json === undefined ? body : JSON.stringify(json), cache: "no-cache",
+      method, signal, keepalive, headers: sent, body: json === undefined ? body : JSON.stringify(json), cache: "no-cache",
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;

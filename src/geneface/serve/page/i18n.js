@@ -73,6 +73,11 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+/** A length: "11.8 s" under a minute, "1:23" above. */
+export function span(seconds) {
+  return seconds < 60 ? t("time.seconds", { n: number(seconds, 1) }) : clock(seconds);
+}
+
 /** About how long: "2 min", "40 s". */
 export function about(seconds) {
   if (seconds >= 90) return t("time.minutes", { n: number(Math.round(seconds / 60)) });

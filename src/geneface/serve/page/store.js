@@ -14,8 +14,13 @@ export async function loadServer() {
 
 /** All avatars, those in the making too. `fresh` asks again. */
 export async function loadAvatars(fresh = false) {
-  if (fresh || !avatars) avatars = (await askList("v1/avatars")).map(normal);
-  return avatars;
+  if (fresh || !avatars) avatars = askList("v1/avatars").then((all) => all.map(normal));
+  try {
+    return await avatars;
+  } catch (error) {
+    avatars = null;
+    throw error;
+  }
 }
 
 /** Those that can speak. */

@@ -106,7 +106,8 @@ class _Connection(H11Protocol):
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._slow = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _wait_for_headers(self) -> None:

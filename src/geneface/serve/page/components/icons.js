@@ -23,6 +23,6 @@ const PATHS = {
 
 /** An icon by name; screen readers skip it. */
 export function icon(name) {
-  return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" },
+  return svg("svg", { class: `icon icon-${name}`, viewBox: "0 0 24 24", "aria-hidden": "true" },
     (PATHS[name] ?? []).map((d) => svg("path", { d })));
 }

@@ -31,13 +31,12 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
       view.hidden = false;
     }
   };
-  const view = h("figure", { class: "stack", hidden: true }, picture, h("figcaption", { class: "small soft" }, t("make.preview")));
+  const view = h("figure", { class: "card stack", hidden: true }, picture, h("figcaption", { class: "small soft" }, t("make.preview")));
   show(place, h("section", { class: "card" },
-    h("div", { class: "two" },
-      h("div", { class: "stack" }, title, rest, steps.element,
-        h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onCancel }, t("make.cancel")),
-          h("p", { class: "small soft" }, t("make.leave")))),
-      view)));
+    h("div", { class: "stack" }, title, rest, steps.element,
+      h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onCancel }, t("make.cancel")),
+        h("p", { class: "small soft" }, t("make.leave"))))),
+  view);
   const retry = async () => {
     await ask(`${path}/retry`, { method: "POST" }).catch(() => {});
     place.replaceWith(making({ id, server, signal, onGone, onOther, onCancel }));

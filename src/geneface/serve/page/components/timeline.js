@@ -1,12 +1,13 @@
 /** What a check found, on the video's time: used, not used and why. */
 
-import { clock, t } from "../i18n.js";
+import { clock, span, t } from "../i18n.js";
 import { h, svg, uniqueId } from "./dom.js";
 import { icon } from "./icons.js";
 import { sentence } from "./notice.js";
 
 const WIDTH = 1000;
 const HEIGHT = 52;
+const GRAVITY = ["error", "warning", "info"];
 
 /** The seconds [start, end] that are used: all but those of findings that say `is_used: false`. */
 export function usedSpans(findings, duration) {
@@ -32,7 +33,7 @@ export function timeline({ duration, used, findings }) {
   const warned = findings.filter(({ is_used: isUsed, severity, start }) => severity === "warning" && typeof start === "number" && isUsed !== false);
   const total = used.reduce((sum, [start, end]) => sum + end - start, 0);
   const bar = svg("svg", { class: "bar", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": t("check.used", { used: clock(total), total: clock(duration) }) },
+    "aria-label": t("check.used", { used: span(total), total: span(duration) }) },
     svg("defs", {}, hatch(pattern)),
     svg("rect", { class: "unused", x: 0, y: 0, width: WIDTH, height: HEIGHT }),
     svg("rect", { fill: `url(#${pattern})`, x: 0, y: 0, width: WIDTH, height: HEIGHT }),
@@ -54,7 +55,7 @@ export function timeline({ duration, used, findings }) {
         h("li", {}, swatch("used"), t("check.legend.used")),
         h("li", {}, swatch("unused", true), t("check.legend.unused")),
         warned.length > 0 && h("li", {}, swatch("mark"), t("check.legend.warning")))),
-    list: h("ul", { class: "findings" }, findings.map((finding) => row(finding, point))),
+    list: h("ul", { class: "findings" }, [...findings].sort((a, b) => GRAVITY.indexOf(a.severity) - GRAVITY.indexOf(b.severity)).map((finding) => row(finding, point))),
     seconds: total,
   };
 }

@@ -6,16 +6,18 @@
  * before the first sound, and when the network was late (then the delay grows by what was missing).
  *
  * The delay is kept as small as the network allows. How long before its turn each piece came is its slack; the least
- * of some seconds should be `MARGIN`. What is too much is skipped and what is too little is added where the stream is
- * silent: nobody hears it.
+ * of some seconds should be the margin. What is too much is skipped and what is too little is added where the stream is
+ * silent: nobody hears it. The margin grows when a piece came too late, and shrinks slowly while none does.
  */
 
 const RATE = 48000;
 const RING = 4 * RATE;
-const MARGIN = 0.012 * RATE;
+const LEAST_MARGIN = 0.012 * RATE;
+const MOST_MARGIN = 0.2 * RATE;
+const GROWTH = 0.012 * RATE; // of the margin, when the network was late
+const DECAY = 0.0005 * RATE; // a second
 const TOLERANCE = 0.010 * RATE;
 const WINDOW_SECONDS = 2;
-const MOST_DELAY = 0.4 * RATE;
 const JUMP = 1.5 * RATE;
 const QUIET = 0.003;
 const FADE = 240;
@@ -28,7 +30,7 @@ class Sound extends AudioWorkletProcessor {
     this.generation = 0;
     this.position = null;
     this.end = 0;
-    this.delay = Math.round((options.processorOptions?.delay ?? 0.04) * RATE);
+    this.margin = Math.round(options.processorOptions.margin * RATE);
     this.hold = 0; // samples of silence before going on
     this.isDry = true;
     this.skip = 0;
@@ -39,7 +41,6 @@ class Sound extends AudioWorkletProcessor {
     this.underruns = 0;
     this.late = 0;
     this.reported = 0;
-    this.lastSlack = 0;
     this.port.onmessage = ({ data }) => this.obey(data);
   }
 
@@ -64,7 +65,7 @@ class Sound extends AudioWorkletProcessor {
     }
     if (this.isDry) {
       this.isDry = false;
-      this.hold = this.delay;
+      this.hold = Math.round(this.margin);
       if (start > this.position) this.position = start;
     } else {
       this.measure(start - this.position + this.hold);
@@ -78,14 +79,12 @@ class Sound extends AudioWorkletProcessor {
 
   /** How early a piece came, in samples. */
   measure(slack) {
-    this.lastSlack = slack;
     const last = this.windows[this.windows.length - 1];
     if (last && currentTime - last.begin < WINDOW_SECONDS / 4) last.least = Math.min(last.least, slack);
     else this.windows.push({ begin: currentTime, least: slack });
     while (this.windows.length && currentTime - this.windows[0].begin > WINDOW_SECONDS) this.windows.shift();
-    const full = this.windows.length >= 4;
-    const least = this.least();
-    this.skip = full && Math.abs(least - MARGIN) > TOLERANCE ? Math.round(least - MARGIN) : 0;
+    const tooMuch = this.windows.length >= 4 ? Math.round(this.least() - this.margin) : 0;
+    this.skip = Math.abs(tooMuch) > TOLERANCE ? tooMuch : 0;
   }
 
   least() {
@@ -138,7 +137,7 @@ class Sound extends AudioWorkletProcessor {
       if (this.position >= this.end) {
         this.isDry = true;
         this.underruns++;
-        this.delay = Math.min(this.delay + 0.01 * RATE, MOST_DELAY);
+        this.margin = Math.min(this.margin + GROWTH, MOST_MARGIN);
         this.windows = [];
         break;
       }
@@ -153,13 +152,14 @@ class Sound extends AudioWorkletProcessor {
 
   report() {
     if (currentTime - this.reported < REPORT_SECONDS) return;
+    this.margin = Math.max(this.margin - DECAY * (currentTime - this.reported), LEAST_MARGIN);
     this.reported = currentTime;
     this.port.postMessage({
       position: this.position === null ? null : this.position,
       moves: this.position !== null && !this.isDry && this.hold <= 0,
       time: currentTime,
       waiting: this.position === null ? 0 : Math.max(this.end - this.position, 0),
-      least: this.least(),
+      margin: this.margin,
       underruns: this.underruns,
       late: this.late,
     });

@@ -1,7 +1,7 @@
 /** The sound of a live stream: decodes it, plays it in an AudioWorklet, and tells the time that is heard. */
 
 const RATE = 48000;
-const START_DELAY_SECONDS = 0.04;
+const FIRST_MARGIN_SECONDS = 0.03;
 
 export class Sound {
   /** `form`: "pcm" or "opus". `onError` is called with a sentence. */
@@ -24,7 +24,7 @@ export class Sound {
     this.node = new AudioWorkletNode(this.context, "geneface-sound", {
       numberOfInputs: 0,
       outputChannelCount: [1],
-      processorOptions: { delay: START_DELAY_SECONDS },
+      processorOptions: { margin: FIRST_MARGIN_SECONDS },
     });
     this.node.port.onmessage = ({ data }) => {
       this.report = data;

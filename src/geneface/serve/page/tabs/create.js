@@ -9,7 +9,7 @@ import { consentForm } from "../components/consent.js";
 import { making } from "../components/making.js";
 import { dropUpload, forgetUpload, unfinishedUpload, upload } from "../components/upload.js";
 import { timeline, usedSpans } from "../components/timeline.js";
-import { about, bytes, clock, number, t } from "../i18n.js";
+import { about, bytes, number, span, t } from "../i18n.js";
 
 const KEPT = "geneface.create";
 
@@ -133,7 +133,7 @@ class Create {
   /** Everything that matters before an hour is spent: what is used, what is not and why. */
   found(uploadId, name, { id, findings, seconds: duration, preview, is_usable: isUsable }) {
     const line = timeline({ duration, used: isUsable ? usedSpans(findings, duration) : [], findings });
-    const title = t(isUsable ? "check.good" : "check.bad", { used: clock(line.seconds), total: clock(duration) });
+    const title = t(isUsable ? "check.good" : "check.bad", { used: span(line.seconds), total: span(duration) });
     const next = h("div", { class: "row" },
       isUsable && h("button", { type: "button", class: "main", onclick: () => this.agree(uploadId, name) }, t("create.go_on")),
       this.otherVideo(uploadId));

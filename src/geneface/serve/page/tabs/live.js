@@ -260,5 +260,5 @@ function endOf(reason) {
 }
 
 function closeSession(session) {
-  ask(`v1/live/${session.id}`, { method: "DELETE" }).catch(() => {});
+  ask(`v1/live/${session.id}`, { method: "DELETE", keepalive: true }).catch(() => {});
 }
