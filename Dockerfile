@@ -6,7 +6,7 @@ COPY pyproject.toml CMakeLists.txt constraints.txt README.md LICENSE THIRD_PARTY
 COPY csrc csrc
 COPY src src
 RUN python -m venv /opt/geneface \
-    && /opt/geneface/bin/python -m pip install --no-cache-dir -c constraints.txt '.[web]'
+    && /opt/geneface/bin/python -m pip install --no-cache-dir -c constraints.txt '.[web,webrtc]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/geneface /opt/geneface

@@ -41,7 +41,7 @@ OPTIONS = (
     "disable-component-update",
     "disable-sync",
 )
-DESKTOP, PHONE = ViewportSize(width=1180, height=760), ViewportSize(width=390, height=800)
+DESKTOP, PHONE = ViewportSize(width=1180, height=810), ViewportSize(width=390, height=800)
 MOST_BYTES = 120_000
 PERSON = {"statement": "I am the person in this video, and I agree that an avatar is made of it.", "name": "Ada Lee"}
 
@@ -141,12 +141,13 @@ def _picture(path: Path) -> ByteArray:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 
-def openness(png: bytes) -> float:
+def openness(png: bytes, is_phone: bool) -> float:
     """How wide the mouth of the bundled avatar is open: how dark the picture is there."""
     with av.open(BytesIO(png)) as container:
         grey = next(container.decode(video=0)).to_ndarray(format="gray")
-    top, left = int(0.45 * len(grey)), int(0.46 * grey.shape[1])
-    return -float(grey[top : int(0.6 * len(grey)), left : int(0.54 * grey.shape[1])].min())
+    height, width = grey.shape
+    top, bottom, left, right = (0.395, 0.44, 0.42, 0.58) if is_phone else (0.535, 0.585, 0.46, 0.54)
+    return -float(grey[int(top * height) : int(bottom * height), int(left * width) : int(right * width)].mean())
 
 
 def save(png: bytes, path: Path) -> int:
@@ -186,8 +187,8 @@ def main() -> int:
             page.goto(address + place)
             act(page, film)
             page.wait_for_timeout(600)
-            shots = [page.screenshot() for _ in range(8 if act is live else 1)]
-            size = save(max(shots, key=openness), asked.out / f"page-{name}.webp")
+            shots = [page.screenshot() for _ in range(10 if act is live else 1)]
+            size = save(max(shots, key=lambda shot: openness(shot, is_phone)), asked.out / f"page-{name}.webp")
             print(f"page-{name}.webp: {size / 1000:.0f} kB")
             if size > MOST_BYTES:
                 print(f"page-{name}.webp is larger than {MOST_BYTES / 1000:.0f} kB", file=sys.stderr)

@@ -13,10 +13,13 @@ from typing import Any, cast
 import livekit.agents
 import numpy as np
 import pytest
+import soundfile
 from livekit import rtc
 
 from geneface.adapters.livekit import FaceGenerator, one_layer, start_face
-from geneface.realtime import ITEM_SAMPLES, Session
+from geneface.avatar.avatar import Avatar
+from geneface.io.assets import asset_path
+from geneface.realtime import ITEM_SAMPLES, Scheduler, Session
 
 from ..flash import SIZE, FlashSession
 
@@ -202,3 +205,75 @@ def test_the_agent_interrupts() -> None:
 def test_what_the_room_has_is_as_it_was() -> None:
     room = Room()
     assert one_layer(cast(rtc.Room, room)).local_participant.identity == "agent"
+
+
+def test_what_a_real_agent_says_comes_out_of_the_face() -> None:
+    async def run() -> None:
+        session, room = FlashSession(), Room()
+        agent = livekit.agents.AgentSession()
+        runner = await start_face(agent, cast(rtc.Room, room), cast(Session, session))
+        shown: list[Any] = []
+        push = runner.av_sync.push
+
+        async def watched(frame: Any, timestamp: float | None = None) -> None:
+            shown.append(frame)
+            await push(frame, timestamp)
+
+        runner.av_sync.push = watched  # type: ignore[method-assign]
+        await agent.start(livekit.agents.Agent(instructions="none"))
+
+        async def sound() -> AsyncIterator[rtc.AudioFrame]:
+            for frame in speech(0.5, 0.4):
+                yield frame
+
+        said = agent.say("Hello.", audio=sound(), add_to_chat_ctx=False)
+        await asyncio.wait_for(said.wait_for_playout(), 15)
+        heard = [frame for frame in shown if isinstance(frame, rtc.AudioFrame)]
+        assert len(heard) == 10 and max(map(loudness, heard)) == pytest.approx(0.5, abs=0.01)
+        said = agent.say("A long story.", audio=_endless(), add_to_chat_ctx=False)
+        await until(lambda: sum(isinstance(frame, rtc.AudioFrame) for frame in shown) > 14, "it does not go on")
+        await asyncio.wait_for(agent.interrupt(force=True), 10)
+        assert session.generation > 0 and said.interrupted
+        await runner.aclose()
+        await agent.aclose()
+
+    asyncio.run(run())
+
+
+async def _endless() -> AsyncIterator[rtc.AudioFrame]:
+    while True:
+        for frame in speech(0.25, 1):
+            yield frame
+        await asyncio.sleep(0.5)
+
+
+def test_the_bundled_face_says_a_real_sentence() -> None:
+    """Its sound is the sentence's, and its mouth moves more than at rest."""
+    sentence, rate = soundfile.read(asset_path("speech", "demo.flac"), dtype="int16", frames=32_000)
+
+    async def run(face: FaceGenerator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        await face.push_audio(rtc.AudioFrame(sentence.tobytes(), rate, 1, len(sentence)))
+        await face.push_audio(avatar.AudioSegmentEnd())
+        pictures, sounds = [], []
+        async for frame in face:
+            if isinstance(frame, rtc.VideoFrame):
+                pictures.append(np.frombuffer(frame.data, np.uint8).reshape(frame.height, frame.width, 3).astype(int))
+            elif isinstance(frame, rtc.AudioFrame):
+                sounds.append(np.frombuffer(frame.data, np.int16))
+            else:
+                return pictures, sounds
+        raise AssertionError("no end")
+
+    scheduler = Scheduler()
+    try:
+        pictures, sounds = asyncio.run(
+            run(FaceGenerator(scheduler.open(Avatar.load(asset_path("avatars", "grid-s1")))))
+        )
+    finally:
+        scheduler.close()
+    heard, asked = np.concatenate(sounds).astype(float), len(sentence) * 2
+    assert 0 <= len(heard) - asked < 2 * ITEM_SAMPLES
+    # 48 kHz against 24 kHz.
+    assert np.corrcoef(heard[:asked:2], sentence)[0, 1] > 0.99
+    mouth = [picture[160:220, 96:160] for picture in pictures]
+    assert np.std(mouth, axis=0).mean() > 1

@@ -76,6 +76,7 @@ def test_what_is_refused_before_anything_starts(run: Run, tmp_path: Path) -> Non
     run("serve", "--home", home, "--host", "192.0.2.1", "--port", 0).refused("192.0.2.1", "--host")
     run("serve", "--home", home, "--token", "short").refused("the token")
     run("serve", "--home", home, "--allow-host", "http://x/").refused("http://x/", "--allow-host")
+    run("serve", "--home", home, "--stun", "http://x/").refused("http://x/", "--stun")
     run("serve", "--home", home, tmp_path / "nobody").refused("nobody")
     run("serve", "--home", home, "--voice", "nobody").refused("nobody")
     run("serve", "--home", home, "--key", tmp_path / "k.pem").refused("--certificate")

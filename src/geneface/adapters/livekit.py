@@ -15,10 +15,9 @@ this project's development tools. In an agent's entry point:
         agent = AgentSession(stt=..., llm=..., tts=...)
         face = SCHEDULER.open(AVATAR)
         runner = await start_face(agent, ctx.room, face)
-        await agent.start(agent=Agent(instructions="..."), room=ctx.room,
-                          room_output_options=RoomOutputOptions(audio_enabled=False))
+        await agent.start(agent=Agent(instructions="..."), room=ctx.room)
 
-The face publishes sound and video itself, hence `audio_enabled=False`. `start_face` is four lines: where you need other
+The face starts before the agent, which then leaves sound to it. `start_face` is four lines: where you need other
 classes of LiveKit (an avatar in another process, with `DataStreamAudioOutput`), write them with `FaceGenerator`.
 """
 

@@ -1,7 +1,7 @@
-"""Pictures and sound for people who watch now: H.264 without a frame of delay, Opus and AAC, all on one count of frames.
+"""Pictures and sound for people who watch now: H.264 without a frame of delay, Opus and AAC, on one count of frames.
 
-Picture k and its 40 ms of sound carry the same time, k / 25 s, whatever was left out before them; what comes later never
-moves what came earlier. `io.encode` writes files instead.
+Picture k and its 40 ms of sound carry the same time, k / 25 s, whatever was left out before them; what comes later
+never moves what came earlier. `io.encode` writes files instead.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _STEP = 0.15
 class LiveVideoEncoder:
     """H.264 constrained baseline (which every browser and phone decodes in hardware): one picture in, one packet out.
 
-    A key frame every second, and whenever one is asked for. `bit_rate` may be set at any time; it holds from the next key
-    frame on, as each is the first picture of what follows. No picture takes more than half a second's share.
+    A key frame every second, and whenever one is asked for. `bit_rate` may be set at any time; it holds from the next
+    key frame on, as each is the first picture of what follows. No picture takes more than half a second's share.
     """
 
     def __init__(self, bit_rate: int = 1_500_000, *, has_headers: bool = True) -> None:

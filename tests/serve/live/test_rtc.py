@@ -17,7 +17,7 @@ import pytest
 from geneface.realtime import Session
 from geneface.serve.errors import ApiError
 from geneface.serve.live import rtc
-from geneface.serve.live.rtc_sender import LEAST_BIT_RATE, MOST_BIT_RATE, BitRate, gather_on
+from geneface.serve.live.rtc_sender import LEAST_BIT_RATE, MOST_BIT_RATE, BitRate, gather_on, report_media_time
 from geneface.serve.live.sessions import LiveSession
 
 from ...flash import EVERY, FlashSession
@@ -286,6 +286,48 @@ def test_the_rate_falls_with_loss_rises_without_and_obeys_the_estimate() -> None
     assert rate.value == 900_000
 
 
+def test_what_the_receiver_estimates_holds() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (peer, other):
+            receiver: Any = next(r for r in other.connection.getReceivers() if r.track.kind == "video")
+            about = next(iter(receiver._RTCRtpReceiver__active_ssrc))
+            estimate = aiortc.rtp.RtcpPsfbPacket(
+                fmt=aiortc.rtp.RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=aiortc.rtp.pack_remb_fci(1_000_000, [about])
+            )
+            await receiver.transport._send_rtp(bytes(estimate))
+            await until(lambda: 890_000 < peer._bit_rate.value < 900_001, "the estimate is not heard")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("rate_hz", [48_000, 90_000])
+def test_reports_tell_the_media_time_for_days(rate_hz: int) -> None:
+    """Time stamps of 32 bits go round every 13 to 25 hours; the time that reports tell does not."""
+    origin, base, told, stamp = 5 << 32, 4_000_000_000, [], 0
+
+    class Sender:
+        async def _send_rtcp(self, packets: list[Any]) -> None:
+            told.append(packets[0].sender_info.ntp_timestamp)
+
+    async def run() -> None:
+        nonlocal stamp
+        sender: Any = Sender()
+        report_media_time(sender, rate_hz, lambda: stamp, lambda: origin)
+        for hour in range(100):
+            stamp = hour * 3600 * rate_hz
+            # aiortc's own: the moment of sending, 20 ms later.
+            info = aiortc.rtp.RtcpSenderInfo(
+                ntp_timestamp=origin + (hour * 3600 << 32) + (1 << 32) // 50,
+                rtp_timestamp=(base + stamp) % (1 << 32),
+                packet_count=1,
+                octet_count=1,
+            )
+            await sender._send_rtcp([aiortc.rtp.RtcpSrPacket(ssrc=1, sender_info=info)])
+
+    asyncio.run(run())
+    assert told == [origin + (hour * 3600 << 32) for hour in range(100)]
+
+
 @pytest.mark.parametrize(
     "offer",
     ["", "v=0", "v=0\r\nm=video", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "\0" * 99],
@@ -327,6 +369,21 @@ def test_ports_are_opened_where_the_server_listens() -> None:
         assert places == {"127.0.0.1"}
         await peer.end()
         await other.close()
+
+    asyncio.run(run())
+
+
+def test_who_was_answered_and_did_not_come_makes_room_for_the_next() -> None:
+    async def run() -> None:
+        live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
+        peers = [rtc.Peer(live) for _ in range(3)]
+        others = [OtherSide() for _ in peers]
+        for peer, other in zip(peers, others, strict=True):
+            await peer.answer(await other.offer())
+        assert [peer._connection.connectionState for peer in peers[:2]] == ["closed", "closed"]
+        assert peers[2]._connection.connectionState != "closed"
+        for one in (*others, peers[2]):
+            await (one.close() if isinstance(one, OtherSide) else one.end())
 
     asyncio.run(run())
 

@@ -263,3 +263,26 @@ def test_a_video_becomes_an_avatar(client: Client, video: bytes) -> None:
     assert traces(client, made["id"]) == [] and traces(client, spoken["id"]) == []
     left = {path.name for path in client.context.settings.home.rglob("*") if path.is_file()}
     assert not [name for name in left if not name.startswith("jobs.sqlite3") and "manifest" in name]
+
+
+@pytest.mark.slow
+def test_making_one_can_be_stopped_at_every_step_and_gone_on_with(client: Client, video: bytes) -> None:
+    upload = client.upload(video)
+    wanted = {"upload": upload, "consent": CONSENT, "preset": "tiny", "size": 64, "body_seconds": 1}
+    avatar = client.post("/v1/avatars", json=wanted).json()["id"]
+    path, end = f"/v1/avatars/{avatar}", time.monotonic() + 400
+    for name in ("check", "prepare", "train"):
+        while True:
+            now = client.get(path).json()
+            assert now["status"] in ("queued", "in_progress") and time.monotonic() < end, (name, now["error"])
+            if any(step["name"] == name and step["progress"] > 0.05 for step in now["steps"]):
+                break
+            time.sleep(0.1)
+        stopped = client.post(f"{path}/cancel").json()
+        assert stopped["status"] == "cancelled"
+        assert avatar not in [model["id"] for model in client.get("/v1/models").json()["data"]]
+        if name != "train":
+            assert client.post(f"{path}/retry").json()["status"] in ("queued", "in_progress")
+            refused(client.post(f"{path}/retry"), 409, "nothing_to_retry")
+    assert client.delete(path).json()["deleted"]
+    assert traces(client, avatar) == [] and traces(client, upload) == []

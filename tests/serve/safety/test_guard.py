@@ -12,6 +12,7 @@ import pytest
 import websockets
 from websockets.exceptions import InvalidStatus
 
+from geneface.serve.safety.bodies import most_bytes
 from geneface.serve.safety.headers import secured
 from geneface.serve.server import prepare_logs
 
@@ -235,3 +236,25 @@ def test_what_other_parts_log_keeps_secrets_too(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().err
     assert "live_1 failed" in told and "ValueError" in told and "test_guard.py" in told
     assert told.count("a secret") == told.count('raise ValueError("a secret")')
+
+
+@pytest.mark.parametrize(
+    "method, path, kind, is_large",
+    [
+        ("PATCH", "/v1/uploads/up_1", "application/octet-stream", True),
+        ("PUT", "/v1/uploads/up_1", "", True),
+        ("POST", "/v1/avatars/import", "multipart/form-data; boundary=x", True),
+        ("POST", "/v1/avatars", "multipart/form-data; boundary=x", True),
+        # What is held in memory is small.
+        ("POST", "/v1/uploads", "application/json", False),
+        ("POST", "/v1/avatars", "application/json", False),
+        ("POST", "/v1/avatars", "", False),
+        ("POST", "/v1/videos", "multipart/form-data; boundary=x", False),
+        ("POST", "/v1/uploads/up_1", "", False),
+        ("PUT", "/v1/uploadsx", "", False),
+    ],
+)
+def test_what_may_be_large(method: str, path: str, kind: str, is_large: bool, tmp_path: Path) -> None:
+    settings = small_settings(tmp_path)
+    most = settings.most_upload_bytes if is_large else settings.most_body_bytes
+    assert most_bytes(method, path, kind, settings) == most

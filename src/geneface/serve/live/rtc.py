@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -36,6 +37,8 @@ from geneface.serve.live.sessions import LiveSession, Message
 CONNECT_SECONDS = 20.0
 """After that a peer that never came is given up."""
 _MOST_MESSAGE = 64 * 1024
+_EXPECTED: WeakKeyDictionary[LiveSession, Peer] = WeakKeyDictionary()
+"""By session, who was answered last and has not connected yet: nobody collects open ports by offers."""
 _LOUDEST = 32_768
 
 
@@ -65,9 +68,15 @@ class Peer:
     async def answer(self, offer: str) -> str:
         """The answer's SDP to an offer's, with all candidates in it; sending begins when the other side connects.
 
+        Who was answered for the same session before, and has not connected, is given up.
+
         Raises:
             ApiError: 422, the offer is damaged or asks for what is not there.
         """
+        earlier = _EXPECTED.pop(self._live, None)
+        if earlier is not None:
+            await earlier.end()
+        _EXPECTED[self._live] = self
         try:
             return await self._answer(offer)
         except (ValueError, KeyError, IndexError, AttributeError, AssertionError, TypeError) as error:
@@ -103,10 +112,15 @@ class Peer:
         if self._is_closed:
             return
         self._is_closed = True
+        self._expect_no_more()
         self._live.detach(self)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self._connection.close()
+
+    def _expect_no_more(self) -> None:
+        if _EXPECTED.get(self._live) is self:
+            del _EXPECTED[self._live]
 
     # ---- setting up
 
@@ -162,6 +176,7 @@ class Peer:
         @connection.on("connectionstatechange")
         async def on_state() -> None:
             if connection.connectionState == "connected" and not self._is_closed:
+                self._expect_no_more()
                 self._live.attach(self)
             elif connection.connectionState in ("failed", "closed"):
                 await self.end()

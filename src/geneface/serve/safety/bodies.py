@@ -14,10 +14,15 @@ class BodyRefusedError(Exception):
     """The body is not read any further. `BodyMeter.refusal` says why."""
 
 
-def most_bytes(path: str, settings: ServeSettings) -> int:
-    """The largest body that a path takes."""
-    is_upload = path.startswith("/v1/uploads") or path.startswith("/v1/avatars")
-    return settings.most_upload_bytes if is_upload else settings.most_body_bytes
+def most_bytes(method: str, path: str, content_type: str, settings: ServeSettings) -> int:
+    """The largest body that a request may have.
+
+    Large are pieces of uploads, and forms that bring a whole video or avatar: these are written to the disk as they
+    come. All other bodies are held in memory.
+    """
+    is_piece = method in ("PATCH", "PUT") and path.startswith("/v1/uploads/")
+    is_form = path.startswith("/v1/avatars") and content_type.lower().startswith("multipart/form-data")
+    return settings.most_upload_bytes if is_piece or is_form else settings.most_body_bytes
 
 
 def too_large(most: int) -> ApiError:

@@ -74,7 +74,7 @@ class Guard:
         LOG.info("%s %s %s", scope.get("method", "WEBSOCKET"), _printable(scope["path"]), answer.status)
 
     async def _http(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        meter = BodyMeter(receive, most_bytes(scope["path"], self._settings), self._settings)
+        meter = BodyMeter(receive, self._most_bytes(scope, Headers(scope=scope)), self._settings)
 
         async def send(message: Message) -> None:
             # What a route makes of a body that broke off is not its cause.
@@ -156,7 +156,11 @@ class Guard:
                 "this server needs its token",
                 "send it as Authorization: Bearer TOKEN; it was printed when the server started",
             )
-        return _bad_length(headers, most_bytes(path, self._settings))
+        return _bad_length(headers, self._most_bytes(scope, headers))
+
+    def _most_bytes(self, scope: Scope, headers: Headers) -> int:
+        method, kind = scope.get("method", "GET"), headers.get("content-type", "")
+        return most_bytes(method, scope["path"], kind, self._settings)
 
 
 class _Answer:
