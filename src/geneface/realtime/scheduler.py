@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -28,8 +27,7 @@ _SHARE = 0.85
 _TRIAL_FRAMES = 6
 _RETRY_SECONDS = 10.0
 _LATE_SHARE = 0.1
-"""With more repeats than this in the last seconds there is no room, whatever was measured before."""
-_LOOK_SECONDS = 5.0
+"""Where a face has come late more often than this of late there is no room, whatever was measured before."""
 _LONGEST_WAIT = 1.0
 
 
@@ -61,8 +59,6 @@ class Scheduler:
         self._loads: WeakKeyDictionary[Face, dict[Any, float]] = WeakKeyDictionary()
         """Of a face, by size and frame: cores that one of its sessions fills."""
         self._opening = threading.Lock()
-        self._looked: tuple[float, int, int] = (0.0, 0, 0)
-        self._is_late = False
         self._is_closed = False
 
     @property
@@ -116,8 +112,10 @@ class Scheduler:
                 background=background,
                 voice=voice,
             )
-            load = known if known is not None else self._load_of(session)
-            loads[size, frame] = load
+            is_alone = not self.sessions
+            load = known if known is not None else self._load_of(session, is_alone)
+            if is_alone:
+                loads[size, frame] = load
             try:
                 self._refuse(load)
             except BusyError:
@@ -144,11 +142,12 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
 
-    def _load_of(self, session: Session) -> float:
-        """Cores that one more such face fills."""
-        before = time.process_time()
-        session.rehearse(_TRIAL_FRAMES)
-        made = (time.process_time() - before) / _TRIAL_FRAMES
+    def _load_of(self, session: Session, is_alone: bool) -> float:
+        """Cores that one more such face fills. What others draw meanwhile is counted, too: beside them, the frame that
+        was disturbed least is taken.
+        """
+        used = session.rehearse(_TRIAL_FRAMES)
+        made = sum(used) / len(used) if is_alone else min(used)
         return (made + ENCODE_SECONDS_A_PIXEL * session.width * session.height) / FRAME_SECONDS
 
     def _refuse(self, load: float) -> None:
@@ -160,15 +159,8 @@ class Scheduler:
                 raise BusyError(_RETRY_SECONDS)
 
     def _falls_behind(self) -> bool:
-        """Whether items of late came without their picture; looked at every few seconds."""
-        now = self._clock.now()
-        items, repeats = (sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats"))
-        then, items_then, repeats_then = self._looked
-        if now - then > _LOOK_SECONDS:
-            count = items - items_then
-            self._is_late = count > 25 and (repeats - repeats_then) / count > _LATE_SHARE
-            self._looked = (now, items, repeats)
-        return self._is_late
+        """Whether items of late came without their picture."""
+        return any(session.late_share > _LATE_SHARE for session in self._sessions)
 
     def _wake(self) -> None:
         with self._change:
