@@ -154,7 +154,7 @@ class Feed:
             self._live = None
         if self._live is not None:
             return self._from_live(self._live, now, motion_due)
-        return self._silent(_CHUNK)
+        return self.silent(_CHUNK)
 
     def plan(self, piece: Piece) -> None:
         """A piece, all the way."""
@@ -209,7 +209,7 @@ class Feed:
                 count = min(count, self.first_frames)
         if not count:
             # More of it is late: a pause, as short as can be.
-            return self._silent(1 if source.is_begun else _CHUNK)
+            return self.silent(1 if source.is_begun else _CHUNK)
         samples, sound = source.take(count * MODEL_SAMPLES)
         samples, sound = self._aligned(samples, sound)
         self._add(sound, "speech", is_prepared=True)
@@ -239,7 +239,7 @@ class Feed:
         moved = self.timeline.moved
         taken_back = self._cut()
         if taken_back is None:
-            return self._silent(1)
+            return self.silent(1)
         left = motion_due - (moved - self.timeline.moved) * FRAME_SECONDS - now
         needed = self.performance.look_ahead_seconds + FRAME_SECONDS + self.push_seconds + _LIVE_MARGIN_SECONDS
         seconds = needed - max(left, 0.0)
@@ -256,7 +256,8 @@ class Feed:
             self._live_early.popleft()
         return min(early for _, early in self._live_early) > self.push_seconds + _LIVE_SPARE_SECONDS
 
-    def _silent(self, frames: int) -> Piece:
+    def silent(self, frames: int) -> Piece:
+        """A piece of silence."""
         samples, sound = self._aligned(*silence(frames))
         self._add(sound, "idle")
         return Piece(samples)

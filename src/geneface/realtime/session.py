@@ -276,15 +276,22 @@ class Session:
                 self._error = error
             raise
 
-    def rehearse(self, frames: int) -> list[float]:
-        """Draw so many frames of rest that nobody sees; returns this process's seconds of work for each."""
-        entries = [entry for entry in self._feed.timeline if entry.track is not None][:frames]
-        started, used = self._clock.now(), [time.process_time()]
-        for entry in entries:
+    def rehearse(self, frames: int) -> tuple[float, float]:
+        """Make so many frames of rest that nobody sees, one at a time as for a microphone.
+
+        Returns:
+            What one takes all cores of this process, and how long it takes by the clock.
+        """
+        started, used = self._clock.now(), time.process_time()
+        for _ in range(frames):
+            self._feed.plan(self._feed.silent(1))
+        entries = [entry for entry in self._feed.timeline if entry.track is not None]
+        drawing = self._clock.now()
+        for entry in entries[:frames]:
             self._drawn(entry).to_yuv420()
-            used.append(time.process_time())
-        self.draw_seconds = (self._clock.now() - started) / len(entries)
-        return np.diff(used).tolist()
+        ended = self._clock.now()
+        self.draw_seconds = (ended - drawing) / frames
+        return (time.process_time() - used) / frames, (ended - started) / frames
 
     def _next_step(self, now: float) -> tuple[float, float, Entry | None]:
         """When the next step can begin, when it should be done, and the entry to draw, if it is that."""
