@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from geneface.errors import InputError
 from geneface.io.image import read_image, write_png
 from geneface.serve import sandbox
+from geneface.serve.conversation import chat, listen
 from geneface.serve.limits import Limits, limit_process
+from geneface.serve.live.decoding import decode_sound
+from geneface.voice import openai_speech
 
 from .jobs_server import tone
 
@@ -24,8 +30,6 @@ def test_sound_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_picture_becomes_one_of_ours(tmp_path: Path) -> None:
-    import numpy as np
-
     picture = np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)
     write_png(tmp_path / "a.png", picture)
     given = tmp_path / "given"
@@ -115,7 +119,19 @@ def test_names_of_files_are_no_commands(tmp_path: Path, name: str) -> None:
     assert sandbox.look_at("sound", tmp_path / name)["seconds"] == pytest.approx(0.2)
 
 
-def test_children_do_not_know_the_servers_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENEFACE_TOKEN", "secret-secret")
-    assert "secret-secret" not in sandbox.child_environment(TMPDIR="/x").values()
-    assert sandbox.child_environment(TMPDIR="/x")["TMPDIR"] == "/x"
+def test_children_know_of_the_servers_secrets_only_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"GENEFACE_TOKEN", chat.KEY_VARIABLE, listen.KEY_VARIABLE, openai_speech.KEY_VARIABLE}
+    for name in names:
+        monkeypatch.setenv(name, f"secret-{name}")
+    assert not names & set(sandbox.child_environment())
+    kept = sandbox.child_environment(keeps=[openai_speech.KEY_VARIABLE], TMPDIR="/x")
+    assert names & set(kept) == {openai_speech.KEY_VARIABLE} and kept["TMPDIR"] == "/x"
+
+
+def test_samples_come_out_as_they_went_in(tmp_path: Path) -> None:
+    samples = (0.5 * np.sin(np.arange(24_000) / 20)).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, samples, 48_000, format="WAV", subtype="FLOAT")
+    assert np.array_equal(decode_sound(file.getvalue(), 0.5), samples)
+    with pytest.raises(InputError, match="longer than 0 s"):
+        decode_sound(file.getvalue(), 0.4)

@@ -1,4 +1,7 @@
-"""What is done with a client's media in a process with limits. `python -m geneface.serve.sandboxed TASK PATH...`"""
+"""What is done with a client's media in a process with limits.
+
+`python -m geneface.serve.sandboxed TASK ARGUMENT...`: an argument is an absolute path or a number.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,23 @@ def _sound(path: Path) -> dict[str, Any]:
     from geneface.types import SPEECH_RATE_HZ
 
     return {"seconds": len(read_audio(path).samples) / SPEECH_RATE_HZ}
+
+
+def _samples(path: Path, out: Path, most_seconds: float) -> dict[str, Any]:
+    """A sound as float32 at 48 kHz, mono, written to `out`."""
+    import numpy as np
+
+    from geneface.io.audio import SoundReader
+    from geneface.io.live import SOUND_RATE_HZ
+
+    most, count = round(most_seconds * SOUND_RATE_HZ), 0
+    with out.open("wb") as file:
+        for block in SoundReader(path).blocks(SOUND_RATE_HZ, 1):
+            count += len(block)
+            if count > most:
+                raise InputError(f"the sound is longer than {most_seconds:.0f} s", "give less of it at once")
+            file.write(np.clip(block, -1, 1).astype(np.float32).tobytes())
+    return {"seconds": count / SOUND_RATE_HZ}
 
 
 def _video(path: Path) -> dict[str, Any]:
@@ -57,7 +77,12 @@ def _picture(path: Path, out: Path) -> dict[str, Any]:
     return {"width": image.shape[1], "height": image.shape[0]}
 
 
-TASKS: dict[str, Callable[..., dict[str, Any]]] = {"sound": _sound, "video": _video, "picture": _picture}
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "sound": _sound,
+    "samples": _samples,
+    "video": _video,
+    "picture": _picture,
+}
 
 
 def main() -> None:
@@ -67,9 +92,10 @@ def main() -> None:
     # What libraries print is no answer.
     answers = os.dup(1)
     os.dup2(2, 1)
-    task, *paths = sys.argv[1:]
+    task, *arguments = sys.argv[1:]
+    paths = [text for text in arguments if os.path.isabs(text)]
     try:
-        answer = TASKS[task](*map(Path, paths))
+        answer = TASKS[task](*(Path(text) if text in paths else float(text) for text in arguments))
     except InputError as error:
         answer = {"refused": [_named(text, paths) for text in (error.cause, error.remedy, error.where)]}
     except MemoryError:

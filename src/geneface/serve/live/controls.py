@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any
 
 from geneface.avatar.background import COLOURS, KEEP
 from geneface.errors import InputError
-from geneface.realtime import SOUND_RATE_HZ
-from geneface.serve.live.decoding import decode_sound
-from geneface.serve.settings import ServeSettings
-from geneface.types import FloatArray
 
-_DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,")
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
@@ -30,29 +23,3 @@ def background_of(value: Any) -> str:
         "the background of a live session is neither 'keep' nor a colour",
         f"give keep, #rrggbb, or {', '.join(COLOURS)}",
     )
-
-
-def data_of(url: str, most_bytes: int) -> bytes:
-    """The bytes of a data: URL; an address of another kind is never fetched.
-
-    Raises:
-        InputError: no data: URL in base64, or one that holds more than `most_bytes`.
-    """
-    match = _DATA_URL.match(url)
-    if match is None:
-        raise InputError("the audio is no data: URL in base64", "give data:audio/wav;base64,...; nothing is fetched")
-    if (len(url) - match.end()) * 3 // 4 > most_bytes:
-        raise InputError(f"the audio has more than {most_bytes} bytes", "give less of it at once")
-    try:
-        return base64.b64decode(url[match.end() :], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("the audio is not written in base64", "encode its bytes again") from error
-
-
-def sound_of(url: str, settings: ServeSettings) -> tuple[FloatArray, int]:
-    """The sound [T] in a data: URL, and its rate.
-
-    Raises:
-        InputError: no sound, or a longer one than the server takes.
-    """
-    return decode_sound(data_of(url, settings.most_body_bytes), settings.most_speech_seconds), SOUND_RATE_HZ
