@@ -137,7 +137,7 @@ def clicks(seconds: float, every: float, length: float = 0.04) -> np.ndarray:
     """Bursts of a voice-like tone. `every` is in whole items: a burst begins where a frame does."""
     sound = np.zeros(round(seconds * RATE), np.float32)
     time_ = np.arange(round(length * RATE)) / RATE
-    burst = sum(np.sin(2 * np.pi * 180 * k * time_) / k for k in range(1, 9)) * 0.3
+    burst = 0.3 * np.sum([np.sin(2 * np.pi * 180 * k * time_) / k for k in range(1, 9)], axis=0)
     for start in range(0, len(sound) - len(burst), round(every * RATE)):
         sound[start : start + len(burst)] = burst
     return sound

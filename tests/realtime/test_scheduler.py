@@ -5,15 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
-from geneface.avatar.avatar import Avatar
-from geneface.geometry.landmarks import lip_opening
-from geneface.io.assets import asset_path
-from geneface.io.audio import read_audio
 from geneface.realtime import BusyError, Item, Scheduler, Session
-from geneface.types import Waveform
 
 from .doubles import FlatFace, FlatPicture
 
@@ -102,6 +96,18 @@ def test_the_first_face_is_served_by_however_slow_a_machine() -> None:
         scheduler.close()
 
 
+def test_a_face_that_comes_late_all_the_time_leaves_no_room() -> None:
+    scheduler = Scheduler(1, cores=100)
+    try:
+        slow = scheduler.open(BusyFace(0.06))
+        take(slow, 60, [])
+        assert slow.late_share > 0.1
+        with pytest.raises(BusyError):
+            scheduler.open(FlatFace())
+    finally:
+        scheduler.close()
+
+
 def test_a_face_that_fails_says_so_and_leaves_the_others_alone(scheduler: Scheduler) -> None:
     broken, sound = scheduler.open(BrokenFace()), scheduler.open(FlatFace())
     with pytest.raises(RuntimeError, match="failed") as failed:
@@ -131,34 +137,3 @@ def test_nothing_is_made_for_nobody(scheduler: Scheduler) -> None:
     drawn = face.drawn
     time.sleep(0.5)
     assert face.drawn == drawn
-
-
-@pytest.mark.slow
-def test_a_real_face_says_in_a_session_what_it_says_offline(scheduler: Scheduler) -> None:
-    avatar = Avatar.load("grid-s1")
-    speech = read_audio(asset_path("speech", "demo.flac")).samples[: 16_000 * 3]
-    rows: list[Any] = []
-
-    class Watched:
-        """The avatar; keeps the motion that is drawn."""
-
-        def live(self, performance: Any = None) -> Any:
-            return avatar.live(performance)
-
-        def pictures(self, motion: Any, **options: Any) -> Any:
-            def watched() -> Iterator[Any]:
-                for track in motion:
-                    rows.append(track.points[0])
-                    yield track
-
-            return avatar.pictures(watched(), **options)
-
-    session = scheduler.open(Watched(), size=64)
-    items: list[Item] = []
-    session.speak(speech, 16_000)
-    take(session, 100, items)
-    assert items[-1].picture.to_uint8().shape == (64, 64, 3)
-    offline = lip_opening(avatar.motion(Waveform(speech)).points)
-    live = lip_opening(np.stack(rows))
-    scores = [np.corrcoef(live[lag : lag + 75], offline)[0, 1] for lag in range(len(live) - 75)]
-    assert max(scores) > 0.9

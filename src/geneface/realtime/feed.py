@@ -85,26 +85,31 @@ class Feed:
         """A live source's sound. It is not kept for later: where nobody looks, it is lost."""
         if self._sources:
             self._live = None
-        if self._sources or len(self.timeline) > _LIVE_MOST_WAITING:
+        waiting = len(self.timeline) + (self._live.ready_frames if self._live is not None else 0)
+        if self._sources or waiting > _LIVE_MOST_WAITING:
             return
         if self._live is None:
             self._live = Source("")
         self._live_heard = now
         self._live.push(samples, rate_hz)
 
-    def speak(self, samples: FloatArray, rate_hz: int, utterance: str, *, is_last: bool) -> None:
-        """A piece of an utterance; sound that comes after its end is refused."""
+    def source_of(self, utterance: str, seconds: float) -> Source | None:
+        """Where so much more sound of an utterance goes; None if it was interrupted.
+
+        Raises:
+            InputError: it has ended, or too much would wait.
+        """
         if utterance in self._dead:
-            return
-        source = next((source for source in self._sources if source.utterance == utterance), None)
-        if source is None:
-            source = Source(utterance)
-            self._sources.append(source)
-        if source.is_ended:
+            return None
+        found = next((source for source in self._sources if source.utterance == utterance), None)
+        if found is not None and found.is_ended:
             raise InputError("the utterance has ended", "begin another one")
-        if self.waiting_seconds + len(samples) / rate_hz > MOST_SECONDS:
+        if self.waiting_seconds + seconds > MOST_SECONDS:
             raise InputError(f"more than {MOST_SECONDS} s of speech would wait", "send it when some has been spoken")
-        source.push(samples, rate_hz, is_last=is_last)
+        if found is None:
+            found = Source(utterance)
+            self._sources.append(found)
+        return found
 
     @property
     def waiting_seconds(self) -> float:
@@ -149,7 +154,7 @@ class Feed:
             self._live = None
         if self._live is not None:
             return self._from_live(self._live, now, motion_due)
-        return self._silent(_CHUNK)
+        return self.silent(_CHUNK)
 
     def plan(self, piece: Piece) -> None:
         """A piece, all the way."""
@@ -204,7 +209,7 @@ class Feed:
                 count = min(count, self.first_frames)
         if not count:
             # More of it is late: a pause, as short as can be.
-            return self._silent(1 if source.is_begun else _CHUNK)
+            return self.silent(1 if source.is_begun else _CHUNK)
         samples, sound = source.take(count * MODEL_SAMPLES)
         samples, sound = self._aligned(samples, sound)
         self._add(sound, "speech", is_prepared=True)
@@ -234,7 +239,7 @@ class Feed:
         moved = self.timeline.moved
         taken_back = self._cut()
         if taken_back is None:
-            return self._silent(1)
+            return self.silent(1)
         left = motion_due - (moved - self.timeline.moved) * FRAME_SECONDS - now
         needed = self.performance.look_ahead_seconds + FRAME_SECONDS + self.push_seconds + _LIVE_MARGIN_SECONDS
         seconds = needed - max(left, 0.0)
@@ -251,7 +256,8 @@ class Feed:
             self._live_early.popleft()
         return min(early for _, early in self._live_early) > self.push_seconds + _LIVE_SPARE_SECONDS
 
-    def _silent(self, frames: int) -> Piece:
+    def silent(self, frames: int) -> Piece:
+        """A piece of silence."""
         samples, sound = self._aligned(*silence(frames))
         self._add(sound, "idle")
         return Piece(samples)

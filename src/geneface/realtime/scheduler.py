@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from geneface import ops
 from geneface.avatar.performance import Performance
 from geneface.realtime.clock import MONOTONIC, Clock
 from geneface.realtime.item import FRAME_SECONDS
@@ -21,15 +21,16 @@ from geneface.realtime.session import Face, Session
 if TYPE_CHECKING:
     from geneface.voice.voice import Voice
 
-ENCODE_SECONDS_A_PIXEL = 8e-9
-"""Processor time of a transport for a frame: conversion and a fast H.264 encoder, measured at 256 and 512 pixels."""
+ENCODE_SECONDS_A_PIXEL = 16e-9
+"""Processor time of a transport for a frame: a fast H.264 encoder, measured at 256 and 512 pixels."""
 _SHARE = 0.85
 """Of the cores, for live faces; the rest is for the network, and for the unexpected."""
 _TRIAL_FRAMES = 6
+_LEAST_SHARE = 0.3
+"""Of what was measured while others were at work, a newcomer's own part is taken to be no less."""
 _RETRY_SECONDS = 10.0
 _LATE_SHARE = 0.1
-"""With more repeats than this in the last seconds there is no room, whatever was measured before."""
-_LOOK_SECONDS = 5.0
+"""Where a face has come late more often than this of late there is no room, whatever was measured before."""
 _LONGEST_WAIT = 1.0
 
 
@@ -61,8 +62,7 @@ class Scheduler:
         self._loads: WeakKeyDictionary[Face, dict[Any, float]] = WeakKeyDictionary()
         """Of a face, by size and frame: cores that one of its sessions fills."""
         self._opening = threading.Lock()
-        self._looked: tuple[float, int, int] = (0.0, 0, 0)
-        self._is_late = False
+        self._kernel_threads = ops.threads()
         self._is_closed = False
 
     @property
@@ -125,6 +125,7 @@ class Scheduler:
                 raise
             with self._change:
                 self._sessions[session] = load
+                self._share_cores()
                 missing = self._workers - len(self._threads)
                 started = [threading.Thread(target=self._run, name="live", daemon=True) for _ in range(missing)]
                 self._threads += started
@@ -140,15 +141,25 @@ class Scheduler:
             self._sessions.clear()
         for session in sessions:
             session.close()
+        self._share_cores()
         self._wake()
         for thread in self._threads:
             thread.join()
 
+    def _share_cores(self) -> None:
+        """With one face a frame is drawn by all cores, soonest; with several, each by one, which costs a third less."""
+        ops.set_threads(1 if len(self._sessions) > 1 else self._kernel_threads)
+
     def _load_of(self, session: Session) -> float:
-        """Cores that one more such face fills."""
-        before = time.process_time()
-        session.rehearse(_TRIAL_FRAMES)
-        made = (time.process_time() - before) / _TRIAL_FRAMES
+        """Cores that one more such face fills while a microphone drives it, which costs most."""
+        others = self.load
+        ops.set_threads(1)
+        try:
+            cost, seconds = session.rehearse(_TRIAL_FRAMES)
+        finally:
+            self._share_cores()
+        # Those that are open went on meanwhile.
+        made = max(cost - others * seconds, _LEAST_SHARE * cost)
         return (made + ENCODE_SECONDS_A_PIXEL * session.width * session.height) / FRAME_SECONDS
 
     def _refuse(self, load: float) -> None:
@@ -160,15 +171,9 @@ class Scheduler:
                 raise BusyError(_RETRY_SECONDS)
 
     def _falls_behind(self) -> bool:
-        """Whether items of late came without their picture; looked at every few seconds."""
-        now = self._clock.now()
-        items, repeats = (sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats"))
-        then, items_then, repeats_then = self._looked
-        if now - then > _LOOK_SECONDS:
-            count = items - items_then
-            self._is_late = count > 25 and (repeats - repeats_then) / count > _LATE_SHARE
-            self._looked = (now, items, repeats)
-        return self._is_late
+        """Whether items of late came without their picture, of those that somebody takes."""
+        late = [session for session in self._sessions if session.late_share > _LATE_SHARE]
+        return any(session.next_due > self._clock.now() - _LONGEST_WAIT for session in late)
 
     def _wake(self) -> None:
         with self._change:
@@ -204,6 +209,7 @@ class Scheduler:
     def _drop_closed(self) -> None:
         for session in [session for session in self._sessions if session.is_closed]:
             del self._sessions[session]
+            self._share_cores()
 
     def _forget(self, session: Session) -> None:
         with self._change:

@@ -21,14 +21,14 @@ class Told:
 
 def test_time_left_follows_the_speed_of_the_machine() -> None:
     told = Told()
-    reporter = told.reporter(StepPlan("one", 10), StepPlan("two", 30))
+    reporter = told.reporter(StepPlan("one", 1000), StepPlan("two", 3000))
     with reporter.step("one") as progress:
-        assert told.said[-1][:2] == (0, 40), "the guess, at first"
-        told.now += 10
+        assert told.said[-1][:2] == (0, 4000), "the guess, at first"
+        told.now += 1000
         progress("x", 1, 2)
-        # Half of what was expected to take 10 s took 10 s: this machine is twice as slow.
-        assert told.said[-1][0] == pytest.approx(12.5) and told.said[-1][1] == pytest.approx(10 + 60)
-    told.now += 10
+        # Half of what was expected to take 1000 s took 1000 s: this machine is twice as slow.
+        assert told.said[-1][0] == pytest.approx(12.5) and told.said[-1][1] == pytest.approx(1000 + 6000, rel=0.02)
+    told.now += 1000
     assert [step["status"] for step in reporter.steps()] == ["completed", "pending"]
     assert reporter.fraction() == 0.25
 
@@ -66,16 +66,25 @@ def test_a_job_that_is_no_longer_ours_ends_at_the_next_word() -> None:
 
 def test_what_an_earlier_run_did_says_nothing_of_the_speed() -> None:
     told = Told()
-    reporter = told.reporter(StepPlan("check", 20), StepPlan("prepare", 100, {"scan": 3, "track": 7}))
+    reporter = told.reporter(StepPlan("check", 20), StepPlan("prepare", 10_000, {"scan": 3, "track": 7}))
     reporter.skip("check")
     with reporter.step("prepare") as progress:
         # A file was there already.
         told.now += 0.01
         progress("scan", 1, 1)
         for number in range(1, 11):
-            told.now += 14
+            told.now += 1400
             progress("track", number, 20)
-        # 35 of 100 expected seconds took 140.
+        # 3500 of 10000 expected seconds took 14000.
         assert reporter.slowness() == pytest.approx(4, rel=0.01)
-        assert reporter.eta_seconds() == pytest.approx(35 * 4, rel=0.01)
+        assert reporter.eta_seconds() == pytest.approx(3500 * 4, rel=0.01)
     assert reporter.fraction() == 1
+
+
+def test_a_slow_start_is_no_slow_machine() -> None:
+    told = Told()
+    reporter = told.reporter(StepPlan("check", 16))
+    with reporter.step("check") as progress:
+        told.now += 8
+        progress("scan", 1, 100)
+        assert reporter.eta_seconds() < 40, "not 800"

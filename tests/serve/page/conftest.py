@@ -56,13 +56,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def film() -> bytes:
-    """A second of grey H.264."""
+    """A second of grey H.264, wider than high."""
     out = BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"  # pyright: ignore[reportAttributeAccessIssue]
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"  # pyright: ignore[reportAttributeAccessIssue]
         for _ in range(25):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), "rgb24")
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 128, np.uint8), "rgb24")
             container.mux(stream.encode(frame))  # pyright: ignore[reportAttributeAccessIssue]
         container.mux(stream.encode(None))  # pyright: ignore[reportAttributeAccessIssue]
     return out.getvalue()

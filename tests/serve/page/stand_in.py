@@ -17,7 +17,7 @@ from geneface.io.assets import asset_path
 from geneface.serve.avatars import BUNDLED
 
 FINDINGS = [
-    {"severity": "warning", "start": 0.0, "end": 4.2, "cause": "no face", "remedy": "cut it off", "is_used": False},
+    {"severity": "warning", "start": 0.0, "end": 4.2, "cause": "no face is seen", "remedy": "cut it off", "is_used": False},
     {"severity": "warning", "start": 31.5, "end": 33.0, "cause": "a hand is before the mouth", "remedy": "keep hands down",
      "is_used": False},
     {"severity": "warning", "start": 50.0, "end": 56.0, "cause": "the picture is dark", "remedy": "more light from the front",

@@ -171,5 +171,8 @@ def test_the_language_is_the_browsers_until_another_is_chosen(open_page: OpenPag
     expect(page.get_by_role("heading", level=1)).to_have_text("A face of your own")
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("做一个你自己的数字人")
+    page.locator("input[type=file]").set_input_files({"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"abc"})
+    expect(page.locator(".finding").first).to_contain_text("可以更好: 看不到人脸")
+    expect(page.locator(".finding").last).to_contain_text("人脸宽 214 像素")
     page, _ = open_page("#create", locale="fr-FR")
     expect(page.get_by_role("heading", level=1)).to_have_text("A face of your own")

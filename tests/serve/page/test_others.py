@@ -6,6 +6,7 @@ import io
 import zipfile
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from .conftest import OpenPage, until
@@ -28,6 +29,9 @@ def test_a_video_from_text(open_page: OpenPage) -> None:
     expect(video).to_be_visible()
     expect(page.locator(".result figcaption")).to_have_text("Synthetic")
     until(page, "document.querySelector('.result video').readyState >= 2")
+    # All of it is seen, also where it is no square.
+    box = page.locator(".result .face-frame").bounding_box()
+    assert box and box["width"] / box["height"] == pytest.approx(1.5, abs=0.02)
     assert render_request(api) == {"model": "grid-s1", "prompt": "Good evening.", "voice": "heart", "format": "mp4",
                                    "size": "512", "background": "#ffffff"}  # fmt: skip
     link = page.locator(".result").get_by_role("link", name="Download")

@@ -17,8 +17,8 @@ from geneface.types import ProgressFn
 
 _SEND_SECONDS = 0.5
 _JUMP, _MUCH_FASTER = 0.1, 20.0
-_SURE_SECONDS = 2.0
-"""Of work: before that the guess stands."""
+_TRUST_SECONDS = 10.0
+"""How much the guess weighs against what was measured: a process needs seconds to begin, which say nothing."""
 
 Send = Callable[[float, float | None, Sequence[dict[str, Any]]], bool]
 """Called as send(percent, eta_seconds, steps); false: the job is no longer ours."""
@@ -104,9 +104,14 @@ class Reporter:
         self._tell(now=True)
 
     def skip(self, name: str) -> None:
-        """A step that an earlier run has done."""
+        """A step that an earlier run has done.
+
+        Raises:
+            Ended: the job is no longer ours.
+        """
         step = next(step for step in self._steps if step.plan.name == name)
         step.status, step.fraction, step.found = "completed", 1.0, 1.0
+        self._tell(now=True)
 
     def _tell(self, now: bool) -> None:
         time_now = self._clock()
@@ -128,11 +133,11 @@ class Reporter:
             if step.started is not None:
                 expected += step.plan.expected_seconds * (step.fraction - step.found)
                 taken += step.seconds or self._clock() - step.started
-        return taken / expected if expected > 0 and taken > _SURE_SECONDS else 1.0
+        return (taken + _TRUST_SECONDS) / (expected + _TRUST_SECONDS)
 
     def eta_seconds(self) -> float:
         """How long the rest will take."""
-        return sum(filter(None, (self._eta(step) for step in self._steps)))
+        return round(sum(filter(None, (self._eta(step) for step in self._steps))), 1)
 
     def _eta(self, step: _Step) -> float | None:
         if step.status == "completed":

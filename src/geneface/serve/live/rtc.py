@@ -15,7 +15,7 @@ import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,17 +26,15 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from av.audio.frame import AudioFrame
 
-from geneface.errors import InputError
-from geneface.realtime import FRAME_SECONDS, SOUND_RATE_HZ, Item
+from geneface.realtime import SOUND_RATE_HZ, Item
 from geneface.serve.errors import ApiError
-from geneface.serve.live.controls import background_of
+from geneface.serve.live.orders import Orders
 from geneface.serve.live.rtc_sender import BitRate, gather_on, listen_to_reports, ntp_of, report_media_time
 from geneface.serve.live.rtc_tracks import PictureTrack, SoundTrack
 from geneface.serve.live.sessions import LiveSession, Message
 
 CONNECT_SECONDS = 20.0
 """After that a peer that never came is given up."""
-_MOST_MESSAGE = 64 * 1024
 _EXPECTED: WeakKeyDictionary[LiveSession, Peer] = WeakKeyDictionary()
 """By session, who was answered last and has not connected yet: nobody collects open ports by offers."""
 _LOUDEST = 32_768
@@ -60,6 +58,7 @@ class Peer:
         self._bit_rate = BitRate()
         self._picture = PictureTrack(self._bit_rate)
         self._sound = SoundTrack(self._sent)
+        self._orders = Orders(live, self.tell, {"key_frame": self._key_frame})
         self._origin: int | None = None
         self._channel: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -171,7 +170,7 @@ class Peer:
         def on_channel(channel: Any) -> None:
             self._channel = channel
             channel.on("message", self._heard_message)
-            self.tell(self._ready())
+            self.tell(self._live.ready(codec="webrtc", rate=SOUND_RATE_HZ))
 
         @connection.on("connectionstatechange")
         async def on_state() -> None:
@@ -200,89 +199,15 @@ class Peer:
                 samples = frame.to_ndarray().reshape(-1, channels).astype(np.float32).mean(1) / _LOUDEST
                 self._live.hear(samples, frame.sample_rate or SOUND_RATE_HZ)
 
-    def _ready(self) -> Message:
-        session = self._live.session
-        return {
-            "type": "ready",
-            "id": self._live.id,
-            "width": session.width,
-            "height": session.height,
-            "item_ms": round(1000 * FRAME_SECONDS),
-            "generation": session.generation,
-            "conversation": self._live.partner is not None,
-            "understands": self._live.understands,
-            "codec": "webrtc",
-            "rate": SOUND_RATE_HZ,
-        }
-
     def _sent(self, item: Item) -> None:
         pictures, size = self._picture.counts()
         self._live.sent(item, pictures=pictures, size=size)
 
-    # ---- what the other side asks for
-
     def _heard_message(self, text: str | bytes) -> None:
-        self._start(self._obey(text))
-
-    async def _obey(self, text: str | bytes) -> None:
-        """As the WebSocket does: docs/serve.md, "The stream"."""
-        ref: Any = None
-        try:
-            if len(text) > _MOST_MESSAGE:
-                raise ValueError("a message is longer than 64 KiB")
-            message: Any = json.loads(text)
-            if not isinstance(message, dict):
-                raise ValueError("a message is no JSON object")
-            kind, ref = message.get("type"), message.get("ref")
-            if not isinstance(kind, str) or kind not in _ORDERS:
-                raise ValueError(f"there is no message of the type {kind!r}")
-            answer = await _ORDERS[kind](self, message)
-            if ref is not None:
-                self.tell({"type": "accepted", "ref": ref, **(answer or {})})
-        except InputError as error:
-            cause = f"{error.cause}{f' {error.where}' if error.where else ''}"
-            self._refuse(ref, "bad_input", cause, error.remedy)
-        except ValueError as error:
-            self._refuse(ref, "bad_message", str(error), "see docs/serve.md for the messages of this stream")
-
-    def _refuse(self, ref: Any, code: str, message: str, remedy: str) -> None:
-        self.tell({"type": "refused", "ref": ref, "code": code, "message": message, "remedy": remedy})
-
-    async def _say(self, message: Message) -> Message:
-        return {"utterance": self._live.say(_text(message))}
-
-    async def _chat(self, message: Message) -> Message:
-        return {"utterance": self._live.text(_text(message))}
-
-    async def _interrupt(self, _: Message) -> Message:
-        return {"generation": self._live.interrupt()}
-
-    async def _background(self, message: Message) -> None:
-        background = background_of(message.get("background"))
-        await asyncio.to_thread(self._live.session.set_background, background)
+        self._start(self._orders.obey(text))
 
     async def _key_frame(self, _: Message) -> None:
         self._picture.ask_for_key()
-
-    async def _ping(self, _: Message) -> None:
-        """It is answered by its "accepted"."""
-
-
-def _text(message: Message) -> str:
-    text = message.get("text")
-    if not isinstance(text, str):
-        raise ValueError(f'"{message["type"]}" has no text')
-    return text
-
-
-_ORDERS: dict[str, Callable[[Peer, Message], Awaitable[Message | None]]] = {
-    "say": Peer._say,
-    "chat": Peer._chat,
-    "interrupt": Peer._interrupt,
-    "background": Peer._background,
-    "key_frame": Peer._key_frame,
-    "ping": Peer._ping,
-}
 
 
 def addresses_of(host: str) -> list[str]:

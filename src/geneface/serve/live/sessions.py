@@ -95,6 +95,20 @@ class LiveSession:
         self.latest: Message | None = None
         """Figures of the last second in which somebody listened, see `_stats`."""
 
+    def ready(self, **facts: Any) -> Message:
+        """The first message to a listener; `facts`: of its transport."""
+        return {
+            "type": "ready",
+            "id": self.id,
+            "width": self.session.width,
+            "height": self.session.height,
+            "item_ms": round(1000 * FRAME_SECONDS),
+            "generation": self.session.generation,
+            "conversation": self.partner is not None,
+            "understands": self.understands,
+            **facts,
+        }
+
     # ---- what the person does
 
     def say(self, text: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any
 
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from geneface.errors import InputError
-from geneface.realtime import FRAME_SECONDS, Item
-from geneface.serve.live.controls import background_of
+from geneface.realtime import Item
+from geneface.serve.live.orders import MOST_MESSAGE, Orders
 from geneface.serve.live.packets import Kind, Packet
 from geneface.serve.live.sender import Outbox
 from geneface.serve.live.sessions import LiveSession, Message
@@ -27,7 +25,6 @@ _CLOSE_SECONDS = 1.0
 """So long a listener that is sent away may take for what waits."""
 _MOST_UNSEEN = 25
 """Items between the one that was sent and the last that the client said it has: beyond, the network is behind."""
-_MOST_MESSAGE = 64 * 1024
 _RATES = (8_000, 96_000)
 
 
@@ -43,9 +40,9 @@ class SocketListener:
         """The last item that the client said it has."""
         self._microphone_hz: int | None = None
         self._reason = ""
-        self._ref: Any = None
-        """What the client calls the message that is being obeyed; the answer says it."""
         self._ended = asyncio.Event()
+        own = {"microphone": self._microphone, "key_frame": self._key_frame, "have": self._have}
+        self._orders = Orders(live, self.tell, own)
 
     # ---- Listener
 
@@ -90,19 +87,7 @@ class SocketListener:
 
     async def run(self) -> None:
         """Serve the connection until one side ends it."""
-        session = self._live.session
-        ready = {
-            "type": "ready",
-            "id": self._live.id,
-            "width": session.width,
-            "height": session.height,
-            "item_ms": round(1000 * FRAME_SECONDS),
-            "generation": session.generation,
-            "conversation": self._live.partner is not None,
-            "understands": self._live.understands,
-            **self._stream.facts(),
-        }
-        self.tell(ready)
+        self.tell(self._live.ready(**self._stream.facts()))
         for packet in self._stream.head():
             self._outbox.put(packet)
         self._live.attach(self)
@@ -128,19 +113,13 @@ class SocketListener:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            self._ref = None
+            if message.get("bytes") is None:
+                await self._orders.obey(message.get("text") or "")
+                continue
             try:
-                if message.get("bytes") is not None:
-                    self._hear(message["bytes"])
-                else:
-                    await self._obey(message.get("text") or "")
-            except InputError as error:
-                self._refuse("bad_input", f"{error.cause}{f' {error.where}' if error.where else ''}", error.remedy)
-            except ValueError as error:
-                self._refuse("bad_message", str(error), "see docs/serve.md for the messages of this stream")
-
-    def _refuse(self, code: str, text: str, remedy: str) -> None:
-        self.tell({"type": "refused", "ref": self._ref, "code": code, "message": text, "remedy": remedy})
+                self._hear(message["bytes"])
+            except (InputError, ValueError) as error:
+                self._orders.refuse(error)
 
     def _hear(self, data: bytes) -> None:
         packet = Packet.from_bytes(data)
@@ -148,36 +127,10 @@ class SocketListener:
             raise ValueError(f"a client sends no packets of kind {packet.kind.name.lower()}")
         if self._microphone_hz is None:
             raise ValueError('sound came before the message "microphone" with its rate')
-        if len(packet.payload) > _MOST_MESSAGE or len(packet.payload) % 2:
+        if len(packet.payload) > MOST_MESSAGE or len(packet.payload) % 2:
             raise ValueError("a piece of sound is no whole number of s16 samples, or longer than 64 KiB")
         samples = np.frombuffer(packet.payload, "<i2").astype(np.float32) / 32_768
         self._live.hear(samples, self._microphone_hz)
-
-    async def _obey(self, text: str) -> None:
-        if len(text) > _MOST_MESSAGE:
-            raise ValueError("a message is longer than 64 KiB")
-        message: Any = json.loads(text)
-        if not isinstance(message, dict):
-            raise ValueError("a message is no JSON object")
-        kind, self._ref = message.get("type"), message.get("ref")
-        if not isinstance(kind, str) or kind not in _ORDERS:
-            raise ValueError(f"there is no message of the type {kind!r}")
-        answer = await _ORDERS[kind](self, message)
-        if self._ref is not None:
-            self.tell({"type": "accepted", "ref": self._ref, **(answer or {})})
-
-    async def _say(self, message: Message) -> Message:
-        return {"utterance": self._live.say(_text(message))}
-
-    async def _chat(self, message: Message) -> Message:
-        return {"utterance": self._live.text(_text(message))}
-
-    async def _interrupt(self, _: Message) -> Message:
-        return {"generation": self._live.interrupt()}
-
-    async def _background(self, message: Message) -> None:
-        background = background_of(message.get("background"))
-        await asyncio.to_thread(self._live.session.set_background, background)
 
     async def _microphone(self, message: Message) -> None:
         rate, is_on = message.get("rate"), message.get("on", True)
@@ -194,28 +147,6 @@ class SocketListener:
     async def _have(self, message: Message) -> None:
         index = message.get("index")
         self._seen = index if isinstance(index, int) else self._seen
-
-    async def _ping(self, _: Message) -> None:
-        """It is answered by its "accepted"."""
-
-
-def _text(message: Message) -> str:
-    text = message.get("text")
-    if not isinstance(text, str):
-        raise ValueError(f'"{message["type"]}" has no text')
-    return text
-
-
-_ORDERS: dict[str, Callable[[SocketListener, Message], Awaitable[Message | None]]] = {
-    "say": SocketListener._say,
-    "chat": SocketListener._chat,
-    "interrupt": SocketListener._interrupt,
-    "background": SocketListener._background,
-    "microphone": SocketListener._microphone,
-    "key_frame": SocketListener._key_frame,
-    "have": SocketListener._have,
-    "ping": SocketListener._ping,
-}
 
 
 async def refuse(websocket: WebSocket, code: str, message: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ const KEPT = "geneface.language";
 const LANGUAGES = ["en", "zh"];
 let strings = en;
 let errors = {};
+let sentences = [];
 let language = "en";
 
 function wanted() {
@@ -18,7 +19,11 @@ function wanted() {
 /** Load the strings; call it once, before anything is shown. */
 export async function loadLanguage() {
   language = wanted();
-  if (language === "zh") ({ default: strings, errors } = await import("./strings.zh.js"));
+  if (language === "zh") {
+    const [own, servers] = await Promise.all([import("./strings.zh.js"), import("./server.zh.js")]);
+    strings = own.default;
+    ({ errors, sentences } = servers);
+  }
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
 }
 
@@ -48,6 +53,19 @@ export function has(key) {
 /** [cause, remedy] of a server's error in another language than its own, English; null where its own words serve best. */
 export function errorWords(code) {
   return errors[code] ?? null;
+}
+
+/** A sentence of the server's, in the language of the page where that is known. */
+export function said(text) {
+  for (const [pattern, words] of sentences) {
+    if (typeof pattern === "string") {
+      if (pattern === text) return words;
+      continue;
+    }
+    const found = pattern.exec(text);
+    if (found) return words.replace(/\$(\d)/g, (_, group) => found[group] ?? "");
+  }
+  return text;
 }
 
 /** 1234567 -> "1.2 MB". */

@@ -214,21 +214,21 @@ export default {
   "report.whole": "完整报告",
   "report.training": "训练时的结论",
   "figure.closure_rate": "双唇闭合",
-  "figure.closure_rate.text": "的 b、m、p 在本人闭唇之处也看得到闭唇。",
+  "figure.closure_rate.text": "本人在 b、m、p 处闭唇时，画面中也看得到闭唇的比例。",
   "figure.opening_correlation": "跟随语音",
   "figure.opening_correlation.text": "仅凭声音得到的开口与本人的一致程度。100% 即完全相同。",
   "figure.offset_frames": "声音与口型",
-  "figure.offset_frames.text": "的偏差。40 毫秒以内无人察觉。",
+  "figure.offset_frames.text": "两者的偏差。40 毫秒以内无人察觉。",
   "figure.silence_motion_ratio": "静默时安静",
-  "figure.silence_motion_ratio.text": "，相对本人静默时嘴唇的动作。100% 同样安静，越低越安静。",
+  "figure.silence_motion_ratio.text": "相对本人静默时嘴唇的动作。100% 同样安静，越低越安静。",
   "figure.head_psnr": "头部相似度",
-  "figure.head_psnr.text": "，与从未见过的画面相比的 PSNR。30 dB 以上已很接近；仅视频压缩约为 40。",
+  "figure.head_psnr.text": "与从未见过的画面相比的 PSNR。30 dB 以上已很接近；仅视频压缩约为 40。",
   "figure.head_sharpness_ratio": "清晰度",
-  "figure.head_sharpness_ratio.text": "，相对相机画面的细节。",
+  "figure.head_sharpness_ratio.text": "与相机画面相比保留的细节。",
   "figure.speckle_ratio": "画面干净",
-  "figure.speckle_ratio.text": "相机画面的噪点，在从未拍摄过的动作中测得。不超过 1 即为干净。",
+  "figure.speckle_ratio.text": "与相机画面相比的噪点，在从未拍摄过的动作中测得。不超过 1 即为干净。",
   "figure.render_rate": "速度",
-  "figure.render_rate.text": "，在评测的机器上。实时需要 25。",
+  "figure.render_rate.text": "在评测的机器上绘制的速度。实时需要 25。",
 
   "avatar.title": "数字人",
   "avatar.lead": "他们是谁，谁同意过，采用什么许可。",
@@ -249,13 +249,4 @@ export default {
   "avatar.delete.question": "删除 {name}？",
   "avatar.delete.text": "数字人、训练数据、评测和视频都会从此服务器删除，无法恢复。",
   "avatar.deleted": "{name} 已删除。",
-};
-
-/** 服务器的错误按代码给出的中文：[原因, 办法]；其他错误照服务器的英文显示。 */
-export const errors = {
-  busy: ["这台机器无法再及时绘制另一个实时画面。", "请稍后重试，或关闭另一个会话。"],
-  not_found: ["没有找到。", "它可能已被删除或已结束，请刷新页面。"],
-  extra_missing: ["此服务器缺少一个可选组件。", "请看服务器的说明，安装后重试。"],
-  too_many_requests: ["请求太多。", "请稍等片刻再试。"],
-  queue_full: ["等待的任务太多。", "请等其中一些完成后再试。"],
 };

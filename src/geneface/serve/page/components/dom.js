@@ -35,6 +35,22 @@ export function announce(text) {
   setTimeout(() => { region.textContent = text; }, 50);
 }
 
+/** A player for a sound that is here: the browser may forget the sound when the player has left the page. */
+export function listen(blob, label) {
+  const address = URL.createObjectURL(blob);
+  const player = h("audio", { controls: true, src: address, "aria-label": label });
+  player.addEventListener("emptied", () => URL.revokeObjectURL(address), { once: true });
+  return player;
+}
+
+/** Take out what `listen` made. */
+export function forgetSounds(element) {
+  for (const player of element.querySelectorAll("audio")) {
+    player.removeAttribute("src");
+    player.load();
+  }
+}
+
 let lastId = 0;
 
 /** An id that no other element has. */

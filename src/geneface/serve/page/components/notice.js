@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { t } from "../i18n.js";
+import { said, t } from "../i18n.js";
 
 /** A box for `error` (ApiError, or any); `again` is called by its button. It is read out when it is put into the page. */
 export function notice(error, { again } = {}) {
@@ -17,7 +17,8 @@ export function message(kind, cause, remedy, action) {
     action && h("button", { type: "button", class: "quiet", onclick: action.act }, action.text));
 }
 
-/** The server's clauses begin with a small letter, as on the command line. */
+/** In the language of the page, and with a capital: the server's clauses begin with a small letter, as on the command line. */
 export function sentence(text) {
-  return text ? text[0].toUpperCase() + text.slice(1) : "";
+  const words = said(text ?? "");
+  return words && words[0].toUpperCase() + words.slice(1);
 }

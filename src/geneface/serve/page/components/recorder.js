@@ -2,7 +2,7 @@
 
 import { ApiError } from "../api.js";
 import { clock, t } from "../i18n.js";
-import { announce, h, show } from "./dom.js";
+import { announce, forgetSounds, h, listen, show } from "./dom.js";
 import { icon } from "./icons.js";
 import { notice } from "./notice.js";
 
@@ -23,8 +23,8 @@ export function recorder({ onRecorded, mostSeconds = 600 }) {
   let end = null;
 
   const idle = (recorded) => {
-    const listen = recorded && h("audio", { controls: true, src: URL.createObjectURL(recorded), "aria-label": t("record.listen") });
-    show(element, listen, h("div", { class: "row" },
+    forgetSounds(element);
+    show(element, recorded && listen(recorded, t("record.listen")), h("div", { class: "row" },
       h("button", { type: "button", class: "quiet", onclick: begin }, icon("microphone"), t(recorded ? "record.again" : "record.begin"))));
   };
 

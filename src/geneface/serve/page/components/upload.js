@@ -5,7 +5,11 @@
 
 import { ask, pause, request } from "../api.js";
 
-const PIECE = 4 * 1024 * 1024;
+const FIRST = 1024 * 1024;
+const LEAST = 256 * 1024;
+const MOST = 32 * 1024 * 1024;
+/** Pieces grow and shrink so that each takes about as long: a slow line shows progress, a fast one has few requests. */
+const PIECE_SECONDS = 1.5;
 const LONGEST_WAIT = 15;
 const KEPT = "geneface.uploads";
 
@@ -65,6 +69,7 @@ export async function upload(file, { onProgress, signal }) {
   const { id, offset } = await begin(file);
   let done = offset;
   let wait = 1;
+  let piece = FIRST;
   const started = performance.now();
   const tell = (isWaiting) => {
     const seconds = (performance.now() - started) / 1000;
@@ -73,17 +78,21 @@ export async function upload(file, { onProgress, signal }) {
   tell(false);
   while (done < file.size) {
     try {
+      const sent = performance.now();
       const response = await request(`v1/uploads/${id}`, {
-        method: "PATCH", signal, body: file.slice(done, done + PIECE),
+        method: "PATCH", signal, body: file.slice(done, done + piece),
         headers: { "Upload-Offset": String(done), "Content-Type": "application/offset+octet-stream" },
       });
       const told = Number(response.headers.get("Upload-Offset"));
-      done = told > done ? told : Math.min(done + PIECE, file.size);
+      done = told > done ? told : Math.min(done + piece, file.size);
+      const share = (1000 * PIECE_SECONDS) / Math.max(performance.now() - sent, 1);
+      piece = Math.round(Math.min(Math.max(piece * Math.min(share, 4), LEAST), MOST));
       wait = 1;
       tell(false);
     } catch (error) {
       if (error.name === "AbortError" || ![0, 409, 429, 502, 503, 504].includes(error.status)) throw error;
       tell(true);
+      piece = Math.max(LEAST, Math.round(piece / 2));
       await pause(error.retryAfter ?? wait, signal);
       wait = Math.min(wait * 2, LONGEST_WAIT);
       done = await offsetOf(id, done, signal);

@@ -15,7 +15,11 @@ export function contentOf(id) {
 export function player(id, label, { plays = true } = {}) {
   const video = h("video", { src: contentOf(id), controls: true, playsinline: true, preload: "metadata", "aria-label": label });
   if (plays) video.play().catch(() => {});
-  return face(video, { label });
+  const figure = face(video, { label });
+  video.addEventListener("loadedmetadata", () => {
+    figure.querySelector(".face-frame").style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+  });
+  return figure;
 }
 
 /** Returns {element, start(send, show)}: `send()` begins the job, `show(figure, job)` gets the finished video. */

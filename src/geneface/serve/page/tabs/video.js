@@ -3,7 +3,7 @@
 import { ask, askList } from "../api.js";
 import { avatarChoice, backgroundChoice, choice, field, voiceChoice } from "../components/choices.js";
 import { confirm } from "../components/dialog.js";
-import { h, show, uniqueId } from "../components/dom.js";
+import { forgetSounds, h, listen, show, uniqueId } from "../components/dom.js";
 import { drop } from "../components/drop.js";
 import { face, poster } from "../components/face.js";
 import { icon } from "../components/icons.js";
@@ -90,8 +90,8 @@ class MakeVideo {
 
   drawFile(file = null) {
     this.sound = file;
-    const listen = file && h("audio", { controls: true, src: URL.createObjectURL(file), "aria-label": file.name });
-    show(this.input, file && h("p", { class: "row" }, h("strong", {}, file.name), h("span", { class: "soft" }, bytes(file.size))), listen,
+    forgetSounds(this.input);
+    show(this.input, file && h("p", { class: "row" }, h("strong", {}, file.name), h("span", { class: "soft" }, bytes(file.size))), file && listen(file, file.name),
       drop({ kind: "slim", text: t("video.file.text"), button: t(file ? "video.file.other" : "video.file"), accept: "audio/*,video/*", onFile: (next) => this.drawFile(next) }));
     this.drawButton();
   }
