@@ -137,7 +137,7 @@ def clicks(seconds: float, every: float, length: float = 0.04) -> np.ndarray:
     """Bursts of a voice-like tone. `every` is in whole items: a burst begins where a frame does."""
     sound = np.zeros(round(seconds * RATE), np.float32)
     time_ = np.arange(round(length * RATE)) / RATE
-    burst = sum(np.sin(2 * np.pi * 180 * k * time_) / k for k in range(1, 9)) * 0.3
+    burst = 0.3 * np.sum([np.sin(2 * np.pi * 180 * k * time_) / k for k in range(1, 9)], axis=0)
     for start in range(0, len(sound) - len(burst), round(every * RATE)):
         sound[start : start + len(burst)] = burst
     return sound
@@ -316,9 +316,10 @@ def measure_idle(arguments: argparse.Namespace) -> Figures:
         memory = []
         for number in range(200):
             live = client.post("/v1/live", json=_asked(arguments)).json()
-            asyncio.run(_listener(address, live, 0.1, arguments.audio)) if number % 10 == -1 else _glance(address, live)
+            _glance(address, live)
             client.delete(f"/v1/live/{live['id']}")
             if number % 20 == 19:
+                time.sleep(3)
                 memory.append(_memory_mb(pid))
         figures["memory_mb_every_20_sessions"] = memory
         time.sleep(2)

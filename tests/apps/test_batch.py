@@ -173,7 +173,11 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, encoding: str, delimi
         csv.writer(file, delimiter=delimiter, lineterminator=end).writerows(rows)
     (row,) = read_table(path)
     assert row.job is not None and row.job.mouth_gain == 1.5
-    assert row.job.audio.name == "Größe; ab, c\u2028d.wav" and row.job.file_name == "Größe; ab, c\u2028d.mp4"
+    assert (
+        row.job.audio is not None
+        and row.job.audio.name == "Größe; ab, c\u2028d.wav"
+        and row.job.file_name == "Größe; ab, c\u2028d.mp4"
+    )
 
 
 def test_a_crash_in_a_row_is_ours_and_the_next_goes_on(

@@ -96,6 +96,18 @@ def test_the_first_face_is_served_by_however_slow_a_machine() -> None:
         scheduler.close()
 
 
+def test_a_face_that_comes_late_all_the_time_leaves_no_room() -> None:
+    scheduler = Scheduler(1, cores=100)
+    try:
+        slow = scheduler.open(BusyFace(0.06))
+        take(slow, 60, [])
+        assert slow.late_share > 0.1
+        with pytest.raises(BusyError):
+            scheduler.open(FlatFace())
+    finally:
+        scheduler.close()
+
+
 def test_a_face_that_fails_says_so_and_leaves_the_others_alone(scheduler: Scheduler) -> None:
     broken, sound = scheduler.open(BrokenFace()), scheduler.open(FlatFace())
     with pytest.raises(RuntimeError, match="failed") as failed:

@@ -85,26 +85,31 @@ class Feed:
         """A live source's sound. It is not kept for later: where nobody looks, it is lost."""
         if self._sources:
             self._live = None
-        if self._sources or len(self.timeline) > _LIVE_MOST_WAITING:
+        waiting = len(self.timeline) + (self._live.ready_frames if self._live is not None else 0)
+        if self._sources or waiting > _LIVE_MOST_WAITING:
             return
         if self._live is None:
             self._live = Source("")
         self._live_heard = now
         self._live.push(samples, rate_hz)
 
-    def speak(self, samples: FloatArray, rate_hz: int, utterance: str, *, is_last: bool) -> None:
-        """A piece of an utterance; sound that comes after its end is refused."""
+    def source_of(self, utterance: str, seconds: float) -> Source | None:
+        """Where so much more sound of an utterance goes; None if it was interrupted.
+
+        Raises:
+            InputError: it has ended, or too much would wait.
+        """
         if utterance in self._dead:
-            return
-        source = next((source for source in self._sources if source.utterance == utterance), None)
-        if source is None:
-            source = Source(utterance)
-            self._sources.append(source)
-        if source.is_ended:
+            return None
+        found = next((source for source in self._sources if source.utterance == utterance), None)
+        if found is not None and found.is_ended:
             raise InputError("the utterance has ended", "begin another one")
-        if self.waiting_seconds + len(samples) / rate_hz > MOST_SECONDS:
+        if self.waiting_seconds + seconds > MOST_SECONDS:
             raise InputError(f"more than {MOST_SECONDS} s of speech would wait", "send it when some has been spoken")
-        source.push(samples, rate_hz, is_last=is_last)
+        if found is None:
+            found = Source(utterance)
+            self._sources.append(found)
+        return found
 
     @property
     def waiting_seconds(self) -> float:

@@ -30,8 +30,7 @@ _LEAST_SHARE = 0.3
 """Of what was measured while others were at work, a newcomer's own part is taken to be no less."""
 _RETRY_SECONDS = 10.0
 _LATE_SHARE = 0.1
-"""With more repeats than this in the last seconds there is no room, whatever was measured before."""
-_LOOK_SECONDS = 5.0
+"""Where a face has come late more often than this of late there is no room, whatever was measured before."""
 _LONGEST_WAIT = 1.0
 
 
@@ -63,8 +62,6 @@ class Scheduler:
         self._loads: WeakKeyDictionary[Face, dict[Any, float]] = WeakKeyDictionary()
         """Of a face, by size and frame: cores that one of its sessions fills."""
         self._opening = threading.Lock()
-        self._looked: tuple[float, int, int] = (0.0, 0, 0)
-        self._is_late = False
         self._kernel_threads = ops.threads()
         self._is_closed = False
 
@@ -174,15 +171,9 @@ class Scheduler:
                 raise BusyError(_RETRY_SECONDS)
 
     def _falls_behind(self) -> bool:
-        """Whether items of late came without their picture; looked at every few seconds."""
-        now = self._clock.now()
-        items, repeats = (sum(int(session.stats()[key]) for session in self._sessions) for key in ("items", "repeats"))
-        then, items_then, repeats_then = self._looked
-        if now - then > _LOOK_SECONDS:
-            count = items - items_then
-            self._is_late = count > 25 and (repeats - repeats_then) / count > _LATE_SHARE
-            self._looked = (now, items, repeats)
-        return self._is_late
+        """Whether items of late came without their picture, of those that somebody takes."""
+        late = [session for session in self._sessions if session.late_share > _LATE_SHARE]
+        return any(session.next_due > self._clock.now() - _LONGEST_WAIT for session in late)
 
     def _wake(self) -> None:
         with self._change:

@@ -38,6 +38,10 @@ _MOST_PICTURES = 2
 """That wait to be taken: with the one being sent no more than 100 ms."""
 _SKIP_SECONDS = 0.5
 """Who comes later than this for an item is given the present one: time has passed."""
+_PIECE_SECONDS = 1.0
+"""Of prepared speech, that is resampled at once: whoever waits for an item must not wait for ten minutes of it."""
+_LATE_ITEMS = 125
+"""Over which `late_share` is a mean, about: 5 s."""
 _SMOOTHING = 0.1
 """Weight of the last picture in the mean of what one costs."""
 
@@ -99,9 +103,11 @@ class Session:
         self._origin: float | None = None
         self._next = 0
         self._error: BaseException | None = None
-        self._speaking = Speaking(voice, self.speak, lambda: self._feed.waiting_seconds)
+        self._speaking = Speaking(voice, self.speak, self._waiting_seconds)
         self.generation = 0
         self.is_closed = False
+        self.late_share = 0.0
+        """Of the last items, how many came without a picture of their own."""
         self._counts = {"items": 0, "repeats": 0, "skipped": 0, "interruptions": 0}
 
     # ---- sound in
@@ -133,10 +139,15 @@ class Session:
             InputError: no such sound, or more of it than `MOST_SECONDS`.
         """
         heard = checked_sound(samples, rate_hz)
+        name = utterance or new_utterance()
         with self._lock:
-            name = utterance or new_utterance()
-            self._feed.speak(heard, rate_hz, name, is_last=is_last)
-        self._wake()
+            source = self._feed.source_of(name, len(heard) / rate_hz)
+        step = round(_PIECE_SECONDS * rate_hz)
+        for start in range(0, max(len(heard), 1), step):
+            with self._lock:
+                if source is not None:
+                    source.push(heard[start : start + step], rate_hz, is_last=is_last and start + step >= len(heard))
+            self._wake()
         return name
 
     def say(self, text: str) -> str:
@@ -286,9 +297,8 @@ class Session:
         """When the next step can begin, when it should be done, and the entry to draw, if it is that."""
         if self._made_generation != self.generation:
             return now, now, None
-        # Until somebody listens, the first item is due all the time.
-        begin = now if self._origin is None else self._origin
-        due = begin + self._next * FRAME_SECONDS
+        # Until somebody listens, the first item is due all the time; so is the next one when nobody takes it any more.
+        due = now if self._origin is None else max(self._origin + self._next * FRAME_SECONDS, now - _SKIP_SECONDS)
         timeline = self._feed.timeline
         motion_due = due + timeline.moved * FRAME_SECONDS - self.draw_seconds
         best = (self._feed.ready_at(now, motion_due), motion_due, None)
@@ -347,6 +357,10 @@ class Session:
 
         return self._face.pictures(rows(), background=background, **self._view)
 
+    def _waiting_seconds(self) -> float:
+        with self._lock:
+            return self._feed.waiting_seconds
+
     # ---- under the lock
 
     def _begin(self) -> float:
@@ -378,4 +392,5 @@ class Session:
         self._next += 1
         self._counts["items"] += 1
         self._counts["repeats"] += is_repeat
+        self.late_share += (is_repeat - self.late_share) / _LATE_ITEMS
         return item

@@ -5,6 +5,8 @@ T samples at the rate of the models (16 kHz) stand beside 3 T at 48 kHz, always.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import soxr
 
@@ -50,8 +52,8 @@ class Source:
         """No more sound will come."""
         self._rate_hz: int | None = None
         self._streams: list[soxr.ResampleStream | None] = []
-        self._models: list[FloatArray] = []
-        self._listeners: list[FloatArray] = []
+        self._models: deque[FloatArray] = deque()
+        self._listeners: deque[FloatArray] = deque()
         self._lengths = [0, 0]
 
     def push(self, samples: FloatArray, rate_hz: int, *, is_last: bool = False) -> None:
@@ -107,7 +109,13 @@ class Source:
 
     def _take(self, kind: int, count: int) -> FloatArray:
         buffer = (self._models, self._listeners)[kind]
-        whole = np.concatenate(buffer) if buffer else np.zeros(0, np.float32)
-        buffer[:] = [whole[count:]] if len(whole) > count else []
         self._lengths[kind] -= count
-        return whole[:count]
+        # Ten minutes may wait: only what is taken is copied.
+        taken = [np.zeros(0, np.float32)]
+        while count and buffer:
+            first = buffer.popleft()
+            if len(first) > count:
+                buffer.appendleft(first[count:])
+            taken.append(first[:count])
+            count -= len(taken[-1])
+        return np.concatenate(taken)

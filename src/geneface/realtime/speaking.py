@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from geneface.errors import InputError
 from geneface.voice.voice import Voice, readable
 
+MOST_TEXTS = 50
+"""That wait to be spoken."""
 _ENOUGH_SECONDS = 20.0
 """With so much speech waiting, the voice waits too."""
 _POLL_SECONDS = 0.1
@@ -35,11 +37,13 @@ class Speaking:
             waiting_seconds: how much speech waits in the session.
         """
         self._voice, self._speak, self._waiting = voice, speak, waiting_seconds
-        self._texts: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._pending: list[str] = []
-        """Utterances that are not spoken to their end."""
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
+        self._texts: deque[tuple[str, str]] = deque()
+        """Those that wait, each with its utterance."""
+        self._current: str | None = None
+        """The utterance that is being spoken."""
+        self._is_closed = False
         self.error: BaseException | None = None
         """What the last text failed with, if it did."""
 
@@ -53,60 +57,77 @@ class Speaking:
             raise InputError("this live face has no voice", "open it with a voice, or give it sound")
         readable(text)
         utterance = new_utterance()
-        with self._lock:
-            self._pending.append(utterance)
-            self._texts.put((text, utterance))
-            if self._thread is None:
+        with self._change:
+            if len(self._texts) >= MOST_TEXTS:
+                raise InputError(f"{MOST_TEXTS} texts wait to be spoken already", "send it when some have been spoken")
+            self._texts.append((text, utterance))
+            self._change.notify_all()
+            if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, args=(self._voice,), name="voice", daemon=True)
                 self._thread.start()
         return utterance
 
     def interrupt(self) -> list[str]:
         """Forget all texts, the one that is being spoken too; returns their utterances."""
-        with self._lock:
-            forgotten, self._pending = self._pending, []
+        with self._change:
+            forgotten = [utterance for _, utterance in self._texts]
+            if self._current is not None:
+                forgotten.append(self._current)
+            self._texts.clear()
+            self._current = None
             return forgotten
 
     def take_error(self) -> BaseException | None:
         """What the voice failed with since this was last asked."""
-        with self._lock:
+        with self._change:
             error, self.error = self.error, None
             return error
 
     def close(self) -> None:
         """End the thread."""
         self.interrupt()
-        self._texts.put(None)
+        with self._change:
+            self._is_closed = True
+            self._change.notify_all()
+
+    def _next(self) -> tuple[str, str] | None:
+        with self._change:
+            self._change.wait_for(lambda: self._texts or self._is_closed)
+            if self._is_closed:
+                return None
+            text, self._current = self._texts.popleft()
+            return text, self._current
 
     def _run(self, voice: Voice) -> None:
-        while (text := self._texts.get()) is not None:
+        while (text := self._next()) is not None:
             words, utterance = text
             try:
                 self._say(voice, words, utterance)
             except Exception as error:  # a voice may be anybody's code, or a server
-                with self._lock:
+                with self._change:
                     self.error = error
-            if self._is_pending(utterance):
+            if self._is_current(utterance):
                 # Whatever happened: the utterance ends.
                 self._speak(np.zeros(0, np.float32), _SILENT_RATE_HZ, utterance, True)
-                with self._lock:
-                    self._pending = [name for name in self._pending if name != utterance]
+            with self._change:
+                if self._current == utterance:
+                    self._current = None
 
     def _say(self, voice: Voice, words: str, utterance: str) -> None:
         pieces = iter(voice.speak(words))
         try:
-            while self._is_pending(utterance):
+            while self._is_current(utterance):
                 piece = next(pieces, None)
                 if piece is None:
                     return
                 self._speak(piece, voice.rate_hz, utterance, False)
-                while self._waiting() > _ENOUGH_SECONDS and self._is_pending(utterance):
+                while self._waiting() > _ENOUGH_SECONDS and self._is_current(utterance):
                     time.sleep(_POLL_SECONDS)
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
 
-    def _is_pending(self, utterance: str) -> bool:
-        with self._lock:
-            return utterance in self._pending
+    def _is_current(self, utterance: str) -> bool:
+        with self._change:
+            return utterance == self._current

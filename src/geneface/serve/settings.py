@@ -56,7 +56,7 @@ class ServeSettings(Config):
     most_text: int = 20_000
     most_queued_jobs: int = 20
     most_job_bytes: int = 20 * 1024**3
-    """Of all jobs and uploads together."""
+    """Of all jobs, uploads and avatars made here together."""
     job_days: float = 30.0
     """So long a finished job is kept."""
     most_connections: int = 200

@@ -238,9 +238,19 @@ def test_it_does_not_come_back_to_a_session_that_has_ended(page: Page, served: S
     begin(page)
     page.evaluate("fetch(`/v1/live/${player.sessionId}`, { method: 'DELETE' })")
     wait(page, "player.state === 'closed'")
-    error = page.evaluate("open_({}).then(() => player.sessionId = 'live_0').then(() => player._socket.close())")
+    error = page.evaluate("open_({}).then(() => player.sessionId = 'live_0').then(() => player._link.close())")
     assert error is None
     wait(page, "events.some(([name, detail]) => name === 'error' && detail.code === 'not_found')")
+
+
+def test_what_the_browser_keeps_of_the_page_still_works(page: Page) -> None:
+    begin(page, audio="pcm")
+    # Answered by 304: page, scripts, workers.
+    page.reload()
+    wait(page, "window.isReady")
+    begin(page, audio="pcm")
+    page.evaluate("tap()")
+    wait(page, "window.peak > 0.2")
 
 
 def test_before_a_gesture_the_face_moves_and_after_it_speaks(browser: Browser, served: Served) -> None:

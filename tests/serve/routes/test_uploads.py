@@ -151,6 +151,13 @@ def test_what_is_announced_counts_before_it_comes(tmp_path: Path) -> None:
         refused(client.post("/v1/uploads", json={"bytes": 600_000}), 507, "storage_full")
 
 
+def test_there_are_only_so_many(tmp_path: Path) -> None:
+    with jobs_server(tmp_path) as client:
+        for _ in range(100):
+            begin(client, 1)
+        refused(client.post("/v1/uploads", json={"bytes": 1}), 429, "too_many_uploads")
+
+
 def test_abandoned_ones_are_removed_after_a_day(tmp_path: Path) -> None:
     with jobs_server(tmp_path) as client:
         old, new = begin(client, 10), begin(client, 10)

@@ -13,6 +13,7 @@ import websockets
 from websockets.exceptions import InvalidStatus
 
 from geneface.serve.safety.bodies import most_bytes
+from geneface.serve.safety.headers import secured
 from geneface.serve.server import prepare_logs
 
 from ..serving import Served, serving
@@ -87,6 +88,12 @@ def test_every_answer_carries_the_headers(served: Served) -> None:
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy and "*" not in policy and "http" not in policy
         assert "server" not in headers
+
+
+def test_an_answer_that_nothing_changed_leaves_the_policy_as_it_was() -> None:
+    """Browsers put the headers of a 304 in the place of those that they kept: a page would lose its scripts."""
+    names = [name for name, _ in secured([(b"etag", b"1")], is_data=False, is_kept=True)]
+    assert b"content-security-policy" not in names and b"x-content-type-options" in names
 
 
 def test_the_token(guarded: Served) -> None:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 FOLDERS = ("jobs", "uploads", "avatars", "portraits", "reports", "trash")
-_COUNTED = ("jobs", "uploads", "portraits", "reports", "trash")
 
 
 class Home:
@@ -70,9 +69,9 @@ class Home:
             _delete(path)
 
     def used_bytes(self) -> int:
-        """Of jobs, uploads, portraits and reports; a file that two of them share counts once."""
+        """Of all of it but the queue; a file that two of them share counts once."""
         seen: dict[tuple[int, int], int] = {}
-        for name in _COUNTED:
+        for name in FOLDERS:
             for status in _files(self.root / name):
                 seen[status.st_dev, status.st_ino] = status.st_size
         return sum(seen.values())

@@ -104,9 +104,14 @@ class Reporter:
         self._tell(now=True)
 
     def skip(self, name: str) -> None:
-        """A step that an earlier run has done."""
+        """A step that an earlier run has done.
+
+        Raises:
+            Ended: the job is no longer ours.
+        """
         step = next(step for step in self._steps if step.plan.name == name)
         step.status, step.fraction, step.found = "completed", 1.0, 1.0
+        self._tell(now=True)
 
     def _tell(self, now: bool) -> None:
         time_now = self._clock()

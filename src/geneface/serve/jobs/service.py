@@ -115,13 +115,13 @@ class JobService:
         most = self.settings.most_job_bytes
         remedy = "delete videos, avatars and uploads that are no longer needed"
         if expected > most:
-            message = f"jobs and uploads may take {most / 1e9:.1f} GB, and this would be more"
+            message = f"avatars, videos and uploads may take {most / 1e9:.1f} GB, and this would be more"
             raise ApiError(507, "storage_full", message, remedy)
         if self.home.free_bytes() < more_bytes + _LEFT_BYTES:
             raise ApiError(507, "storage_full", "the server's disk is full", remedy)
 
     def used_bytes(self) -> int:
-        """Of all jobs, uploads and portraits; counted anew every few seconds."""
+        """Of all that is kept; counted anew every few seconds."""
         when, count = self._counted
         if time.monotonic() - when > _COUNTED_SECONDS:
             count = self.home.used_bytes()

@@ -119,13 +119,14 @@ class JobStore:
         """Take the job that has waited longest in a lane; its `worker` is new."""
         secret = secrets.token_hex(8)
         with self._open() as db:
-            rows = db.execute(
+            done = db.execute(
                 "UPDATE jobs SET state = 'in_progress', worker = ?, started_at = coalesce(started_at, ?)"
-                " WHERE state = 'queued' AND seq = (SELECT min(seq) FROM jobs WHERE state = 'queued' AND lane = ?)"
-                " RETURNING id",
+                " WHERE state = 'queued' AND seq = (SELECT min(seq) FROM jobs WHERE state = 'queued' AND lane = ?)",
                 (secret, time.time(), lane),
-            ).fetchall()  # All rows: the statement is committed when it has come to its end.
-        return self.get(rows[0][0]) if rows else None
+            )
+            if done.rowcount != 1:
+                return None
+        return next(iter(self._select("WHERE worker = ?", (secret,))), None)
 
     def report(self, job: Job, progress: float, eta_seconds: float | None, steps: Sequence[dict[str, Any]]) -> bool:
         """How far it is; False if the job is no longer this worker's."""
@@ -156,7 +157,7 @@ class JobStore:
             return self._own(job, "state = 'queued', worker = NULL, attempts = attempts + 1", ())
         self._own(job, "attempts = attempts + 1", ())
         cause = f"its process ended {job.attempts + 1} times without a result, the last time {reason}"
-        remedy = "most likely memory ran out: end other programs, or choose a smaller size"
+        remedy = "most likely memory ran out: end other programs, or choose a smaller size, and try again"
         return self.fail(job, JobError("worker_died", cause, remedy), keep_seconds)
 
     def release(self, job: Job) -> bool:

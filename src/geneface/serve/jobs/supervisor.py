@@ -145,7 +145,7 @@ class Supervisor:
         self._measured = time.monotonic()
         most = self._limits["most_bytes"]
         if self._home.used_bytes() > most:
-            message = f"jobs and uploads may take {most / 1e9:.1f} GB, and this one would have taken more"
+            message = f"avatars, videos and uploads may take {most / 1e9:.1f} GB; this one would have taken more"
             remedy = "give a shorter video or a smaller size, or delete what is no longer needed"
             error = JobError("storage_full", message, remedy)
             if self._store.fail(running.job, error, self._limits["keep_seconds"]):

@@ -178,7 +178,8 @@ class _Answer:
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
             is_data = not is_public(self._scope["path"], self._scope.get("method", ""))
-            message = {**message, "headers": secured(message.get("headers", []), is_data=is_data)}
+            headers = secured(message.get("headers", []), is_data=is_data, is_kept=self.status == 304)
+            message = {**message, "headers": headers}
         elif kind == "websocket.accept":
             self.status = 101
         elif kind == "websocket.close" and not self.has_begun:

@@ -40,18 +40,20 @@ _ALWAYS: Headers = [
 ]
 
 
-def secured(headers: Iterable[tuple[bytes, bytes]], *, is_data: bool) -> Headers:
+def secured(headers: Iterable[tuple[bytes, bytes]], *, is_data: bool, is_kept: bool = False) -> Headers:
     """The headers of an answer with those that it must carry; never any that lets a foreign page in (CORS).
 
     Args:
         headers: of the route; a Content-Security-Policy or Cache-Control of its own stays.
         is_data: it comes from the API: no cache keeps it.
+        is_kept: it says that what the browser keeps is still right (304), whose policy must stay the one it came with.
     """
     kept = [(name.lower(), value) for name, value in headers if not name.lower().startswith(b"access-control-")]
     names = {name for name, _ in kept}
     kept += [(name, value) for name, value in _ALWAYS if name not in names]
-    if b"content-security-policy" not in names:
-        is_page = dict(kept).get(b"content-type", b"").startswith(b"text/html")
+    if b"content-security-policy" not in names and not is_kept:
+        # A script may run as a worker, whose policy is that of its own answer.
+        is_page = dict(kept).get(b"content-type", b"").startswith((b"text/html", b"text/javascript"))
         kept.append((b"content-security-policy", (PAGE_POLICY if is_page else DATA_POLICY).encode()))
         kept.append((b"x-frame-options", b"DENY"))
     if b"cache-control" not in names:

@@ -11,9 +11,10 @@
  */
 
 import { Pictures } from "./decoder.js";
+import { Link } from "./link.js";
 import { Microphone } from "./microphone.js";
 import { FragmentPlayer } from "./mse.js";
-import { KIND, microphonePacket, parsePacket } from "./packets.js";
+import { microphonePacket } from "./packets.js";
 import { Sound } from "./sound.js";
 import { UnitPlayer } from "./units.js";
 
@@ -22,7 +23,6 @@ const GUESS = "avc1.42C01F"; // any level of it will do to ask what the browser 
 const ENDED = new Set(["closed", "expired", "failed", "taken_over", "not_found", "bad_request"]);
 const WAITS = [0.2, 0.5, 1, 2, 4];
 const TRIES = 12;
-const ACKNOWLEDGED = 5; // items
 const STATS_SECONDS = 1;
 const GESTURES = ["pointerdown", "keydown"];
 
@@ -38,14 +38,13 @@ export class LivePlayer extends EventTarget {
     this.generation = 0;
     this.isConversation = false;
     this.isUnderstood = false;
-    this._socket = null;
+    this._link = null;
     this._microphone = null;
     this._muted = false;
     this._monitor = false;
     this._asked = new Map();
     this._ref = 0;
     this._tries = 0;
-    this._had = 0;
     this._roundTrip = null;
     this._serverStats = null;
     this._counted = { count: 0, at: performance.now() };
@@ -105,8 +104,8 @@ export class LivePlayer extends EventTarget {
   }
 
   /**
-   * Turn the microphone on or off. Where what is said is not understood it moves the face, whose sound is then not played here:
-   * nobody wants to hear themselves late. `monitor` plays it.
+   * Turn the microphone on or off. Where what is said is not understood it moves the face, whose sound is then not
+   * played here: nobody wants to hear themselves late. `monitor` plays it.
    */
   async sendMicrophone(on, { monitor = false } = {}) {
     if (!on) {
@@ -119,9 +118,7 @@ export class LivePlayer extends EventTarget {
     if (this._microphone) return;
     let count = 0;
     const microphone = new Microphone((piece, seconds) => {
-      if (this._microphone === microphone && this._socket?.readyState === WebSocket.OPEN) {
-        this._socket.send(microphonePacket(piece, count++, seconds * 1e6));
-      }
+      if (this._microphone === microphone) this._link.send(microphonePacket(piece, count++, seconds * 1e6));
     });
     await microphone.open();
     this._microphone = microphone;
@@ -153,7 +150,7 @@ export class LivePlayer extends EventTarget {
     this._microphone?.close();
     this._microphone = null;
     this._setState("closed", "left");
-    this._socket?.close(1000);
+    this._link?.end();
     this._playback?.close();
     this._sound?.close();
     this._refuseAll("the player was closed");
@@ -170,10 +167,17 @@ export class LivePlayer extends EventTarget {
       onError: (text) => this._emit("warning", { code: "media", message: text, remedy: "" }),
       onShown: (seconds, now, generation) => this._emit("shown", { seconds, now, generation }),
     };
+    this._link = new Link({
+      message: (message) => this._obey(message),
+      packet: (packet) => this._playback.push(packet),
+      closed: () => this._lost(),
+      trouble: port.onError,
+    });
     if (canUnits) {
-      this._sound = new Sound(this.audio, port.onError);
+      this._sound = new Sound();
       // Without sound the face is still to be seen.
-      await this._sound.open().catch((error) => port.onError(`there is no sound here: ${error.message}`));
+      const noSound = (error) => port.onError(`there is no sound here: ${error.message}`);
+      await this._sound.open(this._link, this.audio).catch(noSound);
       this._sound.context?.addEventListener("statechange", () => this.startSound());
       this._playback = new UnitPlayer(this.canvas, this._sound, port);
     } else {
@@ -193,30 +197,8 @@ export class LivePlayer extends EventTarget {
     address.protocol = address.protocol.replace("http", "ws");
     address.hash = "";
     address.search = new URLSearchParams({ codec: this.codec, audio: this.audio });
-    const socket = new WebSocket(address, this.token ? [PROTOCOL, `bearer.${this.token}`] : [PROTOCOL]);
-    socket.binaryType = "arraybuffer";
-    this._socket = socket;
-    this._reason = null;
-    socket.onmessage = ({ data }) => {
-      if (socket !== this._socket) return;
-      if (typeof data === "string") this._obey(JSON.parse(data));
-      else this._take(parsePacket(data));
-    };
-    socket.onclose = () => {
-      if (socket === this._socket) this._lost();
-    };
-  }
-
-  _take(packet) {
-    if (packet.kind !== KIND.head) this._saw(packet);
-    this._playback.push(packet);
-  }
-
-  /** Tell the server what has come, so that it knows when the network is behind. */
-  _saw({ index }) {
-    if (index < this._had + ACKNOWLEDGED && index >= this._had) return;
-    this._had = index;
-    this._send({ type: "have", index });
+    this._reason = this._error = null;
+    this._link.open(address, this.token ? [PROTOCOL, `bearer.${this.token}`] : [PROTOCOL]);
   }
 
   _obey(message) {
@@ -238,7 +220,6 @@ export class LivePlayer extends EventTarget {
 
   _begin(ready) {
     this._tries = 0;
-    this._had = 0;
     this.isConversation = ready.conversation;
     this.isUnderstood = ready.understands ?? ready.conversation;
     this.generation = ready.generation;
@@ -294,9 +275,7 @@ export class LivePlayer extends EventTarget {
   }
 
   _send(message) {
-    if (this._socket?.readyState !== WebSocket.OPEN) return false;
-    this._socket.send(JSON.stringify(message));
-    return true;
+    return this._link?.send(JSON.stringify(message)) ?? false;
   }
 
   _applyMute() {

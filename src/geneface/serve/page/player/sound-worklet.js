@@ -46,6 +46,7 @@ class Sound extends AudioWorkletProcessor {
 
   obey(message) {
     if (message.type === "sound") this.hear(message);
+    else if (message.type === "feed") message.port.onmessage = ({ data }) => this.obey(data);
     else if (message.type === "generation") this.interrupt(message.generation);
     else if (message.type === "gain") this.wanted = message.value;
     else if (message.type === "reset") {

@@ -36,15 +36,13 @@ export class UnitPlayer {
     this.canvas.width = ready.width;
     this.canvas.height = ready.height;
     this.local.reset();
-    this.sound.reset(this.generation);
+    this.sound.reset();
   }
 
   push(packet) {
-    if (packet.kind === KIND.sound) this.sound.push(packet);
-    else if (packet.kind === KIND.picture) {
-      this.local.came(packet.microseconds / 1e6);
-      this.pictures?.push(packet);
-    }
+    if (packet.kind !== KIND.picture) return;
+    this.local.came(packet.microseconds / 1e6);
+    this.pictures?.push(packet);
   }
 
   drop(generation) {
