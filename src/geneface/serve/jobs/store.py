@@ -158,7 +158,7 @@ class JobStore:
             return self._own(job, "state = 'queued', worker = NULL, attempts = attempts + 1", ())
         self._own(job, "attempts = attempts + 1", ())
         cause = f"its process ended {job.attempts + 1} times without a result, the last time {reason}"
-        remedy = "most likely memory ran out: end other programs, or choose a smaller size"
+        remedy = "most likely memory ran out: end other programs, or choose a smaller size, and try again"
         return self.fail(job, JobError("worker_died", cause, remedy), keep_seconds)
 
     def release(self, job: Job) -> bool:
