@@ -316,9 +316,10 @@ def measure_idle(arguments: argparse.Namespace) -> Figures:
         memory = []
         for number in range(200):
             live = client.post("/v1/live", json=_asked(arguments)).json()
-            asyncio.run(_listener(address, live, 0.1, arguments.audio)) if number % 10 == -1 else _glance(address, live)
+            _glance(address, live)
             client.delete(f"/v1/live/{live['id']}")
             if number % 20 == 19:
+                time.sleep(3)
                 memory.append(_memory_mb(pid))
         figures["memory_mb_every_20_sessions"] = memory
         time.sleep(2)

@@ -28,21 +28,19 @@ _AT_ONCE = threading.BoundedSemaphore(2)
 """More at a time would only take the cores from live sessions."""
 
 
-def look_at(task: str, *arguments: Path | float, seconds: float = SECONDS) -> dict[str, Any]:
+def look_at(task: str, *paths: Path, seconds: float = SECONDS) -> dict[str, Any]:
     """Run a function of `sandboxed` on files.
 
     Args:
         task: its name in `sandboxed.TASKS`.
-        arguments: those of that function.
         seconds: after so many it is ended.
 
     Raises:
         InputError: what the function raised; it was ended by its limits or crashed.
     """
-    texts = [str(given.absolute() if isinstance(given, Path) else given) for given in arguments]
     with _AT_ONCE:
         process = subprocess.Popen(
-            [sys.executable, "-m", "geneface.serve.sandboxed", task, *texts],
+            [sys.executable, "-m", "geneface.serve.sandboxed", task, *map(str, paths)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from geneface.avatar.background import COLOURS, KEEP
 from geneface.errors import InputError
+from geneface.realtime import SOUND_RATE_HZ
+from geneface.serve.sandbox import look_at
+from geneface.serve.settings import ServeSettings
+from geneface.types import FloatArray
 
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
@@ -23,3 +31,20 @@ def background_of(value: Any) -> str:
         "the background of a live session is neither 'keep' nor a colour",
         f"give keep, #rrggbb, or {', '.join(COLOURS)}",
     )
+
+
+def sound_of(data: bytes, settings: ServeSettings) -> tuple[FloatArray, int]:
+    """The sound [T] in a file, and its rate.
+
+    Raises:
+        InputError: no sound, or a longer one than the server takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="geneface-") as folder:
+        given, samples = Path(folder) / "given", Path(folder) / "samples"
+        given.write_bytes(data)
+        count = look_at("samples", given, samples)["count"]
+        if count > settings.most_speech_seconds * SOUND_RATE_HZ:
+            raise InputError(
+                f"the sound is longer than {settings.most_speech_seconds:.0f} s", "give less of it at once"
+            )
+        return np.fromfile(samples, np.float32), SOUND_RATE_HZ

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from geneface.errors import InputError
 from geneface.realtime import FRAME_SECONDS, Item, Session
 from geneface.serve.context import Context
+from geneface.serve.memory import give_back_memory
 from geneface.serve.metrics import Metrics
 from geneface.types import FloatArray
 
@@ -354,11 +355,17 @@ class LiveSessions:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _reap(self) -> None:
-        while self._sessions:
+        """End what has expired, until there is nothing any more."""
+        empty = 0
+        while self._sessions or empty < 2:
             await asyncio.sleep(_REAP_SECONDS)
             for live in self:
                 if live.session.is_closed or self.expires_in(live) <= 0:
                     await self.close(live.id, "expired")
+            empty = 0 if self._sessions else empty + 1
+            if empty == 2:
+                # The threads of the last one have let go of everything by now.
+                await asyncio.to_thread(give_back_memory)
 
 
 def live_sessions(context: Context) -> LiveSessions:

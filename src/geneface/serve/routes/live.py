@@ -13,16 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from geneface.avatar.performance import Performance
 from geneface.errors import InputError, MissingExtraError
-from geneface.realtime import SOUND_RATE_HZ, BusyError, Session
+from geneface.realtime import BusyError, Session
 from geneface.serve.avatars import BUNDLED
 from geneface.serve.context import Context, context_of
 from geneface.serve.errors import ApiError
-from geneface.serve.live.controls import background_of
-from geneface.serve.live.decoding import decode_sound
+from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
 from geneface.serve.routes.forms import data_of
+from geneface.serve.settings import ServeSettings
 from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
@@ -110,7 +110,7 @@ async def say(live_id: str, request: SayRequest, server: Server) -> dict[str, An
         utterance = live.text(request.text) if request.chat else live.say(request.text)
     else:
         # Not among asyncio's own threads: a few sounds that take long would hold up what live faces need.
-        utterance = await server.jobs.run(_speak, live, request.audio or "", server.settings.most_speech_seconds)
+        utterance = await server.jobs.run(_speak, live, request.audio or "", server.settings)
     return {"object": "live.utterance", "id": utterance}
 
 
@@ -168,9 +168,9 @@ def _found(server: Context, live_id: str) -> LiveSession:
     return live
 
 
-def _speak(live: LiveSession, audio: str, most_seconds: float) -> str:
+def _speak(live: LiveSession, audio: str, settings: ServeSettings) -> str:
     """Have the sound in a data: URL spoken; takes a moment."""
-    return live.speak(decode_sound(data_of(audio, "the sound"), most_seconds), SOUND_RATE_HZ)
+    return live.speak(*sound_of(data_of(audio, "the sound"), settings))
 
 
 def _described(server: Context, live: LiveSession) -> dict[str, Any]:
