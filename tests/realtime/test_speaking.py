@@ -27,7 +27,7 @@ class StandIn:
     def speak(self, text: str, speed: float = 1.0) -> Iterator[np.ndarray]:
         try:
             for word in text.split():
-                assert self.go.wait(10)
+                assert self.go.wait(30)
                 if word == "fail":
                     raise InputError("the voice failed", "try again")
                 yield np.full(2400, len(word) / 100, np.float32)
