@@ -221,7 +221,7 @@ def measure_offset(arguments: argparse.Namespace) -> Figures:
         def say(url: str) -> None:
             httpx2.post(f"{address}/v1/live/{session['id']}/say", json={"audio": url}, timeout=20)
 
-        found.evaluate("worstGap = 0")
+        found.evaluate("worstGap = worstLate = worstStall = 0")
         for _ in range(max(round(arguments.minutes), 1)):
             found.evaluate("heard.length = 0, shown.length = 0")
             say(minute)
@@ -235,7 +235,7 @@ def measure_offset(arguments: argparse.Namespace) -> Figures:
         found.evaluate("hole = 0")
         say(tone)
         time.sleep(16)
-        gaps = found.evaluate("[worstGap, 1000 * hole]")
+        gaps = found.evaluate("[worstGap, 1000 * hole, worstLate, worstStall]")
         stats = found.evaluate("player.stats")
     return {
         "offset_ms": spread([abs(offset) for offset in offsets]),
@@ -243,6 +243,8 @@ def measure_offset(arguments: argparse.Namespace) -> Figures:
         "mean_offset_ms": round(float(np.mean(offsets)), 1),
         "worst_picture_gap_ms": round(gaps[0], 1),
         "worst_sound_gap_ms": round(gaps[1], 1),
+        "worst_lateness_of_server_ms": round(gaps[2], 1),
+        "worst_stall_of_page_ms": round(gaps[3], 1),
         "buffer_ms": stats["buffer_ms"],
         "underruns": stats["underruns"],
         "lateness_ms": stats["server"]["late_ms"],
