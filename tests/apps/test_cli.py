@@ -26,7 +26,7 @@ from .conftest import Run, environment
 COMMANDS = [
     ["doctor"], ["demo"], ["check"], ["prepare"], ["train"], ["render"], ["batch"], ["evaluate"], ["compare"],
     ["corpus", "prepare"], ["corpus", "voices"], ["pretrain", "sync"], ["pretrain", "motion"], ["pretrain", "speech"], ["pretrain", "lip-sync"],
-    ["convert-weights"], ["bench"],
+    ["convert-weights"], ["bench"], ["serve"],
 ]  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
+import struct
 from pathlib import Path
 
+import av
 import pytest
 
 from geneface.errors import InputError
@@ -43,13 +44,36 @@ def test_what_was_refused_is_told_without_the_servers_paths(tmp_path: Path) -> N
     assert str(tmp_path) not in str(error.value) and error.value.remedy
 
 
-def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a")
-    began = time.monotonic()
-    # The child stands still while it loads, if it does not refuse the pipe first.
-    with pytest.raises(InputError):
-        sandbox.look_at("sound", tmp_path / "a", seconds=0.05)
-    assert time.monotonic() - began < 20
+def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python runs this file when it starts.
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="limits"):
+        sandbox.look_at("sound", tmp_path / "a", seconds=3)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_header_that_understates_a_video_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", 1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(60):
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    # The element Duration of Matroska: a double in milliseconds.
+    at = data.index(b"\x44\x89\x88") + 3
+    assert struct.unpack(">d", data[at : at + 8])[0] == pytest.approx(60_000)
+    path.write_bytes(data[:at] + struct.pack(">d", 10_000.0) + data[at + 8 :])
+    with av.open(str(path)) as container:
+        assert container.duration == 10_000_000, "FFmpeg believes it"
+    assert sandbox.look_at("video", path)["seconds"] == pytest.approx(60, abs=0.1)
 
 
 def test_a_child_that_is_killed_is_an_answer(tmp_path: Path) -> None:

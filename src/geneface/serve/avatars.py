@@ -31,6 +31,8 @@ class StoredAvatar:
     folder: Path
     is_own: bool
     """It was made here and may be deleted."""
+    created_at: float
+    """Seconds since 1970."""
 
 
 class AvatarStore:
@@ -54,12 +56,12 @@ class AvatarStore:
 
     def list(self) -> list[StoredAvatar]:
         """All of them: the given ones first, then those made here, oldest first."""
-        given = [StoredAvatar(name, folder, False) for name, folder in self._given.items()]
-        made = (
-            [path for path in self._own.glob("av_*") if _RANDOM_ID.fullmatch(path.name)] if self._own.is_dir() else []
-        )
-        own = [StoredAvatar(path.name, path, True) for path in sorted(made, key=lambda path: path.stat().st_mtime)]
-        return given + [avatar for avatar in own if (avatar.folder / "config.json").is_file()]
+        given = [StoredAvatar(name, folder, False, _made_at(folder) or 0.0) for name, folder in self._given.items()]
+        made = [path for path in self._own.glob("av_*") if _RANDOM_ID.fullmatch(path.name)]
+        # Another request may be deleting one of them.
+        times = {path: _made_at(path) for path in made}
+        own = [StoredAvatar(path.name, path, True, time) for path, time in times.items() if time is not None]
+        return given + sorted(own, key=lambda avatar: avatar.created_at)
 
     def get(self, avatar_id: str) -> StoredAvatar | None:
         """One of them, or None."""
@@ -86,3 +88,11 @@ class AvatarStore:
         """Let go of an avatar that is about to be deleted or replaced."""
         with self._turn:
             self._loaded.pop(avatar_id, None)
+
+
+def _made_at(folder: Path) -> float | None:
+    """When an avatar was made, seconds since 1970; None where there is none."""
+    try:
+        return (folder / "config.json").stat().st_mtime
+    except OSError:
+        return None

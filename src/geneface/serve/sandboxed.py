@@ -41,21 +41,26 @@ def _samples(path: Path, out: Path) -> dict[str, Any]:
 
 
 def _video(path: Path) -> dict[str, Any]:
-    """How long a video is, by its packets where its header does not say, and whether it has sound."""
-    import av
-
+    """How long a video is, by its packets, as headers may say anything, and whether it has sound."""
     from geneface.io.media import open_media
 
     with open_media(path) as container:
         if not container.streams.video:
             raise InputError("there is no picture in the file", "give a video of a person who speaks")
         video = container.streams.video[0]
-        seconds = container.duration / av.time_base if container.duration else 0.0
-        if not seconds:
-            times = [packet.pts * packet.time_base for packet in container.demux(video) if packet.pts is not None]
-            seconds = float(max(times) - min(times)) if times else 0.0
+        begins: dict[int, float] = {}
+        lengths = {video.index: 0.0}
+        for packet in container.demux(video, *container.streams.audio):
+            at, stream = packet.dts if packet.pts is None else packet.pts, packet.stream.index
+            if at is None or packet.time_base is None:
+                continue
+            begin, end = (float(time * packet.time_base) for time in (at, at + (packet.duration or 0)))
+            begins[stream] = min(begin, begins.get(stream, begin))
+            lengths[stream] = max(end - begins[stream], lengths.get(stream, 0.0))
+        # Of sound, codecs write a little more than there is.
+        seconds, longest = lengths[video.index], max(lengths.values())
         return {
-            "seconds": round(seconds, 2),
+            "seconds": round(longest if longest > seconds + 1 else seconds, 2),
             "width": video.width,
             "height": video.height,
             "has_sound": bool(container.streams.audio),

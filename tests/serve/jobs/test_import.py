@@ -105,6 +105,17 @@ def encrypted() -> bytes:
     return bytes(data)
 
 
+def zip64() -> bytes:
+    """Its second list of contents, which readers prefer, is the true one."""
+    data = many(50_000)
+    end = data.rindex(b"PK\x05\x06")
+    size, start = struct.unpack("<II", data[end + 12 : end + 20])
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 50_000, 50_000, size, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+    last = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, 100, 0xFFFFFFFF, 0)
+    return data[:end] + record + locator + last
+
+
 def spoilt() -> bytes:
     data = bytearray(pack({**sound(), "model.safetensors": b"m" * 100}))
     data[data.index(b"m" * 100) + 50] ^= 1
@@ -140,6 +151,13 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "other packing": lambda: pack(sound(), zipfile.ZIP_LZMA),
     "zip in a zip": lambda: pack({"me.zip": pack(sound())}),
 }  # fmt: skip
+
+
+def test_a_list_of_contents_for_very_large_zips_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(zipfile.ZipFile(io.BytesIO(zip64())).infolist()) == 50_000, "it would be"
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(InputError, match="larger than an avatar's"):
+        unpacked(zip64(), tmp_path)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

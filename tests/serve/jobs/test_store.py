@@ -198,3 +198,35 @@ def test_what_was_cancelled_expires_too(store: JobStore) -> None:
     assert [job.id for job in store.expired()] == [job_id]
     assert store.retry(job_id)
     assert store.expired() == [], "it is wanted again"
+
+
+def test_a_list_is_whole_unless_a_number_is_given(store: JobStore) -> None:
+    with store._open() as db:
+        db.execute("BEGIN")
+        for number in range(1005):
+            db.execute(
+                "INSERT INTO jobs (id, kind, lane, state, subject, params, created_at)"
+                " VALUES (?, 'video', 'long', 'completed', 'me', '{}', 0)",
+                (f"video_{number}",),
+            )
+        db.execute("COMMIT")
+    assert len(store.list(subject="me")) == 1005
+    assert [job.id for job in store.list(subject="me", limit=2)] == ["video_0", "video_1"]
+
+
+def test_what_is_deleted_is_in_no_file(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    kept, gone = (store.add(new_id("video"), "video", "me", {"text": text * 50}).id for text in ("remain", "secret"))
+    store.add_upload("up_1", "private.mp4", 1)
+
+    def written() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert b"secret" in written() and b"private" in written()
+    store.delete(gone)
+    store.delete_upload("up_1")
+    assert b"secret" not in written() and b"private" not in written() and b"remain" in written()
+    assert [job.id for job in store.list()] == [kept]
+    with store._open() as db:
+        # Not by the build's own choice alone.
+        assert db.execute("PRAGMA secure_delete").fetchone() == (1,)

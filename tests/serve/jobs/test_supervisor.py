@@ -161,24 +161,49 @@ def test_an_idle_server_does_not_look_again_and_again(tmp_path: Path) -> None:
         assert looks
 
 
-def test_an_avatar_that_outgrows_the_disks_share_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["avatar", "video"])
+def test_a_job_that_outgrows_the_disks_share_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr("geneface.serve.jobs.supervisor._MEASURE_SECONDS", 0.0)
-    # In place of a training: a process that does nothing for a while.
+    # In place of the work: a process that does nothing for a while.
     script = tmp_path / "worker.py"
     script.write_text("import time; time.sleep(60)")
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda _, **kept: popen([sys.executable, str(script)], **kept))
-    service = JobService(ServeSettings.model_validate({"home": tmp_path / "home", "most_job_bytes": 1_000_000}))
+    service = JobService(ServeSettings.model_validate({"home": tmp_path / "home", "most_job_bytes": 3_000_000}))
     service.start()
     try:
-        job = service.submit("avatar", "av_x", {}, lambda folder: None)
-        wait(lambda: workers(tmp_path / "home"))
         portrait = service.home.portrait("av_x")
         portrait.mkdir()
-        (portrait / "large").write_bytes(b"\0" * 2_000_000)
+        (portrait / "small").write_bytes(b"\0" * 1_000_000)
+        other = service.submit("check", "up_x", {}, lambda folder: None)
+        job = service.submit(kind, "av_x", {}, lambda folder: None)
+        wait(lambda: len(workers(tmp_path / "home")) == 2)
+        growing = portrait if kind == "avatar" else service.home.job(job.id) / "work"
+        growing.mkdir(exist_ok=True)
+        (growing / "large").write_bytes(b"\0" * 2_500_000)
         wait(lambda: (service.store.get(job.id) or job).state == "failed")
         failed = service.store.get(job.id)
         assert failed is not None and failed.error is not None and failed.error.code == "storage_full"
-        wait(lambda: not workers(tmp_path / "home") and not portrait.exists())
+        wait(lambda: len(workers(tmp_path / "home")) == 1 and not growing.exists())
+        assert (service.store.get(other.id) or other).state == "in_progress", "it had not grown"
+        assert portrait.exists() == (kind == "video"), "the portrait of an avatar is not the video's"
+    finally:
+        service.stop()
+
+
+def test_what_a_worker_printed_stays_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text("print('what was to be said')")
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **kept: popen([sys.executable, str(script)], **kept))
+    service = JobService(ServeSettings.model_validate({"home": tmp_path / "home"}))
+    service.start()
+    try:
+        job = service.submit("video", "me", {}, lambda folder: None)
+        wait(lambda: "has failed" in caplog.text)
+        log = service.home.job(job.id) / "log"
+        assert "to be said" in log.read_text() and str(log) in caplog.text and "to be said" not in caplog.text
     finally:
         service.stop()

@@ -14,6 +14,7 @@ import pytest
 from geneface.avatar.avatar import Avatar
 from geneface.io.assets import asset_path
 from geneface.io.video import write_video
+from geneface.serve.avatars import AvatarStore
 from geneface.types import Waveform
 
 from ...apps.talking_face import opening_curve, talking_frames, talking_sound
@@ -286,3 +287,15 @@ def test_making_one_can_be_stopped_at_every_step_and_gone_on_with(client: Client
             refused(client.post(f"{path}/retry"), 409, "nothing_to_retry")
     assert client.delete(path).json()["deleted"]
     assert traces(client, avatar) == [] and traces(client, upload) == []
+
+
+def test_one_that_is_being_deleted_is_passed_over(tmp_path: Path) -> None:
+    store = AvatarStore(tmp_path)
+    (tmp_path / "avatars").mkdir()
+    # As it looks between the listing and the look at each.
+    (tmp_path / "avatars" / f"av_{'0' * 24}").symlink_to(tmp_path / "gone")
+    assert [avatar.id for avatar in store.list()] == ["grid-s1"]
+    folder = tmp_path / "avatars" / f"av_{'1' * 24}"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert [avatar.id for avatar in store.list()] == ["grid-s1", folder.name]

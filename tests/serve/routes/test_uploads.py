@@ -5,7 +5,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +177,20 @@ def test_abandoned_ones_are_removed_after_a_day(tmp_path: Path) -> None:
 def test_ids_lead_nowhere(client: Client, name: str) -> None:
     for method in ("GET", "DELETE", "PATCH", "PUT", "HEAD"):
         assert client.request(method, f"/v1/uploads/{name}", headers={"Upload-Offset": "0"}).status_code in (400, 404)
+
+
+def test_those_announced_at_the_same_time_count(tmp_path: Path) -> None:
+    with jobs_server(tmp_path, most_job_bytes=1_000_000) as client:
+        jobs, gate = client.context.jobs, threading.Barrier(2)
+        create = jobs.uploads.create
+
+        def slow(size: int, name: str = "") -> Any:
+            # The other one, if nothing held it back, would have looked for room by now.
+            with suppress(threading.BrokenBarrierError):
+                gate.wait(0.5)
+            return create(size, name)
+
+        jobs.uploads.create = slow
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda _: client.post("/v1/uploads", json={"bytes": 600_000}).status_code, "ab"))
+        assert sorted(answers) == [201, 507]

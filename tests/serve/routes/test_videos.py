@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
+import traceback
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 from geneface.io.image import write_png
 from geneface.io.tensors import load_tensors
 from geneface.serve.jobs.job import new_id
+from geneface.serve.jobs.store import JobStore
 
 from ..jobs_server import Client, jobs_server, refused, tone
 
@@ -263,3 +267,38 @@ def test_a_voice_that_there_is_not_is_refused(client: Client) -> None:
     pytest.importorskip("hibari", reason="needs the extra [tts]")
     answer = client.post("/v1/videos", json={"model": "grid-s1", "prompt": "Hi.", "voice": "nobody"})
     refused(answer, 422, "no_such_voice", "nobody")
+
+
+def test_a_full_queue_refuses_before_the_body_is_read(tmp_path: Path) -> None:
+    with jobs_server(tmp_path, most_queued_jobs=0) as client:
+        headers = {"Content-Type": "application/json"}
+        refused(client.post("/v1/videos", content=b"{", headers=headers), 429, "queue_full")
+
+
+def test_the_event_loop_never_waits_for_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may hold its lock, and all live faces would stand still."""
+    where: list[str] = []
+    opened = JobStore._open
+
+    def watched(store: JobStore) -> Any:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            where.append("".join(traceback.format_stack()[-6:-1]))
+        return opened(store)
+
+    with jobs_server(tmp_path) as client:
+        monkeypatch.setattr(JobStore, "_open", watched)
+        upload = client.upload(b"no video")
+        video = client.video()["id"]
+        for method, path, body in (
+            ("GET", f"/v1/videos/{video}", None),
+            ("POST", "/v1/videos/sync", {"model": "none"}),
+            ("POST", "/v1/avatars/check", {"upload": upload}),
+            ("POST", "/v1/avatars", {"upload": upload, "consent": "x"}),
+            ("POST", "/v1/avatars/import", {"upload": upload}),
+            ("GET", "/v1/avatars", None),
+            ("GET", "/metrics", None),
+            ("DELETE", f"/v1/videos/{video}", None),
+        ):
+            assert client.request(method, path, json=body).status_code < 500
+        assert where == []

@@ -123,6 +123,9 @@ def _check_directory(archive: Path) -> None:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
         raise InputError("this is no zip", _REMEDY)
+    if b"PK\x06\x07" in tail:
+        # A second list of contents, for more than 4 GB, which would be believed instead.
+        raise InputError("the zip is larger than an avatar's may be", _REMEDY)
     count, length = struct.unpack("<HI", tail[at + 10 : at + 16])
     if count > 10 * len(MOST_BYTES) or length > _MOST_DIRECTORY:
         raise InputError("the zip has too many entries for an avatar", _REMEDY)

@@ -16,7 +16,7 @@ from geneface.serve.jobs.job import STATES, Job, new_id
 from geneface.serve.jobs.places import Home
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.jobs.supervisor import Supervisor
-from geneface.serve.jobs.uploads import Uploads
+from geneface.serve.jobs.uploads import Upload, Uploads
 from geneface.serve.settings import ServeSettings
 
 _LEFT_BYTES = 256 << 20
@@ -24,6 +24,7 @@ _LEFT_BYTES = 256 << 20
 _MOST_FILE_BYTES = 16 << 30
 _COUNTED_SECONDS = 5.0
 _AT_ONCE = 4
+_MOST_UPLOADS = 100
 Result = TypeVar("Result")
 
 
@@ -95,6 +96,20 @@ class JobService:
         self._supervisor.wake()
         return job
 
+    def begin_upload(self, size: int, name: str = "") -> Upload:
+        """An upload of so many bytes, for which there is room.
+
+        Raises:
+            ApiError: there are too many, or the disk is full.
+        """
+        # Together, so that what is announced at the same time counts.
+        with self._turn:
+            if len(self.store.uploads()) >= _MOST_UPLOADS:
+                told = f"there are {_MOST_UPLOADS} uploads already"
+                raise ApiError(429, "too_many_uploads", told, "delete those that are not needed", retry_after=60)
+            self.refuse_full(size)
+            return self.uploads.create(size, name)
+
     def refuse_long_queue(self) -> None:
         """Before work is done for a request that would have to be refused.
 
@@ -160,7 +175,7 @@ class JobService:
         for job in jobs:
             self.cancel(job)
             self.home.remove(self.home.job(job.id))
-            self.store.delete(job.id)
+        self.store.delete(*(job.id for job in jobs))
         self._counted = (-1e9, 0)
 
     def counts(self) -> dict[str, float]:

@@ -78,13 +78,14 @@ class JobStore:
         subject: str | None = None,
         states: Sequence[str] | None = None,
         after: str | None = None,
-        limit: int = 1000,
+        limit: int = -1,
         newest_first: bool = False,
     ) -> list[Job]:
         """Jobs in the order in which they came.
 
         Args:
             after: id of a job: those that follow it in the list.
+            limit: at most so many; all, if it is negative.
         """
         wanted, values = ["1"], []
         for column, allowed in (("kind", kinds), ("state", states)):
@@ -198,10 +199,12 @@ class JobStore:
             )
             return done.rowcount == 1
 
-    def delete(self, job_id: str) -> None:
-        """Forget it."""
+    def delete(self, *job_ids: str) -> None:
+        """Forget them: what was asked for can't be read from the file either."""
         with self._open() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            for job_id in job_ids:
+                db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            _forget_earlier_pages(db)
 
     def expired(self) -> list[Job]:
         """Those whose time is over."""
@@ -237,6 +240,7 @@ class JobStore:
         """Forget it."""
         with self._open() as db:
             db.execute("DELETE FROM uploads WHERE id = ?", (upload_id,))
+            _forget_earlier_pages(db)
 
     # ---- inside
 
@@ -261,6 +265,8 @@ class JobStore:
             db = sqlite3.connect(self._path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten; most builds of SQLite would leave it in the file.
+            db.execute("PRAGMA secure_delete = ON")
             db.executescript(_SCHEMA)
         try:
             yield db
@@ -268,6 +274,11 @@ class JobStore:
             db.close()
             raise
         self._idle.put(db)
+
+
+def _forget_earlier_pages(db: sqlite3.Connection) -> None:
+    """Empty the log of changes, which still holds pages as they were. Where somebody reads, the next deletion does."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _COLUMNS = (

@@ -16,12 +16,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from geneface.errors import InputError
 from geneface.io.place import lock_folder
 from geneface.serve.jobs.job import LANES, Job, JobError
-from geneface.serve.jobs.places import Home
+from geneface.serve.jobs.places import Home, folder_bytes
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.sandbox import child_environment, end_group
 
@@ -117,11 +118,11 @@ class Supervisor:
             self._wake.wait(_LOOK_SECONDS if self._running else pause)
 
     def _look(self) -> None:
+        self._refuse_growth()
         for running in self._all():
             if running.ended.is_set():
                 self._settle(running)
             else:
-                self._refuse_growth(running)
                 now = self._store.get(running.job.id)
                 # One that has just said that it is done ends by itself.
                 if now is None or now.state in ("cancelled", "failed"):
@@ -138,20 +139,28 @@ class Supervisor:
                     self._store.release(job)
                     raise
 
-    def _refuse_growth(self, running: _Running) -> None:
-        """A job whose files grow beyond what all may take together fails, and its unfinished things go."""
-        if running.job.kind != "avatar" or time.monotonic() - self._measured < _MEASURE_SECONDS:
+    def _refuse_growth(self) -> None:
+        """Where files grow beyond what all may take together, the largest job fails, and its unfinished things go."""
+        running = [one for one in self._all() if not one.ended.is_set()]
+        if not running or time.monotonic() - self._measured < _MEASURE_SECONDS:
             return
         self._measured = time.monotonic()
         most = self._limits["most_bytes"]
-        if self._home.used_bytes() > most:
-            message = f"avatars, videos and uploads may take {most / 1e9:.1f} GB; this one would have taken more"
-            remedy = "give a shorter video or a smaller size, or delete what is no longer needed"
-            error = JobError("storage_full", message, remedy)
-            if self._store.fail(running.job, error, self._limits["keep_seconds"]):
-                folder = self._home.job(running.job.id)
-                self._end(running)
-                self._home.remove(self._home.portrait(running.job.subject), folder / "work")
+        if self._home.used_bytes() <= most:
+            return
+        largest = max(running, key=lambda one: sum(map(folder_bytes, self._growing(one.job))))
+        message = f"avatars, videos and uploads may take {most / 1e9:.1f} GB; this one would have taken more"
+        remedy = "give a shorter one or a smaller size, or delete what is no longer needed"
+        error = JobError("storage_full", message, remedy)
+        if self._store.fail(largest.job, error, self._limits["keep_seconds"]):
+            self._end(largest)
+            self._home.remove(*self._growing(largest.job))
+
+    def _growing(self, job: Job) -> list[Path]:
+        """Where a job puts what is not finished."""
+        folder = self._home.job(job.id)
+        own = [self._home.portrait(job.subject)] if job.kind == "avatar" else [folder / "out"]
+        return [*own, folder / "work", folder / "tmp"]
 
     def _begin(self, job: Job) -> None:
         folder = self._home.job(job.id)
@@ -208,16 +217,11 @@ class Supervisor:
             self._running.pop(job.id, None)
         now = self._store.get(job.id)
         if now is not None and now.state == "failed" and now.error is not None:
-            _LOG.warning("job %s (%s) has failed: %s", job.id, job.kind, now.error.message)
-            self._keep_log(job)
+            # Neither its words nor what it printed: they may hold what is to be said.
+            log = self._home.job(job.id) / "log"
+            _LOG.warning("a job (%s) has failed (%s); what it printed is in %s", job.kind, now.error.code, log)
         if now is not None and now.has_ended:
             self.tidy(now)
-
-    def _keep_log(self, job: Job) -> None:
-        with suppress(OSError):
-            text = (self._home.job(job.id) / "log").read_bytes()[-4000:].decode(errors="replace").strip()
-            if text:
-                _LOG.warning("what job %s printed:\n%s", job.id, text)
 
     def _all(self) -> list[_Running]:
         with self._turn:
@@ -250,7 +254,7 @@ class Supervisor:
     def _sweep(self) -> None:
         """What processes that were killed have left: nothing that belongs to nothing stays."""
         self._home.empty_trash()
-        jobs = {job.id: job for job in self._store.list(limit=1_000_000)}
+        jobs = {job.id: job for job in self._store.list()}
         for folder in (self._home.root / "jobs").iterdir():
             if folder.name not in jobs:
                 self._home.remove(folder)

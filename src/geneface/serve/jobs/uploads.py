@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from geneface.serve.errors import ApiError
@@ -81,15 +82,17 @@ class Uploads:
             raise ApiError(409, "upload_busy", "another request is writing to this upload", "wait for its end", 1)
         self._writing.add(upload.id)
         try:
-            now = self.get(upload.id)
+            now = await anyio.to_thread.run_sync(self.get, upload.id)
             if offset != now.offset:
                 raise OffsetError(now.offset)
             with open(self.data(now), "ab", buffering=0) as file:
                 await self._write(file.fileno(), now.bytes - now.offset, pieces)
         finally:
             self._writing.discard(upload.id)
-            self._store.touch_upload(upload.id)
-        return self.get(upload.id)
+            # Also where the request was cancelled.
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._store.touch_upload, upload.id)
+        return await anyio.to_thread.run_sync(self.get, upload.id)
 
     async def _write(self, file: int, room: int, pieces: AsyncIterator[bytes]) -> None:
         buffer = bytearray()

@@ -82,8 +82,7 @@ def get_model(model: str, context: Context = Depends(context_of)) -> dict[str, A
 
 
 def _model(avatar: StoredAvatar) -> dict[str, Any]:
-    created = int((avatar.folder / "config.json").stat().st_mtime)
-    return {"id": avatar.id, "object": "model", "created": created, "owned_by": "geneface"}
+    return {"id": avatar.id, "object": "model", "created": int(avatar.created_at), "owned_by": "geneface"}
 
 
 @router.get("/v1/avatars")
@@ -101,7 +100,7 @@ async def create_avatar(request: Request, context: Context = Depends(context_of)
     """Make an avatar of an uploaded video: a job with steps."""
     async with body_of(request, MOST_FORM) as body:
         wanted = checked(AvatarRequest, body.values)
-        context.jobs.refuse_long_queue()
+        await context.jobs.run(context.jobs.refuse_long_queue)
         upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("video"), context)
         return await context.jobs.run(_create, wanted, upload, context)
 

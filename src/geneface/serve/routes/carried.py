@@ -88,7 +88,7 @@ async def import_avatar(request: Request, context: Context = Depends(context_of)
     """An avatar from a zip of one: a job."""
     async with body_of(request, MOST_FORM) as body:
         wanted = checked(ImportRequest, body.values)
-        context.jobs.refuse_long_queue()
+        await context.jobs.run(context.jobs.refuse_long_queue)
         upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("avatar"), context)
     if upload.bytes > _MOST_ARCHIVE:
         raise ApiError(413, "too_large", "the zip is too large to be an avatar's", "give one that was exported")

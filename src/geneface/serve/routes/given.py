@@ -32,8 +32,7 @@ def given_upload(upload_id: str | None, file: UploadFile | None, context: Contex
     file.file.seek(0)
     if size == 0:
         raise ApiError(422, "bad_request", "the file is empty", "choose another one")
-    context.jobs.refuse_full(size)
-    upload = uploads.create(size, file.filename or "")
+    upload = context.jobs.begin_upload(size, file.filename or "")
     with open(uploads.data(upload), "wb") as out:
         shutil.copyfileobj(file.file, out, 1 << 20)
     return uploads.get(upload.id)

@@ -43,7 +43,7 @@ async def health(response: Response, context: Annotated[Context, Depends(context
     response_class=Response,
     responses={200: {"content": {_TEXT: {"example": "geneface_frames_total 1500\n"}}}},
 )
-async def metrics(context: Annotated[Context, Depends(context_of)]) -> Response:
+def metrics(context: Annotated[Context, Depends(context_of)]) -> Response:
     """Sessions, frames, jobs, requests, latency, processor and memory, as text."""
     return Response(context.metrics.text(), media_type=_TEXT)
 

@@ -61,7 +61,7 @@ def shown_avatar(avatar: StoredAvatar, context: Context, *, is_alone: bool = Fal
         "object": "avatar",
         "name": config.name if config else avatar.id,
         **_DONE,
-        "created_at": int((folder / CONFIG_FILE).stat().st_mtime),
+        "created_at": int(avatar.created_at),
         "is_own": avatar.is_own,
         "size": config.size if config else None,
         "has_body": Body.is_in(folder),

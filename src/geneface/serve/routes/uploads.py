@@ -17,7 +17,6 @@ from geneface.serve.jobs.uploads import KEPT_SECONDS, OffsetError, Upload
 from geneface.serve.routes.forms import Fields, body_of, checked
 
 router = APIRouter(tags=["uploads"])
-_MOST_UPLOADS = 100
 _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 _PIECE_DOC = {
     "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
@@ -67,15 +66,7 @@ async def create_upload(request: Request, context: Context = Depends(context_of)
     most = context.settings.most_upload_bytes
     if wanted.bytes > most:
         raise ApiError(413, "too_large", f"an upload may have {most / 1e9:.1f} GB", "send a shorter or smaller video")
-
-    def create() -> Upload:
-        if len(context.jobs.store.uploads()) >= _MOST_UPLOADS:
-            told = f"there are {_MOST_UPLOADS} uploads already"
-            raise ApiError(429, "too_many_uploads", told, "delete those that are not needed", retry_after=60)
-        context.jobs.refuse_full(wanted.bytes)
-        return context.jobs.uploads.create(wanted.bytes, wanted.name)
-
-    upload = await run_sync(create)
+    upload = await run_sync(context.jobs.begin_upload, wanted.bytes, wanted.name)
     return JSONResponse(shown_upload(upload), 201, _headers(upload) | {"Location": f"/v1/uploads/{upload.id}"})
 
 

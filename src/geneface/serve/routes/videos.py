@@ -103,7 +103,8 @@ def shown_video(job: Job, context: Context) -> dict[str, Any]:
 @router.post("/v1/videos", openapi_extra=_BODY_DOC)
 async def create_video(request: Request, context: Context = Depends(context_of)) -> dict[str, Any]:  # noqa: B008
     """Let an avatar speak: a job."""
-    return shown_video(await _submitted(request, context), context)
+    job = await _submitted(request, context)
+    return await context.jobs.run(shown_video, job, context)
 
 
 @router.post("/v1/videos/sync", openapi_extra=_BODY_DOC, response_class=StreamingResponse)
@@ -211,9 +212,9 @@ def _place(job: Job, context: Context) -> tuple[Path, str]:
 
 
 async def _submitted(request: Request, context: Context) -> Job:
+    # Refused before anything is read or decoded.
+    await context.jobs.run(context.jobs.refuse_long_queue)
     async with body_of(request, context.settings.most_body_bytes, context.settings.most_text) as body:
-        # Refused before anything is read or decoded.
-        context.jobs.refuse_long_queue()
         return await context.jobs.run(_submit, body, context)
 
 
