@@ -262,6 +262,7 @@ class LiveSession:
             "pictures_per_second": round(per_second["pictures"], 1),
             "bits_per_second": round(8 * per_second["bytes"]),
             "late_ms": round(late[int(0.95 * (len(late) - 1))], 1) if late else None,
+            "worst_late_ms": round(late[-1], 1) if late else None,
             "session": self.session.stats(),
         }
 
