@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from geneface.realtime import Scheduler
 
 
+_MOST_SPEAKERS = 2
+"""More at a time would take the cores from live sessions, and the threads from other requests."""
+
+
 @dataclass
 class Context:
     """One server: settings, avatars, what draws for live sessions, voices, who answers, jobs."""
@@ -31,8 +35,8 @@ class Context:
     jobs: JobService = field(init=False)
     """Videos, avatars in the making, uploads; begins and ends with the server."""
     metrics: Metrics = field(default_factory=Metrics)
-    troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
-    """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
+    speakers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_MOST_SPEAKERS))
+    """Held while a text is spoken for /v1/audio/speech."""
     extras: dict[str, Any] = field(default_factory=dict)
     """What single subjects keep for the life of the server."""
 

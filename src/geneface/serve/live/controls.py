@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Any
 
-from geneface.avatar.background import COLOURS, KEEP
+from geneface.avatar.background import COLOURS, KEEP, is_colour
 from geneface.errors import InputError
 from geneface.realtime import SOUND_RATE_HZ
 from geneface.serve.live.decoding import decode_sound
@@ -15,7 +15,6 @@ from geneface.serve.settings import ServeSettings
 from geneface.types import FloatArray
 
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,")
-_COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
 def background_of(value: Any) -> str:
@@ -24,7 +23,7 @@ def background_of(value: Any) -> str:
     Raises:
         InputError: another one.
     """
-    if isinstance(value, str) and (value == KEEP or value.lower() in COLOURS or _COLOUR.fullmatch(value)):
+    if isinstance(value, str) and (value == KEEP or is_colour(value)):
         return value
     raise InputError(
         "the background of a live session is neither 'keep' nor a colour",
