@@ -25,6 +25,21 @@ def _sound(path: Path) -> dict[str, Any]:
     return {"seconds": len(read_audio(path).samples) / SPEECH_RATE_HZ}
 
 
+def _samples(path: Path, out: Path) -> dict[str, Any]:
+    """The sound of a file as float32 samples, mono, at 48 kHz: a reader of `out` reads nothing of the client's."""
+    import numpy as np
+
+    from geneface.io.audio import SoundReader
+    from geneface.io.live import SOUND_RATE_HZ
+
+    count = 0
+    with open(out, "wb") as file:
+        for block in SoundReader(path).blocks(SOUND_RATE_HZ, 1):
+            file.write(np.clip(block, -1, 1).astype(np.float32).tobytes())
+            count += len(block)
+    return {"count": count}
+
+
 def _video(path: Path) -> dict[str, Any]:
     """How long a video is, by its packets, as headers may say anything, and whether it has sound."""
     from geneface.io.media import open_media
@@ -62,7 +77,12 @@ def _picture(path: Path, out: Path) -> dict[str, Any]:
     return {"width": image.shape[1], "height": image.shape[0]}
 
 
-TASKS: dict[str, Callable[..., dict[str, Any]]] = {"sound": _sound, "video": _video, "picture": _picture}
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "sound": _sound,
+    "samples": _samples,
+    "video": _video,
+    "picture": _picture,
+}
 
 
 def main() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
+from geneface.io.assets import asset_path
+from geneface.serve.avatars import BUNDLED
 
 from .conftest import OpenPage, until
 from .stand_in import StandIn, bundled
@@ -113,6 +117,17 @@ def test_a_report_in_words_and_as_it_was_written(open_page: OpenPage) -> None:
     page.reload()
     expect(figure).to_be_visible()
     assert sum(entry[:2] == ("POST", "avatars/grid-s1/report") for entry in api.requests) == 1
+
+
+def test_what_an_avatar_carries_stands_where_a_report_has_nothing(open_page: OpenPage) -> None:
+    api = StandIn()
+    carried = json.loads((asset_path("avatars", BUNDLED) / "metrics.json").read_text(encoding="utf-8"))
+    speed = {"speed": {"rows": [{"name": "x", "role": "evaluated", "figures": {"render_rate": {"value": 35.2}}}]}}
+    api.avatars[BUNDLED] |= {"metrics": carried, "has_report": True}
+    api.report = {"status": "completed", "metrics": {"tables": speed}}
+    page, _ = open_page("#report", api=api)
+    expect(page.locator(".verdict").filter(has_text="Speed")).to_contain_text("35 fps")
+    expect(page.locator(".verdict").filter(has_text="Lips that close")).to_contain_text("95 %")
 
 
 def test_avatars_are_listed_exported_and_deleted(open_page: OpenPage) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from geneface.avatar.background import COLOURS, KEEP, is_colour
 from geneface.errors import InputError
 from geneface.realtime import SOUND_RATE_HZ
-from geneface.serve.live.decoding import decode_sound
+from geneface.serve.sandbox import look_at
 from geneface.serve.settings import ServeSettings
 from geneface.types import FloatArray
 
@@ -54,4 +58,13 @@ def sound_of(url: str, settings: ServeSettings) -> tuple[FloatArray, int]:
     Raises:
         InputError: no sound, or a longer one than the server takes.
     """
-    return decode_sound(data_of(url, settings.most_body_bytes), settings.most_speech_seconds), SOUND_RATE_HZ
+    data = data_of(url, settings.most_body_bytes)
+    with tempfile.TemporaryDirectory(prefix="geneface-") as folder:
+        given, samples = Path(folder) / "given", Path(folder) / "samples"
+        given.write_bytes(data)
+        count = look_at("samples", given, samples)["count"]
+        if count > settings.most_speech_seconds * SOUND_RATE_HZ:
+            raise InputError(
+                f"the sound is longer than {settings.most_speech_seconds:.0f} s", "give less of it at once"
+            )
+        return np.fromfile(samples, np.float32), SOUND_RATE_HZ

@@ -42,8 +42,8 @@ async function showReport(place, avatar, signal) {
   const report = card.has_report ? await ask(`${path}/report`, { signal }) : null;
   if (report && ["queued", "in_progress"].includes(report.status)) return measuring(place, avatar, signal);
   const isDone = report?.status === "completed";
-  const metrics = report?.metrics ?? card.metrics;
-  const figures = metrics ? words(metrics) : [];
+  // Measured without the person's video, a report has little; what training measured, the avatar carries.
+  const figures = words([report?.metrics, card.metrics].filter(Boolean));
   show(place,
     report?.status === "failed" && notice(Object.assign(new Error(report.error?.message), report.error)),
     figures.length > 0 && h("ul", { class: "verdicts" }, figures),
@@ -85,9 +85,11 @@ function evaluated(table) {
   return rows.find(({ name }) => name.includes("from speech")) ?? rows.at(-1);
 }
 
-function words(metrics) {
+/** Cards of the figures, each from the first of `all` that has it. */
+function words(all) {
   return SHOWN.flatMap(([key, tables, convert, digits, unit]) => {
-    const value = tables.map((table) => evaluated(metrics.tables?.[table])?.figures?.[key]?.value).find((found) => typeof found === "number");
+    const value = all.flatMap((metrics) => tables.map((table) => evaluated(metrics.tables?.[table])?.figures?.[key]?.value))
+      .find((found) => typeof found === "number");
     if (value === undefined) return [];
     return [h("li", { class: "card verdict" }, h("h2", { class: "small soft" }, t(`figure.${key}`)),
       h("b", {}, number(convert(value), digits), " ", h("small", {}, unit)), h("p", {}, t(`figure.${key}.text`)))];
