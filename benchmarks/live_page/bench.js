@@ -20,6 +20,17 @@ window.open_ = async (options, session = {}) => {
     if (last !== null) window.worstGap = Math.max(window.worstGap, detail.now - last);
     last = detail.now;
   });
+  // Where a gap came from: the server was late, or the page's own thread stood still.
+  Object.assign(window, { worstLate: 0, worstStall: 0 });
+  player.addEventListener("stats", ({ detail }) => {
+    window.worstLate = Math.max(window.worstLate, detail.server?.worst_late_ms ?? 0);
+  });
+  let before = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    window.worstStall = Math.max(window.worstStall, now - before - 10);
+    before = now;
+  }, 10);
   await player.connect();
   await listen(player);
 };

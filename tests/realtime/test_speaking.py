@@ -27,7 +27,7 @@ class StandIn:
     def speak(self, text: str, speed: float = 1.0) -> Iterator[np.ndarray]:
         try:
             for word in text.split():
-                assert self.go.wait(10)
+                assert self.go.wait(30)
                 if word == "fail":
                     raise InputError("the voice failed", "try again")
                 yield np.full(2400, len(word) / 100, np.float32)
@@ -98,7 +98,36 @@ def test_an_interruption_forgets_all_texts_and_closes_the_voice(
     # At most the piece that was under way; the session refuses that.
     assert len([piece for piece in heard.pieces if piece[0] in names]) <= 1
     assert not any(heard.ended(name) for name in names)
-    assert voice.closed == 2
+    until(lambda: voice.closed == 2)
+
+
+def test_a_voice_that_hangs_does_not_hold_up_what_is_said_after_an_interruption(
+    speaking: Speaking, voice: StandIn, heard: Heard
+) -> None:
+    def interrupted() -> None:
+        speaking.say("one")
+        until(lambda: speaking._current is not None)
+        speaking.interrupt()
+
+    before = threading.active_count()
+    voice.go.clear()
+    interrupted()
+    quick = voice.speak
+    voice.speak = lambda text, speed=1.0: iter([np.zeros(10, np.float32)])  # type: ignore[method-assign]
+    after = speaking.say("two")
+    until(lambda: heard.ended(after))
+    # Whoever goes on so fills no memory with threads.
+    voice.speak = quick  # type: ignore[method-assign]
+    interrupted()
+    interrupted()
+    for _ in range(20):
+        speaking.say("one")
+        speaking.interrupt()
+    assert threading.active_count() <= before + 3
+    voice.go.set()
+    until(lambda: not speaking._left)
+    last = speaking.say("three")
+    until(lambda: heard.ended(last))
 
 
 def test_a_voice_that_fails_ends_its_utterance_and_not_the_next(speaking: Speaking, heard: Heard) -> None:

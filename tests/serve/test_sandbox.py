@@ -12,7 +12,9 @@ import pytest
 from geneface.errors import InputError
 from geneface.io.image import read_image, write_png
 from geneface.serve import sandbox
+from geneface.serve.conversation import chat, listen
 from geneface.serve.limits import Limits, limit_process
+from geneface.voice import openai_speech
 
 from .jobs_server import tone
 
@@ -139,7 +141,10 @@ def test_names_of_files_are_no_commands(tmp_path: Path, name: str) -> None:
     assert sandbox.look_at("sound", tmp_path / name)["seconds"] == pytest.approx(0.2)
 
 
-def test_children_do_not_know_the_servers_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENEFACE_TOKEN", "secret-secret")
-    assert "secret-secret" not in sandbox.child_environment(TMPDIR="/x").values()
-    assert sandbox.child_environment(TMPDIR="/x")["TMPDIR"] == "/x"
+def test_children_know_of_the_servers_secrets_only_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"GENEFACE_TOKEN", chat.KEY_VARIABLE, listen.KEY_VARIABLE, openai_speech.KEY_VARIABLE}
+    for name in names:
+        monkeypatch.setenv(name, f"secret-{name}")
+    assert not names & set(sandbox.child_environment())
+    kept = sandbox.child_environment(keeps=[openai_speech.KEY_VARIABLE], TMPDIR="/x")
+    assert names & set(kept) == {openai_speech.KEY_VARIABLE} and kept["TMPDIR"] == "/x"

@@ -19,25 +19,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-from av.audio.frame import AudioFrame
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
 
 from geneface.errors import InputError
+from geneface.io.live import VIDEO_TIME_BASE, LiveSoundEncoder, configure_video
 from geneface.realtime import ITEM_SAMPLES, SOUND_RATE_HZ, Item, Session
-from geneface.types import VIDEO_RATE_HZ, FloatArray
+from geneface.types import VIDEO_RATE_HZ
 
 VIDEO_BIT_RATE = 2_500_000
 _SOUND_BIT_RATE = 128_000
-_BT709 = 1
 _CONNECT_SECONDS, _SEND_SECONDS = 10.0, 10.0
 _SCHEME = re.compile(r"([a-z0-9]+)://", re.IGNORECASE)
 
@@ -141,77 +137,30 @@ class _Writer:
 
     def __init__(self, container: OutputContainer, session: Session, bit_rate: int) -> None:
         self._container = container
-        self._video = _video_stream(container, session, bit_rate)
-        self._sound = _Sound(container)
+        self._video: Any = container.add_stream("libx264", rate=VIDEO_RATE_HZ)
+        configure_video(self._video.codec_context, session.width, session.height, bit_rate)
+        # Tells the container what comes; the packets are those of an encoder that keeps gaps.
+        self._sound_stream: Any = container.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
+        self._sound = LiveSoundEncoder("aac", _SOUND_BIT_RATE)
 
     def add(self, item: Item, place: int) -> None:
         """Send one item, whose time is `place` frames: its picture, then the sound that is whole by now."""
         frame = VideoFrame.from_ndarray(item.picture.to_yuv420(), format="yuv420p")
-        frame.pts, frame.time_base = place, Fraction(1, VIDEO_RATE_HZ)
+        frame.pts, frame.time_base = place, VIDEO_TIME_BASE
         self._container.mux(self._video.encode(frame))
-        self._container.mux(self._sound.packets(item.sound, place * ITEM_SAMPLES))
+        self._send(self._sound.encode(item.sound, place * ITEM_SAMPLES))
 
     def finish(self) -> None:
         """Send what the encoders hold."""
         self._container.mux(self._video.encode(None))
-        self._container.mux(self._sound.rest())
+        self._send(self._sound.finish())
 
-
-def _video_stream(container: OutputContainer, session: Session, bit_rate: int) -> Any:
-    options = {
-        "preset": "veryfast",
-        "tune": "zerolatency",
-        # A key frame every two seconds: what streaming services ask for.
-        "g": str(2 * VIDEO_RATE_HZ),
-        "maxrate": str(bit_rate),
-        "bufsize": str(bit_rate),
-        "threads": "1",
-        "x264-params": "scenecut=0:chromaloc=1",
-    }
-    stream: Any = container.add_stream("libx264", rate=Fraction(VIDEO_RATE_HZ), options=options)
-    context = stream.codec_context
-    context.width, context.height, context.pix_fmt = session.width, session.height, "yuv420p"
-    context.time_base, context.bit_rate = Fraction(1, VIDEO_RATE_HZ), bit_rate
-    context.color_primaries = context.color_trc = context.colorspace = _BT709
-    context.color_range = int(ColorRange.MPEG)
-    return stream
-
-
-class _Sound:
-    """AAC in blocks of 1024 samples; where items are missing there is silence, so that what follows is in its place."""
-
-    def __init__(self, container: OutputContainer) -> None:
-        self._stream: Any = container.add_stream(
-            "aac", rate=SOUND_RATE_HZ, layout="mono", options={"aac_coder": "fast"}
-        )
-        self._stream.codec_context.bit_rate = _SOUND_BIT_RATE
-        self._pending = np.zeros(0, np.float32)
-        self._next: int | None = None
-        """Number of the first pending sample."""
-
-    def packets(self, sound: FloatArray, start: int) -> list[Packet]:
-        """[T] samples, of which the first is number `start`."""
-        self._next = start if self._next is None else self._next
-        gap = start - self._next - len(self._pending)
-        self._pending = np.concatenate([self._pending, np.zeros(gap, np.float32), sound])
-        # Known once the container has written its header, with the first picture.
-        size, found = self._stream.codec_context.frame_size, []
-        while len(self._pending) >= size:
-            found += self._block(self._pending[:size])
-            self._pending = self._pending[size:]
-        return found
-
-    def rest(self) -> list[Packet]:
-        """What is left."""
-        return (self._block(self._pending) if len(self._pending) else []) + self._stream.encode(None)
-
-    def _block(self, samples: FloatArray) -> list[Packet]:
-        assert self._next is not None
-        frame = AudioFrame.from_ndarray(np.clip(samples, -1, 1)[None].astype(np.float32), format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE_HZ, self._next, Fraction(1, SOUND_RATE_HZ)
-        self._next += len(samples)
-        # The encoder's run-up lies before the first picture, where some containers can't go.
-        return [packet for packet in self._stream.encode(frame) if packet.pts is not None and packet.pts >= 0]
+    def _send(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            # The encoder's run-up lies before the first picture, where some containers can't go.
+            if packet.pts is not None and packet.pts >= 0:
+                packet.stream = self._sound_stream
+                self._container.mux(packet)
 
 
 class _Camera:
@@ -226,7 +175,7 @@ class _Camera:
     def add(self, item: Item, place: int) -> None:
         """Show one item's picture."""
         frame = VideoFrame.from_ndarray(item.picture.to_yuv420(), format="yuv420p")
-        frame.pts, frame.time_base = place, Fraction(1, VIDEO_RATE_HZ)
+        frame.pts, frame.time_base = place, VIDEO_TIME_BASE
         self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:

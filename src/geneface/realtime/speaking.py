@@ -1,4 +1,8 @@
-"""Texts of a live face, spoken by its voice in a thread of their own, a sentence at a time."""
+"""Texts of a live face, spoken by its voice in a thread of their own, a sentence at a time.
+
+A voice that is a server may let an interruption wait for half a minute. So its thread is left behind, where it ends by
+itself, and the next text has a new one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from geneface.voice.voice import Voice, readable
 
 MOST_TEXTS = 50
 """That wait to be spoken."""
+_MOST_LEFT = 2
+"""Threads that are left behind. With more, the next text waits for a voice to give up."""
 _ENOUGH_SECONDS = 20.0
 """With so much speech waiting, the voice waits too."""
 _POLL_SECONDS = 0.1
@@ -28,7 +34,7 @@ def new_utterance() -> str:
 
 
 class Speaking:
-    """The voice of one session. Its thread begins with the first text."""
+    """The voice of one session. Its thread begins with the first text, and anew after an interruption."""
 
     def __init__(self, voice: Voice | None, speak: Callable[..., Any], waiting_seconds: Callable[[], float]) -> None:
         """
@@ -38,6 +44,8 @@ class Speaking:
         """
         self._voice, self._speak, self._waiting = voice, speak, waiting_seconds
         self._thread: threading.Thread | None = None
+        self._left: set[threading.Thread] = set()
+        """Those that an interruption found at work."""
         self._change = threading.Condition()
         self._texts: deque[tuple[str, str]] = deque()
         """Those that wait, each with its utterance."""
@@ -73,6 +81,9 @@ class Speaking:
             forgotten = [utterance for _, utterance in self._texts]
             if self._current is not None:
                 forgotten.append(self._current)
+                if self._thread is not None and len(self._left) < _MOST_LEFT:
+                    self._left.add(self._thread)
+                    self._thread = None
             self._texts.clear()
             self._current = None
             return forgotten
@@ -92,8 +103,10 @@ class Speaking:
 
     def _next(self) -> tuple[str, str] | None:
         with self._change:
-            self._change.wait_for(lambda: self._texts or self._is_closed)
-            if self._is_closed:
+            this = threading.current_thread()
+            self._change.wait_for(lambda: self._texts or self._is_closed or this in self._left)
+            if self._is_closed or this in self._left:
+                self._left.discard(this)
                 return None
             text, self._current = self._texts.popleft()
             return text, self._current
@@ -105,7 +118,8 @@ class Speaking:
                 self._say(voice, words, utterance)
             except Exception as error:  # a voice may be anybody's code, or a server
                 with self._change:
-                    self.error = error
+                    if self._current == utterance:
+                        self.error = error
             if self._is_current(utterance):
                 # Whatever happened: the utterance ends.
                 self._speak(np.zeros(0, np.float32), _SILENT_RATE_HZ, utterance, True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from geneface.errors import InputError
 
 SECONDS = 60.0
 _MOST_ANSWER = 1 << 16
-_SECRET = ("GENEFACE_TOKEN",)
+_SECRET = re.compile(r"GENEFACE_\w*(?:TOKEN|KEY)")
 """Of the environment, what a process that reads strangers' files has no need of."""
 _AT_ONCE = threading.BoundedSemaphore(2)
 """More at a time would only take the cores from live sessions."""
@@ -73,10 +75,15 @@ def _understood(answer: bytes) -> dict[str, Any]:
     return found
 
 
-def child_environment(**more: str) -> dict[str, str]:
-    """For a process of this package that is started elsewhere: it finds the same modules."""
+def child_environment(*, keeps: Collection[str] = (), **more: str) -> dict[str, str]:
+    """For a process of this package that is started elsewhere: it finds the same modules, and none of the secrets.
+
+    Args:
+        keeps: secrets that it needs.
+        more: further variables.
+    """
     places = [str(Path(place).absolute()) for place in sys.path if place]
-    inherited = {name: value for name, value in os.environ.items() if name not in _SECRET}
+    inherited = {name: value for name, value in os.environ.items() if name in keeps or not _SECRET.fullmatch(name)}
     return {**inherited, "PYTHONPATH": os.pathsep.join(places), **more}
 
 

@@ -102,6 +102,13 @@ def test_thoughts_are_not_spoken(server: StandIn) -> None:
     assert "".join(answered(server.url)) == "<thought>"
 
 
+def test_white_space_before_an_answer_is_not_kept() -> None:
+    thoughts = chat_module._Thoughts()
+    assert not any(thoughts.push(" " * 1000) for _ in range(100))
+    assert len(thoughts._held) == 0
+    assert thoughts.push("  Yes.") == "Yes."
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -151,6 +158,14 @@ def test_servers_that_hang(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> 
 
     server.answers[CHAT] = lambda _: Answer(pinging(), EVENTS)
     monkeypatch.setattr(chat_module, "_ANSWER_SECONDS", 0.3)
+    with pytest.raises(InputError, match="took too long"):
+        answered(server.url)
+
+    def trickling() -> Iterator[bytes]:
+        while not server.is_over.wait(0.01):
+            yield b" "
+
+    server.answers[CHAT] = lambda _: Answer(trickling())
     with pytest.raises(InputError, match="took too long"):
         answered(server.url)
 

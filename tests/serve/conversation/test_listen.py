@@ -15,6 +15,7 @@ import soundfile
 
 from geneface.errors import InputError
 from geneface.io.assets import asset_path
+from geneface.serve.conversation import listen
 from geneface.serve.conversation.listen import Heard, Transcriber, Utterances
 from geneface.signal.sound import resample
 from geneface.types import FloatArray
@@ -191,8 +192,18 @@ def test_a_transcriber_that_hangs(server: StandIn, monkeypatch: pytest.MonkeyPat
         server.is_over.wait(20)
         return Answer()
 
-    server.answers[LISTEN] = hang
     transcriber = Transcriber(server.url)
+
+    def trickle() -> Iterator[bytes]:
+        while not server.is_over.wait(0.01):
+            yield b" "
+
+    server.answers[LISTEN] = lambda _: Answer(trickle())
+    monkeypatch.setattr(listen, "_ANSWER_SECONDS", 0.3)
+    with pytest.raises(InputError, match="no whole answer"):
+        transcribed(Transcriber(server.url), np.zeros(RATE, np.float32))
+    monkeypatch.setattr(listen, "_ANSWER_SECONDS", 20)
+    server.answers[LISTEN] = hang
     monkeypatch.setattr(transcriber, "_remote", remote.Remote("it", server.url + LISTEN, "X", read_seconds=0.3))
     with pytest.raises(InputError, match="was silent for"):
         transcribed(transcriber, np.zeros(RATE, np.float32))

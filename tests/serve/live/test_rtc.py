@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import aiortc
@@ -16,11 +18,13 @@ import pytest
 
 from geneface.realtime import Session
 from geneface.serve.errors import ApiError
-from geneface.serve.live import rtc
+from geneface.serve.live import rtc, rtc_tracks
 from geneface.serve.live.rtc_sender import LEAST_BIT_RATE, MOST_BIT_RATE, BitRate, gather_on, report_media_time
 from geneface.serve.live.sessions import LiveSession
 
 from ...flash import EVERY, FlashSession
+
+POOL = ThreadPoolExecutor(2)
 
 
 class Tone(aiortc.mediastreams.AudioStreamTrack):
@@ -115,7 +119,7 @@ async def until(holds: Callable[[], Any], what: str, seconds: float = 20) -> Non
 
 
 def peer_of(session: FlashSession) -> rtc.Peer:
-    return rtc.Peer(LiveSession(cast(Session, session), "flash", time.monotonic()))
+    return rtc.Peer(LiveSession(cast(Session, session), "flash", time.monotonic()), POOL)
 
 
 @contextlib.asynccontextmanager
@@ -376,7 +380,7 @@ def test_ports_are_opened_where_the_server_listens() -> None:
 def test_who_was_answered_and_did_not_come_makes_room_for_the_next() -> None:
     async def run() -> None:
         live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
-        peers = [rtc.Peer(live) for _ in range(3)]
+        peers = [rtc.Peer(live, POOL) for _ in range(3)]
         others = [OtherSide() for _ in peers]
         for peer, other in zip(peers, others, strict=True):
             await peer.answer(await other.offer())
@@ -391,7 +395,7 @@ def test_who_was_answered_and_did_not_come_makes_room_for_the_next() -> None:
 def test_who_connects_takes_over_and_who_is_sent_away_is_told() -> None:
     async def run() -> None:
         live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
-        peers, others = [rtc.Peer(live), rtc.Peer(live)], [OtherSide(), OtherSide()]
+        peers, others = [rtc.Peer(live, POOL), rtc.Peer(live, POOL)], [OtherSide(), OtherSide()]
         for peer, other in zip(peers, others, strict=True):
             await other.accept(await peer.answer(await other.offer()))
             await until(lambda other=other: other.pictures, "nothing arrived")
@@ -403,5 +407,82 @@ def test_who_connects_takes_over_and_who_is_sent_away_is_told() -> None:
         assert {"type": "closed", "reason": "closed"} in others[1].messages
         for other in others:
             await other.close()
+
+    asyncio.run(run())
+
+
+def test_pictures_do_not_wait_for_what_else_runs_in_threads() -> None:
+    """Sounds that are decoded, faces that are opened: asyncio's own threads may all be busy."""
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        is_over = threading.Event()
+        busy = asyncio.ensure_future(asyncio.to_thread(is_over.wait, 30))
+        try:
+            async with connected(FlashSession()):
+                pass
+        finally:
+            is_over.set()
+            await busy
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_messages_ends_the_connection() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (peer, other):
+            for _ in range(1000):
+                other.channel.send('{"type": "ping"}')
+            await until(lambda: peer._connection.connectionState == "closed", "it goes on")
+
+    asyncio.run(run())
+
+
+def test_who_takes_no_messages_is_let_go() -> None:
+    async def run() -> None:
+        async with connected(FlashSession()) as (peer, _):
+            peer._channel._addBufferedAmount(2 << 20)
+            peer.tell({"type": "stats"})
+            await until(lambda: peer._connection.connectionState == "closed", "it waits for ever")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_closed_first", [False, True])
+def test_nobody_listens_to_a_session_that_has_ended(is_closed_first: bool) -> None:
+    async def run() -> None:
+        live = LiveSession(cast(Session, FlashSession()), "flash", time.monotonic())
+        peer, other = rtc.Peer(live, POOL), OtherSide()
+        answer = await peer.answer(await other.offer())
+        if is_closed_first:
+            await live.close()
+        else:
+            # Between its last look at the session and the moment in which it is expected no more.
+            live.session.close()
+            await other.accept(answer)
+        await until(lambda: peer._connection.connectionState == "closed", "it stays")
+        assert not live.has_listener and live.expected is None
+        await other.close()
+
+    asyncio.run(run())
+
+
+def test_a_long_gap_costs_no_silence_and_an_item_is_sent_when_it_has_left() -> None:
+    async def run() -> None:
+        told: list[int] = []
+        session, track = FlashSession(), rtc_tracks.SoundTrack(lambda item: told.append(item.index))
+        items = [session.take() for _ in range(100)]
+        track.put(items[0])
+        first = [await track.recv()]
+        assert told == []
+        first.append(await track.recv())
+        assert told == [0]
+        track.put(items[99])
+        encoded = track._encoder
+        later = [await track.recv(), await track.recv()]
+        assert track._encoder is not encoded
+        for packets, index in ((first, 0), (later, 99)):
+            starts = [packet.pts - index * 1920 for packet in packets]
+            assert starts[1] - starts[0] == 960 and -400 < starts[0] <= 0
 
     asyncio.run(run())

@@ -94,7 +94,10 @@ def test_an_exported_avatar_comes_in_again_and_goes_without_a_trace(client: Clie
     again = client.get(f"/v1/avatars/{avatar['id']}/export").content
     with zipfile.ZipFile(io.BytesIO(again)) as new, zipfile.ZipFile(io.BytesIO(exported)) as old:
         assert {name: new.read(name) for name in new.namelist()} == {name: old.read(name) for name in old.namelist()}
+    shown, other = (client.post("/v1/live", json={"model": model}).json() for model in (avatar["id"], "grid-s1"))
     assert client.delete(f"/v1/avatars/{avatar['id']}").json()["deleted"]
+    refused(client.get(f"/v1/live/{shown['id']}"), 404, "not_found")
+    assert client.delete(f"/v1/live/{other['id']}").status_code == 204
     assert traces(client, avatar["id"]) == []
     refused(client.get(f"/v1/avatars/{avatar['id']}"), 404, "not_found")
     refused(client.get(f"/v1/videos/{spoken['id']}"), 404, "not_found")

@@ -86,7 +86,7 @@ class Chat:
         if self._model is None:
             listed = self._remote.url.partition("?")[0].removesuffix("/chat/completions") + "/models"
             async with self._client.stream("GET", listed) as response:
-                body = await _body(response)
+                body = await self._body(response)
             try:
                 self._model = str(parsed(body)["data"][0]["id"])
             except (ValueError, LookupError, TypeError):
@@ -96,7 +96,7 @@ class Chat:
     async def _texts(self, response: Response) -> AsyncGenerator[str, None]:
         if response.headers.get("content-type", "").startswith("application/json"):
             # A server that does not stream.
-            yield self._text_of(await _body(response), "message")
+            yield self._text_of(await self._body(response), "message")
             return
         events = aiter(http().EventSource(response, _MOST_EVENT_BYTES))
         until = time.monotonic() + _ANSWER_SECONDS
@@ -113,6 +113,12 @@ class Chat:
             text = self._text_of(event.data, "delta")
             if text:
                 yield text
+
+    async def _body(self, response: Response) -> bytes:
+        try:
+            return await asyncio.wait_for(_body(response), _ANSWER_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise self._unusable("took too long for an answer") from error
 
     def _text_of(self, data: str | bytes, part: str) -> str:
         """The text in one event, or in the whole answer."""
@@ -158,7 +164,7 @@ class _Thoughts:
             return text
         self._held += text
         if self._state == "before":
-            start = self._held.lstrip()
+            self._held = start = self._held.lstrip()
             if start[: len(self._BEGIN)] != self._BEGIN[: len(start)]:
                 self._state = "after"
                 return self._held

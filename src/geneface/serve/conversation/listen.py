@@ -5,10 +5,11 @@ Symbols: T samples of one channel.
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -46,6 +47,8 @@ _FALL, _RISE_DB = 0.3, 0.06
 """The noise's level follows a quieter block by this share, a louder one by 3 dB a second."""
 _MOST_TEXT = 4000
 _MOST_BODY_BYTES = 1 << 18
+_ANSWER_SECONDS = 60.0
+"""For the whole answer: one that comes a byte at a time is never silent for long."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,14 @@ class Transcriber:
             self._opened = self._remote.async_client()
         asked = {"model": self._model, "response_format": "json"}
         files = {"file": ("speech.wav", file.getvalue(), "audio/wav")}
-        body = bytearray()
         try:
-            async with self._opened.stream("POST", self._remote.url, data=asked, files=files) as response:
-                await self._remote.check_async(response)
-                async for block in response.aiter_bytes():
-                    body += block
-                    if len(body) > _MOST_BODY_BYTES:
-                        raise self._unusable("an answer without end")
+            body = await asyncio.wait_for(self._answer(self._opened, asked, files), _ANSWER_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise self._unusable(f"no whole answer in {_ANSWER_SECONDS:.0f} s") from error
         except http().HTTPError as error:
             raise self._remote.failure(error) from error
         try:
-            text = parsed(bytes(body))["text"]
+            text = parsed(body)["text"]
         except (ValueError, LookupError, TypeError) as error:
             raise self._unusable("no transcript") from error
         if not isinstance(text, str):
@@ -172,6 +171,16 @@ class Transcriber:
         """Let go of connections."""
         if self._opened is not None:
             await self._opened.aclose()
+
+    async def _answer(self, client: AsyncClient, asked: dict[str, str], files: dict[str, Any]) -> bytes:
+        body = bytearray()
+        async with client.stream("POST", self._remote.url, data=asked, files=files) as response:
+            await self._remote.check_async(response)
+            async for block in response.aiter_bytes():
+                body += block
+                if len(body) > _MOST_BODY_BYTES:
+                    raise self._unusable("an answer without end")
+        return bytes(body)
 
     def _unusable(self, what: str) -> InputError:
         return InputError(f"{self._remote.what} at {self._remote.place} gave {what}", "see that server's own log")

@@ -25,6 +25,7 @@ from geneface.serve.jobs.job import LANES, Job, JobError
 from geneface.serve.jobs.places import Home, folder_bytes
 from geneface.serve.jobs.store import JobStore
 from geneface.serve.sandbox import child_environment, end_group
+from geneface.voice.openai_speech import KEY_VARIABLE as VOICE_KEY
 
 _LOG = logging.getLogger("geneface.jobs")
 _LOOK_SECONDS = 1.0
@@ -33,6 +34,8 @@ _TROUBLE_SECONDS = 10.0
 _UPLOAD_SECONDS = 24 * 3600.0
 _MEASURE_SECONDS = 20.0
 """How often it is looked how much of the disk a long job has taken."""
+_SECRETS = {"video": (VOICE_KEY,)}
+"""Kind of job -> what its process has to know of the server's environment."""
 _LOCK_SECONDS = 3.0
 """For a server that was told to end and is ending: it has two."""
 
@@ -181,7 +184,7 @@ class Supervisor:
                 stderr=log,
                 cwd=self._home.root,
                 start_new_session=True,
-                env=child_environment(TMPDIR=str(folder / "tmp")),
+                env=child_environment(keeps=_SECRETS.get(job.kind, ()), TMPDIR=str(folder / "tmp")),
             )
         running = _Running(job, process, threading.Event())
         with self._turn:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from geneface.errors import InputError
 from geneface.serve.live.controls import background_of
 from geneface.serve.live.sessions import LiveSession, Message
+from geneface.voice.remote import parsed
 
 MOST_MESSAGE = 64 * 1024
 """Bytes or characters of one message."""
@@ -38,7 +38,7 @@ class Orders:
         try:
             if len(text) > MOST_MESSAGE:
                 raise ValueError("a message is longer than 64 KiB")
-            message: Any = json.loads(text)
+            message: Any = parsed(text)
             if not isinstance(message, dict):
                 raise ValueError("a message is no JSON object")
             kind, ref = message.get("type"), message.get("ref")

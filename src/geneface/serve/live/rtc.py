@@ -16,8 +16,8 @@ import ipaddress
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -32,11 +32,12 @@ from geneface.serve.live.orders import Orders
 from geneface.serve.live.rtc_sender import BitRate, gather_on, listen_to_reports, ntp_of, report_media_time
 from geneface.serve.live.rtc_tracks import PictureTrack, SoundTrack
 from geneface.serve.live.sessions import LiveSession, Message
+from geneface.serve.safety.rates import Bucket
 
 CONNECT_SECONDS = 20.0
 """After that a peer that never came is given up."""
-_EXPECTED: WeakKeyDictionary[LiveSession, Peer] = WeakKeyDictionary()
-"""By session, who was answered last and has not connected yet: nobody collects open ports by offers."""
+_MOST_WAITING = 1 << 20
+"""Bytes of messages that wait for the other side. One that takes none is let go."""
 _LOUDEST = 32_768
 
 
@@ -44,23 +45,32 @@ class Peer:
     """One other side, and a session's listener as soon as it has connected (see `sessions.Listener`)."""
 
     def __init__(
-        self, live: LiveSession, *, addresses: Sequence[str] = ("127.0.0.1",), stun: Sequence[str] = ()
+        self,
+        live: LiveSession,
+        pool: Executor,
+        *,
+        addresses: Sequence[str] = ("127.0.0.1",),
+        stun: Sequence[str] = (),
+        most_messages_a_second: int = 200,
     ) -> None:
         """Must be made on the event loop that serves it.
 
         Args:
             live: whose face is sent.
+            pool: its threads encode.
             addresses: of this machine, to open UDP ports on; empty: all but the loopback's.
             stun: `stun:host:port`, asked for this machine's public address.
+            most_messages_a_second: who sends more for long is sent away.
         """
         self._live, self._addresses, self._has_stun = live, list(addresses), bool(stun)
         self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun]))
         self._bit_rate = BitRate()
-        self._picture = PictureTrack(self._bit_rate)
+        self._picture = PictureTrack(self._bit_rate, pool)
         self._sound = SoundTrack(self._sent)
         self._orders = Orders(live, self.tell, {"key_frame": self._key_frame})
         self._origin: int | None = None
         self._channel: Any = None
+        self._messages = Bucket(most_messages_a_second, 2 * most_messages_a_second)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -72,10 +82,9 @@ class Peer:
         Raises:
             ApiError: 422, the offer is damaged or asks for what is not there.
         """
-        earlier = _EXPECTED.pop(self._live, None)
+        earlier, self._live.expected = self._live.expected, self
         if earlier is not None:
             await earlier.end()
-        _EXPECTED[self._live] = self
         try:
             return await self._answer(offer)
         except (ValueError, KeyError, IndexError, AttributeError, AssertionError, TypeError) as error:
@@ -98,8 +107,12 @@ class Peer:
 
     def tell(self, message: Message) -> None:
         """See `Listener`: by the data channel, if the other side opened one."""
-        if self._channel is not None and self._channel.readyState == "open":
-            self._channel.send(json.dumps(message))
+        if self._is_closed or self._channel is None or self._channel.readyState != "open":
+            return
+        if self._channel.bufferedAmount > _MOST_WAITING:
+            self._start(self.end())
+            return
+        self._channel.send(json.dumps(message))
 
     def close(self, reason: str) -> None:
         """See `Listener`."""
@@ -118,8 +131,8 @@ class Peer:
         await self._connection.close()
 
     def _expect_no_more(self) -> None:
-        if _EXPECTED.get(self._live) is self:
-            del _EXPECTED[self._live]
+        if self._live.expected is self:
+            self._live.expected = None
 
     # ---- setting up
 
@@ -174,7 +187,9 @@ class Peer:
 
         @connection.on("connectionstatechange")
         async def on_state() -> None:
-            if connection.connectionState == "connected" and not self._is_closed:
+            if connection.connectionState == "connected" and self._live.session.is_closed:
+                await self.end()
+            elif connection.connectionState == "connected" and not self._is_closed:
                 self._expect_no_more()
                 self._live.attach(self)
             elif connection.connectionState in ("failed", "closed"):
@@ -204,7 +219,13 @@ class Peer:
         self._live.sent(item, pictures=pictures, size=size)
 
     def _heard_message(self, text: str | bytes) -> None:
-        self._start(self._orders.obey(text))
+        if self._is_closed:
+            return
+        # Nothing slows a data channel down: where a WebSocket's messages would wait, these end it.
+        if self._messages.take_if_there():
+            self.close("bad_request")
+        else:
+            self._start(self._orders.obey(text))
 
     async def _key_frame(self, _: Message) -> None:
         self._picture.ask_for_key()

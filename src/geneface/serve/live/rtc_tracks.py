@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
@@ -24,6 +25,8 @@ _WAITING = 2
 """Items that may wait for the network: 80 ms. The oldest is dropped for a third."""
 _PACKETS = 2
 """Of sound, in one item."""
+_MOST_GAP = SOUND_RATE_HZ
+"""Samples of silence that are encoded for items that are missing; after a longer gap the encoder begins anew."""
 
 
 class ItemTrack(MediaStreamTrack):
@@ -83,9 +86,11 @@ class PictureTrack(ItemTrack):
     kind = "video"
     rate_hz = VIDEO_CLOCK_RATE
 
-    def __init__(self, bit_rate: BitRate) -> None:
+    def __init__(self, bit_rate: BitRate, pool: Executor) -> None:
+        """`pool`: its threads encode."""
         super().__init__()
         self.is_h264 = True
+        self._pool = pool
         self._bit_rate = bit_rate
         self._encoder = LiveVideoEncoder(bit_rate.value)
         self._generation = -1
@@ -107,7 +112,7 @@ class PictureTrack(ItemTrack):
         self._is_key_due, self._generation = False, item.generation
         self._encoder.bit_rate = self._bit_rate.value
         # Converting and encoding take some milliseconds, in which the loop sends sound.
-        media = await asyncio.to_thread(self._encoded, item, is_key)
+        media = await asyncio.get_running_loop().run_in_executor(self._pool, self._encoded, item, is_key)
         self._counts = self._counts[0] + 1, self._counts[1] + (media.size if isinstance(media, Packet) else 0)
         return media
 
@@ -127,21 +132,32 @@ class SoundTrack(ItemTrack):
     rate_hz = SOUND_RATE_HZ
 
     def __init__(self, on_sent: Callable[[Item], None]) -> None:
-        """`on_sent` is told of each item when its sound leaves."""
+        """`on_sent` is told of each item when the first half of its sound has left."""
         super().__init__()
         self._on_sent = on_sent
         self._encoder = LiveSoundEncoder("libopus")
+        self._end = 0
+        """The first sample that was not encoded yet."""
         self._packets: deque[Packet] = deque()
         self._second_at = 0.0
+        self._leaving: Item | None = None
 
     async def _next(self) -> Packet:
+        # Whoever asks for the next packet has sent the last one.
+        if self._leaving is not None:
+            leaving, self._leaving = self._leaving, None
+            self._on_sent(leaving)
         if self._packets:
             await asyncio.sleep(self._second_at - time.monotonic())
             return self._packets.popleft()
         item = await self._take()
         self._second_at = time.monotonic() + FRAME_SECONDS / 2
-        packets = self._encoder.encode(item.sound, item.index * ITEM_SAMPLES)
+        start = item.index * ITEM_SAMPLES
+        if start - self._end > _MOST_GAP:
+            self._encoder = LiveSoundEncoder("libopus")
+        packets = self._encoder.encode(item.sound, start)
+        self._end = start + ITEM_SAMPLES
         # After a gap there is silence before it, which nobody waits for.
         self._packets.extend(packets[-_PACKETS:])
-        self._on_sent(item)
+        self._leaving = item
         return self._packets.popleft()

@@ -48,6 +48,14 @@ class Listener(Protocol):
         ...
 
 
+class Expected(Protocol):
+    """Who will listen to a session and has not connected yet."""
+
+    async def end(self) -> None:
+        """Expect it no more."""
+        ...
+
+
 class Partner(Protocol):
     """Who answers: a conversation. What it says comes out of the session."""
 
@@ -80,6 +88,8 @@ class LiveSession:
         self.id = f"live_{secrets.token_hex(12)}"
         self.session, self.avatar = session, avatar
         self.partner: Partner | None = None
+        self.expected: Expected | None = None
+        """By WebRTC, who was answered last: nobody collects open ports by offers."""
         self.created_at = time.time()
         self.used = self.left = now
         """Monotonic: when something was last said or heard; since when nobody listens."""
@@ -252,6 +262,7 @@ class LiveSession:
             "pictures_per_second": round(per_second["pictures"], 1),
             "bits_per_second": round(8 * per_second["bytes"]),
             "late_ms": round(late[int(0.95 * (len(late) - 1))], 1) if late else None,
+            "worst_late_ms": round(late[-1], 1) if late else None,
             "session": self.session.stats(),
         }
 
@@ -262,6 +273,8 @@ class LiveSession:
         if self.partner is not None:
             self.partner.close()
         self.session.close()
+        if self.expected is not None:
+            await self.expected.end()
         if self._listener is not None:
             listener = self._listener
             self.detach(listener)
@@ -280,7 +293,7 @@ class LiveSession:
                     told = time.monotonic()
                     self.latest = self._stats()
                     self.tell(self.latest)
-        except RuntimeError:
+        except Exception:  # an encoder's, too: a pump that has ended shows nothing any more
             if not self.session.is_closed:
                 _LOG.exception("live session %s failed", self.id)
                 self.tell({"type": "error", "code": "failed", "message": "the live face has failed", "remedy": ""})
@@ -361,6 +374,14 @@ def live_sessions(context: Context) -> LiveSessions:
     if "live" not in context.extras:
         context.extras["live"] = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
     return context.extras["live"]
+
+
+async def close_live_sessions_of(context: Context, avatar: str) -> None:
+    """End those of an avatar that is gone."""
+    sessions = live_sessions(context)
+    for live in sessions:
+        if live.avatar == avatar:
+            await sessions.close(live.id)
 
 
 async def close_live_sessions(context: Context) -> None:

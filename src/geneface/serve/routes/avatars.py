@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BeforeValidator, Field, StringConstraints
@@ -18,6 +19,7 @@ from geneface.serve.errors import ApiError
 from geneface.serve.jobs.formats import CHECK_FILE, PREVIEW_FILE, VIDEO
 from geneface.serve.jobs.job import Job, display_name, new_avatar_id
 from geneface.serve.jobs.uploads import Upload
+from geneface.serve.live.sessions import close_live_sessions_of
 from geneface.serve.routes.forms import Fields, body_of, checked
 from geneface.serve.routes.given import given_upload
 from geneface.serve.routes.shown import shown_state
@@ -266,6 +268,7 @@ def delete_avatar(avatar_id: str, context: Context = Depends(context_of)) -> dic
     context.avatars.forget(avatar_id)
     # First what others see, and at last the jobs, by which a second DELETE finds what a broken one left.
     home.remove(home.avatar(avatar_id))
+    from_thread.run(close_live_sessions_of, context, avatar_id)
     for job in mine:
         jobs.cancel(job)
     # Once more: a job may have been about to put it there.

@@ -21,6 +21,8 @@ from geneface.serve.live.controls import background_of, sound_of
 from geneface.serve.live.sessions import LiveSession, live_sessions
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
+from geneface.serve.routes.forms import data_of
+from geneface.serve.settings import ServeSettings
 from geneface.voice.voice import Voice
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
@@ -107,8 +109,8 @@ async def say(live_id: str, request: SayRequest, server: Server) -> dict[str, An
     if request.text is not None:
         utterance = live.text(request.text) if request.chat else live.say(request.text)
     else:
-        samples, rate_hz = await asyncio.to_thread(sound_of, request.audio or "", server.settings)
-        utterance = await asyncio.to_thread(live.speak, samples, rate_hz)
+        # Not among asyncio's own threads: a few sounds that take long would hold up what live faces need.
+        utterance = await server.jobs.run(_speak, live, request.audio or "", server.settings)
     return {"object": "live.utterance", "id": utterance}
 
 
@@ -164,6 +166,11 @@ def _found(server: Context, live_id: str) -> LiveSession:
     if live is None:
         raise ApiError(404, "not_found", "there is no such live session", "open one by POST /v1/live")
     return live
+
+
+def _speak(live: LiveSession, audio: str, settings: ServeSettings) -> str:
+    """Have the sound in a data: URL spoken; takes a moment."""
+    return live.speak(*sound_of(data_of(audio, "the sound"), settings))
 
 
 def _described(server: Context, live: LiveSession) -> dict[str, Any]:

@@ -30,7 +30,8 @@ async def answer_offer(
     live_id: str, offer: Description, server: Annotated[Context, Depends(context_of)]
 ) -> Description:
     """See and hear a session by WebRTC: the offer of a peer connection -> the answer, complete with candidates."""
-    live = live_sessions(server).get(live_id)
+    sessions = live_sessions(server)
+    live = sessions.get(live_id)
     if live is None:
         raise ApiError(404, "not_found", "there is no such live session", "open one by POST /v1/live")
     if offer.type != "offer":
@@ -42,5 +43,6 @@ async def answer_offer(
     settings = server.settings
     # What a STUN server tells is of no use to a port that only this machine reaches.
     addresses = [] if settings.stun else addresses_of(settings.host)
-    peer = Peer(live, addresses=addresses, stun=settings.stun)
+    rate = settings.most_messages_a_second
+    peer = Peer(live, sessions.pool, addresses=addresses, stun=settings.stun, most_messages_a_second=rate)
     return Description(sdp=await peer.answer(offer.sdp), type="answer")
