@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.conversation.partners import Partners
 from geneface.serve.jobs.service import JobService
+from geneface.serve.live.sessions import LiveSessions
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
 from geneface.voice.registry import Voices
@@ -37,11 +38,12 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     speakers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_MOST_SPEAKERS))
     """Held while a text is spoken for /v1/audio/speech."""
-    extras: dict[str, Any] = field(default_factory=dict)
-    """What single subjects keep for the life of the server."""
+    live: LiveSessions = field(init=False)
+    """The live sessions that are open."""
 
     def __post_init__(self) -> None:
         self.jobs = JobService(self.settings)
+        self.live = LiveSessions(self.settings.live_idle_seconds, metrics=self.metrics)
         self.metrics.watch("sessions", lambda: len(self.scheduler.sessions))
         self.metrics.watch("jobs", self.jobs.counts)
         self.metrics.watch("queued_jobs", lambda: self.jobs.counts().get("queued", 0.0))
