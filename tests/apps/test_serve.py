@@ -179,7 +179,8 @@ def test_others_need_the_token_that_was_printed(tmp_path: Path) -> None:
         assert url.startswith("http://127.0.0.1:") and len(token) > 40
         assert sum(token in line for line in lines) == 1
         assert httpx2.get(f"{url}/metrics").status_code == 401
-        assert httpx2.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        numbers = httpx2.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"})
+        assert numbers.status_code == 200 and "\ngeneface_connections 1\n" in numbers.text
         assert httpx2.get(f"{url}/metrics?token={token}").status_code == 401
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=10)

@@ -65,6 +65,11 @@ def background_plate(background: str | Path, plate: FloatArray, aspect: float = 
     return np.divide(part, 255, dtype=np.float32)
 
 
+def is_colour(background: str) -> bool:
+    """Whether a background is a colour: a name, #rgb or #rrggbb."""
+    return _colour(background) is not None
+
+
 def _is_file(path: str) -> bool:
     try:
         return Path(path).is_file()

@@ -14,7 +14,6 @@ from geneface.serve import errors, openapi
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.context import Context
 from geneface.serve.conversation.partners import Partners
-from geneface.serve.live.sessions import close_live_sessions
 from geneface.serve.routes import (
     avatars,
     browser,
@@ -71,7 +70,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         try:
             yield
         finally:
-            await close_live_sessions(context)
+            await context.live.close_all()
             await context.partners.close()
             context.jobs.stop()
             context.scheduler.close()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
 from geneface.serve.avatars import AvatarStore
 from geneface.serve.conversation.partners import Partners
 from geneface.serve.jobs.service import JobService
+from geneface.serve.live.sessions import LiveSessions
 from geneface.serve.metrics import Metrics
 from geneface.serve.settings import ServeSettings
 from geneface.voice.registry import Voices
 
 if TYPE_CHECKING:
     from geneface.realtime import Scheduler
+
+
+_MOST_SPEAKERS = 2
+"""More at a time would take the cores from live sessions, and the threads from other requests."""
 
 
 @dataclass
@@ -31,13 +36,14 @@ class Context:
     jobs: JobService = field(init=False)
     """Videos, avatars in the making, uploads; begins and ends with the server."""
     metrics: Metrics = field(default_factory=Metrics)
-    troubles: dict[str, Callable[[], str | None]] = field(default_factory=dict)
-    """Subject -> asks, quickly, why the server is not ready (one clause), or None if nothing is wrong there."""
-    extras: dict[str, Any] = field(default_factory=dict)
-    """What single subjects keep for the life of the server."""
+    speakers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_MOST_SPEAKERS))
+    """Held while a text is spoken for /v1/audio/speech."""
+    live: LiveSessions = field(init=False)
+    """The live sessions that are open."""
 
     def __post_init__(self) -> None:
         self.jobs = JobService(self.settings)
+        self.live = LiveSessions(self.settings.live_idle_seconds, metrics=self.metrics)
         self.metrics.watch("sessions", lambda: len(self.scheduler.sessions))
         self.metrics.watch("jobs", self.jobs.counts)
         self.metrics.watch("queued_jobs", lambda: self.jobs.counts().get("queued", 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -48,15 +49,15 @@ def _video(path: Path) -> dict[str, Any]:
         if not container.streams.video:
             raise InputError("there is no picture in the file", "give a video of a person who speaks")
         video = container.streams.video[0]
-        begins: dict[int, float] = {}
-        lengths = {video.index: 0.0}
+        begins, ends = {video.index: math.inf}, {video.index: -math.inf}
         for packet in container.demux(video, *container.streams.audio):
             at, stream = packet.dts if packet.pts is None else packet.pts, packet.stream.index
             if at is None or packet.time_base is None:
                 continue
             begin, end = (float(time * packet.time_base) for time in (at, at + (packet.duration or 0)))
             begins[stream] = min(begin, begins.get(stream, begin))
-            lengths[stream] = max(end - begins[stream], lengths.get(stream, 0.0))
+            ends[stream] = max(end, ends.get(stream, end))
+        lengths = {stream: max(end - begins[stream], 0.0) for stream, end in ends.items()}
         # Of sound, codecs write a little more than there is.
         seconds, longest = lengths[video.index], max(lengths.values())
         return {

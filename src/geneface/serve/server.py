@@ -20,8 +20,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from geneface.errors import InputError
-from geneface.io.place import writing
-from geneface.io.work import exclusive_folder
+from geneface.serve.context import Context
+from geneface.serve.jobs.service import JobService
 from geneface.serve.safety.addresses import bracketed, parse_authority
 from geneface.serve.safety.guard import fault_places
 from geneface.serve.safety.protocols import WebSocketConnection, http_protocol
@@ -100,9 +100,11 @@ def serve(
     prepare_logs(is_logging)
     # What is written down here is nobody else's to read.
     os.umask(0o077)
-    with _listening(settings.host, settings.port) as listener, _home(settings.home):
+    context: Context = app.state.context
+    with _listening(settings.host, settings.port) as listener, _home(context.jobs):
         port = int(listener.getsockname()[1])
         server = _Server(uvicorn_config(app, settings), lambda: announce(port), give_up)
+        context.metrics.watch("connections", lambda: len(server.server_state.connections))
         server.run([listener])
         return server.signal
 
@@ -196,23 +198,13 @@ def _check_certificate(certificate: Path, key: Path | None) -> None:
 
 
 @contextmanager
-def _home(home: Path) -> Iterator[None]:
+def _home(jobs: JobService) -> Iterator[None]:
     """The data folder, for this server alone."""
-    with writing(home, is_creation=True):
-        # Only what is new: a folder that was there belongs to whoever set its permissions.
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        folder = exclusive_folder(home)
-        folder.__enter__()
-    except InputError as error:
-        if isinstance(error.__cause__, BlockingIOError):
-            remedy = "end that one, or give --home another folder"
-            raise InputError(f"another server keeps its data in {home}", remedy) from None
-        raise
+    jobs.claim()
     try:
         yield
     finally:
-        folder.__exit__(None, None, None)
+        jobs.stop()
 
 
 @contextmanager
@@ -246,7 +238,15 @@ def _refused(error: OSError, host: str, port: int) -> InputError:
 
 
 class _PlacesOnly(logging.Formatter):
-    """Of an exception only its kind and where it was: messages may hold what somebody said."""
+    """Of an exception only its kind and where it was, of others' messages only where: they may hold what was said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of one record."""
+        # What another handler has made of the exception is not ours.
+        changes: dict[str, Any] = {"exc_text": None}
+        if record.name.split(".")[0] != "geneface":
+            changes |= {"msg": f"{record.name} told something at {record.filename}:{record.lineno}", "args": ()}
+        return super().format(logging.makeLogRecord({**record.__dict__, **changes}))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """The lines of one exception."""
@@ -254,11 +254,10 @@ class _PlacesOnly(logging.Formatter):
 
 
 def prepare_logs(is_logging: bool) -> None:
-    """What is told on standard error: faults, and with `is_logging` each request."""
-    log = logging.getLogger("geneface.serve")
-    log.setLevel(logging.INFO if is_logging else logging.WARNING)
-    log.propagate = False
-    if not log.handlers:
+    """What is told on standard error: faults of any part, and with `is_logging` each request."""
+    logging.getLogger("geneface.serve").setLevel(logging.INFO if is_logging else logging.WARNING)
+    root = logging.getLogger()
+    if not any(isinstance(handler.formatter, _PlacesOnly) for handler in root.handlers):
         handler = logging.StreamHandler()
         handler.setFormatter(_PlacesOnly("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
+        root.addHandler(handler)

@@ -98,7 +98,7 @@ def test_the_next_server_goes_on(tmp_path: Path) -> None:
 
 def test_one_home_has_one_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geneface.serve.jobs.supervisor._LOCK_SECONDS", 0.2)
-    with jobs_server(tmp_path), pytest.raises(InputError, match="another geneface serve"):
+    with jobs_server(tmp_path), pytest.raises(InputError, match="another server"):
         JobService(ServeSettings.model_validate({"home": tmp_path})).start()
 
 

@@ -12,8 +12,6 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from geneface.serve.live.sessions import live_sessions
-
 from .served import ARGUMENTS, CHROMIUM, Doubles, Served, make_app, serve
 
 pytestmark = [
@@ -225,7 +223,7 @@ def test_after_an_interruption_the_next_sentence_is_heard(page: Page, served: Se
 
 def test_it_comes_back_after_a_lost_connection(page: Page, served: Served) -> None:
     begin(page, audio="pcm")
-    live = next(live for live in live_sessions(served.app.state.context) if live.session is served.doubles.sessions[-1])
+    live = next(live for live in served.app.state.context.live if live.session is served.doubles.sessions[-1])
     live._listener.close("shut_down")  # type: ignore[union-attr]
     wait(page, "events.some(([name, detail]) => name === 'state' && detail.state === 'reconnecting')")
     wait(page, "player.state === 'live'")

@@ -13,7 +13,6 @@ from playwright.sync_api import Page, sync_playwright
 
 from geneface.realtime import Session
 from geneface.serve.app import create_app
-from geneface.serve.live.sessions import live_sessions
 from geneface.serve.settings import ServeSettings
 
 from ...flash import FlashSession
@@ -119,7 +118,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, FlashSession]]:
 
     @app.post("/flash")
     async def flash() -> str:
-        return live_sessions(app.state.context).add(cast(Session, session), "flash").id
+        return app.state.context.live.add(cast(Session, session), "flash").id
 
     @app.get("/flash", response_class=HTMLResponse)
     async def page() -> str:

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from geneface.errors import InputError
 from geneface.serve.live import sender, socket
 from geneface.serve.live.packets import Kind, Packet
-from geneface.serve.live.sessions import LiveSession, live_sessions
+from geneface.serve.live.sessions import LiveSession
 from geneface.serve.live.streams import UnitStream
 from tests.flash import FlashSession
 
@@ -342,7 +342,7 @@ def test_two_hundred_sessions_leave_nothing_behind(tmp_path: Path) -> None:
             with listen(served, live) as listener:
                 receive(listener)
                 client.delete(f"/v1/live/{live['id']}")
-        sessions = live_sessions(app.state.context)
+        sessions = app.state.context.live
         assert len(sessions) == 0
         assert len(doubles.sessions) == 200 and all(session.is_closed for session in doubles.sessions)
 

@@ -179,6 +179,32 @@ def test_making_can_be_stopped(open_page: OpenPage, video: Path) -> None:
     question.get_by_role("button", name="Cancel").click()
     assert "av_1" in api.avatars
     page.get_by_role("button", name="Stop").click()
+    api.failures.append(("DELETE", "avatars/av_1", 500, {"message": "the disk is gone", "remedy": "mount it again"}))
+    question.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("alert")).to_contain_text("The disk is gone")
+    assert "av_1" in api.avatars, "and nobody believes that it is deleted"
+    page.get_by_role("button", name="Stop").click()
     question.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
     assert "av_1" not in api.avatars
+    open_page.said[:] = [text for text in open_page.said if "500" not in text]  # type: ignore[attr-defined]
+
+
+def test_a_failed_attempt_to_go_on_is_told(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.is_patient = True
+    page, _ = open_page("#create", api=api)
+    page.evaluate("localStorage.setItem('geneface.create', JSON.stringify({avatar: 'av_1'}))")
+    api._json = lambda: {"name": "Ada", "consent": "yes", "licence": "none"}  # type: ignore[method-assign]
+    api._make()
+    page.reload()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    api.failures += [
+        ("GET", "avatars/av_1", 500, {"message": "it stands still", "remedy": "push it"}),
+        ("POST", "avatars/av_1/retry", 429, {"message": "the queue is full", "remedy": "wait"}),
+    ]
+    expect(page.get_by_role("alert")).to_contain_text("It stands still")
+    page.get_by_role("button", name="again").click()
+    expect(page.get_by_role("alert")).to_contain_text("The queue is full")
+    expect(page.get_by_role("button", name="again")).to_be_visible()
+    open_page.said[:] = [text for text in open_page.said if "500" not in text and "429" not in text]  # type: ignore[attr-defined]

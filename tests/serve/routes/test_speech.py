@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import threading
+import time
 import wave
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -164,6 +166,25 @@ def test_who_leaves_ends_the_speaking(server: Served, monkeypatch: pytest.Monkey
     ):
         assert len(next(answer.iter_bytes(1000))) == 1000 and not slow.was_closed.is_set()
     assert slow.was_closed.wait(20)
+
+
+def test_only_some_are_spoken_at_a_time(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, asked = f"{server.url}/v1/audio/speech", {"input": TEXT, "response_format": "pcm"}
+    monkeypatch.setattr(server.app.state.context, "voices", Slow())
+    with httpx2.Client(trust_env=False) as client, ExitStack() as open_ones:
+        heard = [open_ones.enter_context(client.stream("POST", address, json=asked)).iter_bytes(1000) for _ in range(2)]
+        assert [len(next(pieces)) for pieces in heard] == [1000, 1000]
+        refused = client.post(address, json=asked)
+        assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
+        assert refused.json()["error"]["code"] == "busy"
+    monkeypatch.undo()
+    # Both have their end, as has one that was refused: otherwise nobody would be heard any more.
+    for text, status in (("", 422), ("", 422), ("", 422), (TEXT, 200)):
+        end = time.monotonic() + 20
+        while (answer := httpx2.post(address, json={"input": text}, trust_env=False)).status_code == 503:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert answer.status_code == status
 
 
 def test_a_failure_in_the_middle_is_not_taken_for_the_end(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 import websockets
 from websockets.exceptions import InvalidStatus
 
+from geneface.serve.app import create_app
 from geneface.serve.safety.bodies import most_bytes
 from geneface.serve.safety.headers import secured
 from geneface.serve.server import prepare_logs
+from geneface.serve.settings import ServeSettings
 
 from ..serving import Served, serving
 from .probe import TOKEN, make_app, small_settings
@@ -219,23 +222,28 @@ def test_only_a_named_proxy_says_for_whom_it_asks(tmp_path: Path, proxy: str | N
     assert (answers[-1].status_code == 200) is is_believed
 
 
-def test_what_other_parts_log_keeps_secrets_too(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("geneface.serve.live.sessions")
-    parent = logging.getLogger("geneface.serve")
-    before = list(parent.handlers), parent.level, parent.propagate
-    parent.handlers.clear()
+@pytest.mark.parametrize("name", ["geneface.serve.live.sessions", "geneface.jobs", "geneface.voice.hibari", "asyncio"])
+def test_what_other_parts_log_keeps_secrets_too(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    root, own = logging.getLogger(), logging.getLogger("geneface.serve")
+    before = list(root.handlers), own.level
+    root.handlers.clear()
     try:
+        prepare_logs(False)
         prepare_logs(False)
         try:
             raise ValueError("a secret")
-        except ValueError:
-            log.exception("live session %s failed", "live_1")
+        except ValueError as error:
+            # As asyncio tells of a task that nobody waited for.
+            words = "live_1 failed" if name != "asyncio" else f"Task exception was never retrieved\nfuture: {error!r}"
+            logging.getLogger(name).exception(words)
+        logging.getLogger("geneface.serve").info("a request")
     finally:
-        parent.handlers[:], parent.propagate = before[0], before[2]
-        parent.setLevel(before[1])
+        root.handlers[:] = before[0]
+        own.setLevel(before[1])
     told = capsys.readouterr().err
-    assert "live_1 failed" in told and "ValueError" in told and "test_guard.py" in told
-    assert told.count("a secret") == told.count('raise ValueError("a secret")')
+    assert ("live_1 failed" if name != "asyncio" else "asyncio told something") in told
+    assert told.count("ValueError\n") == 1 and "test_guard.py" in told and "a request" not in told
+    assert told.count("a secret") == told.count('raise ValueError("a secret")') == 1
 
 
 @pytest.mark.parametrize(
@@ -258,3 +266,44 @@ def test_what_may_be_large(method: str, path: str, kind: str, is_large: bool, tm
     settings = small_settings(tmp_path)
     most = settings.most_upload_bytes if is_large else settings.most_body_bytes
     assert most_bytes(method, path, kind, settings) == most
+
+
+@pytest.mark.parametrize(
+    "path, most",
+    [
+        ("/v1/videos", 32 << 20),
+        ("/v1/videos/sync", 32 << 20),
+        ("/v1/live/live_1/say", 32 << 20),
+        ("/v1/live", 1 << 18),
+        ("/v1/live/live_1/rtc", 1 << 18),
+        ("/v1/audio/speech", 1 << 18),
+        ("/v1/avatars", 1 << 18),
+        ("/v1/uploads", 1 << 18),
+        ("/v1/videosx", 1 << 18),
+    ],
+)
+def test_what_holds_no_sound_is_small(path: str, most: int) -> None:
+    assert most_bytes("POST", path, "application/json", ServeSettings()) == most
+    # The longest text fits, however it is written.
+    assert len(json.dumps({"input": "\U0001f600" * 20_000})) < 1 << 18
+
+
+@pytest.mark.parametrize("path", ["/v1/videos", "/v1/live/live_1/say", "/v1/live"])
+@pytest.mark.parametrize(
+    "body", [b"[" + b"[],[]," * 20_000 + b"[]]", b"[" * 50_000, b'{"a":[' + b"1," * 40_000 + b"1]}"]
+)
+def test_long_and_deep_json_is_not_read(tmp_path: Path, path: str, body: bytes) -> None:
+    settings = ServeSettings(home=tmp_path)
+    with serving(create_app(settings), settings) as served, httpx2.Client(base_url=served.url) as client:
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413 and answer.json()["error"]["code"] == "too_large"
+
+
+def test_bytes_of_files_are_any(tmp_path: Path) -> None:
+    settings = ServeSettings(home=tmp_path)
+    with serving(create_app(settings), settings) as served, httpx2.Client(base_url=served.url) as client:
+        answer = client.post("/v1/videos", data={"model": "none"}, files={"audio": b"[," * 50_000})
+        assert answer.status_code != 413
+        # And a sound in base64 is one element.
+        sound = {"audio_url": "data:audio/wav;base64," + "A" * 1_000_000}
+        assert client.post("/v1/videos", json={"model": "none", "audio_reference": sound}).status_code != 413

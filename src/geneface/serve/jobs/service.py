@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from geneface.io.place import writing
 from geneface.serve.errors import ApiError
 from geneface.serve.jobs.job import STATES, Job, new_id
 from geneface.serve.jobs.places import Home
@@ -49,13 +51,26 @@ class JobService:
         self._turn = threading.Lock()
         self._counted: tuple[float, int] = (-1e9, 0)
 
+    def claim(self) -> None:
+        """Keep the home to this server until `stop`. Waits a little for one that is ending.
+
+        Raises:
+            InputError: another server is at work in this home; it can't be made or written to.
+        """
+        with writing(self.home.root, is_creation=True):
+            self.home.make()
+            # One that was there may be read-only.
+            with TemporaryFile(dir=self.home.root):
+                pass
+        self._supervisor.claim()
+
     def start(self) -> None:
         """Take up the queue.
 
         Raises:
-            InputError: another server is at work in this home.
+            InputError: see `claim`.
         """
-        self.home.make()
+        self.claim()
         self._limiter = CapacityLimiter(_AT_ONCE)
         self._supervisor.start()
         self.is_started = True

@@ -36,8 +36,8 @@ _MEASURE_SECONDS = 20.0
 """How often it is looked how much of the disk a long job has taken."""
 _SECRETS = {"video": (VOICE_KEY,)}
 """Kind of job -> what its process has to know of the server's environment."""
-_LOCK_SECONDS = 10.0
-"""For a server that was told to end and is ending."""
+_LOCK_SECONDS = 3.0
+"""For a server that was told to end and is ending: it has two."""
 
 
 @dataclass
@@ -62,13 +62,17 @@ class Supervisor:
 
     # ---- called by the server
 
-    def start(self) -> None:
-        """Take up the queue where the last server left it.
+    def claim(self) -> None:
+        """Keep the home, which is there, to this server until `stop`.
 
         Raises:
             InputError: another server is at work in this home.
         """
-        self._lock = self._locked()
+        if self._lock is None:
+            self._lock = self._locked()
+
+    def start(self) -> None:
+        """Take up the queue of a home that was claimed where the last server left it."""
         for job in self._store.recover(self._limits["keep_seconds"]):
             _LOG.error("job %s has failed: the server died too often while it was at work on it", job.id)
         self._sweep()
@@ -240,7 +244,8 @@ class Supervisor:
             except BlockingIOError as error:
                 if time.monotonic() > end:
                     raise InputError(
-                        f"another geneface serve is at work in {self._home.root}", "end it, or give another --home"
+                        f"another server keeps its data in {self._home.root}",
+                        "end that one, or give --home another folder",
                     ) from error
                 time.sleep(0.1)
 

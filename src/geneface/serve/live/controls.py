@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geneface.avatar.background import COLOURS, KEEP
+from geneface.avatar.background import COLOURS, KEEP, is_colour
 from geneface.errors import InputError
 from geneface.realtime import SOUND_RATE_HZ
 from geneface.serve.sandbox import look_at
 from geneface.serve.settings import ServeSettings
 from geneface.types import FloatArray
-
-_COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
 def background_of(value: Any) -> str:
@@ -25,7 +22,7 @@ def background_of(value: Any) -> str:
     Raises:
         InputError: another one.
     """
-    if isinstance(value, str) and (value == KEEP or value.lower() in COLOURS or _COLOUR.fullmatch(value)):
+    if isinstance(value, str) and (value == KEEP or is_colour(value)):
         return value
     raise InputError(
         "the background of a live session is neither 'keep' nor a colour",

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from geneface.errors import InputError
 from geneface.realtime import FRAME_SECONDS, Item, Session
-from geneface.serve.context import Context
 from geneface.serve.memory import give_back_memory
 from geneface.serve.metrics import Metrics
 from geneface.types import FloatArray
@@ -345,6 +344,12 @@ class LiveSessions:
         if live is not None:
             await live.close(reason)
 
+    async def close_of(self, avatar: str) -> None:
+        """End those of an avatar that is gone."""
+        for live in self:
+            if live.avatar == avatar:
+                await self.close(live.id)
+
     async def close_all(self) -> None:
         """End all, and what runs beside them."""
         for live in self:
@@ -367,24 +372,3 @@ class LiveSessions:
             if empty == 2:
                 # The threads of the last one have let go of everything by now.
                 await asyncio.to_thread(give_back_memory)
-
-
-def live_sessions(context: Context) -> LiveSessions:
-    """Those of a server, made when they are first asked for."""
-    if "live" not in context.extras:
-        context.extras["live"] = LiveSessions(context.settings.live_idle_seconds, metrics=context.metrics)
-    return context.extras["live"]
-
-
-async def close_live_sessions_of(context: Context, avatar: str) -> None:
-    """End those of an avatar that is gone."""
-    sessions = live_sessions(context)
-    for live in sessions:
-        if live.avatar == avatar:
-            await sessions.close(live.id)
-
-
-async def close_live_sessions(context: Context) -> None:
-    """End those of a server that is shutting down."""
-    if "live" in context.extras:
-        await context.extras.pop("live").close_all()

@@ -19,7 +19,6 @@ from geneface.serve.errors import ApiError
 from geneface.serve.jobs.formats import CHECK_FILE, PREVIEW_FILE, VIDEO
 from geneface.serve.jobs.job import Job, display_name, new_avatar_id
 from geneface.serve.jobs.uploads import Upload
-from geneface.serve.live.sessions import close_live_sessions_of
 from geneface.serve.routes.forms import Fields, body_of, checked
 from geneface.serve.routes.given import given_upload
 from geneface.serve.routes.shown import shown_state
@@ -268,7 +267,7 @@ def delete_avatar(avatar_id: str, context: Context = Depends(context_of)) -> dic
     context.avatars.forget(avatar_id)
     # First what others see, and at last the jobs, by which a second DELETE finds what a broken one left.
     home.remove(home.avatar(avatar_id))
-    from_thread.run(close_live_sessions_of, context, avatar_id)
+    from_thread.run(context.live.close_of, avatar_id)
     for job in mine:
         jobs.cancel(job)
     # Once more: a job may have been about to put it there.

@@ -18,7 +18,7 @@ from geneface.serve.avatars import BUNDLED
 from geneface.serve.context import Context, context_of
 from geneface.serve.errors import ApiError
 from geneface.serve.live.controls import background_of, sound_of
-from geneface.serve.live.sessions import LiveSession, live_sessions
+from geneface.serve.live.sessions import LiveSession
 from geneface.serve.live.socket import SocketListener, refuse
 from geneface.serve.live.streams import open_stream
 from geneface.serve.routes.forms import data_of
@@ -74,7 +74,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
             f"try again in {max(round(error.retry_after), 1)} s, or close another session",
             retry_after=error.retry_after,
         ) from error
-    live = live_sessions(server).add(session, request.model)
+    live = server.live.add(session, request.model)
     live.partner = server.partners.begin(session, voice, live.tell)
     response.headers["Location"] = f"/v1/live/{live.id}"
     return _described(server, live)
@@ -83,7 +83,7 @@ async def open_live(request: LiveRequest, response: Response, server: Server) ->
 @router.get("")
 async def list_live(server: Server) -> dict[str, Any]:
     """All live sessions."""
-    return {"object": "list", "data": [_described(server, live) for live in live_sessions(server)]}
+    return {"object": "list", "data": [_described(server, live) for live in server.live]}
 
 
 @router.get("/{live_id}")
@@ -97,7 +97,7 @@ async def get_live(live_id: str, server: Server) -> dict[str, Any]:
 async def close_live(live_id: str, server: Server) -> None:
     """End a live session."""
     _found(server, live_id)
-    await live_sessions(server).close(live_id)
+    await server.live.close(live_id)
 
 
 @router.post("/{live_id}/say", status_code=202)
@@ -148,7 +148,7 @@ async def stream(
     """See and hear a session, and speak to it."""
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
     await websocket.accept(subprotocol)
-    sessions = live_sessions(server)
+    sessions = server.live
     live = sessions.get(live_id)
     if live is None:
         await refuse(websocket, "not_found", "there is no such live session", "open one by POST /v1/live")
@@ -162,7 +162,7 @@ async def stream(
 
 
 def _found(server: Context, live_id: str) -> LiveSession:
-    live = live_sessions(server).get(live_id)
+    live = server.live.get(live_id)
     if live is None:
         raise ApiError(404, "not_found", "there is no such live session", "open one by POST /v1/live")
     return live
@@ -174,7 +174,7 @@ def _speak(live: LiveSession, audio: str, settings: ServeSettings) -> str:
 
 
 def _described(server: Context, live: LiveSession) -> dict[str, Any]:
-    sessions = live_sessions(server)
+    sessions = server.live
     return {
         "id": live.id,
         "object": "live",

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from geneface.errors import MissingExtraError
 from geneface.serve.context import Context, context_of
 from geneface.serve.errors import ApiError
-from geneface.serve.live.sessions import live_sessions
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
 _MOST_SDP = 64 * 1024
@@ -30,7 +29,7 @@ async def answer_offer(
     live_id: str, offer: Description, server: Annotated[Context, Depends(context_of)]
 ) -> Description:
     """See and hear a session by WebRTC: the offer of a peer connection -> the answer, complete with candidates."""
-    sessions = live_sessions(server)
+    sessions = server.live
     live = sessions.get(live_id)
     if live is None:
         raise ApiError(404, "not_found", "there is no such live session", "open one by POST /v1/live")

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
@@ -104,6 +104,18 @@ def speech(wanted: SpeechRequest, context: Annotated[Context, Depends(context_of
     most = context.settings.most_text
     if len(wanted.input) > most:
         raise ApiError(422, "text_too_long", f"the text has {len(wanted.input)} characters", f"send at most {most}")
+    if not context.speakers.acquire(blocking=False):
+        raise ApiError(503, "busy", "other texts are being spoken", "try again in a moment", retry_after=1)
+    with ExitStack() as held:
+        held.callback(context.speakers.release)
+        answer = _answer(wanted, context)
+        if isinstance(answer, _Made):
+            # It is not spoken to its end yet.
+            answer.held = held.pop_all()
+        return answer
+
+
+def _answer(wanted: SpeechRequest, context: Context) -> Response:
     voice = context.voices.get(wanted.voice)
     pieces = voice.speak(wanted.input, wanted.speed)
     # What is wrong with the text or with another server shows here, when there is a status to say it with.
@@ -125,14 +137,17 @@ class _Made(StreamingResponse):
     def __init__(self, blocks: Generator[Any, None, None], media_type: str) -> None:
         super().__init__(blocks, media_type=media_type, headers={"Cache-Control": "no-cache"})
         self._blocks = blocks
+        self.held = ExitStack()
+        """Let go of at the end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         except InputError as error:
             # The status has been sent: without the end of its body the answer is seen to be incomplete.
-            _LOG.warning("a spoken text broke off: %s", error)
+            _LOG.warning("a spoken text broke off", exc_info=error)
         finally:
+            self.held.close()
             self._blocks.close()
 
 

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field
 
-from geneface.avatar.background import COLOURS, KEEP
+from geneface.avatar.background import COLOURS, KEEP, is_colour
 from geneface.avatar.body import Body
 from geneface.avatar.inputs import picture_size
 from geneface.avatar.outputs import Format
@@ -35,7 +35,6 @@ from geneface.serve.routes.shown import shown_state
 router = APIRouter(tags=["videos"])
 _SYNC_SECONDS, _LOOK_SECONDS = 1800.0, 0.2
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
-_HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _SOUNDS = ("audio", "input_reference")
 
 
@@ -314,7 +313,7 @@ def _background(wanted: VideoRequest, body: RequestBody) -> Any:
     text = wanted.background
     if text.startswith("data:"):
         return data_of(text, "the background")
-    if text != KEEP and text.lower() not in COLOURS and not _HEX.fullmatch(text):
+    if text != KEEP and not is_colour(text):
         raise ApiError(
             422,
             "bad_request",

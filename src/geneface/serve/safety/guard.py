@@ -20,7 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 from geneface.serve.errors import ApiError, error_response
 from geneface.serve.metrics import Metrics
 from geneface.serve.safety.addresses import HostList, is_same_origin
-from geneface.serve.safety.bodies import BodyMeter, BodyRefusedError, most_bytes, too_large
+from geneface.serve.safety.bodies import BodyMeter, BodyRefusedError, is_file, most_bytes, too_large
 from geneface.serve.safety.headers import secured
 from geneface.serve.safety.messages import MessageMeter
 from geneface.serve.safety.rates import AddressRates
@@ -74,7 +74,9 @@ class Guard:
         LOG.info("%s %s %s", scope.get("method", "WEBSOCKET"), _printable(scope["path"]), answer.status)
 
     async def _http(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        meter = BodyMeter(receive, self._most_bytes(scope, Headers(scope=scope)), self._settings)
+        headers = Headers(scope=scope)
+        is_any = is_file(scope["method"], scope["path"], headers.get("content-type", ""))
+        meter = BodyMeter(receive, self._most_bytes(scope, headers), self._settings, is_file=is_any)
 
         async def send(message: Message) -> None:
             # What a route makes of a body that broke off is not its cause.

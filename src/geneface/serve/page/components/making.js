@@ -16,6 +16,8 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   const path = `v1/avatars/${encodeURIComponent(id)}`;
   const steps = stepList((name) => (has(`step.${name}`) ? t(`step.${name}`) : name));
   const title = h("h2", { tabindex: "-1" }, t("make.title"));
+  const trouble = h("div");
+  const cancel = () => onCancel().catch((error) => show(trouble, notice(error)));
   const rest = h("p", { class: "soft number" });
   const picture = h("img", { class: "preview", alt: t("make.preview") });
   let current = null;
@@ -34,11 +36,17 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   const view = h("figure", { class: "card stack", hidden: true }, picture, h("figcaption", { class: "small soft" }, t("make.preview")));
   show(place, h("section", { class: "card" },
     h("div", { class: "stack" }, title, rest, steps.element,
-      h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onCancel }, t("make.cancel")),
-        h("p", { class: "small soft" }, t("make.leave"))))),
+      h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: cancel }, t("make.cancel")),
+        h("p", { class: "small soft" }, t("make.leave"))), trouble)),
   view);
+  const other = () => h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onOther }, t("create.other")));
   const retry = async () => {
-    await ask(`${path}/retry`, { method: "POST" }).catch(() => {});
+    try {
+      await ask(`${path}/retry`, { method: "POST" });
+    } catch (error) {
+      show(place, notice(error, { again: retry }), other());
+      return;
+    }
     place.replaceWith(making({ id, server, signal, onGone, onOther, onCancel }));
   };
   poll(path, ({ status }) => !["queued", "in_progress"].includes(status), update, { signal }).then((avatar) => {
@@ -49,7 +57,7 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   }).catch((error) => {
     if (error.name === "AbortError") return;
     if (error.status === 404) onGone();
-    else show(place, notice(error, { again: retry }), h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onOther }, t("create.other"))));
+    else show(place, notice(error, { again: retry }), other());
   });
   return place;
 }

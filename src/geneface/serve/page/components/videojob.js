@@ -30,8 +30,10 @@ export function videoJob({ signal }) {
     const line = h("p", { class: "soft number" }, t("video.queued"));
     try {
       const job = await send();
-      const cancel = h("button", { type: "button", class: "quiet", onclick: () => ask(`v1/videos/${job.id}/cancel`, { method: "POST" }).catch(() => {}) }, t("cancel"));
-      show(element, bar, h("div", { class: "row" }, line, cancel));
+      const trouble = h("div");
+      const stop = () => ask(`v1/videos/${job.id}/cancel`, { method: "POST" }).catch((error) => show(trouble, notice(error)));
+      const cancel = h("button", { type: "button", class: "quiet", onclick: stop }, t("cancel"));
+      show(element, bar, h("div", { class: "row" }, line, cancel), trouble);
       const ended = await poll(`v1/videos/${job.id}`, ({ status }) => !["queued", "in_progress"].includes(status), (now) => {
         if (now.status !== "in_progress") return;
         bar.value = (now.progress ?? 0) / 100;

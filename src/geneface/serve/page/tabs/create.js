@@ -164,7 +164,7 @@ class Create {
       onOther: () => { this.keep(null); this.choose(null); },
       onCancel: async () => {
         if (!(await confirm(t("make.cancel.question"), t("make.cancel.text"), t("make.cancel")))) return;
-        await ask(`v1/avatars/${id}`, { method: "DELETE" }).catch(() => {});
+        await ask(`v1/avatars/${id}`, { method: "DELETE" });
         this.keep(null);
         this.choose(null);
       },
