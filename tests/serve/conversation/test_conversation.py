@@ -131,7 +131,7 @@ def test_typing_interrupts_and_the_model_hears_of_what_was_heard(server: StandIn
         await scene.until(lambda: len(asked(server)) == 2)
         typist.say("Yes.")
         typist.end()
-        await scene.spoken(1)
+        await scene.until(lambda: any(m["text"] == "Yes." and m["is_final"] for m in scene.of("transcript")))
         scene.now += 10
         scene.conversation.text("Thanks.")
         await scene.until(lambda: len(asked(server)) == 3)

@@ -30,7 +30,14 @@ class RealServer:
     def start(self) -> None:
         command = [sys.executable, "-m", "geneface", "serve", "--home", self.home, "--port", self.port]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment())
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                # A test run in the background of a shell inherits an ignored SIGINT, and so would the server.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         end = time.monotonic() + 60
         while True:
             assert self.process.poll() is None, self.log.read_text()
