@@ -49,6 +49,8 @@ function normal(avatar) {
     ...avatar,
     name: avatar.name ?? avatar.id,
     isReady: !avatar.status || ["ready", "completed"].includes(avatar.status),
+    // A preview shows the person's own video.
+    isDrawn: Boolean(avatar.poster),
     poster: ["poster", "preview"].filter((name) => avatar[name]).map((name) => `v1/avatars/${encodeURIComponent(avatar.id)}/${name}`)[0],
   };
 }

@@ -6,10 +6,11 @@ import { confirm } from "../components/dialog.js";
 import { forgetSounds, h, listen, show, uniqueId } from "../components/dom.js";
 import { drop } from "../components/drop.js";
 import { face, poster } from "../components/face.js";
+import { isUnfinished, keepFresh, renew } from "../components/fresh.js";
 import { icon } from "../components/icons.js";
-import { message, notice } from "../components/notice.js";
+import { message, notice, sentence } from "../components/notice.js";
 import { recorder } from "../components/recorder.js";
-import { contentOf, player, videoJob } from "../components/videojob.js";
+import { contentOf, player, videoJob, waiting } from "../components/videojob.js";
 import { bytes, clock, moment, t } from "../i18n.js";
 import { choose, firstChoice, readyAvatars } from "../store.js";
 
@@ -30,6 +31,8 @@ class MakeVideo {
     this.source = (server.voices ?? []).length ? "text" : "file";
     this.sound = null;
     this.job = videoJob({ signal: this.stop.signal });
+    this.items = h("ul", { class: "list" });
+    this.drawPast = keepFresh(() => this.showPast(), this.stop.signal);
   }
 
   draw() {
@@ -114,7 +117,7 @@ class MakeVideo {
     show(this.size.select, sizes.map(([value, text]) => h("option", { value }, text)));
     this.size.select.value = String(avatar.size ?? 256);
     this.frame.element.hidden = !avatar.has_body;
-    show(this.result, face(poster(avatar, { alt: "" }), { label: avatar.name }), h("p", { class: "soft small" }, t("video.waiting", { name: avatar.name })));
+    show(this.result, face(poster(avatar, { alt: "" }), { label: avatar.name, isDrawn: avatar.isDrawn }), h("p", { class: "soft small" }, t("video.waiting", { name: avatar.name })));
   }
 
   drawFormat() {
@@ -135,7 +138,11 @@ class MakeVideo {
     else if (!["picture"].includes(this.background.value()) && !this.background.select.disabled) form.set("background", this.background.value());
     this.isBusy = true;
     this.drawButton();
-    await this.job.start(() => ask("v1/videos", { method: "POST", body: form }), (figure, job) => this.showVideo(job, figure));
+    await this.job.start(async () => {
+      const job = await ask("v1/videos", { method: "POST", body: form });
+      this.drawPast();
+      return job;
+    }, (figure, job) => this.showVideo(job, figure));
     this.isBusy = false;
     this.drawButton();
     if (!this.stop.signal.aborted) await this.drawPast();
@@ -155,17 +162,23 @@ class MakeVideo {
     return job.prompt || t("video.from_sound");
   }
 
-  async drawPast() {
+  /** Returns whether one of them is not finished. */
+  async showPast() {
+    if (!this.past) return false;
     let jobs;
     try {
       jobs = (await askList("v1/videos")).filter(({ status }) => status !== "cancelled");
     } catch (error) {
-      show(this.past, notice(error, { again: () => this.drawPast() }));
+      // Told once; a server that is gone is asked again until it is back.
+      if (!this.past.querySelector(":scope > .notice")) show(this.past, notice(error, { again: () => this.drawPast() }));
       this.past.hidden = false;
-      return;
+      return error.status === 0;
     }
     this.past.hidden = !jobs.length;
-    show(this.past, h("h2", { id: "past" }, t("video.past")), h("ul", { class: "list" }, jobs.map((job) => this.item(job))));
+    if (!this.past.contains(this.items)) show(this.past, h("h2", { id: "past" }, t("video.past")), this.items);
+    renew(this.items, jobs.map((job) => [
+      [job.id, job.status, job.queue_position, job.seconds, job.size, job.error], () => this.item(job)]));
+    return jobs.some(isUnfinished);
   }
 
   item(job) {
@@ -184,7 +197,7 @@ class MakeVideo {
     return h("li", { class: "item" }, poster(this.avatarOf(job)),
       h("div", {}, h("p", { class: "words" }, this.words(job)),
         h("p", { class: "small soft number" }, facts.filter(Boolean).join(" · ")),
-        !isReady && h("p", { class: "small" }, job.error?.message ?? t(`status.${job.status}`))),
+        !isReady && h("p", { class: "small" }, job.error ? sentence(job.error.message) : waiting(job) || t(`status.${job.status}`))),
       h("div", { class: "row" },
         isReady && h("button", { type: "button", class: "bare circle", ...label("play"), onclick: () => { this.showVideo(job); this.result.scrollIntoView({ block: "nearest" }); } }, icon("video")),
         isReady && h("a", { class: "button bare circle", ...label("download"), href: `${contentOf(job.id)}?download=1`, download: "" }, icon("download")),
