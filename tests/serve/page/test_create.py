@@ -30,6 +30,7 @@ def choose(page: Page, video: Path) -> None:
 def test_from_a_video_to_the_first_sentence(open_page: OpenPage, video: Path) -> None:
     page, api = open_page("#create")
     expect(page.get_by_role("heading", level=1)).to_have_text("A face of your own")
+    expect(page.get_by_text("up to 2 GB")).to_be_visible()
     choose(page, video)
     expect(page.get_by_role("heading", name="1:09 of 1:15 can be used")).to_be_focused()
     assert api.uploads["up_1"]["received"] == video.read_bytes()
@@ -137,7 +138,7 @@ def test_a_video_that_is_too_large_is_not_sent(open_page: OpenPage, video: Path)
     api.server["limits"]["upload_bytes"] = 4 * PIECE
     page, _ = open_page("#create", api=api)
     choose(page, video)
-    expect(page.get_by_role("alert")).to_contain_text("The video has 8.4 MB; this server takes 4.2 MB.")
+    expect(page.get_by_role("alert")).to_contain_text("The video has 8.4 MB; this server takes 4 MB.")
     assert api.uploads == {}
 
 

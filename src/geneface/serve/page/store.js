@@ -6,6 +6,9 @@ let server = null;
 let avatars = null;
 const CHOSEN = "geneface.avatar";
 
+/** What was typed and not yet sent, for as long as the page is open. */
+export const drafts = { live: "", video: "" };
+
 /** What this server offers (`GET /v1/server`). */
 export async function loadServer() {
   server ??= await ask("v1/server");

@@ -10,7 +10,7 @@ import { isUnfinished } from "../components/fresh.js";
 import { making } from "../components/making.js";
 import { dropUpload, forgetUpload, unfinishedUpload, upload } from "../components/upload.js";
 import { timeline, usedSpans } from "../components/timeline.js";
-import { about, bytes, number, span, t } from "../i18n.js";
+import { about, bytes, limit, number, span, t } from "../i18n.js";
 import { loadAvatars } from "../store.js";
 
 const KEPT = "geneface.create";
@@ -68,7 +68,7 @@ class Create {
         t("create.unfinished", { name: unfinished.name, done: number((100 * unfinished.offset) / unfinished.size) }),
         t("create.unfinished.remedy"),
         { text: t("create.forget"), act: async () => { await dropUpload(unfinished.id); this.choose(null); } }),
-      drop({ title: t("create.drop"), text: most ? t("create.drop.text", { size: bytes(most) }) : null, button: t("create.choose"),
+      drop({ title: t("create.drop"), text: most ? t("create.drop.text", { size: limit(most) }) : null, button: t("create.choose"),
         accept: "video/*", onFile: (file) => this.send(file) }),
       h("div", { class: "tips" }, ["light", "camera", "length", "sound"].map((name) =>
         h("div", {}, h("h2", { class: "small" }, t(`tip.${name}`)), h("p", {}, t(`tip.${name}.text`))))));
@@ -77,7 +77,7 @@ class Create {
   async send(file) {
     const most = this.server.limits?.upload_bytes;
     if (most && file.size > most) {
-      return this.choose(null, { message: t("create.too_large", { size: bytes(file.size), most: bytes(most) }), remedy: t("create.too_large.remedy") });
+      return this.choose(null, { message: t("create.too_large", { size: bytes(file.size), most: limit(most) }), remedy: t("create.too_large.remedy") });
     }
     const stop = new AbortController();
     this.stop.signal.addEventListener("abort", () => stop.abort());

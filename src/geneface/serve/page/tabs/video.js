@@ -12,7 +12,7 @@ import { message, notice, sentence } from "../components/notice.js";
 import { recorder } from "../components/recorder.js";
 import { contentOf, player, videoJob, waiting } from "../components/videojob.js";
 import { bytes, clock, moment, t } from "../i18n.js";
-import { choose, firstChoice, readyAvatars } from "../store.js";
+import { choose, drafts, firstChoice, readyAvatars } from "../store.js";
 
 const FORMATS = ["mp4", "webm-alpha", "png"];
 const SOURCES = ["text", "file", "record"];
@@ -41,7 +41,7 @@ class MakeVideo {
       return;
     }
     const kind = "field";
-    this.text = h("textarea", { maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example") });
+    this.text = h("textarea", { value: drafts.video, maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example") });
     this.input = h("div");
     this.recorder = recorder({ onRecorded: (blob) => { this.sound = blob; this.drawButton(); }, mostSeconds: this.server.limits?.speech_seconds ?? 600 });
     this.text.addEventListener("input", () => this.drawButton());
@@ -206,6 +206,7 @@ class MakeVideo {
 
   leave() {
     this.stop.abort();
+    drafts.video = this.text?.value ?? "";
     this.recorder?.stop();
   }
 }
