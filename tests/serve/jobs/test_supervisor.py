@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from geneface.errors import InputError
-from geneface.serve.jobs.job import Job
+from geneface.serve.jobs.job import Job, new_id
 from geneface.serve.jobs.service import JobService
 from geneface.serve.settings import ServeSettings
 
@@ -76,9 +78,9 @@ def test_cancelled_and_deleted_while_it_waits(tmp_path: Path) -> None:
     with jobs_server(tmp_path) as client:
         first, second, third = long_video(client), client.video()["id"], client.video()["id"]
         wait(lambda: state(client, first).state == "in_progress")
-        assert client.get(f"/v1/videos/{third}").json()["queue_position"] == 2
-        client.post(f"/v1/videos/{second}/cancel")
         assert client.get(f"/v1/videos/{third}").json()["queue_position"] == 1
+        client.post(f"/v1/videos/{second}/cancel")
+        assert client.get(f"/v1/videos/{third}").json()["queue_position"] == 0
         for job in (first, second, third):
             assert client.delete(f"/v1/videos/{job}").status_code == 200
         assert list((tmp_path / "jobs").iterdir()) == [] and client.get("/v1/videos").json()["data"] == []
@@ -175,7 +177,8 @@ def test_a_job_that_outgrows_the_disks_share_fails(tmp_path: Path, monkeypatch: 
         portrait = service.home.portrait("av_x")
         portrait.mkdir()
         (portrait / "small").write_bytes(b"\0" * 1_000_000)
-        other = service.submit("check", "up_x", {}, lambda folder: None)
+        # Of the other lane.
+        other = service.submit("check" if kind == "avatar" else "report", "other", {}, lambda folder: None)
         job = service.submit(kind, "av_x", {}, lambda folder: None)
         wait(lambda: len(workers(tmp_path / "home")) == 2)
         growing = portrait if kind == "avatar" else service.home.job(job.id) / "work"
@@ -207,3 +210,37 @@ def test_what_a_worker_printed_stays_in_its_folder(
         assert "to be said" in log.read_text() and str(log) in caplog.text and "to be said" not in caplog.text
     finally:
         service.stop()
+
+
+def at_once(client: httpx2.Client) -> httpx2.Response:
+    fields = {"model": "grid-s1", "size": "512"}
+    return client.post("/v1/videos/sync", data=fields, files={"audio": tone(20)})
+
+
+def test_a_video_at_once_does_not_wait_long_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geneface.serve.routes.videos._PATIENCE_SECONDS", 0.3)
+    with jobs_server(tmp_path) as client:
+        first = long_video(client)
+        answer = at_once(client)
+        refused(answer, 503, "busy")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert [job.id for job in client.context.jobs.store.list()] == [first]
+
+
+def test_a_video_at_once_ends_with_its_server(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with jobs_server(tmp_path) as client:
+            # That of the server is closed before the server ends.
+            asked = pool.submit(at_once, httpx2.Client(base_url=client.base_url, timeout=60))
+            wait(lambda: client.context.jobs.store.count("in_progress"))
+        refused(asked.result(), 503, "ending")
+
+
+def test_a_video_at_once_whose_server_died_is_not_made(tmp_path: Path) -> None:
+    with jobs_server(tmp_path) as client:
+        jobs = client.context.jobs
+    job = jobs.store.add(new_id("video"), "video", "grid-s1", {"is_sync": True})
+    (jobs.home.job(job.id) / "in").mkdir(parents=True)
+    with jobs_server(tmp_path) as client:
+        assert client.context.jobs.store.list() == []
+    assert list((tmp_path / "jobs").iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 Kind = Literal["video", "avatar", "import", "report", "check"]
-LANES: dict[str, str] = {"video": "long", "avatar": "long", "report": "long", "import": "short", "check": "short"}
+LANES: dict[str, str] = {"avatar": "long", "report": "long", "video": "short", "import": "short", "check": "short"}
 """Kind -> lane. One job of each lane runs at a time: what somebody waits for does not stand behind a training."""
 _PREFIXES = {"video": "video", "check": "check"}
 ENDED = ("completed", "failed", "cancelled")

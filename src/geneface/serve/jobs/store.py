@@ -107,11 +107,11 @@ class JobStore:
             return db.execute("SELECT count(*) FROM jobs WHERE state = ?", (state,)).fetchone()[0]
 
     def position(self, job_id: str) -> int | None:
-        """How many jobs of its lane come before a queued one."""
+        """How many jobs that wait in its lane come before a queued one; 0: it is next."""
         with self._open() as db:
             row = db.execute(
                 "SELECT (SELECT count(*) FROM jobs o WHERE o.lane = j.lane AND o.seq < j.seq"
-                " AND o.state IN ('queued', 'in_progress')) FROM jobs j WHERE j.id = ? AND j.state = 'queued'",
+                " AND o.state = 'queued') FROM jobs j WHERE j.id = ? AND j.state = 'queued'",
                 (job_id,),
             ).fetchone()
         return None if row is None else row[0]
@@ -167,6 +167,10 @@ class JobStore:
 
     def recover(self, keep_seconds: float) -> list[Job]:
         """Jobs that were at work when a server died wait again. Returns those that failed by that."""
+        with self._open() as db:
+            # An older server may have put them into others.
+            for kind, lane in LANES.items():
+                db.execute("UPDATE jobs SET lane = ? WHERE kind = ? AND lane != ?", (lane, kind, lane))
         failed = []
         for job in self.list(states=["in_progress"]):
             self._own(job, "restarts = restarts + 1", ())

@@ -73,6 +73,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Take up the queue of a home that was claimed where the last server left it."""
+        # Their clients are gone; what is left of them on the disk goes with `_sweep`.
+        self._store.delete(*(job.id for job in self._store.list(["video"]) if job.params.get("is_sync")))
         for job in self._store.recover(self._limits["keep_seconds"]):
             _LOG.error("job %s has failed: the server died too often while it was at work on it", job.id)
         self._sweep()

@@ -34,6 +34,8 @@ from geneface.serve.routes.shown import shown_state
 
 router = APIRouter(tags=["videos"])
 _SYNC_SECONDS, _LOOK_SECONDS = 1800.0, 0.2
+_PATIENCE_SECONDS = 10.0
+"""How long a request waits for its turn: most clients give up on a server that sends nothing for long."""
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 _SOUNDS = ("audio", "input_reference")
 
@@ -108,15 +110,20 @@ async def create_video(request: Request, context: Context = Depends(context_of))
 
 @router.post("/v1/videos/sync", openapi_extra=_BODY_DOC, response_class=StreamingResponse)
 async def create_video_now(request: Request, context: Context = Depends(context_of)) -> Response:  # noqa: B008
-    """The same, and the answer is the file. Nothing of it is kept."""
+    """The same, and the answer is the file. Nothing of it is kept. 503 with Retry-After where others come first."""
     jobs = context.jobs
-    job = await _submitted(request, context)
+    job = await _submitted(request, context, is_sync=True)
     end = time.monotonic() + _SYNC_SECONDS
+    patience = time.monotonic() + _PATIENCE_SECONDS
     try:
         while True:
             now = await run_sync(jobs.store.get, job.id)
             if now is None or now.has_ended:
                 break
+            if now.state == "in_progress":
+                patience = time.monotonic() + _PATIENCE_SECONDS
+            elif time.monotonic() > patience:
+                raise _busy()
             await anyio.sleep(_LOOK_SECONDS)
             if await request.is_disconnected() or time.monotonic() > end:
                 raise ApiError(504, "too_slow", "the video was not done in time", "use POST /v1/videos and ask again")
@@ -133,6 +140,16 @@ async def create_video_now(request: Request, context: Context = Depends(context_
             await run_sync(jobs.delete, job)
     return StreamingResponse(
         _pieces(file), media_type=media_type, headers={"Content-Length": str(os.fstat(file.fileno()).st_size)}
+    )
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        503,
+        "busy",
+        "other videos, checks or imports come first",
+        "try again later, or use POST /v1/videos, which waits for its turn",
+        retry_after=_PATIENCE_SECONDS,
     )
 
 
@@ -210,14 +227,14 @@ def _place(job: Job, context: Context) -> tuple[Path, str]:
     return path, MEDIA_TYPES[job.params["format"]][0]
 
 
-async def _submitted(request: Request, context: Context) -> Job:
+async def _submitted(request: Request, context: Context, *, is_sync: bool = False) -> Job:
     # Refused before anything is read or decoded.
     await context.jobs.run(context.jobs.refuse_long_queue)
     async with body_of(request, context.settings.most_body_bytes, context.settings.most_text) as body:
-        return await context.jobs.run(_submit, body, context)
+        return await context.jobs.run(_submit, body, context, is_sync)
 
 
-def _submit(body: RequestBody, context: Context) -> Job:
+def _submit(body: RequestBody, context: Context, is_sync: bool) -> Job:
     """Check all that can be checked now, and queue it."""
     wanted = _wanted(body)
     avatar = context.avatars.get(wanted.model)
@@ -246,6 +263,7 @@ def _submit(body: RequestBody, context: Context) -> Job:
         "seed": performance.seed,
         "temperature": performance.temperature,
         "mouth_gain": performance.mouth_gain,
+        "is_sync": is_sync,
     }
 
     def fill(folder: Path) -> None:

@@ -7,6 +7,7 @@ fault of a route is logged by its place alone: messages may hold what somebody s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -91,6 +92,11 @@ class Guard:
         except ClientDisconnect:
             # Nobody's fault, and nobody is there to be told.
             answer.status = answer.status or _GONE
+        except asyncio.CancelledError:
+            # The server ends, and does not wait for this request any more.
+            if not answer.has_begun:
+                await answer.refuse(_ending())
+            raise
         except Exception as error:
             _log_fault(scope, error)
             if answer.has_begun:
@@ -245,6 +251,10 @@ def _is_own_page(headers: Headers, host: str, scheme: str, *, is_reading: bool, 
     # A link to the page may stand anywhere; what it loads may not be loaded from elsewhere.
     is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return is_reading and is_public and is_link
+
+
+def _ending() -> ApiError:
+    return ApiError(503, "ending", "the server ends", "ask again when it is there again", retry_after=5)
 
 
 def _fault() -> ApiError:
