@@ -209,3 +209,16 @@ def test_a_failed_attempt_to_go_on_is_told(open_page: OpenPage) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The queue is full")
     expect(page.get_by_role("button", name="again")).to_be_visible()
     open_page.said[:] = [text for text in open_page.said if "500" not in text and "429" not in text]  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_no_video_is_not_tried_again(open_page: OpenPage, video: Path) -> None:
+    api = StandIn()
+    words = {"code": "bad_input", "message": "the file is no video", "remedy": "give an MP4"}
+    api.failures.append(("POST", "avatars/check", 422, words))
+    page, _ = open_page("#create", api=api)
+    choose(page, video)
+    expect(page.get_by_role("alert")).to_contain_text("The file is no video")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    page.get_by_role("button", name="Take another video").click()
+    expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
+    open_page.said[:] = [text for text in open_page.said if "422" not in text]  # type: ignore[attr-defined]

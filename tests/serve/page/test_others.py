@@ -64,6 +64,9 @@ def test_a_video_from_a_file_and_a_picture(open_page: OpenPage) -> None:
     )
     page.get_by_role("button", name="Make the video").click()
     expect(page.locator(".result video")).to_be_visible()
+    # Its name stays in this browser.
+    expect(page.locator(".item")).to_contain_text("speech.wav")
+    assert "speech.wav" not in str(api.requests)
     assert "prompt" not in render_request(api) and "voice" not in render_request(api)
     assert "beach.png" not in str(api.requests)
     open_page.said[:] = []  # type: ignore[attr-defined]  # The sound is none, which the player says.

@@ -118,7 +118,10 @@ class Create {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.status === 404) this.forget(uploadId);
-      this.show( notice(error, { again: error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name) }), this.otherVideo(uploadId));
+      // The same file would be refused again.
+      const isTheFile = error.code === "bad_input";
+      const again = error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name);
+      this.show( notice(error, isTheFile ? {} : { again }), this.otherVideo(uploadId));
     }
   }
 

@@ -12,7 +12,7 @@ import { number, t } from "../i18n.js";
 import { choose, drafts, firstChoice, readyAvatars } from "../store.js";
 
 const HIDDEN_SECONDS = 30;
-/** How soon a lost session is opened again, first and then. */
+/** How soon a lost session is opened again, first and then. Only the second loss is told: a server that is back has it at once. */
 const REOPEN_SECONDS = [0.5, 3];
 /** Ends of a session that nobody wanted: the server went away, or came back without it. */
 const LOST = ["lost", "not_found", "closed", "not_connected"];
@@ -39,7 +39,7 @@ class Live {
     this.turn = 0;
     this.hidden = 0;
     this.wake = 0;
-    this.isLost = false;
+    this.losses = 0;
     this.said = "";
     this.watch = () => this.seen();
   }
@@ -120,7 +120,9 @@ class Live {
     const drives = this.isHearing && !this.player?.isUnderstood && ["live", "speaking"].includes(key);
     this.key = key;
     this.state.textContent = t(`live.state.${drives ? "driven" : key}`);
-    this.frame.classList.toggle("is-live", key === "live" || key === "speaking" || key === "hearing");
+    const isLive = ["live", "speaking", "hearing"].includes(key);
+    this.frame.classList.toggle("is-live", isLive);
+    if (!isLive) this.figures.textContent = "";
     this.frame.classList.toggle("is-speaking", key === "speaking");
   }
 
@@ -140,7 +142,7 @@ class Live {
     this.turn += 1;
     const mine = this.turn;
     if (!isAgain) {
-      this.isLost = false;
+      this.losses = 0;
       show(this.over);
     }
     if (!this.avatar) {
@@ -256,21 +258,22 @@ class Live {
   /** The session is over; where it was lost, it is opened again as soon as the server answers. */
   fail(error) {
     this.end();
-    this.drawState("off");
     if (wasLost(error)) {
-      this.wake = setTimeout(() => this.open(true), 1000 * REOPEN_SECONDS[Number(this.isLost)]);
-      if (!this.isLost) show(this.over, notice({ message: t("live.lost"), remedy: t("live.lost.remedy") }, { again: () => this.open() }));
-      this.isLost = true;
+      this.losses += 1;
+      this.drawState(this.losses === 1 ? "connecting" : "off");
+      this.wake = setTimeout(() => this.open(true), 1000 * REOPEN_SECONDS[Math.min(this.losses, REOPEN_SECONDS.length) - 1]);
+      if (this.losses === 2) show(this.over, notice({ message: t("live.lost"), remedy: t("live.lost.remedy") }, { again: () => this.open() }));
       return;
     }
-    this.isLost = false;
+    this.drawState("off");
+    this.losses = 0;
     show(this.over, notice(error, { again: () => this.open() }));
   }
 
   /** It is back, or somebody wants another one. */
   forgetLost() {
-    if (this.isLost) show(this.over);
-    this.isLost = false;
+    if (this.losses) show(this.over);
+    this.losses = 0;
   }
 
   seen() {

@@ -15,6 +15,8 @@ import { bytes, clock, moment, t } from "../i18n.js";
 import { choose, drafts, firstChoice, readyAvatars } from "../store.js";
 
 const FORMATS = ["mp4", "webm-alpha", "png"];
+const NAMES = "geneface.sounds";
+const MOST_NAMES = 200;
 const SOURCES = ["text", "file", "record"];
 
 export async function mount(root, { server, values }) {
@@ -23,6 +25,16 @@ export async function mount(root, { server, values }) {
   tab.draw();
   await tab.drawPast();
   return () => tab.leave();
+}
+
+/** Names of the sound files of videos that were begun in this browser: the server does not keep them. */
+function names() {
+  return JSON.parse(localStorage.getItem(NAMES) ?? "{}");
+}
+
+function keepName(id, name) {
+  const kept = [...Object.entries(names()), [id, name]].slice(-MOST_NAMES);
+  localStorage.setItem(NAMES, JSON.stringify(Object.fromEntries(kept)));
 }
 
 class MakeVideo {
@@ -126,6 +138,7 @@ class MakeVideo {
 
   async submit() {
     const form = new FormData();
+    const name = this.source === "file" ? this.sound?.name : null;
     form.set("model", this.avatar.id);
     if (this.source === "text") {
       form.set("prompt", this.text.value.trim());
@@ -140,6 +153,7 @@ class MakeVideo {
     this.drawButton();
     await this.job.start(async () => {
       const job = await ask("v1/videos", { method: "POST", body: form });
+      if (name) keepName(job.id, name);
       this.drawPast();
       return job;
     }, (figure, job) => this.showVideo(job, figure));
@@ -159,7 +173,7 @@ class MakeVideo {
   }
 
   words(job) {
-    return job.prompt || t("video.from_sound");
+    return job.prompt || names()[job.id] || t("video.from_sound");
   }
 
   /** Returns whether one of them is not finished. */
@@ -199,7 +213,7 @@ class MakeVideo {
         h("p", { class: "small soft number" }, facts.filter(Boolean).join(" · ")),
         !isReady && h("p", { class: "small" }, job.error ? sentence(job.error.message) : waiting(job) || t(`status.${job.status}`))),
       h("div", { class: "row" },
-        isReady && h("button", { type: "button", class: "bare circle", ...label("play"), onclick: () => { this.showVideo(job); this.result.scrollIntoView({ block: "nearest" }); } }, icon("video")),
+        isReady && h("button", { type: "button", class: "bare circle", ...label("play"), onclick: () => { this.showVideo(job); this.result.scrollIntoView({ block: "nearest" }); } }, icon("play")),
         isReady && h("a", { class: "button bare circle", ...label("download"), href: `${contentOf(job.id)}?download=1`, download: "" }, icon("download")),
         h("button", { type: "button", class: "bare circle", ...label("delete"), onclick: remove }, icon("remove"))));
   }
