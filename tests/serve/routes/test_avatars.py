@@ -117,7 +117,11 @@ def test_bad_zips_become_no_avatar(client: Client, attack: str) -> None:
 
 
 def test_what_is_no_zip_is_refused_at_once(client: Client) -> None:
-    for given in ({"files": {"avatar": ("mine.zip", b"x" * 1000)}}, {"json": {"upload": client.upload(b"PK")}}):
+    ways: list[dict[str, Any]] = [
+        {"files": {"avatar": ("mine.zip", b"x" * 1000)}},
+        {"json": {"upload": client.upload(b"PK")}},
+    ]
+    for given in ways:
         before = len(client.context.jobs.store.list())
         refused(client.post("/v1/avatars/import", **given), 422, "bad_input", "no zip")
         assert len(client.context.jobs.store.list()) == before
