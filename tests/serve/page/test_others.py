@@ -130,6 +130,29 @@ def test_what_an_avatar_carries_stands_where_a_report_has_nothing(open_page: Ope
     expect(page.locator(".verdict").filter(has_text="Lips that close")).to_contain_text("95 %")
 
 
+def test_figures_that_say_nothing_are_left_out(open_page: OpenPage) -> None:
+    def row(name: str, **values: float) -> dict[str, Any]:
+        return {"name": name, "role": "evaluated", "figures": {key: {"value": value} for key, value in values.items()}}
+
+    lips = {"closure_rate": 0.0, "closure_count": 9, "opening_correlation": 0.9, "silence_motion_ratio": 0.5}
+    head = [row("a, from speech", head_psnr=25.0, head_sharpness_ratio=1.27), row("a, from tracked landmarks", head_psnr=26),
+            row("a, pasted, from speech", head_psnr=38.5, head_sharpness_ratio=0.99)]  # fmt: skip
+    tables = {
+        "lips": {"rows": [row("a, from speech", **lips)], "verdicts": {"opening_correlation": {"informative": False}}},
+        # A second table does not bring back what the first one doubts.
+        "motion": {"rows": [row("a", **lips | {"closure_count": 20})]},
+        "image_head": {"rows": head, "verdicts": {"head_psnr": {"informative": True}}},
+    }
+    api = StandIn()
+    api.avatars[BUNDLED] |= {"has_body": True, "has_report": True}
+    api.report = {"status": "completed", "metrics": {"tables": tables}}
+    page, _ = open_page("#report", api=api)
+    # The pasted picture is what people see.
+    expect(page.locator(".verdict").filter(has_text="Likeness of the head")).to_contain_text("38.5 dB")
+    expect(page.locator(".verdict").filter(has_text="Sharpness")).to_contain_text("99 %")
+    expect(page.locator(".verdict h2")).to_have_text(["Still in silence", "Likeness of the head", "Sharpness"])
+
+
 def test_avatars_are_listed_exported_and_deleted(open_page: OpenPage) -> None:
     api = StandIn()
     api.avatars["av_9"] = {**bundled(), "id": "av_9", "name": "Ada <b>Lee</b>", "is_own": True, "licence": "CC0 1.0"}

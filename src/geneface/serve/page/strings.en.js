@@ -224,7 +224,7 @@ export default {
   "figure.head_psnr": "Likeness of the head",
   "figure.head_psnr.text": "PSNR against frames never seen. Above 30 dB is close; video compression alone gives about 40.",
   "figure.head_sharpness_ratio": "Sharpness",
-  "figure.head_sharpness_ratio.text": "of the detail of the camera's own picture.",
+  "figure.head_sharpness_ratio.text": "of the fine detail of the camera's own picture, which is 100. More is crisper than the camera, not better.",
   "figure.speckle_ratio": "Calm picture",
   "figure.speckle_ratio.text": "the speckle of the camera's picture, in motion that was never filmed. Up to 1 is clean.",
   "figure.render_rate": "Speed",

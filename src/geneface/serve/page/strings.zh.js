@@ -224,7 +224,7 @@ export default {
   "figure.head_psnr": "头部相似度",
   "figure.head_psnr.text": "与从未见过的画面相比的 PSNR。30 dB 以上已很接近；仅视频压缩约为 40。",
   "figure.head_sharpness_ratio": "清晰度",
-  "figure.head_sharpness_ratio.text": "与相机画面相比保留的细节。",
+  "figure.head_sharpness_ratio.text": "与相机画面（100）相比的细节。超过 100 只是比相机更锐利，并非更好。",
   "figure.speckle_ratio": "画面干净",
   "figure.speckle_ratio.text": "与相机画面相比的噪点，在从未拍摄过的动作中测得。不超过 1 即为干净。",
   "figure.render_rate": "速度",

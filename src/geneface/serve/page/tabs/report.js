@@ -14,11 +14,15 @@ const SHOWN = [
   ["opening_correlation", ["lips", "motion", "adaptation"], (value) => 100 * value, 0, "%"],
   ["offset_frames", ["lips", "motion", "adaptation"], (value) => 40 * Math.abs(value), 0, "ms"],
   ["silence_motion_ratio", ["lips", "motion"], (value) => 100 * value, 0, "%"],
-  ["head_psnr", ["image_head"], (value) => value, 1, "dB"],
+  ["head_psnr", ["image_head", "pasted"], (value) => value, 1, "dB"],
   ["head_sharpness_ratio", ["image_head"], (value) => 100 * value, 0, "%"],
   ["speckle_ratio", ["driven"], (value) => value, 2, "×"],
   ["render_rate", ["speed"], (value) => value, 0, "fps"],
 ];
+
+/** Rates, and the figure that says how often something was counted for them. Below `FEWEST` a rate is chance. */
+const COUNTS = { closure_rate: "closure_count" };
+const FEWEST = 10;
 
 export async function mount(root, { server, values }) {
   const stop = new AbortController();
@@ -79,20 +83,32 @@ async function measuring(place, avatar, signal) {
   return showReport(place, avatar, signal);
 }
 
-/** The evaluated row of a table, from speech where there are several. */
+/**
+ * The evaluated row of a table: of pictures pasted into the person's own video where there are such, as people see those;
+ * from speech where there are several.
+ */
 function evaluated(table) {
   const rows = (table?.rows ?? []).filter(({ role }) => role === "evaluated");
-  return rows.find(({ name }) => name.includes("from speech")) ?? rows.at(-1);
+  const spoken = rows.filter(({ name }) => name.includes("from speech"));
+  return spoken.find(({ name }) => name.includes(", pasted")) ?? spoken[0] ?? rows.at(-1);
 }
 
-/** Cards of the figures, each from the first of `all` that has it. */
+/** {value, isSure} of a figure in a table, or null. It says little where its controls say so, or where it counted little. */
+function figureIn(table, key) {
+  const row = evaluated(table);
+  const value = row?.figures?.[key]?.value;
+  if (typeof value !== "number") return null;
+  const count = COUNTS[key] === undefined ? null : row.figures[COUNTS[key]]?.value;
+  return { value, isSure: table.verdicts?.[key]?.informative !== false && (count ?? FEWEST) >= FEWEST };
+}
+
+/** Cards of the figures, each from the first of `all` that has it; those that say nothing are left out. */
 function words(all) {
   return SHOWN.flatMap(([key, tables, convert, digits, unit]) => {
-    const value = all.flatMap((metrics) => tables.map((table) => evaluated(metrics.tables?.[table])?.figures?.[key]?.value))
-      .find((found) => typeof found === "number");
-    if (value === undefined) return [];
+    const found = all.flatMap((metrics) => tables.map((table) => figureIn(metrics.tables?.[table], key))).find(Boolean);
+    if (!found?.isSure) return [];
     return [h("li", { class: "card verdict" }, h("h2", { class: "small soft" }, t(`figure.${key}`)),
-      h("b", {}, number(convert(value), digits), " ", h("small", {}, unit)), h("p", {}, t(`figure.${key}.text`)))];
+      h("b", {}, number(convert(found.value), digits), " ", h("small", {}, unit)), h("p", {}, t(`figure.${key}.text`)))];
   });
 }
 
