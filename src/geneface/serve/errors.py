@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 from geneface.errors import InputError, MissingExtraError
 
+JSON_HEADER = "send the header Content-Type: application/json"
+
 
 class ApiError(Exception):
     """A request that is refused.
@@ -56,8 +58,11 @@ def install(app: FastAPI) -> None:
         return JSONResponse(error_body(code, f"{error.cause}{where}", error.remedy), status)
 
     @app.exception_handler(RequestValidationError)
-    async def bad_request(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if first["loc"] == ("body",) and error.body and kind != "application/json" and not kind.endswith("+json"):
+            return JSONResponse(error_body("bad_request", "the body is not said to be JSON", JSON_HEADER), 422)
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         message = f"{place}: {first['msg']}" if place else str(first["msg"])
         return JSONResponse(error_body("bad_request", message, "see /docs for what this route takes"), 422)

@@ -227,7 +227,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def _refused(error: OSError, host: str, port: int) -> InputError:
     if error.errno == errno.EADDRINUSE:
-        return InputError(f"the port {port} is taken by another program", "give another one with --port")
+        return InputError(
+            f"the port {port} is taken by another program (or another geneface)", "give another one with --port"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return InputError(f"the port {port} may not be used", "give one from 1024 on with --port")
     if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

@@ -88,6 +88,8 @@ def test_an_exported_avatar_comes_in_again_and_goes_without_a_trace(client: Clie
         assert {"grid-s1/README.md", "grid-s1/config.json"} <= set(file.namelist())
     avatar = imported(client, exported)
     assert avatar["status"] == "completed" and avatar["is_own"] and avatar["name"] == "grid-s1"
+    job = client.context.jobs.store.list(["import"], subject=avatar["id"])[0]
+    assert avatar["created_at"] == int(job.created_at)
     assert avatar["id"] in [model["id"] for model in client.get("/v1/models").json()["data"]]
     spoken = client.video(model=avatar["id"])
     assert client.until_ended(f"/v1/videos/{spoken['id']}")["status"] == "completed"
@@ -104,7 +106,7 @@ def test_an_exported_avatar_comes_in_again_and_goes_without_a_trace(client: Clie
     assert client.context.jobs.store.list(subject=avatar["id"]) == []
 
 
-@pytest.mark.parametrize("attack", ["path upwards", "link", "bomb", "1e5 entries", "twice", "no zip"])
+@pytest.mark.parametrize("attack", ["path upwards", "link", "bomb", "1e5 entries", "twice"])
 def test_bad_zips_become_no_avatar(client: Client, attack: str) -> None:
     found = imported(client, ATTACKS[attack]())
     assert found["status"] == "failed" and found["error"]["code"] == "bad_input" and found["error"]["remedy"]
@@ -112,6 +114,17 @@ def test_bad_zips_become_no_avatar(client: Client, attack: str) -> None:
     assert found["id"] not in [model["id"] for model in client.get("/v1/models").json()["data"]]
     assert client.delete(f"/v1/avatars/{found['id']}").json()["deleted"]
     assert traces(client, found["id"]) == []
+
+
+def test_what_is_no_zip_is_refused_at_once(client: Client) -> None:
+    ways: list[dict[str, Any]] = [
+        {"files": {"avatar": ("mine.zip", b"x" * 1000)}},
+        {"json": {"upload": client.upload(b"PK")}},
+    ]
+    for given in ways:
+        before = len(client.context.jobs.store.list())
+        refused(client.post("/v1/avatars/import", **given), 422, "bad_input", "no zip")
+        assert len(client.context.jobs.store.list()) == before
 
 
 def spoil_model(files: dict[str, bytes]) -> None:

@@ -64,6 +64,7 @@ def test_sound_becomes_a_video(client: Client) -> None:
     assert answer.headers["content-type"] == "video/mp4"
     frames = pictures(answer.content)
     assert len(frames) == 10 and frames[0].shape == (64, 64, 3) and frames[0].std() > 10
+    assert client.until_ended(f"/v1/videos/{client.video(size='auto')['id']}")["size"] == "256x256"
     with av.open(io.BytesIO(answer.content)) as container:
         assert len(container.streams.audio) == 1
     part = client.get(f"/v1/videos/{video['id']}/content", headers={"Range": "bytes=4-7"})
@@ -229,6 +230,31 @@ def test_what_cannot_be_is_refused_at_once(
 def test_bad_bodies_are_refused(client: Client, body: bytes, word: str) -> None:
     answer = client.post("/v1/videos", content=body, headers={"Content-Type": "application/json"})
     refused(answer, 422, "bad_request", word)
+
+
+@pytest.mark.parametrize(
+    "path, kind",
+    [
+        *((path, "application/x-www-form-urlencoded") for path in ("videos", "avatars", "uploads", "live")),
+        ("audio/speech", "application/x-www-form-urlencoded"),
+        ("live", "text/plain"),
+    ],
+)
+def test_json_that_is_not_said_to_be_json(client: Client, path: str, kind: str) -> None:
+    answer = client.post(f"/v1/{path}", content=b'{"model": "grid-s1"}', headers={"Content-Type": kind})
+    refused(answer, 422, "bad_request")
+    assert answer.json()["error"]["remedy"] == "send the header Content-Type: application/json"
+
+
+def test_a_failed_job_has_no_step_at_work(client: Client) -> None:
+    store = client.context.jobs.store
+    made = store.add(new_id("report"), "report", "grid-s1", {})
+    with store._open() as db:
+        steps = '[{"name": "a", "status": "completed"}, {"name": "b", "status": "in_progress"}]'
+        db.execute("UPDATE jobs SET state = 'failed', steps = ? WHERE id = ?", (steps, made.id))
+    shown = client.get("/v1/avatars/grid-s1/report").json()
+    assert [step["status"] for step in shown["steps"]] == ["completed", "failed"]
+    store.delete(made.id)
 
 
 @pytest.mark.parametrize("sound", [b"", b"RIFF", b"\0" * 5000, tone()[:50], b"#EXTM3U\nhttp://127.0.0.1/x"])

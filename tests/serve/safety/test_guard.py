@@ -165,6 +165,10 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
         assert [answer.status_code for answer in statuses].count(404) in (30, 31)
         assert statuses[-1].status_code == 429 and code_of(statuses[-1]) == "too_many_requests"
         assert int(statuses[-1].headers["retry-after"]) >= 1
+        for path in ("/", "/page/app.js"):
+            assert client.get(path).status_code != 429, "the page is not locked by a program that asks"
+        assert client.post("/page/app.js").status_code == 429
+        assert [client.get("/").status_code for _ in range(40)][-1] == 429
 
 
 def test_a_fault_is_told_by_its_place_alone(served: Served, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def import_avatar(task: Task) -> dict[str, Any]:
         with reporter.step("load"):
             Avatar.load(folder)
             _check_shown(folder)
-        os.replace(folder, place)
+        task.offer(folder)
     return {"avatar": place.name}
 
 

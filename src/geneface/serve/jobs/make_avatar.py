@@ -4,7 +4,6 @@ attempt that died had stopped.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def make_avatar(task: Task) -> dict[str, Any]:
     _give_name(made, task.job.subject, params["name"])
     # First what is told of it: as soon as it stands in its place, clients see it.
     task.note(_told(task, place))
-    os.replace(made, place)
+    task.offer(made)
     return _done(task, place)
 
 

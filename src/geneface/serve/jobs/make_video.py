@@ -13,6 +13,8 @@ from geneface.avatar.avatar import Avatar
 from geneface.avatar.outputs import SUFFIXES
 from geneface.avatar.performance import Performance
 from geneface.io.atomic import atomic_path
+from geneface.io.image import read_image
+from geneface.io.media import first_picture
 from geneface.serve.jobs.formats import BACKGROUND, SPEECH
 from geneface.serve.jobs.progress import StepPlan
 from geneface.serve.jobs.task import Task
@@ -47,12 +49,14 @@ def make_video(task: Task) -> dict[str, Any]:
     with reporter.step("render") as progress:
         avatar = Avatar.load(params["avatar_folder"])
         out, frames = _render(task, avatar, speech, progress)
+    size = _size(out, params["format"])
     if params["format"] == "png":
         with reporter.step("pack") as progress:
             out = _pack(out, task.out / "video.zip", progress)
     return {
         "file": out.name,
         "frames": frames,
+        "size": size,
         "seconds": round(frames / VIDEO_RATE_HZ, 2),
         "bytes": out.stat().st_size,
     }
@@ -82,6 +86,17 @@ def _render(task: Task, avatar: Avatar, speech: Path, progress: Callable[[str, i
         progress=progress,
     )
     return out, frames
+
+
+def _size(out: Path, format: str) -> str | None:
+    """Of the pictures that were made, as "WxH"; None where there are none."""
+    if format == "landmarks":
+        return None
+    if format == "png":
+        height, width = read_image(out / min(os.listdir(out))).shape[:2]
+        return f"{width}x{height}"
+    picture = first_picture(out)
+    return None if picture is None else f"{picture.width}x{picture.height}"
 
 
 def _pack(folder: Path, out: Path, progress: Callable[[str, int, int], None]) -> Path:

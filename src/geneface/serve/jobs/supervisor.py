@@ -36,6 +36,8 @@ _MEASURE_SECONDS = 20.0
 """How often it is looked how much of the disk a long job has taken."""
 _SECRETS = {"video": (VOICE_KEY,)}
 """Kind of job -> what its process has to know of the server's environment."""
+_STOP_SECONDS = 0.5
+"""So long the end of the server waits for what it has killed: on a busy machine that may take long."""
 _LOCK_SECONDS = 3.0
 """For a server that was told to end and is ending: it has two."""
 
@@ -86,16 +88,27 @@ class Supervisor:
         """End all processes now; their jobs wait for the next server."""
         self._stopping.set()
         self._wake.set()
+        self._end_all()
         if self._thread is not None:
-            self._thread.join(5)
+            self._thread.join(_STOP_SECONDS)
             self._thread = None
-        for running in self._all():
-            self._store.release(running.job)
-            self._end(running)
+        # One may have been about to begin.
+        self._end_all()
         self._running.clear()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _end_all(self) -> None:
+        """All at the same time; released before, so that nobody takes it for a death of theirs."""
+        running = self._all()
+        for one in running:
+            self._store.release(one.job)
+            if not one.ended.is_set():
+                end_group(one.process.pid)
+        end = time.monotonic() + _STOP_SECONDS
+        for one in running:
+            one.ended.wait(max(0.0, end - time.monotonic()))
 
     def wake(self) -> None:
         """There is something to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from geneface.avatar.folder import CONFIG_FILE
 from geneface.serve.jobs.job import Job
 from geneface.serve.jobs.places import Home
 from geneface.serve.jobs.progress import Ended, Reporter, StepPlan
@@ -51,6 +53,11 @@ class Task:
     def reporter(self, plans: Sequence[StepPlan]) -> Reporter:
         """Tells the store."""
         return Reporter(plans, lambda *state: self.store.report(self.job, *state))
+
+    def offer(self, folder: Path) -> None:
+        """Put the avatar that was made where clients see it: as old as this job, as `AvatarStore` tells by the file."""
+        os.utime(folder / CONFIG_FILE, (self.job.created_at, self.job.created_at))
+        os.replace(folder, self.home.avatar(self.job.subject))
 
     def note(self, result: dict[str, Any]) -> None:
         """Show something of the result before the end."""

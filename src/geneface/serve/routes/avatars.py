@@ -27,6 +27,7 @@ from geneface.serve.routes.shown_avatar import making, shown_avatar, shown_unfin
 router = APIRouter(tags=["avatars"])
 MOST_FORM = 256 << 20
 """Bytes of a form with a file; more comes in pieces."""
+_CONSENT = 'say who agreed, and how, in the field consent: "I am the person in the video and agree"'
 _NO_LICENCE = "not stated: ask before you share it"
 
 
@@ -100,6 +101,8 @@ def list_avatars(context: Context = Depends(context_of)) -> dict[str, Any]:  # n
 async def create_avatar(request: Request, context: Context = Depends(context_of)) -> dict[str, Any]:  # noqa: B008
     """Make an avatar of an uploaded video: a job with steps."""
     async with body_of(request, MOST_FORM) as body:
+        if not str(body.values.get("consent") or "").strip():
+            raise ApiError(422, "bad_request", "an avatar needs the consent of the person in the video", _CONSENT)
         wanted = checked(AvatarRequest, body.values)
         await context.jobs.run(context.jobs.refuse_long_queue)
         upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("video"), context)

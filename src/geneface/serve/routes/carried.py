@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from geneface.avatar.folder import CONFIG_FILE
+from geneface.errors import InputError
 from geneface.io.records import read_json
 from geneface.portrait.manifest import MANIFEST_NAME
 from geneface.serve.context import Context, context_of
@@ -45,6 +46,13 @@ def export_avatar(avatar_id: str, context: Context = Depends(context_of)) -> Res
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{name or "avatar"}.zip"'},
     )
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse at once what can't be a zip; the job looks at the rest."""
+    with open(path, "rb") as file:
+        if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+            raise InputError("this is no zip", "give one that this program exported")
 
 
 class _Unseekable:
@@ -92,6 +100,7 @@ async def import_avatar(request: Request, context: Context = Depends(context_of)
         upload = await context.jobs.run(given_upload, wanted.upload, body.files.get("avatar"), context)
     if upload.bytes > _MOST_ARCHIVE:
         raise ApiError(413, "too_large", "the zip is too large to be an avatar's", "give one that was exported")
+    await context.jobs.run(_check_zip, context.jobs.uploads.data(upload))
 
     def submit() -> dict[str, Any]:
         job = context.jobs.submit(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from geneface.serve.errors import ApiError
+from geneface.serve.errors import JSON_HEADER, ApiError
 
 _MOST_FILES, _MOST_FIELDS = 4, 64
 _NESTED = re.compile(r"(\w+)\[(\w+)\]")
@@ -63,7 +63,11 @@ async def body_of(request: Request, most_bytes: int, most_text: int = 1 << 20) -
                 max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=max(most_text * 4, 1 << 20)
             )
             async with form as fields:
-                yield _sorted(list(fields.multi_items()))
+                items = list(fields.multi_items())
+                if kind != "multipart/form-data" and items and items[0][0].lstrip().startswith("{"):
+                    # What curl says of its -d.
+                    raise ApiError(422, "bad_request", "this is JSON that is said to be a form", JSON_HEADER)
+                yield _sorted(items)
         except HTTPException as error:
             raise ApiError(422, "bad_request", f"the form can't be read: {error.detail}", "see /docs") from error
         return

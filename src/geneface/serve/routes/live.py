@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response, WebSocket
+from fastapi import APIRouter, Body, Depends, Response, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,8 +61,11 @@ class BackgroundRequest(_Body):
 
 
 @router.post("", status_code=201)
-async def open_live(request: LiveRequest, response: Response, server: Server) -> dict[str, Any]:
-    """Open a live session. 503 with Retry-After where there is no room for another."""
+async def open_live(
+    response: Response, server: Server, request: Annotated[LiveRequest | None, Body()] = None
+) -> dict[str, Any]:
+    """Open a live session; without a body, of the bundled avatar. 503 with Retry-After where there is no room."""
+    request = request or LiveRequest.model_validate({})
     background = background_of(request.background)
     try:
         session, voice = await asyncio.to_thread(_open, server, request, background)
@@ -194,7 +197,7 @@ def _described(server: Context, live: LiveSession) -> dict[str, Any]:
 def _open(server: Context, request: LiveRequest, background: str) -> tuple[Session, Voice | None]:
     """Load the avatar and the voice, and open a session; takes a moment."""
     if server.avatars.get(request.model) is None:
-        raise ApiError(404, "no_such_model", "there is no such avatar", "see /v1/models for those there are")
+        raise ApiError(404, "not_found", "there is no such avatar", "see /v1/models for those there are")
     avatar, voice = server.avatars.load(request.model), _voice(server, request.voice)
     session = server.scheduler.open(
         avatar,

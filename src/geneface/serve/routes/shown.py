@@ -13,6 +13,11 @@ def shown_error(error: JobError | None) -> dict[str, str] | None:
     return None if error is None else {"code": error.code, "message": error.message, "remedy": error.remedy}
 
 
+def _ended(status: str, job: Job) -> str:
+    """Of a step: none is at work in a job that is not."""
+    return job.state if status == "in_progress" and job.state in ("failed", "cancelled") else status
+
+
 def shown_state(job: Job, jobs: JobService) -> dict[str, Any]:
     """What all jobs have in common."""
     return {
@@ -22,7 +27,7 @@ def shown_state(job: Job, jobs: JobService) -> dict[str, Any]:
         "completed_at": None if job.completed_at is None else int(job.completed_at),
         "expires_at": None if job.expires_at is None else int(job.expires_at),
         "error": shown_error(job.error),
-        "steps": job.steps,
+        "steps": [{**step, "status": _ended(step["status"], job)} for step in job.steps],
         "eta_seconds": job.eta_seconds,
         "queue_position": jobs.store.position(job.id) if job.state == "queued" else None,
     }

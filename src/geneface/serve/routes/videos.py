@@ -93,7 +93,7 @@ def shown_video(job: Job, context: Context) -> dict[str, Any]:
         "object": "video",
         "model": job.subject,
         **shown_state(job, context.jobs),
-        "size": params["shown_size"],
+        "size": result.get("size") or params["shown_size"],
         "seconds": str(result.get("seconds") or params.get("seconds") or 0),
         "prompt": params.get("text"),
         "format": params["format"],

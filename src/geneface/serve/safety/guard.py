@@ -45,6 +45,10 @@ def is_public(path: str, method: str) -> bool:
     return method in _READING and (path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS))
 
 
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith(PUBLIC_FOLDERS)
+
+
 class Guard:
     """ASGI middleware that lets through what is meant for this server and allowed to use it."""
 
@@ -52,7 +56,8 @@ class Guard:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._hosts = HostList(settings.host, settings.allowed_hosts)
         self._tokens = TokenCheck(settings.token)
-        self._rates = AddressRates(settings.most_requests_a_minute)
+        # The page's own files apart: a program that asks too often must not lock its owner out of it.
+        self._rates, self._page_rates = (AddressRates(settings.most_requests_a_minute) for _ in range(2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection of ASGI."""
@@ -152,7 +157,8 @@ class Guard:
             return ApiError(
                 403, "foreign_origin", "a page of another site asked for this", "open the page of this server instead"
             )
-        wait = self._rates.wait((scope.get("client") or ("", 0))[0])
+        rates = self._page_rates if is_reading and _is_page(path) else self._rates
+        wait = rates.wait((scope.get("client") or ("", 0))[0])
         if wait:
             return ApiError(429, "too_many_requests", "too many requests came from this address", "wait", wait)
         subprotocols = scope.get("subprotocols", [])
