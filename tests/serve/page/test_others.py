@@ -221,6 +221,7 @@ def test_an_avatar_in_the_making_is_followed_from_any_browser(open_page: OpenPag
     page, _ = open_page("#avatars", api=api)
     page.locator(".avatar").filter(has_text="Second").get_by_role("link", name="Watch it being made").click()
     expect(page.get_by_text("Waiting: one job is before it")).to_be_visible()
+    expect(page.get_by_text("Second", exact=True)).to_be_visible()
     expect(page.locator(".step")).to_have_count(3)
     assert ("GET", "avatars/av_2", None) in api.requests and ("GET", "avatars/av_1", None) not in api.requests
     page.get_by_role("button", name="Stop").click()

@@ -19,6 +19,7 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   const path = `v1/avatars/${encodeURIComponent(id)}`;
   const steps = stepList((name) => (has(`step.${name}`) ? t(`step.${name}`) : name));
   const title = h("h2", { tabindex: "-1" }, t("make.title"));
+  const name = h("p");
   const trouble = h("div");
   const watch = new AbortController();
   signal.addEventListener("abort", () => watch.abort());
@@ -35,6 +36,7 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   let current = null;
   const update = (avatar) => {
     const now = (avatar.steps ?? []).find(({ status }) => status === "in_progress");
+    name.textContent = avatar.name;
     steps.update(avatar.steps?.length ? avatar.steps : STEPS);
     rest.textContent = avatar.status === "queued" ? waiting(avatar)
       : avatar.eta_seconds ? t("step.left", { time: about(avatar.eta_seconds) }) : "";
@@ -48,7 +50,7 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   steps.update(STEPS);
   const view = h("figure", { class: "card stack", hidden: true }, picture, h("figcaption", { class: "small soft" }, t("make.preview")));
   show(place, h("section", { class: "card" },
-    h("div", { class: "stack" }, title, rest, steps.element,
+    h("div", { class: "stack" }, title, name, rest, steps.element,
       h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: cancel }, t("make.cancel")),
         h("button", { type: "button", class: "quiet", onclick: leave }, t("make.another")),
         h("p", { class: "small soft" }, t("make.leave"))), trouble)),
