@@ -23,7 +23,8 @@ from ..jobs_server import OPEN, tone
 from .real_server import RealServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs /proc and signals")]
-KILLS = 20
+KILLS = 20 if "GENEFACE_LONG" in os.environ else 5
+"""20 take two minutes and more."""
 
 
 @pytest.fixture

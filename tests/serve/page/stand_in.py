@@ -94,6 +94,7 @@ class StandIn:
             ("POST", r"avatars/import", self._import),
             ("GET", r"avatars/([\w-]+)", self._avatar),
             ("DELETE", r"avatars/([\w-]+)", self._forget),
+            ("POST", r"avatars/([\w-]+)/retry", self._retry),
             ("POST", r"avatars/([\w-]+)/report", self._measure),
             ("GET", r"avatars/([\w-]+)/report", lambda _: self.report or 404),
             ("GET", r"videos", lambda: {"data": self.videos}),
@@ -203,6 +204,10 @@ class StandIn:
     def _forget(self, avatar_id: str) -> Any:
         return {"deleted": True} if self.avatars.pop(avatar_id, None) else 404
 
+    def _retry(self, avatar_id: str) -> Any:
+        self.avatars[avatar_id] |= {"status": "queued", "error": None, "turn": 0}
+        return self._avatar(avatar_id)
+
     def _measure(self, avatar_id: str) -> dict[str, Any]:
         self.avatars[avatar_id]["has_report"] = True
         metrics = json.loads((asset_path("avatars", BUNDLED) / "metrics.json").read_text(encoding="utf-8"))
@@ -260,6 +265,13 @@ class StandIn:
         upload["received"] += self._request.post_data_buffer or b""
         upload["offset"] = len(upload["received"])
         return self._shown_upload(upload_id)
+
+
+def unfinished(**values: Any) -> dict[str, Any]:
+    """An avatar that is not ready, as the API shows it while it is queued."""
+    waits = {"name": "Ada", "status": "queued", "is_own": True, "bytes": 0, "poster": None, "consent": "I agree. — Ada",
+             "progress": 0, "steps": [], "queue_position": 0}  # fmt: skip
+    return bundled() | waits | values
 
 
 def bundled() -> dict[str, Any]:

@@ -30,6 +30,7 @@ def choose(page: Page, video: Path) -> None:
 def test_from_a_video_to_the_first_sentence(open_page: OpenPage, video: Path) -> None:
     page, api = open_page("#create")
     expect(page.get_by_role("heading", level=1)).to_have_text("A face of your own")
+    expect(page.get_by_text("up to 2 GB")).to_be_visible()
     choose(page, video)
     expect(page.get_by_role("heading", name="1:09 of 1:15 can be used")).to_be_focused()
     assert api.uploads["up_1"]["received"] == video.read_bytes()
@@ -137,7 +138,7 @@ def test_a_video_that_is_too_large_is_not_sent(open_page: OpenPage, video: Path)
     api.server["limits"]["upload_bytes"] = 4 * PIECE
     page, _ = open_page("#create", api=api)
     choose(page, video)
-    expect(page.get_by_role("alert")).to_contain_text("The video has 8.4 MB; this server takes 4.2 MB.")
+    expect(page.get_by_role("alert")).to_contain_text("The video has 8.4 MB; this server takes 4 MB.")
     assert api.uploads == {}
 
 
@@ -208,3 +209,16 @@ def test_a_failed_attempt_to_go_on_is_told(open_page: OpenPage) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The queue is full")
     expect(page.get_by_role("button", name="again")).to_be_visible()
     open_page.said[:] = [text for text in open_page.said if "500" not in text and "429" not in text]  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_no_video_is_not_tried_again(open_page: OpenPage, video: Path) -> None:
+    api = StandIn()
+    words = {"code": "bad_input", "message": "the file is no video", "remedy": "give an MP4"}
+    api.failures.append(("POST", "avatars/check", 422, words))
+    page, _ = open_page("#create", api=api)
+    choose(page, video)
+    expect(page.get_by_role("alert")).to_contain_text("The file is no video")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    page.get_by_role("button", name="Take another video").click()
+    expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
+    open_page.said[:] = [text for text in open_page.said if "422" not in text]  # type: ignore[attr-defined]

@@ -60,6 +60,60 @@ def test_an_error_of_the_voice_keeps_the_words(open_page: OpenPage) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_text_that_the_voice_refuses_later_comes_back(open_page: OpenPage) -> None:
+    page, _ = open_page()
+    line = page.get_by_label("What it should say")
+    expect(page.locator(".state")).to_contain_text("Live")
+    refusal = {"code": "voice", "message": "the voice speaks en", "remedy": "write en"}
+    line.fill("你好")
+    line.press("Enter")
+    expect(line).to_have_value("")
+    emit(page, "warning", refusal)
+    expect(page.get_by_role("alert")).to_contain_text("The voice speaks en")
+    expect(line).to_have_value("你好")
+    # Not into what was typed meanwhile.
+    line.press("Enter")
+    line.fill("Hello")
+    emit(page, "warning", refusal)
+    expect(line).to_have_value("Hello")
+
+
+def test_what_was_typed_is_there_after_another_tab(open_page: OpenPage) -> None:
+    page, _ = open_page()
+    page.get_by_label("What it should say").fill("Half a")
+    page.get_by_role("link", name="Make a video").click()
+    page.get_by_label("Text").last.fill("Half another")
+    page.get_by_role("link", name="Live").first.click()
+    expect(page.get_by_label("What it should say")).to_have_value("Half a")
+    page.get_by_role("link", name="Make a video").click()
+    expect(page.get_by_label("Text").last).to_have_value("Half another")
+    expect(page.get_by_role("button", name="Make the video")).to_be_enabled()
+
+
+def test_the_face_comes_back_with_the_server(open_page: OpenPage) -> None:
+    page, api = open_page()
+    state = page.locator(".state")
+    expect(state).to_contain_text("Live")
+    # Twice nobody answers, then there is a server that does not know the session.
+    api.dropped = ["POST live"] * 2
+    page.evaluate("""() => { const player = players.at(-1);
+        player.emit("state", {state: "closed", reason: "not_found"});
+        player.emit("error", {code: "not_found", message: "there is no such live session", remedy: "open one"}); }""")
+    expect(state).to_contain_text("Asleep")
+    expect(page.get_by_role("alert")).to_contain_text("It comes back by itself")
+    expect(state).to_contain_text("Live", timeout=10_000)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert page.evaluate("players.length") == 2
+    open_page.said[:] = [text for text in open_page.said if "ERR_CONNECTION_RESET" not in text]  # type: ignore[attr-defined]
+
+
+def test_an_avatar_that_is_not_there_is_told(open_page: OpenPage) -> None:
+    page, _ = open_page("#live?avatar=nobody")
+    expect(page.get_by_role("alert")).to_contain_text("There is no avatar nobody that is ready.")
+    expect(page.locator(".state")).to_contain_text("Live")
+    expect(page.get_by_label("Avatar", exact=True)).to_have_value("grid-s1")
+
+
 def test_background_and_microphone(open_page: OpenPage) -> None:
     page, _ = open_page()
     expect(page.locator(".state")).to_contain_text("Live")
@@ -69,8 +123,13 @@ def test_background_and_microphone(open_page: OpenPage) -> None:
     microphone = page.get_by_role("button", name="Speak with my voice")
     microphone.click()
     expect(microphone).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".state")).to_contain_text("Your voice moves the face")
     microphone.click()
     expect(microphone).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".state")).to_contain_text("Live")
+    expect(page.get_by_role("note")).to_have_attribute(
+        "title", "Delay from the server's clock to this screen, and pictures a second"
+    )
     assert told(page) == [["background", "#00b140"], ["background", "#cfd8dc"], ["background", "#123456"],
                           ["microphone", True], ["microphone", False]]  # fmt: skip
 

@@ -14,7 +14,7 @@ from geneface.io.assets import asset_path
 from geneface.serve.avatars import BUNDLED
 
 from .conftest import OpenPage, until
-from .stand_in import StandIn, bundled
+from .stand_in import StandIn, bundled, unfinished
 
 
 def render_request(api: StandIn) -> dict[str, Any]:
@@ -64,6 +64,9 @@ def test_a_video_from_a_file_and_a_picture(open_page: OpenPage) -> None:
     )
     page.get_by_role("button", name="Make the video").click()
     expect(page.locator(".result video")).to_be_visible()
+    # Its name stays in this browser.
+    expect(page.locator(".item")).to_contain_text("speech.wav")
+    assert "speech.wav" not in str(api.requests)
     assert "prompt" not in render_request(api) and "voice" not in render_request(api)
     assert "beach.png" not in str(api.requests)
     open_page.said[:] = []  # type: ignore[attr-defined]  # The sound is none, which the player says.
@@ -153,6 +156,16 @@ def test_figures_that_say_nothing_are_left_out(open_page: OpenPage) -> None:
     expect(page.locator(".verdict h2")).to_have_text(["Still in silence", "Likeness of the head", "Sharpness"])
 
 
+def test_a_report_that_runs_is_followed_wherever_it_was_begun(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.avatars[BUNDLED]["report_status"] = "in_progress"
+    api.report = {"status": "in_progress", "progress": 30, "eta_seconds": 60.0}
+    page, _ = open_page("#report", api=api)
+    expect(page.get_by_role("heading", name="Measuring")).to_be_visible()
+    api._measure(BUNDLED)
+    expect(page.locator(".verdict").filter(has_text="Lips that close")).to_be_visible()
+
+
 def test_avatars_are_listed_exported_and_deleted(open_page: OpenPage) -> None:
     api = StandIn()
     api.avatars["av_9"] = {**bundled(), "id": "av_9", "name": "Ada <b>Lee</b>", "is_own": True, "licence": "CC0 1.0"}
@@ -175,6 +188,78 @@ def test_avatars_are_listed_exported_and_deleted(open_page: OpenPage) -> None:
     question.get_by_role("button", name="Delete").click()
     expect(cards).to_have_count(1)
     assert "av_9" not in api.avatars
+
+
+def test_a_failed_avatar_says_why_and_is_tried_again(open_page: OpenPage) -> None:
+    api = StandIn()
+    error = {"code": "bad_input", "message": "the disk is full", "remedy": "make room on it"}
+    failed = {"status": "failed", "error": error}
+    api.avatars["av_1"] = unfinished(id="av_1", preview="there", **failed)
+    api.avatars["av_3"] = unfinished(id="av_3", name="Bo", consent=None, licence=None, attribution=None, **failed)
+    page, _ = open_page("#avatars", api=api)
+    made, imported = page.locator(".avatar").filter(has_text="Ada"), page.locator(".avatar").filter(has_text="Bo")
+    for card in (made, imported):
+        for words in ("Failed", "The disk is full", "Make room on it"):
+            expect(card).to_contain_text(words)
+        # Neither the person's own video nor an empty place is synthetic, and no fact is a bare 0.
+        expect(card.locator(".synthetic")).to_have_count(0)
+        expect(card.get_by_role("button", name="Delete")).to_be_visible()
+    expect(page.locator(".avatar").first.locator(".synthetic")).to_have_text("Synthetic")
+    expect(imported.locator(".facts")).to_have_text("Picture256 px")
+    expect(imported.get_by_role("button", name="Retry")).to_have_count(0)
+    api.is_patient = True
+    made.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("heading", name="Your avatar is being made")).to_be_visible()
+    assert page.url.endswith("#create?avatar=av_1")
+
+
+def test_an_avatar_in_the_making_is_followed_from_any_browser(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.is_patient = True
+    api.avatars["av_1"] = unfinished(id="av_1", name="First", turn=0)
+    api.avatars["av_2"] = unfinished(id="av_2", name="Second", queue_position=1)
+    page, _ = open_page("#avatars", api=api)
+    page.locator(".avatar").filter(has_text="Second").get_by_role("link", name="Watch it being made").click()
+    expect(page.get_by_text("Waiting: one job is before it")).to_be_visible()
+    expect(page.locator(".step")).to_have_count(3)
+    assert ("GET", "avatars/av_2", None) in api.requests and ("GET", "avatars/av_1", None) not in api.requests
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
+    assert "av_2" not in api.avatars
+    # Create shows what is in the making, and takes another video all the same.
+    page.reload()
+    expect(page.locator(".step.is-now")).to_have_count(1)
+    assert ("GET", "avatars/av_1", None) in api.requests
+    page.get_by_role("button", name="Make another one").click()
+    expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
+    page.evaluate("location.hash = '#create?avatar=gone'")
+    expect(page.get_by_role("alert")).to_contain_text("no avatar in the making at this address")
+    open_page.said[:] = [text for text in open_page.said if "404" not in text]  # type: ignore[attr-defined]
+
+
+def test_lists_follow_what_is_in_the_making(open_page: OpenPage) -> None:
+    api = StandIn()
+    api.avatars["av_1"] = unfinished(id="av_1")
+    page, _ = open_page("#avatars", api=api)
+    card = page.locator(".avatar").filter(has_text="Ada")
+    expect(card).to_contain_text("Waiting")
+    first = page.locator(".avatar").first
+    first.get_by_text("Consent").click()
+    api.avatars["av_1"] |= {**bundled(), "id": "av_1", "name": "Ada", "is_own": True}
+    expect(card.get_by_role("link", name="Live")).to_be_visible()
+    expect(first.locator("details[open]")).to_have_count(1)
+    # Now nothing is left to wait for.
+    asked = len(api.requests)
+    page.wait_for_timeout(2500)
+    assert len(api.requests) == asked
+    video = {"id": "video_9", "model": BUNDLED, "status": "queued", "queue_position": 2, "prompt": "From elsewhere",
+             "created_at": 1_795_000_000, "error": None}  # fmt: skip
+    api.videos = [video]
+    page.get_by_role("link", name="Make a video").click()
+    expect(page.locator(".item")).to_contain_text("Waiting: 2 jobs are before it")
+    video |= {"status": "completed", "queue_position": None, "size": "256x256"}
+    expect(page.locator(".item").get_by_role("button", name="Play: From elsewhere")).to_be_visible()
 
 
 def test_an_avatar_is_imported(open_page: OpenPage) -> None:

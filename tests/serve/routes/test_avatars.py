@@ -269,6 +269,7 @@ def test_a_video_becomes_an_avatar(client: Client, video: bytes) -> None:
     assert client.post(f"/v1/avatars/{made['id']}/report").json()["status"] in ("queued", "in_progress")
     report = client.until_ended(f"/v1/avatars/{made['id']}/report", 300)
     assert report["status"] == "completed" and report["has_truth"] and report["metrics"]["tables"]
+    assert client.get(f"/v1/avatars/{made['id']}").json()["report_status"] == "completed"
     page = client.get(report["url"])
     assert page.headers["content-type"].startswith("text/html") and "<h1" in page.text
     policy = page.headers["content-security-policy"]

@@ -77,6 +77,13 @@ export function bytes(count) {
   return `${number(value, unit && value < 100 ? 1 : 0)} ${units[unit]}`;
 }
 
+/** A limit as it was set: whole powers of 1024 as a round number, 2147483648 -> "2 GB". */
+export function limit(count) {
+  const power = [3, 2, 1].find((exponent) => count >= 1024 ** exponent);
+  if (!power || count % 1024 ** power) return bytes(count);
+  return `${number(count / 1024 ** power)} ${["kB", "MB", "GB"][power - 1]}`;
+}
+
 /** A number as the language writes it. */
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);

@@ -6,6 +6,9 @@ let server = null;
 let avatars = null;
 const CHOSEN = "geneface.avatar";
 
+/** What was typed and not yet sent, for as long as the page is open. */
+export const drafts = { live: "", video: "" };
+
 /** What this server offers (`GET /v1/server`). */
 export async function loadServer() {
   server ??= await ask("v1/server");
@@ -49,6 +52,8 @@ function normal(avatar) {
     ...avatar,
     name: avatar.name ?? avatar.id,
     isReady: !avatar.status || ["ready", "completed"].includes(avatar.status),
+    // A preview shows the person's own video.
+    isDrawn: Boolean(avatar.poster),
     poster: ["poster", "preview"].filter((name) => avatar[name]).map((name) => `v1/avatars/${encodeURIComponent(avatar.id)}/${name}`)[0],
   };
 }

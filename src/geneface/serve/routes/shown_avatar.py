@@ -77,6 +77,7 @@ def shown_avatar(avatar: StoredAvatar, context: Context, *, is_alone: bool = Fal
     }
     if is_alone:
         jobs = making(context, avatar.id)
+        reports = context.jobs.store.list(["report"], subject=avatar.id)
         summary = jobs[0].result.get("summary") if jobs else None
         card = folder / CARD_FILE
         shown |= {
@@ -85,6 +86,7 @@ def shown_avatar(avatar: StoredAvatar, context: Context, *, is_alone: bool = Fal
             "summary": summary,
             "metrics": read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else None,
             "steps": jobs[0].steps if jobs else [],
+            "report_status": reports[-1].state if reports else None,
         }
     return shown
 

@@ -11,9 +11,9 @@ export function poster(avatar, { alt = "" } = {}) {
   return h("img", { class: "poster", src: address(avatar.poster), alt, width: 512, height: 512, decoding: "async" });
 }
 
-/** A figure around `content` with the quiet word. */
-export function face(content, { label } = {}) {
+/** A figure around `content` with the quiet word; without it where nothing is drawn: no picture, or the person's own. */
+export function face(content, { label, isDrawn = true } = {}) {
   return h("figure", { class: "face", "aria-label": label },
     h("div", { class: "face-frame" }, content),
-    h("figcaption", { class: "synthetic" }, t("synthetic")));
+    isDrawn && h("figcaption", { class: "synthetic" }, t("synthetic")));
 }

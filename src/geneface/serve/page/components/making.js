@@ -8,7 +8,10 @@ import { announce, h, show } from "./dom.js";
 import { face } from "./face.js";
 import { notice } from "./notice.js";
 import { stepList } from "./steps.js";
-import { videoJob } from "./videojob.js";
+import { videoJob, waiting } from "./videojob.js";
+
+/** What will be done, as long as the server has not said it. */
+const STEPS = ["check", "prepare", "train"].map((name) => ({ name, status: "pending" }));
 
 /** The element; it asks the server for the state until `signal` ends it. */
 export function making({ id, server, signal, onGone, onOther, onCancel }) {
@@ -17,14 +20,23 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
   const steps = stepList((name) => (has(`step.${name}`) ? t(`step.${name}`) : name));
   const title = h("h2", { tabindex: "-1" }, t("make.title"));
   const trouble = h("div");
-  const cancel = () => onCancel().catch((error) => show(trouble, notice(error)));
+  const watch = new AbortController();
+  signal.addEventListener("abort", () => watch.abort());
+  const leave = () => { watch.abort(); onOther(); };
+  const cancel = async () => {
+    try {
+      if (await onCancel()) watch.abort();
+    } catch (error) {
+      show(trouble, notice(error));
+    }
+  };
   const rest = h("p", { class: "soft number" });
   const picture = h("img", { class: "preview", alt: t("make.preview") });
   let current = null;
   const update = (avatar) => {
     const now = (avatar.steps ?? []).find(({ status }) => status === "in_progress");
-    steps.update(avatar.steps ?? []);
-    rest.textContent = avatar.status === "queued" ? t("make.queued")
+    steps.update(avatar.steps?.length ? avatar.steps : STEPS);
+    rest.textContent = avatar.status === "queued" ? waiting(avatar)
       : avatar.eta_seconds ? t("step.left", { time: about(avatar.eta_seconds) }) : "";
     if (now && now.name !== current) announce(has(`step.${now.name}`) ? t(`step.${now.name}`) : now.name);
     current = now?.name ?? null;
@@ -33,10 +45,12 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
       view.hidden = false;
     }
   };
+  steps.update(STEPS);
   const view = h("figure", { class: "card stack", hidden: true }, picture, h("figcaption", { class: "small soft" }, t("make.preview")));
   show(place, h("section", { class: "card" },
     h("div", { class: "stack" }, title, rest, steps.element,
       h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: cancel }, t("make.cancel")),
+        h("button", { type: "button", class: "quiet", onclick: leave }, t("make.another")),
         h("p", { class: "small soft" }, t("make.leave"))), trouble)),
   view);
   const other = () => h("div", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: onOther }, t("create.other")));
@@ -49,7 +63,7 @@ export function making({ id, server, signal, onGone, onOther, onCancel }) {
     }
     place.replaceWith(making({ id, server, signal, onGone, onOther, onCancel }));
   };
-  poll(path, ({ status }) => !["queued", "in_progress"].includes(status), update, { signal }).then((avatar) => {
+  poll(path, ({ status }) => !["queued", "in_progress"].includes(status), update, { signal: watch.signal }).then((avatar) => {
     forgetAvatars();
     if (avatar.status === "failed") throw Object.assign(new Error(avatar.error?.message), avatar.error);
     if (avatar.status === "cancelled") return onGone();

@@ -22,6 +22,13 @@ export function player(id, label, { plays = true } = {}) {
   return figure;
 }
 
+/** What a job that is queued waits for; "" for others. */
+export function waiting({ status, queue_position: position }) {
+  if (status !== "queued") return "";
+  if (!position) return t("video.queued");
+  return position === 1 ? t("video.queued.one") : t("video.queued.some", { n: position });
+}
+
 /** Returns {element, start(send, show)}: `send()` begins the job, `show(figure, job)` gets the finished video. */
 export function videoJob({ signal }) {
   const element = h("div", { class: "stack" });
@@ -35,6 +42,7 @@ export function videoJob({ signal }) {
       const cancel = h("button", { type: "button", class: "quiet", onclick: stop }, t("cancel"));
       show(element, bar, h("div", { class: "row" }, line, cancel), trouble);
       const ended = await poll(`v1/videos/${job.id}`, ({ status }) => !["queued", "in_progress"].includes(status), (now) => {
+        if (now.status === "queued") line.textContent = waiting(now);
         if (now.status !== "in_progress") return;
         bar.value = (now.progress ?? 0) / 100;
         line.textContent = now.eta_seconds ? t("step.left", { time: about(now.eta_seconds) }) : t("video.making");

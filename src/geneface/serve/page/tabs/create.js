@@ -6,16 +6,18 @@ import { announce, h, show } from "../components/dom.js";
 import { drop } from "../components/drop.js";
 import { message, notice } from "../components/notice.js";
 import { consentForm } from "../components/consent.js";
+import { isUnfinished } from "../components/fresh.js";
 import { making } from "../components/making.js";
 import { dropUpload, forgetUpload, unfinishedUpload, upload } from "../components/upload.js";
 import { timeline, usedSpans } from "../components/timeline.js";
-import { about, bytes, number, span, t } from "../i18n.js";
+import { about, bytes, limit, number, span, t } from "../i18n.js";
+import { loadAvatars } from "../store.js";
 
 const KEPT = "geneface.create";
 
-export async function mount(root, { server }) {
+export async function mount(root, { server, values }) {
   const tab = new Create(root, server);
-  await tab.begin();
+  await tab.begin(values.get("avatar"));
   return () => tab.stop.abort();
 }
 
@@ -46,11 +48,14 @@ class Create {
     else localStorage.removeItem(KEPT);
   }
 
-  /** Where the last visit stopped. */
-  async begin() {
+  /** The avatar that the address names, where the last visit stopped, or what somebody else has begun. */
+  async begin(named) {
+    if (named) return this.make(named);
     const kept = this.kept;
     if (kept?.avatar) return this.make(kept.avatar);
     if (kept?.upload) return this.check(kept.upload, kept.name);
+    const made = (await loadAvatars(true)).filter((avatar) => isUnfinished(avatar) && avatar.consent);
+    if (made.length) return this.make((made.find(({ status }) => status === "in_progress") ?? made[0]).id);
     const unfinished = await unfinishedUpload();
     return this.choose(unfinished);
   }
@@ -63,7 +68,7 @@ class Create {
         t("create.unfinished", { name: unfinished.name, done: number((100 * unfinished.offset) / unfinished.size) }),
         t("create.unfinished.remedy"),
         { text: t("create.forget"), act: async () => { await dropUpload(unfinished.id); this.choose(null); } }),
-      drop({ title: t("create.drop"), text: most ? t("create.drop.text", { size: bytes(most) }) : null, button: t("create.choose"),
+      drop({ title: t("create.drop"), text: most ? t("create.drop.text", { size: limit(most) }) : null, button: t("create.choose"),
         accept: "video/*", onFile: (file) => this.send(file) }),
       h("div", { class: "tips" }, ["light", "camera", "length", "sound"].map((name) =>
         h("div", {}, h("h2", { class: "small" }, t(`tip.${name}`)), h("p", {}, t(`tip.${name}.text`))))));
@@ -72,7 +77,7 @@ class Create {
   async send(file) {
     const most = this.server.limits?.upload_bytes;
     if (most && file.size > most) {
-      return this.choose(null, { message: t("create.too_large", { size: bytes(file.size), most: bytes(most) }), remedy: t("create.too_large.remedy") });
+      return this.choose(null, { message: t("create.too_large", { size: bytes(file.size), most: limit(most) }), remedy: t("create.too_large.remedy") });
     }
     const stop = new AbortController();
     this.stop.signal.addEventListener("abort", () => stop.abort());
@@ -113,7 +118,10 @@ class Create {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.status === 404) this.forget(uploadId);
-      this.show( notice(error, { again: error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name) }), this.otherVideo(uploadId));
+      // The same file would be refused again.
+      const isTheFile = error.code === "bad_input";
+      const again = error.status === 404 ? () => this.choose(null) : () => this.check(uploadId, name);
+      this.show( notice(error, isTheFile ? {} : { again }), this.otherVideo(uploadId));
     }
   }
 
@@ -157,16 +165,24 @@ class Create {
     }));
   }
 
+  /** No longer about that avatar. */
+  other(error = null) {
+    this.keep(null);
+    history.replaceState(null, "", "#create");
+    this.choose(null, error);
+  }
+
   make(id) {
+    const gone = { message: t("create.gone"), remedy: t("create.gone.remedy") };
     this.show( making({
       id, server: this.server, signal: this.stop.signal,
-      onGone: () => { this.keep(null); this.choose(null); },
-      onOther: () => { this.keep(null); this.choose(null); },
+      onGone: () => this.other(location.hash.includes("?") ? gone : null),
+      onOther: () => this.other(),
       onCancel: async () => {
-        if (!(await confirm(t("make.cancel.question"), t("make.cancel.text"), t("make.cancel")))) return;
-        await ask(`v1/avatars/${id}`, { method: "DELETE" });
-        this.keep(null);
-        this.choose(null);
+        if (!(await confirm(t("make.cancel.question"), t("make.cancel.text"), t("make.cancel")))) return false;
+        await ask(`v1/avatars/${encodeURIComponent(id)}`, { method: "DELETE" });
+        this.other();
+        return true;
       },
     }));
   }

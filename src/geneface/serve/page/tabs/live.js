@@ -9,15 +9,23 @@ import { message, notice } from "../components/notice.js";
 import { microphoneError, needsMicrophone } from "../components/recorder.js";
 import { transcript } from "../components/transcript.js";
 import { number, t } from "../i18n.js";
-import { choose, firstChoice, readyAvatars } from "../store.js";
+import { choose, drafts, firstChoice, readyAvatars } from "../store.js";
 
 const HIDDEN_SECONDS = 30;
+/** How soon a lost session is opened again, first and then. Only the second loss is told: a server that is back has it at once. */
+const REOPEN_SECONDS = [0.5, 3];
+/** Ends of a session that nobody wanted: the server went away, or came back without it. */
+const LOST = ["lost", "not_found", "closed", "not_connected"];
 
 export async function mount(root, { server, values }) {
-  const avatars = await readyAvatars();
-  const tab = new Live(root, server, avatars, firstChoice(avatars, values.get("avatar")));
+  const named = values.get("avatar");
+  const isKnown = (avatars) => !named || avatars.some(({ id }) => id === named);
+  let avatars = await readyAvatars();
+  if (!isKnown(avatars)) avatars = await readyAvatars(true);
+  const tab = new Live(root, server, avatars, firstChoice(avatars, named));
   tab.draw();
   tab.open();
+  if (!isKnown(avatars)) tab.warn({ message: t("live.unknown", { name: named }), remedy: t("live.unknown.remedy") });
   return () => tab.leave();
 }
 
@@ -30,6 +38,9 @@ class Live {
     this.isHearing = false;
     this.turn = 0;
     this.hidden = 0;
+    this.wake = 0;
+    this.losses = 0;
+    this.said = "";
     this.watch = () => this.seen();
   }
 
@@ -39,13 +50,13 @@ class Live {
     this.canvas = h("canvas", { width: 512, height: 512, role: "img" });
     this.over = h("div", { class: "over" });
     this.state = h("span");
-    this.figures = h("span", { class: "figures" });
+    this.figures = h("span", { class: "figures", role: "note", title: t("live.figures") });
     this.hint = h("span", { class: "hint-sound", hidden: true }, t("live.sound"));
     this.face = face([this.poster, this.canvas, this.over, this.hint, h("p", { class: "state" }, this.state, this.figures)]);
     this.frame = this.face.querySelector(".face-frame");
     this.input = h("input", {
       type: "text", id: "line", autocomplete: "off", enterkeyhint: "send", maxlength: server.limits?.text ?? 5000,
-      placeholder: this.placeholder(), oninput: () => this.drawButton(),
+      placeholder: this.placeholder(), value: drafts.live, oninput: () => this.drawButton(),
       onkeydown: (event) => { if (event.key === "Escape" && this.isSpeaking) this.interrupt(); },
     });
     this.microphone = h("button", { type: "button", class: "circle bare", "aria-pressed": "false", onclick: () => this.hear() }, icon("microphone"));
@@ -106,8 +117,12 @@ class Live {
   }
 
   drawState(key) {
-    this.state.textContent = t(`live.state.${key}`);
-    this.frame.classList.toggle("is-live", key === "live" || key === "speaking" || key === "hearing");
+    const drives = this.isHearing && !this.player?.isUnderstood && ["live", "speaking"].includes(key);
+    this.key = key;
+    this.state.textContent = t(`live.state.${drives ? "driven" : key}`);
+    const isLive = ["live", "speaking", "hearing"].includes(key);
+    this.frame.classList.toggle("is-live", isLive);
+    if (!isLive) this.figures.textContent = "";
     this.frame.classList.toggle("is-speaking", key === "speaking");
   }
 
@@ -120,18 +135,22 @@ class Live {
     this.figures.textContent = parts.filter(Boolean).join(" · ");
   }
 
-  /** Begin a session with what is chosen; the one before ends. */
-  async open() {
+  /** Begin a session with what is chosen; the one before ends. `isAgain`: after a lost one, whose notice stays until it is back. */
+  async open(isAgain = false) {
+    clearTimeout(this.wake);
     this.end();
     this.turn += 1;
     const mine = this.turn;
-    show(this.over);
+    if (!isAgain) {
+      this.losses = 0;
+      show(this.over);
+    }
     if (!this.avatar) {
       show(this.over, message("info", t("live.no_avatar"), t("live.no_avatar.remedy")));
       return;
     }
     show(this.poster, poster(this.avatar, { alt: "" }));
-    this.drawState("connecting");
+    if (!isAgain) this.drawState("connecting");
     try {
       const [session, { LivePlayer }] = await Promise.all([
         ask("v1/live", { method: "POST", json: {
@@ -155,6 +174,7 @@ class Live {
     const on = (name, act) => player.addEventListener(name, (event) => { if (player === this.player) act(event.detail ?? {}); });
     on("state", ({ state, reason, sound }) => {
       if (state === "live") {
+        this.forgetLost();
         this.drawState(this.isSpeaking ? "speaking" : "live");
         this.hint.hidden = sound !== "waiting";
       } else if (state !== "closed") this.drawState("connecting");
@@ -167,7 +187,11 @@ class Live {
     on("generation", () => this.speaking(false));
     on("listening", ({ is_speech: isSpeech }) => this.drawState(isSpeech ? "hearing" : this.isSpeaking ? "speaking" : "live"));
     on("error", (detail) => this.fail(detail));
-    on("warning", (detail) => this.warn(detail));
+    on("warning", (detail) => {
+      // The voice refuses some texts only when it comes to speak them.
+      if (detail.code === "voice") this.giveBack();
+      this.warn(detail);
+    });
     on("transcript", (detail) => this.words?.add(detail));
   }
 
@@ -184,14 +208,23 @@ class Live {
     const text = typed || (this.isChat() ? "" : this.firstSentence());
     if (!text) return;
     this.input.value = "";
+    this.said = this.isChat() ? "" : typed;
     this.drawButton();
     try {
       if (this.isChat()) await this.player.chat(text);
       else await this.player.say(text);
     } catch (error) {
-      this.input.value = typed;
+      this.said = typed;
+      this.giveBack();
       this.warn(error);
     }
+  }
+
+  /** What was said last, back into the line, unless the next text is there already. */
+  giveBack() {
+    if (!this.input.value) this.input.value = this.said;
+    this.said = "";
+    this.drawButton();
   }
 
   interrupt() {
@@ -208,6 +241,7 @@ class Live {
       await this.player.sendMicrophone(next);
       this.isHearing = next;
       this.microphone.setAttribute("aria-pressed", String(next));
+      this.drawState(this.key);
       announce(t(next ? "microphone.on" : "microphone.off"));
     } catch (error) {
       this.warn(microphoneError(error));
@@ -221,16 +255,30 @@ class Live {
     show(this.over, box);
   }
 
-  /** The session is over. */
+  /** The session is over; where it was lost, it is opened again as soon as the server answers. */
   fail(error) {
     this.end();
+    if (wasLost(error)) {
+      this.losses += 1;
+      this.drawState(this.losses === 1 ? "connecting" : "off");
+      this.wake = setTimeout(() => this.open(true), 1000 * REOPEN_SECONDS[Math.min(this.losses, REOPEN_SECONDS.length) - 1]);
+      if (this.losses === 2) show(this.over, notice({ message: t("live.lost"), remedy: t("live.lost.remedy") }, { again: () => this.open() }));
+      return;
+    }
     this.drawState("off");
+    this.losses = 0;
     show(this.over, notice(error, { again: () => this.open() }));
+  }
+
+  /** It is back, or somebody wants another one. */
+  forgetLost() {
+    if (this.losses) show(this.over);
+    this.losses = 0;
   }
 
   seen() {
     clearTimeout(this.hidden);
-    if (document.hidden) this.hidden = setTimeout(() => { this.end(); this.drawState("off"); this.isAsleep = true; }, HIDDEN_SECONDS * 1000);
+    if (document.hidden) this.hidden = setTimeout(() => { clearTimeout(this.wake); this.end(); this.drawState("off"); this.isAsleep = true; }, HIDDEN_SECONDS * 1000);
     else if (this.isAsleep) { this.isAsleep = false; this.open(); }
   }
 
@@ -248,7 +296,9 @@ class Live {
   leave() {
     this.turn += 1;
     this.end();
+    drafts.live = this.input?.value ?? "";
     clearTimeout(this.hidden);
+    clearTimeout(this.wake);
     document.removeEventListener("visibilitychange", this.watch);
   }
 }
@@ -256,7 +306,12 @@ class Live {
 /** Why a session ended that nobody here has ended. */
 function endOf(reason) {
   const known = ["taken_over", "expired"].includes(reason) ? reason : "lost";
-  return { message: t(`live.${known}`), remedy: t(`live.${known}.remedy`) };
+  return { code: reason ?? "lost", message: t(`live.${known}`), remedy: t(`live.${known}.remedy`) };
+}
+
+/** Whether the server did not answer, or the session is gone; an answer of the server's to a request is neither. */
+function wasLost({ status, code }) {
+  return status === 0 || (status === undefined && LOST.includes(code));
 }
 
 function closeSession(session) {

@@ -43,7 +43,7 @@ export async function mount(root, { server, values }) {
 async function showReport(place, avatar, signal) {
   const path = `v1/avatars/${encodeURIComponent(avatar.id)}`;
   const card = await ask(path, { signal });
-  const report = card.has_report ? await ask(`${path}/report`, { signal }) : null;
+  const report = card.has_report || card.report_status ? await ask(`${path}/report`, { signal }) : null;
   if (report && ["queued", "in_progress"].includes(report.status)) return measuring(place, avatar, signal);
   const isDone = report?.status === "completed";
   // Measured without the person's video, a report has little; what training measured, the avatar carries.
@@ -53,7 +53,7 @@ async function showReport(place, avatar, signal) {
     figures.length > 0 && h("ul", { class: "verdicts" }, figures),
     told(card.summary),
     !figures.length && !isDone && h("div", { class: "card two" },
-      h("div", { class: "stack" }, h("h2", {}, t("report.none")), h("p", { class: "soft" }, t("report.none.text"))), face(poster(avatar), { label: avatar.name })),
+      h("div", { class: "stack" }, h("h2", {}, t("report.none")), h("p", { class: "soft" }, t("report.none.text"))), face(poster(avatar), { label: avatar.name, isDrawn: avatar.isDrawn })),
     h("div", { class: "row" },
       h("button", { type: "button", class: isDone ? "quiet" : "main", onclick: () => start(place, avatar, signal) }, t(isDone ? "report.again" : "report.start")),
       h("p", { class: "small soft" }, t("report.start.text"))),

@@ -6,14 +6,17 @@ import { confirm } from "../components/dialog.js";
 import { forgetSounds, h, listen, show, uniqueId } from "../components/dom.js";
 import { drop } from "../components/drop.js";
 import { face, poster } from "../components/face.js";
+import { isUnfinished, keepFresh, renew } from "../components/fresh.js";
 import { icon } from "../components/icons.js";
-import { message, notice } from "../components/notice.js";
+import { message, notice, sentence } from "../components/notice.js";
 import { recorder } from "../components/recorder.js";
-import { contentOf, player, videoJob } from "../components/videojob.js";
+import { contentOf, player, videoJob, waiting } from "../components/videojob.js";
 import { bytes, clock, moment, t } from "../i18n.js";
-import { choose, firstChoice, readyAvatars } from "../store.js";
+import { choose, drafts, firstChoice, readyAvatars } from "../store.js";
 
 const FORMATS = ["mp4", "webm-alpha", "png"];
+const NAMES = "geneface.sounds";
+const MOST_NAMES = 200;
 const SOURCES = ["text", "file", "record"];
 
 export async function mount(root, { server, values }) {
@@ -24,12 +27,24 @@ export async function mount(root, { server, values }) {
   return () => tab.leave();
 }
 
+/** Names of the sound files of videos that were begun in this browser: the server does not keep them. */
+function names() {
+  return JSON.parse(localStorage.getItem(NAMES) ?? "{}");
+}
+
+function keepName(id, name) {
+  const kept = [...Object.entries(names()), [id, name]].slice(-MOST_NAMES);
+  localStorage.setItem(NAMES, JSON.stringify(Object.fromEntries(kept)));
+}
+
 class MakeVideo {
   constructor(root, server, avatars, avatar) {
     Object.assign(this, { root, server, avatars, avatar, stop: new AbortController() });
     this.source = (server.voices ?? []).length ? "text" : "file";
     this.sound = null;
     this.job = videoJob({ signal: this.stop.signal });
+    this.items = h("ul", { class: "list" });
+    this.drawPast = keepFresh(() => this.showPast(), this.stop.signal);
   }
 
   draw() {
@@ -38,7 +53,7 @@ class MakeVideo {
       return;
     }
     const kind = "field";
-    this.text = h("textarea", { maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example") });
+    this.text = h("textarea", { value: drafts.video, maxlength: this.server.limits?.text ?? 20000, placeholder: t("video.text.example") });
     this.input = h("div");
     this.recorder = recorder({ onRecorded: (blob) => { this.sound = blob; this.drawButton(); }, mostSeconds: this.server.limits?.speech_seconds ?? 600 });
     this.text.addEventListener("input", () => this.drawButton());
@@ -114,7 +129,7 @@ class MakeVideo {
     show(this.size.select, sizes.map(([value, text]) => h("option", { value }, text)));
     this.size.select.value = String(avatar.size ?? 256);
     this.frame.element.hidden = !avatar.has_body;
-    show(this.result, face(poster(avatar, { alt: "" }), { label: avatar.name }), h("p", { class: "soft small" }, t("video.waiting", { name: avatar.name })));
+    show(this.result, face(poster(avatar, { alt: "" }), { label: avatar.name, isDrawn: avatar.isDrawn }), h("p", { class: "soft small" }, t("video.waiting", { name: avatar.name })));
   }
 
   drawFormat() {
@@ -123,6 +138,7 @@ class MakeVideo {
 
   async submit() {
     const form = new FormData();
+    const name = this.source === "file" ? this.sound?.name : null;
     form.set("model", this.avatar.id);
     if (this.source === "text") {
       form.set("prompt", this.text.value.trim());
@@ -135,7 +151,12 @@ class MakeVideo {
     else if (!["picture"].includes(this.background.value()) && !this.background.select.disabled) form.set("background", this.background.value());
     this.isBusy = true;
     this.drawButton();
-    await this.job.start(() => ask("v1/videos", { method: "POST", body: form }), (figure, job) => this.showVideo(job, figure));
+    await this.job.start(async () => {
+      const job = await ask("v1/videos", { method: "POST", body: form });
+      if (name) keepName(job.id, name);
+      this.drawPast();
+      return job;
+    }, (figure, job) => this.showVideo(job, figure));
     this.isBusy = false;
     this.drawButton();
     if (!this.stop.signal.aborted) await this.drawPast();
@@ -152,20 +173,26 @@ class MakeVideo {
   }
 
   words(job) {
-    return job.prompt || t("video.from_sound");
+    return job.prompt || names()[job.id] || t("video.from_sound");
   }
 
-  async drawPast() {
+  /** Returns whether one of them is not finished. */
+  async showPast() {
+    if (!this.past) return false;
     let jobs;
     try {
       jobs = (await askList("v1/videos")).filter(({ status }) => status !== "cancelled");
     } catch (error) {
-      show(this.past, notice(error, { again: () => this.drawPast() }));
+      // Told once; a server that is gone is asked again until it is back.
+      if (!this.past.querySelector(":scope > .notice")) show(this.past, notice(error, { again: () => this.drawPast() }));
       this.past.hidden = false;
-      return;
+      return error.status === 0;
     }
     this.past.hidden = !jobs.length;
-    show(this.past, h("h2", { id: "past" }, t("video.past")), h("ul", { class: "list" }, jobs.map((job) => this.item(job))));
+    if (!this.past.contains(this.items)) show(this.past, h("h2", { id: "past" }, t("video.past")), this.items);
+    renew(this.items, jobs.map((job) => [
+      [job.id, job.status, job.queue_position, job.seconds, job.size, job.error], () => this.item(job)]));
+    return jobs.some(isUnfinished);
   }
 
   item(job) {
@@ -184,15 +211,16 @@ class MakeVideo {
     return h("li", { class: "item" }, poster(this.avatarOf(job)),
       h("div", {}, h("p", { class: "words" }, this.words(job)),
         h("p", { class: "small soft number" }, facts.filter(Boolean).join(" · ")),
-        !isReady && h("p", { class: "small" }, job.error?.message ?? t(`status.${job.status}`))),
+        !isReady && h("p", { class: "small" }, job.error ? sentence(job.error.message) : waiting(job) || t(`status.${job.status}`))),
       h("div", { class: "row" },
-        isReady && h("button", { type: "button", class: "bare circle", ...label("play"), onclick: () => { this.showVideo(job); this.result.scrollIntoView({ block: "nearest" }); } }, icon("video")),
+        isReady && h("button", { type: "button", class: "bare circle", ...label("play"), onclick: () => { this.showVideo(job); this.result.scrollIntoView({ block: "nearest" }); } }, icon("play")),
         isReady && h("a", { class: "button bare circle", ...label("download"), href: `${contentOf(job.id)}?download=1`, download: "" }, icon("download")),
         h("button", { type: "button", class: "bare circle", ...label("delete"), onclick: remove }, icon("remove"))));
   }
 
   leave() {
     this.stop.abort();
+    drafts.video = this.text?.value ?? "";
     this.recorder?.stop();
   }
 }
