@@ -93,6 +93,11 @@ def test_a_session_is_opened_as_it_was_asked_for(served: Served, live: Message, 
     assert 0 < told["expires_in"] <= 60
 
 
+def test_without_a_body_it_is_the_bundled_face(client: httpx2.Client) -> None:
+    answer = client.post("/v1/live")
+    assert answer.status_code == 201 and answer.json()["model"] == "grid-s1"
+
+
 def test_items_come_in_order_each_with_its_sound_before_its_picture(served: Served, live: Message) -> None:
     with listen(served, live) as client:
         ready = receive(client)

@@ -180,8 +180,8 @@ def test_what_is_not_ours_is_not_deleted(client: Client) -> None:
 @pytest.mark.parametrize(
     "fields, status, word",
     [
-        ({}, 422, "consent"),
-        ({"consent": " "}, 422, "consent"),
+        ({}, 422, "consent of the person"),
+        ({"consent": " "}, 422, "consent of the person"),
         ({"consent": "x", "preset": "best"}, 422, "preset"),
         ({"consent": "x", "size": 300}, 422, "size"),
         ({"consent": "x", "body_seconds": 61}, 422, "body_seconds"),
