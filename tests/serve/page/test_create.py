@@ -199,7 +199,8 @@ def test_a_failed_attempt_to_go_on_is_told(open_page: OpenPage) -> None:
     api._json = lambda: {"name": "Ada", "consent": "yes", "licence": "none"}  # type: ignore[method-assign]
     api._make()
     page.reload()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    # The first picture has been asked for: the failure is for the question after it.
+    expect(page.locator("img.preview")).to_be_visible()
     api.failures += [
         ("GET", "avatars/av_1", 500, {"message": "it stands still", "remedy": "push it"}),
         ("POST", "avatars/av_1/retry", 429, {"message": "the queue is full", "remedy": "wait"}),
