@@ -171,9 +171,11 @@ def test_a_flash_and_its_click_are_one_moment() -> None:
             assert len(flashes) >= 2 and len(dark) > 10 * len(flashes)
             seen = [first["video"] + time - other.pictures[0][0] / 90_000 for time in flashes]
             heard = [first["audio"] + time - other.sounds[0][0] / SECOND for time in clicks(other.sounds)]
-            offsets = [min((time - other_time for other_time in heard), key=abs) for time in seen]
+            # The click of the last flash may be still to come.
+            pairs = [time for time in seen[1:] if time < heard[-1] + 0.5]
+            offsets = [min((time - other_time for other_time in heard), key=abs) for time in pairs]
             # Opus decodes later than it encodes; the packets' times already say so.
-            assert max(map(abs, offsets[1:])) < 0.001, offsets
+            assert offsets and max(map(abs, offsets)) < 0.001, offsets
 
     asyncio.run(run())
 
