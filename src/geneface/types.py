@@ -38,6 +38,11 @@ def no_progress(stage: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
+def to_int16(samples: FloatArray) -> NDArray[np.int16]:
+    """Samples as whole numbers of 16 bits, little-endian, the way sound is sent and stored; what lies beyond is cut."""
+    return np.clip(np.rint(samples * 32_767), -32_768, 32_767).astype("<i2")
+
+
 def mono_samples(values: object, what: str = "the sound") -> FloatArray:
     """Samples [T] as float32 in C order, which are `values` themselves if they are that already.
 

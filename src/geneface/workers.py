@@ -56,6 +56,11 @@ class _WorkerContext(SpawnContext):
     Process = _Worker  # pyright: ignore[reportAssignmentType]
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def advance(units: int) -> None:
     """Say from inside a task that so many more of its units (frames, say) are done; nobody need listen."""
     tell: Callable[[int], None] | None = getattr(_LISTENER, "tell", None)

@@ -41,7 +41,7 @@ from livekit.agents.voice.avatar import (
 )
 
 from geneface.realtime import FRAME_SECONDS, ITEM_SAMPLES, SOUND_RATE_HZ, Item, Session
-from geneface.types import VIDEO_RATE_HZ, FloatArray
+from geneface.types import VIDEO_RATE_HZ, FloatArray, to_int16
 
 VIDEO_BIT_RATE = 2_000_000
 SPEECH_RATE_HZ = 24_000
@@ -162,5 +162,5 @@ def _video_frame(item: Item) -> rtc.VideoFrame:
 
 
 def _audio_frame(item: Item) -> rtc.AudioFrame:
-    samples = np.clip(np.round(item.sound * 32_767), -32_768, 32_767).astype(np.int16)
+    samples = to_int16(item.sound)
     return rtc.AudioFrame(samples.tobytes(), SOUND_RATE_HZ, 1, ITEM_SAMPLES)

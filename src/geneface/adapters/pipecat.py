@@ -45,6 +45,7 @@ from pipecat.services.ai_service import AIService
 from pipecat.services.settings import ServiceSettings
 
 from geneface.realtime import SOUND_RATE_HZ, Item, Session
+from geneface.types import to_int16
 
 _NOTHING = np.zeros(0, np.float32)
 
@@ -131,7 +132,7 @@ class FaceService(AIService):
         picture = item.picture.to_uint8()
         await self.push_frame(OutputImageRawFrame(picture.tobytes(), (picture.shape[1], picture.shape[0]), "RGB"))
         if item.state == "speech" and generation == self._session.generation:
-            samples = np.clip(np.round(item.sound * 32_767), -32_768, 32_767).astype(np.int16)
+            samples = to_int16(item.sound)
             await self.push_frame(TTSAudioRawFrame(samples.tobytes(), SOUND_RATE_HZ, 1))
         for event in item.events:
             if event.name == "speech.end" and event.utterance in self._stops:

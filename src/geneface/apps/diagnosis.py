@@ -16,6 +16,7 @@ from geneface import __version__, ops
 from geneface.avatar.folder import bundled_avatars
 from geneface.errors import InputError
 from geneface.io.assets import asset_path
+from geneface.workers import usable_cores
 
 _CORE = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "typer", "rich", "pydantic", "safetensors")
 NOT_INSTALLED = "not installed"
@@ -50,8 +51,7 @@ def diagnose() -> dict[str, dict[str, Any]]:
 
 
 def _machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[str, Any] = {"system": platform.platform(), "processor": _processor(), "cores": cores}
+    facts: dict[str, Any] = {"system": platform.platform(), "processor": _processor(), "cores": usable_cores()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if hasattr(os, "getloadavg"):

@@ -157,11 +157,7 @@ def _write(
     rate_hz: int,
     tags: Mapping[str, str],
 ) -> int:
-    if target.video_codec not in av.codecs_available:
-        raise InputError(
-            f"this build of PyAV lacks the encoder {target.video_codec}",
-            "install its official wheel: pip install --force-reinstall --only-binary av av",
-        )
+    refuse_without(target.video_codec)
     channels = _channels(audio)
     count = 0
     with (
@@ -179,6 +175,21 @@ def _write(
         if not count:
             raise InputError(f"there is nothing to write to {path}", "give at least 0.04 s of sound, one picture")
     return count
+
+
+def refuse_without(encoder: str) -> None:
+    """Raise InputError where this build of PyAV has no such encoder."""
+    if encoder not in av.codecs_available:
+        raise InputError(
+            f"this build of PyAV lacks the encoder {encoder}",
+            "install its official wheel: pip install --force-reinstall --only-binary av av",
+        )
+
+
+def declare_bt709(context: Any) -> None:
+    """Have a video encoder say what its pictures are: BT.709, limited range."""
+    context.color_primaries = context.color_trc = context.colorspace = _BT709
+    context.color_range = int(ColorRange.MPEG)
 
 
 def _channels(audio: Waveform | SourceSound | None) -> int:
@@ -307,8 +318,7 @@ class _Muxer:
         context: Any = video.codec_context
         context.width, context.height, context.pix_fmt = width, height, target.pixel_format
         context.time_base = Fraction(1, self._rate_hz)
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = int(ColorRange.MPEG)
+        declare_bt709(context)
         if self._sound is not None:
             self._audio = self._container.add_stream(
                 target.audio_codec, rate=SOUNDTRACK_RATE_HZ, layout=self._layout, options=target.audio_options

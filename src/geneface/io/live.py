@@ -14,18 +14,17 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import ColorRange
 
-from geneface.errors import InputError
+from geneface.io.audio import SOUNDTRACK_RATE_HZ
+from geneface.io.encode import declare_bt709, refuse_without
 from geneface.types import VIDEO_RATE_HZ, ByteArray, FloatArray
 
-SOUND_RATE_HZ = 48_000
+SOUND_RATE_HZ = SOUNDTRACK_RATE_HZ
 LEAST_BIT_RATE, MOST_BIT_RATE = 500_000, 2_500_000
 """Of pictures, in bits a second: below, a face is blocks; above, nobody sees more at 512 x 512."""
 VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE_HZ)
 SOUND_TIME_BASE = Fraction(1, SOUND_RATE_HZ)
 
-_BT709 = 1
 _QUALITY = "23"
 """x264's crf: what a face takes where it is not too much; its own default."""
 _STEP = 0.15
@@ -73,11 +72,7 @@ class LiveVideoEncoder:
         return min(max(self.bit_rate, LEAST_BIT_RATE), MOST_BIT_RATE)
 
     def _opened(self, width: int, height: int) -> Any:
-        if "libx264" not in av.codecs_available:
-            raise InputError(
-                "this build of PyAV lacks the encoder libx264",
-                "install its official wheel: pip install --force-reinstall --only-binary av av",
-            )
+        refuse_without("libx264")
         self._rate = self._wanted_rate()
         context: Any = av.CodecContext.create("libx264", "w")
         configure_video(context, width, height, self._rate, has_headers=self._has_headers)
@@ -92,8 +87,7 @@ def configure_video(context: Any, width: int, height: int, bit_rate: int, *, has
     """
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.framerate, context.time_base = Fraction(VIDEO_RATE_HZ), VIDEO_TIME_BASE
-    context.color_primaries = context.color_trc = context.colorspace = _BT709
-    context.color_range = int(ColorRange.MPEG)
+    declare_bt709(context)
     context.options = {
         # 1.3 ms for 512 x 768 against 0.8 of ultrafast, which blocks and takes 15 to 50 % more bits.
         "preset": "superfast",

@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 from av.error import FFmpegError
 
 from geneface.errors import InputError
-from geneface.types import FloatArray
+from geneface.types import FloatArray, to_int16
 
 SoundFormat = Literal["wav", "pcm", "flac", "mp3", "opus", "aac"]
 SOUND_FORMATS: tuple[SoundFormat, ...] = get_args(SoundFormat)
@@ -32,11 +32,6 @@ def wav_header(samples: int, rate_hz: int) -> bytes:
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16, b"data", size
     )
-
-
-def pcm16(samples: FloatArray) -> bytes:
-    """[T] in [-1, 1] as 16 bits, little-endian."""
-    return np.round(np.clip(samples, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
 
 
 class SoundStream:
@@ -66,7 +61,7 @@ class SoundStream:
     def push(self, samples: FloatArray) -> bytes:
         """The bytes that so many samples [T] more give; often none."""
         if self._container is None or self._stream is None:
-            return pcm16(samples)
+            return to_int16(samples).tobytes()
         if len(samples):
             frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32)[None], "flt", "mono")
             frame.sample_rate, frame.time_base, frame.pts = self._rate_hz, Fraction(1, self._rate_hz), self._time

@@ -9,7 +9,6 @@ from geneface.render.renderer import Picture
 from geneface.types import FloatArray
 
 FRAME_SECONDS = 0.04
-SOUND_RATE_HZ = 48_000
 ITEM_SAMPLES = 1920
 """Of sound, in one item: 40 ms."""
 State = Literal["speech", "idle"]

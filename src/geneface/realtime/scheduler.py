@@ -6,10 +6,9 @@ it is refused at the door, and those inside stay in time.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from geneface import ops
@@ -17,9 +16,8 @@ from geneface.avatar.performance import Performance
 from geneface.realtime.clock import MONOTONIC, Clock
 from geneface.realtime.item import FRAME_SECONDS
 from geneface.realtime.session import Face, Session
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice
+from geneface.workers import usable_cores
 
 ENCODE_SECONDS_A_PIXEL = 16e-9
 """Processor time of a transport for a frame: a fast H.264 encoder, measured at 256 and 512 pixels."""
@@ -32,11 +30,6 @@ _RETRY_SECONDS = 10.0
 _LATE_SHARE = 0.1
 """Where a face has come late more often than this of late there is no room, whatever was measured before."""
 _LONGEST_WAIT = 1.0
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BusyError(Exception):
@@ -214,3 +207,4 @@ class Scheduler:
     def _forget(self, session: Session) -> None:
         with self._change:
             self._sessions.pop(session, None)
+            self._share_cores()

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,9 +28,7 @@ from geneface.realtime.speaking import Speaking, new_utterance
 from geneface.realtime.timeline import Entry
 from geneface.render.renderer import Picture
 from geneface.types import MotionTrack
-
-if TYPE_CHECKING:
-    from geneface.voice.voice import Voice
+from geneface.voice.voice import Voice
 
 LEAD_SECONDS = 0.06
 """So long before it is due a picture may be begun."""

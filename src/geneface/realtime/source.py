@@ -10,16 +10,16 @@ from collections import deque
 import numpy as np
 import soxr
 
+from geneface.avatar.inputs import live_samples
 from geneface.errors import InputError
-from geneface.realtime.item import ITEM_SAMPLES, SOUND_RATE_HZ
-from geneface.types import SPEECH_RATE_HZ, FloatArray, mono_samples
+from geneface.io.live import SOUND_RATE_HZ
+from geneface.realtime.item import ITEM_SAMPLES
+from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 MODEL_SAMPLES = SPEECH_RATE_HZ // 25
 """Of sound at the rate of the models, in one item."""
 _RATIO = SOUND_RATE_HZ // SPEECH_RATE_HZ
 _RATES = (8_000, 192_000)
-_LOUDEST = 8.0
-"""Samples beyond this, in full scales, are no sound."""
 
 
 def checked_sound(samples: object, rate_hz: object) -> FloatArray:
@@ -30,10 +30,7 @@ def checked_sound(samples: object, rate_hz: object) -> FloatArray:
     """
     if not isinstance(rate_hz, int) or isinstance(rate_hz, bool) or not _RATES[0] <= rate_hz <= _RATES[1]:
         raise InputError(f"the sound has {rate_hz!r} samples a second", f"give from {_RATES[0]} to {_RATES[1]}")
-    heard = mono_samples(samples)
-    if not (np.isfinite(heard).all() and np.abs(heard).max(initial=0.0) <= _LOUDEST):
-        raise InputError("the sound has values far beyond -1 to 1, or none at all", "give samples from -1 to 1")
-    return heard
+    return live_samples(samples)
 
 
 def silence(frames: int) -> tuple[FloatArray, FloatArray]:

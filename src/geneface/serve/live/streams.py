@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-
 from geneface.io.live import LEAST_BIT_RATE, MOST_BIT_RATE, LiveSoundEncoder, LiveVideoEncoder
 from geneface.realtime import ITEM_SAMPLES, SOUND_RATE_HZ, Item
 from geneface.serve.live.fragments import Fragments
 from geneface.serve.live.packets import Kind, Packet
-from geneface.types import ByteArray, FloatArray
+from geneface.types import ByteArray, to_int16
 
 _ITEM_MICROSECONDS = 40_000
 _OPUS_MICROSECONDS = 20_000
@@ -75,7 +73,7 @@ class UnitStream:
     def _sounds(self, item: Item) -> list[tuple[int, bytes]]:
         """Payloads, with the microseconds from the item's beginning to theirs."""
         if self._opus is None:
-            return [(0, to_s16(item.sound).tobytes())]
+            return [(0, to_int16(item.sound).tobytes())]
         packets = self._opus.encode(item.sound, self._count * ITEM_SAMPLES)
         self._count += 1
         return [
@@ -123,11 +121,6 @@ def codec_string(width: int, height: int) -> str:
     blocks = -(-width // 16) * -(-height // 16)
     level = next(level for most, level in _LEVELS if blocks <= most)
     return f"avc1.42C0{level:02X}"
-
-
-def to_s16(sound: FloatArray) -> np.ndarray:
-    """Samples in [-1, 1] as whole numbers of two bytes, little endian; what lies beyond is cut."""
-    return np.clip(np.rint(np.asarray(sound) * 32_767), -32_768, 32_767).astype("<i2")
 
 
 def open_stream(codec: str, width: int, height: int, sound: str) -> Stream:

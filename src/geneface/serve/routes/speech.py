@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field, field_validator
 from starlette.types import Receive, Scope, Send
 
 from geneface.errors import InputError
-from geneface.io.sound_stream import MEDIA_TYPES, SoundFormat, SoundStream, pcm16, wav_header
+from geneface.io.sound_stream import MEDIA_TYPES, SoundFormat, SoundStream, wav_header
 from geneface.serve.context import Context, context_of
 from geneface.serve.errors import ApiError, error_body
-from geneface.types import FloatArray
+from geneface.types import FloatArray, to_int16
 from geneface.voice.voice import FASTEST, SLOWEST, Voice, joined
 
 router = APIRouter(tags=["speech"])
@@ -159,7 +159,7 @@ def _all(first: FloatArray, rest: Generator[FloatArray, None, None]) -> Generato
 
 def _wav(sound: Iterator[FloatArray], voice: Voice) -> bytes:
     whole = joined(sound)
-    return wav_header(len(whole), voice.rate_hz) + pcm16(whole)
+    return wav_header(len(whole), voice.rate_hz) + to_int16(whole).tobytes()
 
 
 def _encoded(
