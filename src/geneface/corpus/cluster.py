@@ -9,16 +9,18 @@ A worker that dies costs its clip one attempt. If this process dies, everything 
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ from geneface import __version__
 from geneface.corpus.steps import Step
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.atomic import atomic_path
+from geneface.io.place import temporary
 from geneface.types import ProgressFn
 from geneface.workers import usable_cores
 
@@ -49,8 +52,6 @@ _POLL_SECONDS = 1.0
 _COUNT_SECONDS = 10.0
 """How often the cluster's cores are counted: machines may come and go."""
 _LOCAL_SETTINGS = {
-    # No report to Ray's makers.
-    "RAY_USAGE_STATS_ENABLED": "0",
     # "No cluster of several machines", on any system: every socket is on 127.0.0.1.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # As our own worker processes have it; on a machine with other work Ray's 15 would get next to nothing.
@@ -74,18 +75,19 @@ def open_cluster(
     """
     if address != LOCAL and workers is not None:
         raise InputError("a cluster has as many workers as cores", "leave --workers out")
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        # Whoever began it ends it.
+        yield RayCluster(tell)
+        return
+    # No report to Ray's makers.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address not in (LOCAL, "auto"):
         _reach(address)
-    with _local_settings() if address == LOCAL else _no_settings() as place:
+    with _local_settings() if address == LOCAL else nullcontext() as place:
         try:
             import ray
         except ImportError as error:
             raise MissingExtraError("ray", "cluster", error) from error
-        if ray.is_initialized():
-            # Whoever began it ends it.
-            yield RayCluster(tell)
-            return
         _start(address, workers, place)
         try:
             yield RayCluster(tell)
@@ -93,25 +95,33 @@ def open_cluster(
             ray.shutdown()
 
 
-@contextmanager
-def _no_settings() -> Iterator[None]:
-    yield None
+@functools.cache
+def _environment() -> dict[str, str]:
+    """What a cluster that is this machine needs; the same all through the process, because Ray reads it once.
+
+    Raises:
+        InputError: Ray was loaded without it.
+    """
+    if "ray" in sys.modules:
+        raise InputError(
+            "Ray is loaded in this process already, and a cluster started now could be reached from other machines",
+            "call ray.init before prepare_corpus, or leave the import of Ray to it",
+        )
+    # Ray accepts work from whoever connects; other users of the machine lack the token.
+    return {**_LOCAL_SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager
 def _local_settings() -> Iterator[str]:
-    """Environment of a cluster that is this machine: nobody else can reach it. Gives a folder for its files."""
-    # Ray accepts work from whoever connects; other users of the machine lack the token.
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    settings = {**_LOCAL_SETTINGS, **token}
+    """The environment for the block, and a folder for the cluster's files."""
+    settings = _environment()
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
         # The paths of Unix sockets must be short, which macOS's temporary folder is not.
-        with tempfile.TemporaryDirectory(
-            prefix="geneface-ray-", dir="/tmp" if os.name == "posix" else None, ignore_cleanup_errors=True
-        ) as place:
-            yield place
+        root = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+        with temporary(root / "ray", is_folder=True) as place:
+            yield str(place)
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -246,8 +256,8 @@ def run_sent(sent: Sent, contents: list[NDArray[np.uint8]]) -> Made:
             "install the same version on all of them",
         )
     step = sent.step
-    with tempfile.TemporaryDirectory(prefix="geneface-step-", ignore_cleanup_errors=True) as folder:
-        place = Path(folder)
+    # What a worker that was killed left behind goes with the next one's.
+    with temporary(Path(tempfile.gettempdir()) / "step", is_folder=True) as place:
         inputs = []
         for index, (path, content) in enumerate(zip(step.inputs, contents, strict=True)):
             inputs.append(place / str(index) / path.name)

@@ -75,8 +75,6 @@ def prepare_corpus(
         tell: hears in sentences what was recognised, and what is done twice.
     """
     found = survey(folders, layout, cameras)
-    for sentence in found.sentences():
-        tell(sentence)
     out = Path(out)
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
     speech = load_encoder(encoder, encoder_path)
@@ -93,6 +91,8 @@ def prepare_corpus(
         )
         try:
             with _at_work(ray, workers, tell) as at_work:
+                for sentence in found.sentences():
+                    tell(sentence)
                 manifest = _Preparation(found, out, speech, encoder_path, at_work, progress).run(layout, cameras)
         except InputError as error:
             # Hours of tracking are not thrown away because a disk is full.
