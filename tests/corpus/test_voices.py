@@ -10,8 +10,8 @@ import pytest
 from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
+from geneface.corpus.layouts import find_sources
 from geneface.corpus.non_speech import KINDS, non_speech_sound
-from geneface.corpus.prepare import find_sources
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis
 from geneface.corpus.voices import VOICES_NAME, Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices
 from geneface.errors import InputError
