@@ -2,7 +2,8 @@
 
     python benchmarks/people_generic.py [--motion MODEL ...] [--portrait PORTRAIT ...]
         [--corpus CORPUS --folders FOLDER ... --words WORDS.json ... --speakers s1 s26]
-        [--seeds 3] [--folds 4] [--adapt-seconds 60] [--no-adapted] [--again 500] [--work DIR] [-o table.md]
+        [--seeds 3] [--folds 4] [--adapt-seconds 60] [--no-adapted] [--again 500] [--work DIR]
+        [--with EARLIER.json ...] [-o table.md]
 
 Trains no motion model. The models given are seeds of one recipe: without any, the one that ships. A person's
 recordings are predicted by each; the adaptation (seeded as well) is fitted to what is not held out, or, with --folds,
@@ -319,20 +320,29 @@ def main() -> None:
     parser.add_argument("--no-adapted", action="store_true")
     parser.add_argument("--again", type=int, default=0, help="frames to track again, for the ceiling; 0: none")
     parser.add_argument("--work", type=Path, default=Path("work-people-generic"))
+    parser.add_argument("--with", type=Path, nargs="*", default=[], dest="earlier", help="people of earlier runs")
     parser.add_argument("-o", "--out", type=Path, default=Path("people_generic.md"))
     arguments = parser.parse_args()
     people = gathered(arguments)
-    if not people:
+    results: dict[str, dict[str, list[Scores]]] = {}
+    for path in arguments.earlier:
+        results |= json.loads(path.read_text(encoding="utf-8"))["people"]
+    if not people and not results:
         parser.error("nobody to measure: give --portrait or --corpus")
     models = [MotionModel.load(folder) for folder in arguments.motion] or [MotionModel.load()]
     open_encoder = functools.cache(functools.partial(load_encoder, path=arguments.encoder_path))
-    results: dict[str, dict[str, list[Scores]]] = {}
     for person in people:
         results[person.name] = person_rows(person, models, arguments, open_encoder)
-        text = json.dumps({"people": results, "mean": summary(results)}, indent=1)
-        arguments.out.with_suffix(".json").write_text(text, encoding="utf-8")
-        arguments.out.write_text(table(results), encoding="utf-8")
+        _write(arguments.out, results)
+    _write(arguments.out, results)
     print(table(results))
+
+
+def _write(out: Path, results: dict[str, dict[str, list[Scores]]]) -> None:
+    """Also while others are still at work."""
+    text = json.dumps({"people": results, "mean": summary(results)}, indent=1)
+    out.with_suffix(".json").write_text(text, encoding="utf-8")
+    out.write_text(table(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
