@@ -1,10 +1,13 @@
-"""Sounds without speech: silence, noise, breath, drums, clicks; laughter and coughs. Lips must not follow them.
+"""Sounds without speech of one's own: silence, noise, breath, drums, clicks, laughter, coughs; somebody far away.
+
+Lips must not follow them.
 
 T samples at 16 kHz in [-1, 1]. A model trained on speech alone moves the lips to anything: a drum is a
-consonant to it, and a laugh a row of vowels. All are synthetic. Laughter has the form that Bachorowski, Smoski and
-Owren measured ("The acoustic features of human laughter", JASA 110, 2001): bouts of some five calls a second on a
-central vowel, with pitches far above those of speech, often unvoiced. A cough is a burst, a stream of noise, and
-sometimes a voiced end (Korpas, Sadlonova and Vrabec, "Analysis of the cough sound", Pulm. Pharmacol. 9, 1996).
+consonant to it, and a laugh a row of vowels. All but the voice are synthetic. Laughter has the form that
+Bachorowski, Smoski and Owren measured ("The acoustic features of human laughter", JASA 110, 2001): bouts of some five
+calls a second on a central vowel, with pitches far above those of speech, often unvoiced. A cough is a burst, a
+stream of noise, and sometimes a voiced end (Korpas, Sadlonova and Vrabec, "Analysis of the cough sound", Pulm.
+Pharmacol. 9, 1996).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from geneface.corpus.augmentation import Augmentation, augment
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 _Array = np.ndarray
@@ -33,6 +37,19 @@ def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None 
     sound = level * sound / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-9)
     sound = sound + 10.0 ** (rng.uniform(-90.0, -60.0) / 20.0) * rng.standard_normal(count)
     return np.clip(sound, -1.0, 1.0).astype(np.float32)
+
+
+def far_voice(speech: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """[T] of somebody's speech as a microphone hears it from afar: in the room, and 28 to 50 dB below the speech."""
+    change = Augmentation(
+        pitch=float(np.exp(rng.uniform(np.log(0.75), np.log(1.9)))),
+        formant=float(rng.uniform(0.9, 1.2)),
+        room_seconds=float(rng.uniform(0.3, 1.0)),
+        room_share=float(rng.uniform(0.3, 0.9)),
+    )
+    far = augment(speech, change, rng)
+    below = 10.0 ** (-rng.uniform(28.0, 50.0) / 20.0)
+    return (below * _size(speech) / _size(far) * far).astype(np.float32)
 
 
 # ---- things
