@@ -155,18 +155,24 @@ def _closing(clips: Sequence[ScoredClip], levels: OpeningLevels) -> dict[str, fl
     own = person_levels([clip.predicted for clip in clips])
     result: dict[str, float] = {}
     found = [closures(lip_opening(clip.truth), levels, clip.words) for clip in clips]
+    whole = [_whole(lip_opening(clip.truth) < levels.closed, spans) for clip, spans in zip(clips, found, strict=True)]
     result["closures"] = float(sum(map(len, found)))
     for suffix, level in (("", levels.closed), ("_own_level", own.closed if own else float("nan"))):
         closed = [lip_opening(clip.predicted) < level for clip in clips]
-        pairs = list(zip(closed, found, strict=True))
+        pairs, timed = list(zip(closed, found, strict=True)), list(zip(closed, whole, strict=True))
         result[f"closures_met{suffix}"] = _mean([closes(row, *span) for row, spans in pairs for span in spans])
-        result[f"closures_timed{suffix}"] = _mean([_in_time(row, *span) for row, spans in pairs for span in spans])
+        result[f"closures_timed{suffix}"] = _mean([_in_time(row, *span) for row, spans in timed for span in spans])
         is_open = [clearly_open(lip_opening(clip.truth), levels) for clip in clips]
         falsely = np.concatenate([row[frames] for row, frames in zip(closed, is_open, strict=True)])
         result[f"closures_false{suffix}"] = float(falsely.mean()) if falsely.size else float("nan")
         made = [event for clip, row in zip(clips, closed, strict=True) for event in _made(clip, row, levels)]
         result[f"false_events{suffix}"] = _mean(made)
     return result
+
+
+def _whole(closed: NDArray[np.bool_], spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The runs of closed frames [F] that some spans are in: those of words reach no further than the word's start."""
+    return [run for run in true_spans(closed) if any(run[0] < stop and start < run[1] for start, stop in spans)]
 
 
 def _in_time(closed: NDArray[np.bool_], start: int, stop: int) -> bool:
