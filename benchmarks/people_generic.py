@@ -42,6 +42,7 @@ from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.evaluation.metrics.articulation import OpeningLevels
 from geneface.evaluation.metrics.lips import face_width
 from geneface.evaluation.protocol.controls import DELAY_FRAMES
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.io.words import read_words
 from geneface.motion.runtime import MotionModel
 from geneface.signal.spans import true_spans
@@ -186,23 +187,20 @@ def controls(bench: Bench, predicted: Mapping[str, FloatArray]) -> dict[str, Sco
 
 
 def tracked_again(bench: Bench, frames: int, work: Path) -> Scores:
-    """The truth tracked once more, so many frames of it; kept in `work`."""
-    path = work / f"{bench.person.name}-again-{frames}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    """The truth tracked once more, so many frames of it; the tracks are kept in `work`."""
     parts: list[Part] = []
     made: list[FloatArray] = []
-    for one, chosen_frames in scored_parts(bench.person):
+    for one, wanted in scored_parts(bench.person):
         if sum(map(len, made)) >= frames or one.tracked_again is None:
             break
-        displacement = one.tracked_again() - bench.person.neutral
-        motion = displacement[: len(one.measured)][chosen_frames]
-        parts.append((one, chosen_frames))
-        made.append(motion)
-    scores = bench.scores(parts, made) if parts else {}
-    work.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(scores), encoding="utf-8")
-    return scores
+        path = work / f"{bench.person.name}-{one.name}.safetensors"
+        if not path.is_file():
+            work.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, {"landmarks": one.tracked_again()})
+        displacement = load_tensors(path)["landmarks"] - bench.person.neutral
+        parts.append((one, wanted))
+        made.append(displacement[: len(one.measured)][wanted])
+    return bench.scores(parts, made) if parts else {}
 
 
 def person_rows(
