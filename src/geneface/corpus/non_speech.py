@@ -27,7 +27,7 @@ _BANDWIDTH_HZ = 120.0
 def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
     """Make [T] samples of one of `KINDS`, by default any; all but silence at a random level with a faint noise."""
     count = round(seconds * SPEECH_RATE_HZ)
-    kind = str(rng.choice(KINDS)) if kind is None else kind
+    kind = str(rng.choice(KINDS, p=_SHARES)) if kind is None else kind
     if kind not in _MAKERS:
         raise ValueError(f"no such kind of sound: {kind}")
     if kind == "silence":
@@ -155,6 +155,8 @@ _MAKERS: dict[str, Callable[[int, np.random.Generator], _Array]] = {
     "laughter": _laughter,
     "cough": _cough,
 }
+_SHARES = (0.1, 0.15, 0.15, 0.1, 0.1, 0.25, 0.15)
+"""How often each is made: what is most like speech most often."""
 KINDS = tuple(_MAKERS)
 """No notes: sung and slowly spoken vowels are too much like them."""
 
