@@ -134,15 +134,20 @@ def test_stereo_is_refused(shipped: SpeechEncoder) -> None:
 
 def test_unknown_names_and_missing_weights_are_named() -> None:
     with pytest.raises(InputError, match=f"choose one of {', '.join(ENCODERS)}"):
-        load_encoder("whisper-9000")
+        load_encoder("whisper-base")
     with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
 
 
 def test_weights_that_are_nowhere_are_named() -> None:
-    pytest.importorskip("torch", reason="needs the [train] extra")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
+
+
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
+def test_weights_for_a_shipped_encoder_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"encoder {name}, which is part of this package: leave out --encoder-path"):
+        load_encoder(name, "model.bin")
 
 
 def test_the_end_of_a_window_that_no_core_hears_is_not_missed(demo: np.ndarray) -> None:

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, clips_of, existing, print_json
+from geneface.apps.options import (
+    EncoderOption,
+    EncoderPathOption,
+    JsonOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    clips_of,
+    existing,
+    print_json,
+)
 from geneface.apps.progress import progress_bars
 from geneface.apps.renamed import renamed
 from geneface.io.clips import SOUND_SUFFIXES, VIDEO_SUFFIXES
@@ -56,8 +66,8 @@ def register(app: typer.Typer) -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-streaming",
-    encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    encoder: EncoderOption = "whisper-2-streaming",
+    encoder_path: EncoderPathOption = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -98,9 +108,7 @@ def corpus_voices(
     voice_folder: Annotated[Path | None, typer.Option(help="Kokoro model and voices, as for render --text.")] = None,
     speakers: Annotated[str, typer.Option(help="Voices that say the clips' words again: af_heart,bm_george")] = "",
     sentences: Annotated[int, typer.Option(help="Clips that they resynthesise, at most.", min=0)] = 250,
-    encoder_path: Annotated[
-        Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
-    ] = None,
+    encoder_path: EncoderPathOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:

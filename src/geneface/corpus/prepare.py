@@ -112,7 +112,7 @@ def prepare_corpus(
     out = Path(out)
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
     name = load_encoder(encoder, encoder_path).name
-    settings = {"encoder": encoder, "sources": [source.name for source in sources]}
+    settings = {"encoder": name, "sources": [source.name for source in sources]}
     with exclusive_folder(out):
         claim_folder(
             out,
