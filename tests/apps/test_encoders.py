@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx2
 import pytest
 import soundfile
 
@@ -21,8 +23,10 @@ from geneface.types import Waveform
 from ..analysis.tiny_models import ctranslate2_bytes, tiny_hubert, tiny_whisper
 from ..avatar.avatar_fixtures import make_avatar, speech
 from ..corpus.corpus_fixtures import track_clips
+from ..serve.jobs_server import OPEN, refused
 from .conftest import Run, run_here
 from .talking_face import opening_curve, talking_frames, talking_sound
+from .test_serve import started
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +34,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("onnx")
 
-FRAMES = 110
+FRAMES = 75
 
 
 class Hearing(NamedTuple):
@@ -165,6 +169,25 @@ def test_the_environment_names_weights(
     run("render", "grid-s1", "--audio", sound, "-o", tmp_path / "b.mp4").succeeded()
     monkeypatch.setenv(ENCODER_VARIABLE, str(other))
     run(*command).refused(tiny.name)
+
+
+def test_a_server_finds_weights_in_its_jobs_and_refuses_live_speech(run: Run, sound: Path, tmp_path: Path) -> None:
+    weights = whisper_parts(tmp_path)
+    name = encoder_name("whisper", weights)
+    make_avatar(tmp_path / "her", tmp_path / "work", name, 32)
+    run("serve", "--home", tmp_path / "home", tmp_path / "her").refused(name, "--encoder-path")
+    with (
+        started(tmp_path / "home", tmp_path / "her", "--encoder-path", weights) as (_, lines),
+        httpx2.Client(base_url=lines[0], timeout=60) as client,
+    ):
+        refused(client.post("/v1/live", json={"model": "her"}), 422, "bad_input", name, "the whole recording")
+        form = {"model": "her", "size": "64"}
+        made = client.post("/v1/videos", data=form, files={"audio": sound.read_bytes()}).json()
+        end = time.monotonic() + 60
+        while (job := client.get(f"/v1/videos/{made['id']}").json())["status"] in OPEN:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert job["status"] == "completed", job
 
 
 @pytest.mark.parametrize(

@@ -213,8 +213,8 @@ class Avatar:
         performance = performance_or_default(performance)
         if not isinstance(self._encoder, StreamingEncoder):
             raise InputError(
-                f"the speech encoder {self._encoder.name} needs the whole recording",
-                f"train the avatar with {DEFAULT_ENCODER} for live speech",
+                f"the speech encoder {self._encoder.name} needs the whole recording, and live speech has none",
+                f"render recorded speech, or prepare and train the avatar with {DEFAULT_ENCODER}",
             )
         return LivePerformance(
             self._encoder,
