@@ -32,6 +32,7 @@ def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> 
     encoder = load_encoder("hubert", folder)
     samples = noise(7.3)
     values = encoder.encode(samples).values
+    assert np.array_equal(np.concatenate([piece.values for piece in encoder.blocks(samples)]), values)
     digest = sha256(folder / "model.safetensors")[:12]
     assert (encoder.name, encoder.width, values.shape) == (f"hubert:{digest}", 24, (366, 24))
 

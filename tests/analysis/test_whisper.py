@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geneface.analysis import whisper
 from geneface.analysis.mel import log_mel
 from geneface.analysis.speech import encoder_name, load_encoder
 from geneface.analysis.whisper import encode_layers
@@ -59,6 +60,17 @@ def test_the_encoder_gives_the_models_last_state(model, folder: Path) -> None:
         last = torch.from_numpy(encode_layers(weights, mel)[-1])
         expected = model.encoder.layer_norm(last)[CONTEXT_ROWS : CONTEXT_ROWS + 100].numpy()
     assert np.allclose(values, expected, atol=1e-4)
+
+
+def test_pieces_are_made_as_they_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = (0.1 * np.random.default_rng(1).standard_normal(16_000 * 9)).astype(np.float32)
+    encoder = load_encoder("whisper-1", folder)
+    whole, windows = encoder.encode(samples).values, []
+    monkeypatch.setattr(whisper, "encode_layers", lambda *args: windows.append(0) or encode_layers(*args))
+    pieces = encoder.blocks(samples)
+    first = next(pieces)
+    assert len(windows) == 1
+    assert np.array_equal(np.concatenate([first.values, *(piece.values for piece in pieces)]), whole)
 
 
 def test_the_first_layers_alone(folder: Path) -> None:

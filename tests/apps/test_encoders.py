@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -13,9 +14,11 @@ import httpx2
 import pytest
 import soundfile
 
+import geneface
 from geneface.analysis.encoder_weights import ENCODER_VARIABLE
 from geneface.analysis.speech import encoder_name
 from geneface.analysis.whisper_weights import read_whisper
+from geneface.errors import InputError
 from geneface.io.encode import write_video
 from geneface.io.records import read_json
 from geneface.types import Waveform
@@ -113,6 +116,25 @@ def test_it_is_evaluated(run: Run, hearing: Hearing, tmp_path: Path) -> None:
     assert "motion" in json.loads(outcome.out)["tables"] and (tmp_path / "report" / "report.html").is_file()
 
 
+def test_the_corpus_gets_more_voices(run: Run, hearing: Hearing) -> None:
+    counts = ("--augmentations", 1, "--held-vowels", 0, "--non-speech", 0, "--json")
+    command = ("corpus", "voices", hearing.folder / "corpus", hearing.folder / "ann", *counts)
+    run(*command).refused(hearing.name, "--encoder-path")
+    if hearing.name.startswith("whisper"):  # transformers takes each worker seconds to load
+        outcome = run(*command, "--encoder-path", hearing.weights)
+        outcome.succeeded()
+        assert json.loads(outcome.out)["recordings"] == 9
+
+
+def test_a_portrait_goes_on_with_the_same_weights_alone(run: Run, hearing: Hearing, talk: Path, tmp_path: Path) -> None:
+    kind = hearing.name.partition(":")[0]
+    settings = ("--size", 64, "--encoder", kind, "--resume", "--encoder-path")
+    command = ("prepare", talk, "-o", hearing.folder / "portrait", *settings)
+    run(*command, shutil.copytree(hearing.weights, tmp_path / "moved")).succeeded()
+    other = tiny_hubert(tmp_path / "other", seed=1) if kind == "hubert" else hearing.folder / "hugging"
+    run(*command, other).refused("other videos or settings")
+
+
 class Tiny(NamedTuple):
     avatar: Path
     weights: Path
@@ -156,6 +178,20 @@ def test_other_weights_are_refused(run: Run, tiny: Tiny, sound: Path, tmp_path: 
     digest = tiny.name.removeprefix("hubert:")
     run(*command, other).refused(f"{other} are those of hubert:", f"not of the speech encoder {tiny.name}", digest)
     run(*command, tmp_path / "nowhere").refused("nowhere does not exist")
+
+
+def test_a_corpus_goes_on_with_the_same_weights_alone(run: Run, tiny: Tiny, tmp_path: Path) -> None:
+    track_clips(tmp_path / "ann", tmp_path / "corpus", tiny.name)
+    other = tiny_hubert(tmp_path / "other", seed=1)
+    encoder = ("--encoder", "hubert", "--encoder-path", other, "--resume")
+    run("corpus", "prepare", tmp_path / "ann", "-o", tmp_path / "corpus", *encoder).refused("another encoder")
+
+
+def test_an_avatar_that_is_loaded_has_its_weights(tiny: Tiny) -> None:
+    avatar = geneface.Avatar.load(tiny.avatar, tiny.weights)
+    assert pickle.loads(pickle.dumps(avatar)).motion(Waveform(speech(0.4))).points.shape[0] == 10
+    with pytest.raises(InputError, match=r"give them to Avatar.load"):
+        geneface.evaluate(avatar, encoder_path=tiny.weights)
 
 
 def test_the_environment_names_weights(

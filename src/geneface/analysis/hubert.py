@@ -9,6 +9,7 @@ a window of R rows gives R rows, neither stretched nor repeated.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from geneface.analysis.encoder_weights import EncoderWeights
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
 from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import cut, levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
@@ -45,10 +46,18 @@ class HubertEncoder:
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         """As `analysis.speech.SpeechEncoder` says."""
+        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """As `analysis.speech.SpeechEncoder` says."""
+        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
+            yield SpeechFeatures(core, self.name)
+
+    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+        """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
         import torch
 
         sound = levelled(samples)
-        rows = feature_rows(samples, frames)
 
         def window(first_row: int) -> FloatArray:
             begin = first_row * SAMPLES_PER_ROW - _MARGIN_SAMPLES
@@ -59,7 +68,7 @@ class HubertEncoder:
                 hidden = self._model(torch.from_numpy(piece.astype(np.float32))[None]).last_hidden_state
             return hidden[0].numpy()
 
-        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+        return window
 
 
 def _load(folder: Path) -> Any:

@@ -33,6 +33,7 @@ from geneface.analysis.windows import (
     EDGE_ROWS,
     SILENT_ROWS,
     WINDOW_ROWS,
+    encode_cores,
     encode_in_windows,
     feature_rows,
 )
@@ -77,6 +78,10 @@ class SpeechEncoder(Protocol):
         """
         ...
 
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """The rows of `encode` in consecutive pieces, made as they are asked for where the encoder allows it."""
+        ...
+
 
 @runtime_checkable
 class StreamingEncoder(SpeechEncoder, Protocol):
@@ -98,10 +103,6 @@ class StreamingEncoder(SpeechEncoder, Protocol):
     @property
     def future_rows(self) -> int:
         """Rows after it."""
-        ...
-
-    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
-        """The rows of `encode` in consecutive pieces, made as they are asked for."""
         ...
 
     @property
@@ -179,14 +180,6 @@ def _refuse(name: str, path: Path | str | None) -> None:
         raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}, whisper-N")
 
 
-def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[SpeechFeatures]:
-    """The rows of `encoder.encode(samples)` in consecutive pieces; one that streams makes them one at a time."""
-    if isinstance(encoder, StreamingEncoder):
-        yield from encoder.blocks(samples)
-    else:
-        yield encoder.encode(samples)
-
-
 class ShippedEncoder:
     """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
 
@@ -235,9 +228,7 @@ class ShippedEncoder:
     def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
         """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
         gain, rows = speech_gain(samples), feature_rows(samples)
-        for start in range(0, rows, CORE_ROWS):
-            window = self._window(samples, gain, start - CONTEXT_ROWS, rows)
-            core = window[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
+        for core in encode_cores(lambda first: self._window(samples, gain, first, rows), rows):
             yield SpeechFeatures(core, self.name)
 
     def _window(self, samples: FloatArray, gain: float, first_row: int, end_row: int) -> FloatArray:
@@ -298,3 +289,7 @@ class MelEncoder:
             values -= values.mean(axis=0)
             values /= max(float(values.std()), 1e-3)
         return SpeechFeatures(values, self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """All rows in one piece: they are normalised together."""
+        yield self.encode(samples)

@@ -6,7 +6,7 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 from geneface.analysis.encoder_weights import EncoderWeights
 from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
 from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import levelled
 from geneface.types import FloatArray, SpeechFeatures
@@ -52,14 +52,23 @@ class WhisperEncoder:
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         """As `analysis.speech.SpeechEncoder` says."""
-        sound, rows = levelled(samples), feature_rows(samples, frames)
+        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """As `analysis.speech.SpeechEncoder` says."""
+        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
+            yield SpeechFeatures(core, self.name)
+
+    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+        """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
+        sound = levelled(samples)
 
         def window(first_row: int) -> FloatArray:
             mel = log_mel(sound, 2 * first_row, 2 * WINDOW_ROWS, self._weights.bins)
             hidden = encode_layers(self._weights, mel, self._layers)[-1]
             return hidden if self._layers else _final_norm(hidden, self._weights.final_norm)
 
-        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+        return window
 
 
 def _final_norm(rows: FloatArray, norm: tuple[FloatArray, FloatArray]) -> FloatArray:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, load_encoder
 from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP
@@ -190,7 +190,7 @@ class Avatar:
         finish = Finish(person, performance, self._body(performance))
         closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
-            encode_blocks(self._encoder, samples),
+            self._encoder.blocks(samples),
             temperature=performance.temperature,
             seed=performance.seed,
             person=self._person_motion,
