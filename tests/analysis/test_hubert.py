@@ -57,7 +57,7 @@ def test_a_recorded_name_finds_its_weights_and_no_others(tmp_path: Path) -> None
         load_encoder(name)
     with pytest.raises(InputError, match=rf"are those of {name}, not of the speech encoder hubert:0{{12}}"):
         load_encoder("hubert:000000000000", folder)
-    with pytest.raises(InputError, match=r"holds a model of the kind hubert, not whisper"):
+    with pytest.raises(InputError, match=r"holds an encoder of the kind hubert, not whisper"):
         load_encoder("whisper", folder)
 
 

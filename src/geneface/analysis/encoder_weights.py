@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from geneface.errors import InputError
+from geneface.io.records import read_json
 
 ENCODER_VARIABLE = "GENEFACE_ENCODER_PATH"
 """Environment variable: paths of weights, separated as in PATH. Of several, those with the right digest are taken."""
 
-_NAME = re.compile(r"(whisper(?:-([1-9]\d?))?|hubert)(?::(\S+))?")
+_NAME = re.compile(r"(whisper(?:-([1-9]\d?))?|hubert|streaming)(?::(\S+))?")
 _PART = re.compile(r"(.+\.part)(\d+)")
 _DIGITS = 12
 """Hexadecimal digits of the digest: nobody meets another model by chance."""
@@ -36,7 +38,7 @@ class EncoderWeights:
     """A model on the disk, whole, and how it is to be used."""
 
     kind: str
-    """As it was asked for: "whisper", "whisper-4", "hubert"."""
+    """As it was asked for: "whisper", "whisper-4", "hubert", "streaming"."""
     layers: int | None
     """How many of Whisper's layers, None: all."""
     path: Path
@@ -61,9 +63,10 @@ def find_weights(name: str, path: Path | str | None) -> EncoderWeights:
     """The weights for an encoder.
 
     Args:
-        name: "whisper", "whisper-N" (its first N layers) or "hubert", or a recorded name, with the digest.
+        name: "whisper", "whisper-N" (its first N layers), "hubert" or "streaming", or a recorded name, with the digest.
         path: a transformers folder, and of Whisper also a CTranslate2 `model.bin`, whole or in parts `model.bin.part1`,
-            `.part2` ..., or a folder with one of these. None: among `ENCODER_VARIABLE`.
+            `.part2` ..., or a folder with one of these; of "streaming" the ONNX file of `geneface pretrain speech`.
+            None: among `ENCODER_VARIABLE`.
 
     Raises:
         InputError: none are given, they are not there or of another model.
@@ -82,8 +85,10 @@ def find_weights(name: str, path: Path | str | None) -> EncoderWeights:
         )
     if len(given) == 1:
         return _checked(_weights(kind, layers, given[0]), digest)
-    fitting = [entry for entry in given if entry.exists() and _kind(entry) in (None, _family(kind))]
-    found = [_weights(kind, layers, entry) for entry in fitting]
+    found = []
+    for entry in given:
+        with suppress(InputError):  # weights of another encoder, or on a disk that is not there
+            found.append(_weights(kind, layers, entry))
     for weights in found:
         if (digest is None and len(found) == 1) or digest == weights.digest:
             return weights
@@ -103,27 +108,22 @@ def _checked(weights: EncoderWeights, digest: str | None) -> EncoderWeights:
 
 def _weights(kind: str, layers: int | None, path: Path) -> EncoderWeights:
     files = weight_files(path)
-    family, is_whole = _kind(path), files[0].suffix == ".safetensors"
-    if family not in (None, _family(kind)) or (_family(kind) != "whisper" and not is_whole):
+    wanted, is_there = kind.partition("-")[0], _kind(files)
+    if is_there != wanted:
         raise InputError(
-            f"{path} holds a model of the kind {family or 'whisper'}, not {_family(kind)}",
-            f"give the folder of a {_family(kind)} model, or another --encoder",
+            f"{path} holds an encoder of the kind {is_there}, not {wanted}",
+            f"give one of {wanted}, or another --encoder",
         )
     seen = tuple((str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     return EncoderWeights(kind, layers, path, files, _digest(seen))
 
 
-def _family(kind: str) -> str:
-    return kind.partition("-")[0]
-
-
-def _kind(path: Path) -> str | None:
-    """What the model's configuration says of it: "whisper", "hubert" ...; None where there is none that says so."""
-    try:
-        kind = json.loads((path / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return kind if isinstance(kind, str) else None
+def _kind(files: Sequence[Path]) -> str:
+    """By the format: "whisper", "streaming"; of transformers' what the configuration says: "hubert", "wav2vec2" ..."""
+    if files[0].suffix != ".safetensors":
+        return "streaming" if files[0].suffix == ".onnx" else "whisper"
+    configuration = read_json(files[0].parent / "config.json")
+    return str(configuration.get("model_type")) if isinstance(configuration, dict) else "unknown"
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
@@ -149,6 +149,12 @@ def weight_files(path: Path) -> tuple[Path, ...]:
         return tuple(found)
     if not path.is_file():
         raise InputError(f"{path} does not exist", _REMEDY)
+    if path.suffix == ".onnx":
+        beside = path.with_suffix(".safetensors")
+        for file in (beside, path.with_suffix(".json")):
+            if not file.is_file():
+                raise InputError(f"{file} is missing", f"copy it with {path.name}: `pretrain speech` wrote both")
+        return path, beside
     if path.suffix == ".safetensors":
         return weight_files(path.parent)
     return tuple(_parts(path.parent, part[1])) if part else (path,)

@@ -11,9 +11,10 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 | mel | 80 | nothing |
 | whisper, whisper-N | 512 (base) | weights by path (all layers, the first N), and the extra `[train]` |
 | hubert | 1024 (large) | weights by path, and the extra `[hubert]` |
+| streaming | 512 (of base) | weights by path: what `training.speech.export` made of another Whisper |
 
-Encoders by path record the digest of their weights in their name (`analysis.encoder_weights`). They hear a window of
-6 s at once, so only the shipped encoder can hear live speech.
+Encoders by path record the digest of their weights in their name (`analysis.encoder_weights`). "whisper" and "hubert"
+hear a window of 6 s at once, so they can't hear live speech.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
 DEFAULT_ENCODER = "whisper-2-streaming"
-ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
+ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert", "streaming")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
 _MARGIN_ROWS = 2  # a spectrogram row hears 25 ms, which reach beyond its own 10 ms
@@ -134,7 +135,7 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     Args:
         name: one of `ENCODERS`, "whisper-N", or the name that an encoder gave itself ("hubert:7b8c90ad12ef"), as
             portraits and models record it: the weights must then be those.
-        path: the weights of "whisper" and of "hubert" (`encoder_weights.find_weights`).
+        path: the weights of "whisper", "hubert" and "streaming" (`encoder_weights.find_weights`).
 
     Raises:
         InputError: an unknown name, missing or other weights, or weights for an encoder that has its own.
@@ -148,6 +149,8 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
         from geneface.analysis.hubert import HubertEncoder
 
         return HubertEncoder(found)
+    if found.kind == "streaming":
+        return ShippedEncoder(found.files[0], found.name)
     from geneface.analysis.whisper import WhisperEncoder
 
     return WhisperEncoder(found)
@@ -181,7 +184,7 @@ def _refuse(name: str, path: Path | str | None) -> None:
 
 
 class ShippedEncoder:
-    """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
+    """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
 
     A row attends to its neighbours only, a second back and 40 ms ahead in each layer, so that live speech
     (`analysis.live`) has the features that a recording of it has.
@@ -192,10 +195,9 @@ class ShippedEncoder:
     features are of order one.
     """
 
-    name = DEFAULT_ENCODER
-
-    def __init__(self, graph: Path | None = None) -> None:
+    def __init__(self, graph: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
         """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one."""
+        self.name = name
         graph = graph or asset_path("speech", "whisper_base_2.onnx")
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))

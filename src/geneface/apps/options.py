@@ -34,8 +34,8 @@ EncoderPathOption = Annotated[
 EncoderOption = Annotated[
     str,
     typer.Option(
-        help="Speech encoder: whisper-2-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers) "
-        "and hubert need --encoder-path."
+        help="Speech encoder: whisper-2-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
+        "hubert and streaming (of pretrain speech) need --encoder-path."
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
