@@ -60,7 +60,7 @@ def prepare(
         out: the folder to make: new or empty, or with `resume` what an interrupted run left.
         size: pixels of the square around the head, 256 or 512 (64 and 128 are for trying things out).
         encoder: speech encoder, see `analysis.speech`; the shipped motion model hears the default one.
-        encoder_path: its weights, for encoders that are not shipped.
+        encoder_path: its weights, for encoders that are not shipped (docs/encoders.md).
         correct_sound: move sound that is late or early to its picture.
         words: JSON with the times of the words, by default a words.json next to the videos.
         progress: called as progress(stage, done, total).
@@ -136,7 +136,13 @@ def train(
     from geneface.evaluation.summary import summarise_training
     from geneface.motion.runtime import MotionModel
     from geneface.portrait.portrait import Portrait
-    from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_other, refuse_training
+    from geneface.training.avatar import (
+        AvatarTrainConfig,
+        build_avatar,
+        refuse_other,
+        refuse_other_speech,
+        refuse_training,
+    )
 
     _refuse_no_function(progress)
     if isinstance(consent, str) and not consent.strip():
@@ -163,6 +169,7 @@ def train(
     else:
         refuse_training(config, folder)
         person, model = Portrait.load(source), MotionModel.load(generic)
+        refuse_other_speech(person, model)
         # Before the training, which takes minutes: without its encoder the avatar could not be loaded after it.
         encoder = load_encoder(model.config.encoder, encoder_path)
         build_avatar(person, folder, config, model, resume=resume, progress=progress)
@@ -219,6 +226,8 @@ def evaluate(
     weights = MetricWeights(
         *(None if path is None else _path(path, f"the file of {key}") for key, path in files.items())
     )
+    if isinstance(avatar, Avatar) and encoder_path is not None:
+        raise InputError("weights were given for an avatar that is loaded", "give them to Avatar.load")
     loaded = avatar if isinstance(avatar, Avatar) else Avatar.load(avatar, encoder_path)
     source = None if portrait is None else existing(_path(portrait, "the portrait"), "the portrait")
     truth = None if source is None else Portrait.load(source).of_scene(loaded.files.config.scene)

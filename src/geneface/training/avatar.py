@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from geneface import __version__
+from geneface.analysis.speech import is_shipped
 from geneface.avatar.folder import MAX_NAME, PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, measure_person
@@ -100,6 +101,22 @@ def refuse_training(config: AvatarTrainConfig, out: Path) -> None:
     _refuse_place(out)
 
 
+def refuse_other_speech(portrait: Portrait, model: MotionModel) -> None:
+    """The portrait's speech features must be those that the motion model takes.
+
+    Raises:
+        InputError: they are of another encoder.
+    """
+    encoder = model.config.encoder
+    if encoder != portrait.manifest.encoder:
+        raise InputError(
+            f"the portrait {portrait.folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
+            f"the motion model takes features of {encoder}",
+            f"prepare it again with --encoder {encoder}{'' if is_shipped(encoder) else ' --encoder-path PATH'}, "
+            "or give another motion model (--motion)",
+        )
+
+
 def build_avatar(
     portrait: Portrait,
     out: Path,
@@ -124,13 +141,7 @@ def build_avatar(
     shown = portrait.of_scene(config.scene)
     if not (~shown.heldout).any():
         raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
-    encoder = model.config.encoder
-    if encoder != portrait.manifest.encoder:
-        raise InputError(
-            f"the portrait {portrait.folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
-            f"the motion model takes features of {encoder}",
-            f"prepare it again with --encoder {encoder}, or give another motion model (--motion)",
-        )
+    refuse_other_speech(portrait, model)
     _open_all(portrait)
     settings = _settings(portrait.folder, model.folder, config)
     work = out.with_name(f"{out.name}.partial")
