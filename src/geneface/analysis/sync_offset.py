@@ -4,7 +4,7 @@ If the sound is late by d frames, the lips of frame i match the sound at frame i
 lips are compared by the speed of a few curves, and by embeddings of both; the offset is where they agree best.
 Agreement is counted in deviations of what other speech and music reach by chance, whatever the length.
 
-Symbols: n, f frames at 25 Hz, C curves, E embedding width, L = 31 lags of -15 .. 15 frames.
+Symbols: n, f frames at 25 Hz, K named landmarks, C curves, E embedding width, L = 31 lags of -15 .. 15 frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.types import VIDEO_RATE_HZ
+from geneface.geometry.landmarks import JAW, lip_opening, lip_protrusion, lip_width
+from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MAX_LAG_FRAMES = 15
 LAGS = np.arange(-MAX_LAG_FRAMES, MAX_LAG_FRAMES + 1)
@@ -67,6 +68,13 @@ class LipTrack:
     """[n, C] see `CURVES`, any units."""
     embedding: Array
     """[E, W] of windows that begin at frames 0 .. W - 1, W < n."""
+
+    @classmethod
+    def of(cls, points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
+        """Landmarks [n, K, 3] in the head frame and the embeddings [E, W] that go with them."""
+        jaw = points[:, JAW, 1].mean(1)
+        curves = [lip_opening(points), lip_width(points), lip_protrusion(points), jaw]  # as `CURVES` says
+        return cls(np.stack(curves, axis=-1).astype(np.float64), embedding.astype(np.float64))
 
 
 @dataclass(frozen=True)
