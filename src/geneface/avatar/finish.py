@@ -21,7 +21,7 @@ from geneface.geometry.landmarks import BROWS
 from geneface.render.paste import spoken_face
 from geneface.types import FloatArray, MotionTrack
 
-_BROWS_GAIN = 0.55
+_BROWS_GAIN = 0.45
 """Of the recorded movement of the brows: what speech foretells of them is added to it."""
 
 

@@ -68,7 +68,7 @@ class PersonStatistics:
             "path.rotation": self.path.rotation,
             "path.translation": self.path.translation,
             **({} if self.path.torso is None else {"path.torso": self.path.torso}),
-            **({} if self.brows is None else {"path.brows": self.brows}),
+            **({} if self.brows is None else {"path.brows": self.brows.astype(np.float16)}),
             **({} if self.nod is None else {"nod": self.nod}),
             **({} if self.styles is None else self.styles.tensors()),
         }
