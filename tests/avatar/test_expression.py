@@ -129,7 +129,7 @@ def test_pieces_of_any_lengths_give_the_same_frames(known: PersonStatistics) -> 
         finish, rng, made = Finish(known, performance, kept=200), np.random.default_rng(1), 0
         pieces = []
         while made < len(loud):
-            stop = min(made + int(rng.integers(1, 90)), len(loud))
+            stop = min(made + int(rng.integers(0, 90)), len(loud))
             pieces.append(finish.finished(points[made:stop], heard=heard[made:stop]))
             # Something else that nobody saw.
             finish.finished(points[:50])

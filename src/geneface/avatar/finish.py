@@ -79,7 +79,7 @@ class Finish:
         if person.brows is not None:
             rows = replay_rows(person.brows.reshape(len(person.brows), -1), acting.times)
             points = points.copy()
-            points[:, BROWS] += np.float32(_BROWS_GAIN * style.brows) * rows.reshape(len(rows), -1, 3)
+            points[:, BROWS] += np.float32(_BROWS_GAIN * style.brows) * rows.reshape(len(rows), len(BROWS), 3)
         if self._performance.blink:
             closure = self._blinker.closure(acting.pauses, acting.ends)
             points = blink(points, person.blink.closing, closure)

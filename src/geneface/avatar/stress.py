@@ -85,7 +85,7 @@ def stress_of_recording(loud: FloatArray) -> FloatArray:
     return stress_of(followed(windows[:, -1], np.zeros(STATES)))
 
 
-PAUSE_PACE, STRESS_PACE = 0.6, 1.5
+PAUSE_PACE, STRESS_PACE = 0.7, 1.35
 """How fast the recorded movement of head and brows is played in a pause, and under the strongest stress."""
 _PHRASE = 0.15
 """Stress of the phrase above which silence is the end of one."""
