@@ -89,6 +89,15 @@ BodyOption = Annotated[
         "picture is drawn. auto: source if there is one."
     ),
 ]
+StyleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="calm|neutral|lively|0..1|CLIP",
+        help="How lively, within what the person's own clips span: mouth, brows, head and blinks. A number from 0, "
+        "calm, to 1, lively; or the name of a clip that the avatar was trained on, as an example. In the person's own "
+        "video it changes the mouth alone.",
+    ),
+]
 FrameOption = Annotated[
     Literal["crop", "source"] | None,
     typer.Option(

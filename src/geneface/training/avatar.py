@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from geneface import __version__
 from geneface.analysis.speech import SpeechEncoder
 from geneface.avatar.folder import MAX_NAME, PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.person import PersonStatistics, measure_person
+from geneface.avatar.person import PersonStatistics, Spoken, measure_person
+from geneface.avatar.stress import heard_windows, loudness_of
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lids_have_closed
@@ -171,7 +171,7 @@ def _build(
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
     model = training.train(shown, work, settings, resume=resume, progress=progress)
-    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
+    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _spoken(shown), shown.neutral)
     described = _describe(out.name, shown, motion[0].config.encoder, model, config, adapted)
     described = described.model_copy(update={"sharpen": measure_detail(shown, described, model)})
     poster = draw_poster(described, model, person, shown.background)
@@ -266,13 +266,15 @@ def _is_sound(person: Path) -> bool:
     return True
 
 
-def _silent(portrait: Portrait) -> NDArray[np.bool_]:
-    """[F] frames in which the person says nothing."""
-    parts = []
+def _spoken(portrait: Portrait) -> Spoken:
+    """What is heard in the portrait's frames."""
+    silent, loud = [], []
     for number, segment in enumerate(portrait.segments):
-        closed = closing_weight(voice_activity(portrait.audio(number).samples)) == 1
-        parts.append(np.resize(closed, segment.frames))
-    return np.concatenate(parts)
+        samples = portrait.audio(number).samples
+        closed = closing_weight(voice_activity(samples)) == 1
+        silent.append(np.resize(closed, segment.frames))
+        loud.append(heard_windows(loudness_of(samples), segment.frames)[:, 0])
+    return Spoken(np.concatenate(silent), np.concatenate(loud), tuple(segment.name for segment in portrait.segments))
 
 
 def _describe(
