@@ -81,7 +81,7 @@ def main() -> None:
         # In turns, so that what else the machine does falls on all alike; a process each, because Ray is loaded once.
         for workers, found in rounds.items():
             command = [sys.executable, __file__, str(given.folder), "--once", "--clips", str(given.clips)]
-            done = subprocess.run([*command, "--workers", str(workers)], capture_output=True, text=True, check=True)
+            done = subprocess.run([*command, "--workers", str(workers)], stdout=subprocess.PIPE, text=True, check=True)
             found.append(tuple(json.loads(done.stdout)))
     print(f"load {os.getloadavg()[0]:.1f} after")
     first = statistics.median(rate for rate, _ in rounds[given.workers[0]])
