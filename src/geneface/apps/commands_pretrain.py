@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geneface.apps.options import (
+    EncoderOption,
+    EncoderPathOption,
     JsonOption,
     PresetOption,
     ResumeOption,
@@ -65,8 +67,8 @@ def register(app: typer.Typer) -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; folders or file names say who speaks.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-streaming",
-    encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    encoder: EncoderOption = "whisper-4-streaming",
+    encoder_path: EncoderPathOption = None,
     layout: Annotated[
         Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"],
         typer.Option(help="How the clips lie in the folders (docs/corpus.md); auto recognises it."),
@@ -135,9 +137,7 @@ def corpus_voices(
     voice_folder: Annotated[Path | None, typer.Option(help="Kokoro model and voices, as for render --text.")] = None,
     speakers: Annotated[str, typer.Option(help="Voices that say the clips' words again: af_heart,bm_george")] = "",
     sentences: Annotated[int, typer.Option(help="Clips that they resynthesise, at most.", min=0)] = 250,
-    encoder_path: Annotated[
-        Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
-    ] = None,
+    encoder_path: EncoderPathOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:

@@ -81,7 +81,7 @@ def prepare_corpus(
         encoder_path = Path(encoder_path).absolute()
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
     speech = load_encoder(encoder, encoder_path)
-    settings = {"encoder": encoder, "sources": [source.name for source in found.sources]}
+    settings = {"encoder": speech.name, "sources": [source.name for source in found.sources]}
     with exclusive_folder(out):
         claim_folder(
             out,
