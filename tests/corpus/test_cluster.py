@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ from geneface.types import Waveform
 if find_spec("ray") is None:
     # Not imported: what keeps a local cluster to this machine must be set before.
     pytest.skip("needs ray, of an extra", allow_module_level=True)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="Ray on Windows is a beta")]
 FRAMES = 50
 
 

@@ -13,6 +13,7 @@ from geneface.corpus.corpus import Corpus
 from geneface.corpus.prepare import prepare_corpus
 from geneface.corpus.steps import TrackStep, open_raw, raw_path, why_drop
 from geneface.corpus.voices import add_voices, load_voices
+from geneface.errors import InputError
 from geneface.io.audio import write_wav
 from geneface.io.encode import write_video
 from geneface.io.records import write_json
@@ -169,3 +170,21 @@ def test_the_sound_beside_a_silent_video_is_taken(tmp_path, small_parts, make_me
     assert [clip.name for clip in manifest.clips] == ["M003__angry-level_1-001"]
     features = load_tensors(out / "clips" / "M003__angry-level_1-001.safetensors")["features"]
     assert abs(int(features.mean(1).argmax()) - 60) <= 2
+
+
+@pytest.mark.slow
+def test_what_was_tracked_outlives_a_late_failure(tmp_path, small_parts, monkeypatch):
+    make_clips(tmp_path / "videos" / "ann", ["a"])
+    out = tmp_path / "out"
+
+    def full(*_: object) -> None:
+        raise InputError("the disk is full", "free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "worker_encoder", full)
+        with pytest.raises(InputError, match="the disk is full"):
+            prepare_corpus(tmp_path / "videos", out, encoder="mel", workers=1)
+    tracked = raw_path(out, "ann__a").stat().st_mtime_ns
+    manifest = prepare_corpus(tmp_path / "videos", out, encoder="mel", workers=1, resume=True)
+    assert [clip.name for clip in manifest.clips] == ["ann__a"]
+    assert raw_path(out, "ann__a").stat().st_mtime_ns == tracked

@@ -72,7 +72,8 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress, *, voic
     entries = corpus.clips(heldout=False)
     if not entries or not corpus.clips(heldout=True):
         raise InputError(
-            f"the corpus {corpus.folder} has no clip to train on or none to test on", "give ten clips or more"
+            f"the corpus {corpus.folder} has no clip to train on or none to test on",
+            "give ten clips of somebody, or clips of ten speakers",
         )
     spread: dict[str, list[float]] = {}
     loaded = []

@@ -80,6 +80,9 @@ def prepare_corpus(
     """
     found = survey(folders, layout, cameras)
     out = Path(out)
+    if encoder_path is not None and Path(encoder_path).exists():
+        # Workers on other machines are in other folders.
+        encoder_path = Path(encoder_path).absolute()
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
     speech = load_encoder(encoder, encoder_path)
     settings = {"encoder": speech.name, "sources": [source.name for source in found.sources]}
