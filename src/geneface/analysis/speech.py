@@ -211,7 +211,8 @@ class ShippedEncoder:
         self._scale = 1.0 / statistics["deviation"].astype(np.float32)
         # One thread: a hundred times real time is enough.
         session = open_session(graph, threads=1)
-        self._pieces = PieceRunner(session, self.width, int(card["past_rows"]), card["future_rows"])
+        layer_width = int(card.get("layer_width", self.width))
+        self._pieces = PieceRunner(session, layer_width, int(card["past_rows"]), card["future_rows"])
         self.start = self._pieces.start
         """As `StreamingEncoder` says."""
         self._silence: EncoderState | None = None

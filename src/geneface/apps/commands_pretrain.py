@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ from geneface.apps.options import (
     clips_of,
     existing,
     print_json,
+    tell,
 )
 from geneface.apps.progress import progress_bars
 from geneface.apps.renamed import renamed
@@ -64,10 +65,24 @@ def register(app: typer.Typer) -> None:
 
 @corpus_app.command("prepare", epilog=_EXAMPLE_CORPUS)
 def corpus_prepare(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of clips; folders or file names say who speaks.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
     encoder: EncoderOption = "whisper-2-streaming",
     encoder_path: EncoderPathOption = None,
+    layout: Annotated[
+        Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"],
+        typer.Option(help="How the clips lie in the folders (docs/corpus.md); auto recognises it."),
+    ] = "auto",
+    cameras: Annotated[
+        str, typer.Option(help="Where several cameras filmed a speaker at once (MEAD): front,left_30 or all.")
+    ] = "front",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine, by default one for each core.", min=1)
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Track on a Ray cluster: HOST:PORT, auto, or local for this machine."),
+    ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -79,18 +94,32 @@ def corpus_prepare(
             clips_of(folder, is_deep=True)
     with progress_bars(not json) as progress:
         manifest = prepare_corpus(
-            folders, out, encoder=encoder, encoder_path=encoder_path, resume=resume, progress=progress
+            folders,
+            out,
+            layout=layout,
+            cameras=[name for name in cameras.split(",") if name],
+            encoder=encoder,
+            encoder_path=encoder_path,
+            resume=resume,
+            workers=workers,
+            ray=ray,
+            progress=progress,
+            tell=tell,
         )
     facts = {
         "out": str(out),
         "clips": len(manifest.clips),
+        "heldout": sum(entry.heldout for entry in manifest.clips),
         "speakers": len(manifest.speakers),
         "dropped": [entry.model_dump() for entry in manifest.dropped],
     }
     if json:
         print_json(facts)
         return
-    print(f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {len(manifest.dropped)} dropped")
+    print(
+        f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {facts['heldout']} of them held out, "
+        f"{len(manifest.dropped)} dropped"
+    )
     for entry in manifest.dropped:
         print(f"  {entry.name}: {entry.reason}")
 
