@@ -46,7 +46,7 @@ def prepare(
     out: Path | str,
     *,
     size: int = 256,
-    encoder: str = "whisper-2-streaming",
+    encoder: str = "whisper-4-streaming",
     encoder_path: Path | str | None = None,
     correct_sound: bool = True,
     words: Path | str | None = None,
@@ -140,7 +140,6 @@ def train(
         AvatarTrainConfig,
         build_avatar,
         refuse_other,
-        refuse_other_speech,
         refuse_training,
     )
 
@@ -169,10 +168,9 @@ def train(
     else:
         refuse_training(config, folder)
         person, model = Portrait.load(source), MotionModel.load(generic)
-        refuse_other_speech(person, model)
         # Before the training, which takes minutes: without its encoder the avatar could not be loaded after it.
         encoder = load_encoder(model.config.encoder, encoder_path)
-        build_avatar(person, folder, config, model, resume=resume, progress=progress)
+        build_avatar(person, folder, config, model, encoder=encoder, resume=resume, progress=progress)
         avatar = Avatar.of(read_avatar(folder), encoder, model, encoder_path)
     summary = summarise_training(avatar, person.of_scene(config.scene), progress)
     store_metrics(folder, summary.report.model_dump())

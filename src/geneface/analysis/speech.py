@@ -7,7 +7,8 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
-| whisper-2-streaming | 512 | nothing: shipped with the package |
+| whisper-4-streaming | 1024 | nothing: shipped with the package |
+| whisper-2-streaming | 512 | nothing: shipped, for avatars of before and the lip-sync classifier |
 | mel | 80 | nothing |
 | whisper, whisper-N | 512 (base) | weights by path (all layers, the first N), and the extra `[train]` |
 | hubert | 1024 (large) | weights by path, and the extra `[hubert]` |
@@ -46,7 +47,9 @@ from geneface.io.tensors import load_tensors
 from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
-DEFAULT_ENCODER = "whisper-2-streaming"
+DEFAULT_ENCODER = "whisper-4-streaming"
+_SHIPPED = {DEFAULT_ENCODER: "whisper_base_4.onnx", "whisper-2-streaming": "whisper_base_2.onnx"}
+"""The graphs of the encoders that stream, by name."""
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert", "streaming")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
@@ -143,7 +146,7 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     """
     _refuse(name, path)
     if is_shipped(name):
-        return ShippedEncoder() if name == DEFAULT_ENCODER else MelEncoder()
+        return ShippedEncoder(name=name) if name in _SHIPPED else MelEncoder()
     found = find_weights(name, path)
     if found.kind == "hubert":
         from geneface.analysis.hubert import HubertEncoder
@@ -168,7 +171,7 @@ def encoder_name(name: str, path: Path | str | None = None) -> str:
 
 def is_shipped(name: str) -> bool:
     """Whether the encoder called `name` needs no weights of the user's."""
-    return name in (DEFAULT_ENCODER, "mel")
+    return name in (*_SHIPPED, "mel")
 
 
 def _refuse(name: str, path: Path | str | None) -> None:
@@ -184,10 +187,11 @@ def _refuse(name: str, path: Path | str | None) -> None:
 
 
 class ShippedEncoder:
-    """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
+    """The first transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
 
-    A row attends to its neighbours only, a second back and 40 ms ahead in each layer, so that live speech
-    (`analysis.live`) has the features that a recording of it has.
+    Features are the rows after the second layer and, of more layers, after the last. A row attends to its neighbours
+    only, a second back in each layer and 40 ms ahead in the first two, so that live speech (`analysis.live`) has the
+    features that a recording of it has.
 
     The residual stream also carries each row's place in the window, as large as the speech in many channels.
     The graph only ever sees windows of one length, and the mean over speech of each place is taken away, so that
@@ -196,9 +200,9 @@ class ShippedEncoder:
     """
 
     def __init__(self, graph: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
-        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one."""
+        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one so named."""
         self.name = name
-        graph = graph or asset_path("speech", "whisper_base_2.onnx")
+        graph = graph or asset_path("speech", _SHIPPED[name])
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))
         self.width = int(card["width"])

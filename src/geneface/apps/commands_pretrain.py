@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; folders or file names say who speaks.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: EncoderOption = "whisper-2-streaming",
+    encoder: EncoderOption = "whisper-4-streaming",
     encoder_path: EncoderPathOption = None,
     layout: Annotated[
         Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"],

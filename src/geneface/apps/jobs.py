@@ -184,7 +184,7 @@ class _Batch:
         self._avatars[job.avatar].render(
             speech,
             target,
-            Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body),
+            Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body, job.style),
             format=job.format,
             size=job.size,
             frame=job.frame,
@@ -206,7 +206,7 @@ class _Batch:
             colour = ""
         folder = find_avatar(job.avatar)
         files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
-        # What rows without text lack is left out: they were recorded like that before there was text.
+        # What is not asked for is left out: rows were recorded like that before there was text, or a style.
         settings = job.model_dump_json(exclude={"avatar", "audio", "background", *_unset(job)})
         parts = [settings, colour, *([voice] if voice else []), *(self._file_digest(path) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -230,7 +230,8 @@ def _is_by_path(job: Job) -> bool:
 
 
 def _unset(job: Job) -> set[str]:
-    return {name for name in ("text", "voice") if getattr(job, name) is None}
+    unset = {name for name in ("text", "voice") if getattr(job, name) is None}
+    return unset | ({"style"} if job.style == "neutral" else set())
 
 
 def _read_done(path: Path) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ EncoderPathOption = Annotated[
 EncoderOption = Annotated[
     str,
     typer.Option(
-        help="Speech encoder: whisper-2-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
+        help="Speech encoder: whisper-4-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
         "hubert and streaming (of pretrain speech) need --encoder-path."
     ),
 ]
@@ -87,6 +87,15 @@ BodyOption = Annotated[
     typer.Option(
         help="What the lips are put on: source, the person's own video, which the avatar carries; drawn, all of the "
         "picture is drawn. auto: source if there is one."
+    ),
+]
+StyleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="calm|neutral|lively|0..1|CLIP",
+        help="How lively, within what the person's own clips span: mouth, brows, head and blinks. A number from 0, "
+        "calm, to 1, lively; or the name of a clip that the avatar was trained on, as an example. In the person's own "
+        "video it changes the mouth alone.",
     ),
 ]
 FrameOption = Annotated[

@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, load_encoder
-from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
-from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.inputs import NO_SPEECH, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.outputs import FORMATS, Format, write_motion, write_pictures
 from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.pictures import Pictures, as_bytes, drawn_frames, pieces_of
-from geneface.avatar.smoothing import smooth_landmark_windows
+from geneface.avatar.recorded import FACE_SIGMA_FRAMES, recorded_motion
 from geneface.avatar.view import Frame, Size, asks_for_source
 from geneface.errors import InputError
 from geneface.io.clips import path_of
@@ -38,7 +36,7 @@ from geneface.motion.runtime import MotionModel
 from geneface.render.detail import sharpened
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
-from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
+from geneface.signal.timing import frames_to_cover
 from geneface.types import (
     ByteArray,
     Camera,
@@ -49,9 +47,6 @@ from geneface.types import (
     no_progress,
 )
 
-_FACE_SIGMA_FRAMES = 1.5
-_MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
-"""Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
 
 
@@ -187,22 +182,11 @@ class Avatar:
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
         person = self.files.person
+        # Made now and not when the first frame is asked for: it refuses what can't be used.
         finish = Finish(person, performance, self._body(performance))
-        closing = closing_weight(voice_activity(samples))
-        displacement = self._model.predict_windows(
-            self._encoder.blocks(samples),
-            temperature=performance.temperature,
-            seed=performance.seed,
-            person=self._person_motion,
-            window_frames=_MOTION_FRAMES,
-            early_start=True,
+        return recorded_motion(
+            self._encoder, self._model, self._person_motion, person.neutral_landmarks, samples, performance, finish
         )
-        neutral = person.neutral_landmarks
-        start = 0
-        for points in smooth_landmark_windows((neutral + window for window in displacement), _FACE_SIGMA_FRAMES):
-            stop = start + len(points)
-            yield finish.finished(finish.amplified(points), closing[start:stop])
-            start = stop
 
     def live(self, performance: Performance | None = None) -> LivePerformance:
         """The avatar for speech that is being spoken: sound goes in piece by piece, motion comes out.
@@ -222,7 +206,7 @@ class Avatar:
             self._person_motion,
             self.files.person,
             performance,
-            sigma_frames=_FACE_SIGMA_FRAMES,
+            sigma_frames=FACE_SIGMA_FRAMES,
             body=self._body(performance),
         )
 
