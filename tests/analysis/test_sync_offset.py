@@ -13,6 +13,7 @@ from geneface.analysis.sync_offset import (
     LipTrack,
     SoundOffset,
     compare,
+    fit_near,
     fit_offset,
     fit_spans,
 )
@@ -180,6 +181,24 @@ def test_short_clips_are_pooled():
     assert not all(fit_offset(clip).confident for clip in clips)
     (found,) = set(fit_spans(clips, may_drift=False))
     assert found.confident and found.frames == pytest.approx(-4, abs=0.25)
+
+
+@pytest.mark.parametrize("late", [-1.2, -0.5, 0.0, 0.8])
+def test_a_clip_of_three_seconds_is_a_fraction_of_a_frame_off_the_others(late: float):
+    common = fit_offset([window for seed in range(4) for window in agreements(3, 75, seed)])
+    assert common.confident
+    own = fit_near(agreements(3 + late, 75, seed=9), common)
+    assert own.frames == pytest.approx(3 + late, abs=0.3) and own.best_frames == own.frames
+    assert own.confidence == common.confidence
+
+
+def test_a_clip_that_can_not_tell_stays_with_the_others():
+    common = fit_offset(agreements(3, 300))
+    of_noise = [fit_near(agreements(-6, 25, seed, noise=8.0), common).frames for seed in range(8)]
+    assert np.abs(np.array(of_noise) - common.frames).max() <= 1
+    # Lips that tell clearly of a place far away are not followed there either.
+    far = fit_near(agreements(9, 75), common)
+    assert abs(far.frames - common.frames) <= 3
 
 
 def test_what_is_too_small_to_matter_is_told_but_not_moved():

@@ -77,8 +77,21 @@ def test_a_file_with_another_voice_does_not_share_the_offset_of_the_others(
     strange = Waveform(cut_frames(Waveform(sentence[::-1].copy()), 0, 120))
     runs = [(0, 0, faces[:120]), (1, 0, faces[120:240]), (2, 0, faces[60:180])]
     first, second, third = span_offsets([*sounds, strange], runs, listener)
-    assert first.confident and first == second and first.frames == pytest.approx(4, abs=0.5)
+    assert first.confident and [first.frames, second.frames] == pytest.approx([4, 4], abs=0.5)
     assert not third.confident and third.shift(0) == 0
+
+
+@pytest.mark.slow
+def test_short_files_are_each_moved_to_their_own_lips(listener: LipListener, faces: np.ndarray, sentence: FloatArray):
+    late = [2.0, 2.0, 2.8]
+    sounds = [
+        Waveform(cut_frames(Waveform(sentence), first - own, 100))
+        for first, own in zip((0, 100, 200), late, strict=True)
+    ]
+    runs = [(number, 0, faces[100 * number : 100 * number + 100]) for number in range(3)]
+    found = span_offsets(sounds, runs, listener)
+    assert all(offset.confident for offset in found)
+    assert [offset.frames for offset in found] == pytest.approx(late, abs=0.4)
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ If the sound is late by d frames, the lips of frame i match the sound at frame i
 lips are compared by the speed of a few curves, and by embeddings of both; the offset is where they agree best.
 Agreement is counted in deviations of what other speech and music reach by chance, whatever the length.
 
-Symbols: n, f frames at 25 Hz, C curves, E embedding width, L = 31 lags of -15 .. 15 frames.
+Symbols: n, f frames at 25 Hz, K named landmarks, C curves, E embedding width, L = 31 lags of -15 .. 15 frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.types import VIDEO_RATE_HZ
+from geneface.geometry.landmarks import JAW, lip_opening, lip_protrusion, lip_width
+from geneface.types import VIDEO_RATE_HZ, FloatArray
 
 MAX_LAG_FRAMES = 15
 LAGS = np.arange(-MAX_LAG_FRAMES, MAX_LAG_FRAMES + 1)
@@ -48,6 +49,9 @@ _MAX_DRIFT_PPM = 2500
 _APART_FRAMES, _SHORT_APART_FRAMES, _APART_GAIN = 1.5, 3.0, 2.0
 """Stretches that are sure of an offset by themselves keep it if it is so far from that of all, and so much better.
 Single clips of 3 s that were recorded alike lie up to 2 frames apart: those under 4 s must differ by more."""
+_SPREAD_FRAMES = 0.4
+"""Deviation of short files' own offsets about that which they share: .41 frames in 892 clips of one speaker, where both
+halves of a clip tell the same; .1 in 21 of two others."""
 _TELLING_FRAMES, _BORNE_OUT = 3 * VIDEO_RATE_HZ, 2.5
 """In pieces of 3 s, lips agree with their sound by 3.8 deviations or more, 9 frames off by at most 2.2."""
 _APART_COST = 1.0
@@ -64,6 +68,13 @@ class LipTrack:
     """[n, C] see `CURVES`, any units."""
     embedding: Array
     """[E, W] of windows that begin at frames 0 .. W - 1, W < n."""
+
+    @classmethod
+    def of(cls, points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
+        """Landmarks [n, K, 3] in the head frame and the embeddings [E, W] that go with them."""
+        jaw = points[:, JAW, 1].mean(1)
+        curves = [lip_opening(points), lip_width(points), lip_protrusion(points), jaw]  # as `CURVES` says
+        return cls(np.stack(curves, axis=-1).astype(np.float64), embedding.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -263,6 +274,26 @@ def _answer(curve: Array, slope: float, middle: float, speech_frames: int) -> So
     drift = round(1e6 * slope) if known else 0
     at_start = frames if known else 0.0
     return SoundOffset(at_start, float(drift), confidence, frames, round(strength, 2), round(margin, 2))
+
+
+def fit_near(windows: Sequence[Agreement], common: SoundOffset) -> SoundOffset:
+    """The offset of one of several short files, of which it is known what they have in common.
+
+    Recorders start sound and pictures of each file anew, a fraction of a frame apart. The less a file's lips tell, the
+    nearer it stays to the others: most probable under a normal prior. In deviations of chance, the agreement times its
+    peak is the logarithm of the likelihood, as of a matched filter.
+
+    Args:
+        windows: of the file.
+        common: confident, without drift.
+    """
+    lags = _fine_lags()
+    curve = _pooled(windows)
+    near = np.abs(lags - common.frames) <= _NEIGHBOURS
+    evidence = max(float(curve[near].max()), 0.0) * curve - ((lags - common.frames) / _SPREAD_FRAMES) ** 2 / 2
+    best = int(np.where(near, evidence, -np.inf).argmax())
+    frames = round(float(lags[best]), 1) + 0.0
+    return replace(common, frames=frames, best_frames=frames, agreement=round(float(curve[best]), 2))
 
 
 def _drift(windows: Sequence[Agreement], places: Array, span: float) -> float:

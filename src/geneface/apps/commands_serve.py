@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geneface.analysis.encoder_weights import ENCODER_VARIABLE
 from geneface.apps import process
 from geneface.apps.errors import STOPPED
 
@@ -74,6 +75,14 @@ def serve(
         list[str] | None,
         typer.Option(metavar="stun:HOST:PORT", help="Asked for this machine's public address, for WebRTC."),
     ] = None,
+    encoder_path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar=ENCODER_VARIABLE,
+            show_envvar=True,
+            help="Weights of avatars' speech encoders, where these are not shipped (docs/encoders.md).",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that draw.", min=1, max=64)] = 2,
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
@@ -83,6 +92,9 @@ def serve(
     from geneface.serve.server import serve as run
     from geneface.serve.settings import ServeSettings
 
+    if encoder_path:
+        # Jobs are processes of their own, which inherit it.
+        os.environ[ENCODER_VARIABLE] = os.pathsep.join(str(path.absolute()) for path in encoder_path)
     given = {
         "home": home and home.expanduser().absolute(),
         "token": token,

@@ -25,8 +25,18 @@ PresetOption = Annotated[
 ]
 RendererOption = Annotated[Literal["gaussian", "nerf"], typer.Option(help="nerf is GeneFace's own kind.")]
 EncoderPathOption = Annotated[
-    str | None,
-    typer.Option(help="Weights of the speech encoder, where that is not shipped (whisper, hubert)."),
+    Path | None,
+    typer.Option(
+        help="Weights of the speech encoder, where that is not shipped (docs/encoders.md); by default those in "
+        "GENEFACE_ENCODER_PATH."
+    ),
+]
+EncoderOption = Annotated[
+    str,
+    typer.Option(
+        help="Speech encoder: whisper-4-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
+        "hubert and streaming (of pretrain speech) need --encoder-path."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
 

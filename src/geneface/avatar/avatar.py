@@ -65,14 +65,15 @@ class Avatar:
         # Where a pickled avatar is loaded from, whatever the working folder is by then.
         self._home = files.folder.resolve()
         self._encoder, self._model, self._person_motion = encoder, model, person
-        self._encoder_path: Path | str | None = None
+        self._encoder_path: Path | None = None
 
     @classmethod
     def load(cls, avatar: Path | str, encoder_path: Path | str | None = None) -> Avatar:
         """Load an avatar from its folder, or a bundled one by name (`grid-s1`).
 
         Args:
-            encoder_path: weights of the speech encoder, for avatars that hear with one that is not shipped.
+            encoder_path: weights of the speech encoder, for avatars that hear with one that is not shipped; by
+                default those that the environment's GENEFACE_ENCODER_PATH names.
 
         Raises:
             InputError: no such avatar, or a file of it that is missing or damaged.
@@ -112,8 +113,7 @@ class Avatar:
                 "train the avatar again or copy it again",
             )
         loaded = cls(files, encoder, model, person)
-        is_local = encoder_path is not None and Path(encoder_path).exists()
-        loaded._encoder_path = Path(encoder_path).resolve() if encoder_path and is_local else encoder_path
+        loaded._encoder_path = None if encoder_path is None else Path(encoder_path).resolve()
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
         try:
             _ = loaded.renderer
@@ -125,7 +125,7 @@ class Avatar:
             ) from error
         return loaded
 
-    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
+    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | None, bool]]:
         # Sessions cannot be pickled; the folder holds everything.
         return _load, (self._home, self._encoder_path, self._person_motion is not None)
 
@@ -203,8 +203,8 @@ class Avatar:
         performance = performance_or_default(performance)
         if not isinstance(self._encoder, StreamingEncoder):
             raise InputError(
-                f"the speech encoder {self._encoder.name} needs the whole recording",
-                f"train the avatar with {DEFAULT_ENCODER} for live speech",
+                f"the speech encoder {self._encoder.name} needs the whole recording, and live speech has none",
+                f"render recorded speech, or prepare and train the avatar with {DEFAULT_ENCODER}",
             )
         return LivePerformance(
             self._encoder,
@@ -385,6 +385,6 @@ class Avatar:
         return sharpened(renderer, config.sharpen, config.size)
 
 
-def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:
+def _load(folder: Path, encoder_path: Path | None, adapted: bool) -> Avatar:
     avatar = Avatar.load(folder, encoder_path)
     return avatar if adapted else avatar.unadapted() or avatar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from geneface.analysis.speech import SpeechEncoder, encode_blocks
+from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.finish import Finish
 from geneface.avatar.idle import closing_weight, voice_activity
@@ -39,7 +39,7 @@ def recorded_motion(
     closing = closing_weight(voice_activity(samples))
     heard = heard_windows(loudness_of(samples), len(closing))
     displacement = model.predict_windows(
-        encode_blocks(encoder, samples),
+        encoder.blocks(samples),
         temperature=performance.temperature,
         seed=performance.seed,
         person=adaptation,

@@ -8,13 +8,14 @@ F frames at 25 Hz, K named landmarks, D feature width. On disk:
     raw/<name>.safetensors    mesh_px [F, 478, 3] f32, found [F] u8: the tracker's own, so that a better pose
                               solver needs no second tracking
 
-Every tenth clip of each speaker, in the order of the names, is held out.
+`layouts.heldout_names` says which clips are held out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,6 +29,11 @@ from geneface.types import FloatArray, SpeechFeatures
 MANIFEST_NAME = "manifest.json"
 CORPUS_FORMAT = 1
 HELDOUT_PERIOD = 10
+LayoutName = Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"]
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+"""How the videos of a corpus may lie on the disk (`corpus.layouts`)."""
+CAMERAS = ("front",)
+"""Which of several cameras that filmed a speaker at once are taken."""
 
 
 class ClipEntry(Config):
@@ -56,8 +62,11 @@ class CorpusManifest(Config):
     encoder: str
     feature_width: int
     keypoints: tuple[int, ...] = KEYPOINTS
+    layout: LayoutName = "auto"
+    """As it was given; `corpus.layouts` finds the same videos again with it."""
+    cameras: tuple[str, ...] = CAMERAS
     speakers: dict[str, float]
-    """Focal length of each speaker's camera, image widths."""
+    """Focal length of each speaker's camera, image widths. Further cameras of a speaker are speakers of their own."""
     clips: tuple[ClipEntry, ...]
     dropped: tuple[DroppedEntry, ...]
 

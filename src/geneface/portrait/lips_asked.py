@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.speech import load_encoder
 from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
-from geneface.geometry.landmarks import JAW, KEYPOINTS, STABLE_MESH, lip_opening, lip_protrusion, lip_width
+from geneface.geometry.landmarks import KEYPOINTS, STABLE_MESH
 from geneface.geometry.pose import neutral_shape, orient
 from geneface.geometry.rotation import umeyama
 from geneface.motion.runtime import MotionModel
@@ -79,7 +79,7 @@ class LipListener:
 
     def __init__(self) -> None:
         self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
-        self._encoder = load_encoder(self._model.config.encoder)
+        self._encoders = [load_encoder(of.config.encoder) for of in (self._model, self._towers)]
 
     def agreements(
         self, meshes_px: Sequence[NDArray[np.floating]], starts: Sequence[int], sounds: Sequence[Waveform]
@@ -113,17 +113,10 @@ class LipListener:
         samples = cut_frames(sound, first, max(0, last - first))
         if min(len(points), last - first) <= self._towers.config.window or not samples.any():
             return []
-        features = self._encoder.encode(samples, last - first)
-        asked = _track(neutral + self._model.predict(features), self._towers.embed_speech(features))
-        seen = _track(points, self._towers.embed_lips(points, neutral, gain))
+        moved, embedded = (encoder.encode(samples, last - first) for encoder in self._encoders)
+        asked = LipTrack.of(neutral + self._model.predict(moved), self._towers.embed_speech(embedded))
+        seen = LipTrack.of(points, self._towers.embed_lips(points, neutral, gain))
         return compare(seen, asked, start - first, sounding_frames(samples), start)
-
-
-def _track(points: NDArray[np.floating], embedding: FloatArray) -> LipTrack:
-    """Landmarks [f, K, 3] and the embeddings [E, W] that go with them."""
-    jaw = points[:, JAW, 1].mean(1)
-    curves = [lip_opening(points), lip_width(points), lip_protrusion(points), jaw]  # as `CURVES` says
-    return LipTrack(np.stack(curves, axis=-1).astype(np.float64), embedding.astype(np.float64))
 
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:

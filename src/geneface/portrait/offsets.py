@@ -1,23 +1,26 @@
 """How far the sound of each span of frames is from its picture: which are measured together, and what is reported.
 
-A file that is long enough has an offset, and perhaps a drift, of its own; short files are taken as recorded alike. A
-span that is sure of another offset by itself, as after a cut, has that.
+A file that is long enough has an offset, and perhaps a drift, of its own; short files are taken as recorded alike, and
+each may be a fraction of a frame off what they share. A span that is sure of another offset by itself, as after a cut,
+has that.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.sync_offset import UNKNOWN, Agreement, SoundOffset, bears_out, fit_offset, fit_spans
+from geneface.analysis.sync_offset import UNKNOWN, Agreement, SoundOffset, bears_out, fit_near, fit_offset, fit_spans
 from geneface.portrait.lips_asked import LipListener
 from geneface.types import VIDEO_RATE_HZ, Waveform
 
 LONG_SOURCE_FRAMES = 15 * VIDEO_RATE_HZ
-"""Sources at least this long get an offset of their own; shorter ones are taken as recorded alike and share one."""
+"""Sources at least this long get an offset of their own; shorter ones are taken as recorded alike, to a
+fraction of a frame."""
 UNSURE, TOGETHER = "whether the sound fits the lips can't be told", "sound and picture are together"
 
 SpanFrames = tuple[int, int, NDArray[np.floating]]
@@ -47,23 +50,30 @@ def span_offsets(
             offsets[known[member][0]] = offset
         if not may_drift:
             sources = {member: spans[known[member][0]][0] for member in members}
-            _leave_strangers(offsets, {known[m][0]: (sources[m], agreements[m]) for m in members})
+            _tell_apart(offsets, {known[m][0]: (sources[m], agreements[m]) for m in members})
     return offsets
 
 
-def _leave_strangers(offsets: list[SoundOffset], members: Mapping[int, tuple[int, Sequence[Agreement]]]) -> None:
-    """Of files that share an offset, those whose own lips contradict it (another's voice, say) keep their own.
+def _tell_apart(offsets: list[SoundOffset], members: Mapping[int, tuple[int, Sequence[Agreement]]]) -> None:
+    """Of files that share an offset, each is moved to where its own lips are, near by.
+
+    Those whose lips contradict the offset (another's voice, say) keep their own.
 
     Args:
         members: span -> source and its windows.
     """
+    shared = Counter(offsets[index] for index in members).most_common(1)[0][0]
     for source in {source for source, _ in members.values()}:
         own = [index for index, (of, _) in members.items() if of == source]
         windows = [window for index in own for window in members[index][1]]
         if any(offsets[index].confident and not bears_out(windows, offsets[index]) for index in own):
             alone = fit_offset(windows)
-            for index in own:
-                offsets[index] = alone
+        elif shared.confident and windows and all(offsets[index] == shared for index in own):
+            alone = fit_near(windows, shared)
+        else:
+            continue
+        for index in own:
+            offsets[index] = alone
 
 
 def _groups(spans: Sequence[SpanFrames]) -> list[list[int]]:
