@@ -18,8 +18,9 @@ from geneface.analysis.tracker import track_frames
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import ClipEntry, Corpus
 from geneface.corpus.dataset import reference_speaker
-from geneface.corpus.prepare import Source, clip_samples, find_sources, read_track
+from geneface.corpus.layouts import Source, find_sources
 from geneface.corpus.resynthesis import spoken
+from geneface.corpus.steps import clip_samples, open_raw, raw_path
 from geneface.corpus.voices import words_of
 from geneface.evaluation.protocol.controls import encoded
 from geneface.geometry.landmarks import KEYPOINTS
@@ -137,13 +138,17 @@ def _corpus_recording(corpus: Corpus, entry: ClipEntry, source: Source | None, w
         np.full(len(measured), entry.heldout),
         corpus.features(entry),
         None if source is None else clip_samples(corpus.folder, source),
-        words_of(words, entry.name) or None,
+        tuple(
+            (start - entry.late_frames / VIDEO_RATE_HZ, end - entry.late_frames / VIDEO_RATE_HZ, word)
+            for start, end, word in words_of(words, entry.name)
+        )
+        or None,
         None if source is None else lambda: _clip_again(corpus, source),
     )
 
 
 def _clip_again(corpus: Corpus, source: Source) -> FloatArray:
-    raw = read_track(corpus.folder, source)
+    raw = open_raw(raw_path(corpus.folder, source.name))
     pictures = encoded([frame.image for frame in read_frames(source.path, VIDEO_RATE_HZ)])
     mesh = track_frames(pictures, face_check_frames=0).mesh_px
     neutral = load_tensors(corpus.folder / "speakers.safetensors")[source.speaker]
