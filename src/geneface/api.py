@@ -46,7 +46,7 @@ def prepare(
     out: Path | str,
     *,
     size: int = 256,
-    encoder: str = "whisper-4-streaming",
+    encoder: str = "whisper-2-streaming",
     encoder_path: Path | str | None = None,
     correct_sound: bool = True,
     words: Path | str | None = None,

@@ -7,8 +7,8 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
-| whisper-4-streaming | 1024 | nothing: shipped with the package |
-| whisper-2-streaming | 512 | nothing: shipped, for avatars of before and the lip-sync classifier |
+| whisper-2-streaming | 512 | nothing: shipped with the package |
+| whisper-4-window | 1024 | nothing: shipped, for recorded speech |
 | mel | 80 | nothing |
 | whisper, whisper-N | 512 (base) | weights by path (all layers, the first N), and the extra `[train]` |
 | hubert | 1024 (large) | weights by path, and the extra `[hubert]` |
@@ -33,6 +33,7 @@ from geneface.analysis.windows import (
     CONTEXT_ROWS,
     CORE_ROWS,
     EDGE_ROWS,
+    LOOK_AHEAD_SECONDS,
     SILENT_ROWS,
     WINDOW_ROWS,
     encode_cores,
@@ -47,9 +48,10 @@ from geneface.io.tensors import load_tensors
 from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
-DEFAULT_ENCODER = "whisper-4-streaming"
-_SHIPPED = {DEFAULT_ENCODER: "whisper_base_4.onnx", "whisper-2-streaming": "whisper_base_2.onnx"}
-"""The graphs of the encoders that stream, by name."""
+DEFAULT_ENCODER = "whisper-2-streaming"
+RECORDED_ENCODER = "whisper-4-window"
+"""Hears a window of 6 s at once, and so what follows a sound: for recorded speech."""
+_SHIPPED = {DEFAULT_ENCODER: "whisper_base_2.onnx", RECORDED_ENCODER: "whisper_base_4.onnx"}
 ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert", "streaming")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
@@ -146,14 +148,14 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     """
     _refuse(name, path)
     if is_shipped(name):
-        return ShippedEncoder(name=name) if name in _SHIPPED else MelEncoder()
+        return open_graph(asset_path("speech", _SHIPPED[name]), name) if name in _SHIPPED else MelEncoder()
     found = find_weights(name, path)
     if found.kind == "hubert":
         from geneface.analysis.hubert import HubertEncoder
 
         return HubertEncoder(found)
     if found.kind == "streaming":
-        return ShippedEncoder(found.files[0], found.name)
+        return open_graph(found.files[0], found.name)
     from geneface.analysis.whisper import WhisperEncoder
 
     return WhisperEncoder(found)
@@ -186,23 +188,24 @@ def _refuse(name: str, path: Path | str | None) -> None:
         raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}, whisper-N")
 
 
-class ShippedEncoder:
+def open_graph(graph: Path, name: str) -> WindowEncoder:
+    """A graph as `training.speech.export` writes it; one that hears its whole window does not stream."""
+    is_whole = sum(read_json(graph.with_suffix(".json"))["future_rows"]) >= WINDOW_ROWS
+    return (WindowEncoder if is_whole else ShippedEncoder)(graph, name)
+
+
+class WindowEncoder:
     """The first transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
 
-    Features are the rows after the second layer and, of more layers, after the last. A row attends to its neighbours
-    only, a second back in each layer and 40 ms ahead in the first two, so that live speech (`analysis.live`) has the
-    features that a recording of it has.
-
-    The residual stream also carries each row's place in the window, as large as the speech in many channels.
-    The graph only ever sees windows of one length, and the mean over speech of each place is taken away, so that
-    a sound gives nearly the same features wherever it stands in a recording. Deviations are divided out:
-    features are of order one.
+    Features are the rows after the second layer and, of more layers, after the last. The residual stream also carries
+    each row's place in the window, as large as the speech in many channels. The graph only ever sees windows of one
+    length, and the mean over speech of each place is taken away, so that a sound gives nearly the same features
+    wherever it stands in a recording. Deviations are divided out: features are of order one.
     """
 
-    def __init__(self, graph: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
-        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one so named."""
+    def __init__(self, graph: Path, name: str) -> None:
+        """Load `graph`, with statistics and card."""
         self.name = name
-        graph = graph or asset_path("speech", _SHIPPED[name])
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))
         self.width = int(card["width"])
@@ -217,14 +220,12 @@ class ShippedEncoder:
         session = open_session(graph, threads=1)
         layer_width = int(card.get("layer_width", self.width))
         self._pieces = PieceRunner(session, layer_width, int(card["past_rows"]), card["future_rows"])
-        self.start = self._pieces.start
-        """As `StreamingEncoder` says."""
-        self._silence: EncoderState | None = None
 
     @property
     def look_ahead_seconds(self) -> float:
-        """As `SpeechEncoder` says: the attention's rows and half a window of the spectrogram."""
-        return self.future_rows / FEATURE_RATE_HZ + (WINDOW // 2) / SPEECH_RATE_HZ
+        """As `SpeechEncoder` says: the attention's rows, or those to the window's end, and half a spectrogram's."""
+        ahead = self.future_rows / FEATURE_RATE_HZ
+        return min(ahead, LOOK_AHEAD_SECONDS) + (WINDOW // 2) / SPEECH_RATE_HZ
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         """As `SpeechEncoder` says."""
@@ -254,6 +255,24 @@ class ShippedEncoder:
         """Features [R, D] of the first rows of a window, of their levelled spectrogram [2R, B]."""
         return self._normalised(self._pieces.at_once(mel), 0)
 
+    def _normalised(self, hidden: FloatArray, place: int) -> FloatArray:
+        """`place`: of the first row in its window."""
+        return (hidden - self._mean[place : place + len(hidden)]) * self._scale
+
+
+class ShippedEncoder(WindowEncoder):
+    """One whose rows attend to their neighbours only, a second back in each layer and 40 ms ahead in the first two.
+
+    So live speech (`analysis.live`) has the features that a recording of it has.
+    """
+
+    def __init__(self, graph: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
+        """Load `graph`, or the shipped one."""
+        super().__init__(graph or asset_path("speech", _SHIPPED[name]), name)
+        self.start = self._pieces.start
+        """As `StreamingEncoder` says."""
+        self._silence: EncoderState | None = None
+
     @property
     def silence(self) -> EncoderState:
         """As `StreamingEncoder` says."""
@@ -266,10 +285,6 @@ class ShippedEncoder:
         """As `StreamingEncoder` says."""
         hidden, following = self._pieces.run(mel, state)
         return self._normalised(hidden, max(state.rows - self.future_rows, 0)), following
-
-    def _normalised(self, hidden: FloatArray, place: int) -> FloatArray:
-        """`place`: of the first row in its window."""
-        return (hidden - self._mean[place : place + len(hidden)]) * self._scale
 
 
 class MelEncoder:

@@ -95,7 +95,7 @@ def prepare(
             "1920x1080). 64 and 128 are for trying things out."
         ),
     ] = 256,
-    encoder: EncoderOption = "whisper-4-streaming",
+    encoder: EncoderOption = "whisper-2-streaming",
     encoder_path: EncoderPathOption = None,
     correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
     words: Annotated[

@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
 def corpus_prepare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clips; folders or file names say who speaks.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: EncoderOption = "whisper-4-streaming",
+    encoder: EncoderOption = "whisper-2-streaming",
     encoder_path: EncoderPathOption = None,
     layout: Annotated[
         Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"],
@@ -248,6 +248,9 @@ def pretrain_speech(
         typer.Option(help="Any speech, files or folders, on which the layers learn to attend only to what is near."),
     ] = None,
     layers: Annotated[int, typer.Option(help="Transformer layers to keep.", min=1)] = 2,
+    whole_window: Annotated[
+        bool, typer.Option("--whole-window", help="Hear six seconds at once: better lips, for recorded speech alone.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Updates of the distillation.", min=1)] = 400,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
@@ -265,6 +268,7 @@ def pretrain_speech(
             _sounds(recordings),
             layers,
             progress,
+            whole_window=whole_window,
             distillation=_sounds(distillation or ()),
             steps=steps,
             seed=seed,

@@ -37,6 +37,7 @@ from geneface.io.atomic import atomic_path, sha256
 from geneface.io.media import check_regular_file
 from geneface.io.records import read_json, write_json
 from geneface.io.work import exclusive_folder
+from geneface.motion.runtime import RECORDED_FOLDER
 from geneface.types import ProgressFn, no_progress
 from geneface.voice.registry import VoiceChoice, Voices
 from geneface.voice.voice import save_speech
@@ -51,6 +52,8 @@ _AVATAR_FILES = (
     *BODY_FILES,
     f"{MOTION_FOLDER}/*",
     f"{PERSON_FOLDER}/*",
+    f"{MOTION_FOLDER}/{RECORDED_FOLDER}/*",
+    f"{PERSON_FOLDER}/{RECORDED_FOLDER}/*",
 )
 """What of an avatar's folder decides a picture."""
 

@@ -34,7 +34,7 @@ EncoderPathOption = Annotated[
 EncoderOption = Annotated[
     str,
     typer.Option(
-        help="Speech encoder: whisper-4-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
+        help="Speech encoder: whisper-2-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
         "hubert and streaming (of pretrain speech) need --encoder-path."
     ),
 ]

@@ -20,6 +20,7 @@ from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
+from geneface.avatar.hearing import Hearing, check_adaptation, recorded_hearing
 from geneface.avatar.inputs import NO_SPEECH, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.outputs import FORMATS, Format, write_motion, write_pictures
@@ -107,11 +108,7 @@ class Avatar:
         person = of_this_version(files.folder, lambda: adaptation_of(files.folder / PERSON_FOLDER))
         if person is None and "motion_adaptation" in files.config.training:
             raise InputError(f"the avatar {files.folder} lacks the folder {PERSON_FOLDER}", "copy it again")
-        if person is not None and not person.hears(model.config.feature_width, model.hidden_width):
-            raise InputError(
-                f"the person's adaptation in {files.folder} is of another motion model",
-                "train the avatar again or copy it again",
-            )
+        check_adaptation(person, model, files.folder)
         loaded = cls(files, encoder, model, person)
         loaded._encoder_path = None if encoder_path is None else Path(encoder_path).resolve()
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
@@ -190,9 +187,12 @@ class Avatar:
         person = self.files.person
         # Made now and not when the first frame is asked for: it refuses what can't be used.
         finish = Finish(person, performance, self._body(performance))
-        return recorded_motion(
-            self._encoder, self._model, self._person_motion, person.neutral_landmarks, samples, performance, finish
-        )
+        return recorded_motion(self._recorded, person.neutral_landmarks, samples, performance, finish)
+
+    @cached_property
+    def _recorded(self) -> Hearing:
+        own = Hearing(self._encoder, self._model, self._person_motion)
+        return recorded_hearing(self.files.folder, self._person_motion is not None) or own
 
     def live(self, performance: Performance | None = None) -> LivePerformance:
         """The avatar for speech that is being spoken: sound goes in piece by piece, motion comes out.

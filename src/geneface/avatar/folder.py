@@ -3,7 +3,8 @@
 config.json           `AvatarConfig`
 model.safetensors     the renderer's tensors
 motion.safetensors    `PersonStatistics`
-motion/               the generic motion model it was adapted from (config.json, motion.onnx, stats.safetensors)
+motion/               the generic motion model it was adapted from (config.json, motion.onnx, stats.safetensors), and in
+                      motion/recorded/ another for recorded speech; so have person/ and person/recorded/
 person/               the adaptation to the person, if there is one
 body.*, matte.mp4     the body loop, if there is one: some seconds of the person's own video (`avatar.body`)
 background.png        the plate, [size, size]
@@ -40,6 +41,7 @@ from geneface.io.image import read_image, write_png
 from geneface.io.records import read_json, write_json
 from geneface.io.tensors import TensorFile, load_tensors, save_tensors
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
+from geneface.motion.runtime import RECORDED_FOLDER
 from geneface.types import VIDEO_RATE_HZ, ByteArray, Camera, FloatArray
 
 CONFIG_FILE, MODEL_FILE, STATISTICS_FILE = "config.json", "model.safetensors", "motion.safetensors"
@@ -248,6 +250,8 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+    if (source / RECORDED_FOLDER).is_dir():
+        _copy(source / RECORDED_FOLDER, target / RECORDED_FOLDER, names)
 
 
 def store_metrics(avatar: Path | str, metrics: dict[str, Any]) -> None:

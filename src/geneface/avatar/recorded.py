@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from geneface.analysis.speech import SpeechEncoder
 from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.finish import Finish
+from geneface.avatar.hearing import Hearing
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.performance import Performance
 from geneface.avatar.smoothing import smooth_landmark_windows
 from geneface.avatar.stress import heard_windows, loudness_of
-from geneface.motion.runtime import MotionModel, PersonMotion
 from geneface.signal.timing import ROWS_PER_FRAME
 from geneface.types import FloatArray, MotionTrack
 
@@ -22,9 +21,7 @@ _MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
 
 
 def recorded_motion(
-    encoder: SpeechEncoder,
-    model: MotionModel,
-    adaptation: PersonMotion | None,
+    hearing: Hearing,
     neutral: FloatArray,
     samples: FloatArray,
     performance: Performance,
@@ -38,11 +35,11 @@ def recorded_motion(
     """
     closing = closing_weight(voice_activity(samples))
     heard = heard_windows(loudness_of(samples), len(closing))
-    displacement = model.predict_windows(
-        encoder.blocks(samples),
+    displacement = hearing.model.predict_windows(
+        hearing.encoder.blocks(samples),
         temperature=performance.temperature,
         seed=performance.seed,
-        person=adaptation,
+        person=hearing.adaptation,
         window_frames=_MOTION_FRAMES,
         early_start=True,
     )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 MODEL_FORMAT = 3
+RECORDED_FOLDER = "recorded"
+"""In a motion model's folder: another one, for recorded speech, whose encoder hears what comes later too."""
 _NOISE_BLOCK = 64
 _WINDOW_FRAMES = 250
 _SPEAKING = np.unique(np.concatenate([LIPS, JAW]))

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from geneface import __version__
-from geneface.analysis.speech import SpeechEncoder
+from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.avatar.folder import MAX_NAME, PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.person import PersonStatistics, Spoken, measure_person
@@ -28,7 +28,7 @@ from geneface.io.place import check_space, rehearse_folder
 from geneface.io.records import read_json, write_json
 from geneface.io.work import claim_folder, exclusive_folder
 from geneface.motion.person import load_person
-from geneface.motion.runtime import MotionModel
+from geneface.motion.runtime import RECORDED_FOLDER, MotionModel
 from geneface.portrait.manifest import MANIFEST_NAME, PortraitManifest
 from geneface.portrait.portrait import Portrait
 from geneface.render.registry import DEFAULT_RENDERER, check_renderer, create_renderer
@@ -207,10 +207,12 @@ def _refuse_place(out: Path) -> None:
 
 def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainConfig) -> dict[str, Any]:
     """What decides the result, plain values: a training goes on only with the same."""
+    recorded = motion_folder / RECORDED_FOLDER
     return {
         "portrait": str(portrait_folder.resolve()),
         "portrait_sha256": sha256(portrait_folder / MANIFEST_NAME),
         "motion_sha256": sha256(motion_folder / "motion.onnx"),
+        **({"recorded_sha256": sha256(recorded / "motion.onnx")} if recorded.is_dir() else {}),
         **config.model_dump(mode="json"),
     }
 
@@ -248,6 +250,11 @@ def _before_renderer(
     began = time.monotonic()
     said = build_body(shown, body, config.body_seconds, progress)
     record = adapt_to_person(portrait, *motion, work / PERSON_FOLDER, progress=progress)
+    recorded = motion[0].folder / RECORDED_FOLDER
+    if recorded.is_dir():
+        model = MotionModel.load(recorded)
+        encoder = load_encoder(model.config.encoder)
+        adapt_to_person(portrait, model, encoder, work / PERSON_FOLDER / RECORDED_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
@@ -260,7 +267,8 @@ def _before_renderer(
 def _is_sound(person: Path) -> bool:
     """Whether an adaptation of an interrupted run can be used: neither damaged nor of another version."""
     try:
-        load_person(person)
+        for folder in (person, *person.glob(RECORDED_FOLDER)):
+            load_person(folder)
     except InputError:
         return False
     return True

@@ -28,10 +28,12 @@ from geneface.avatar.folder import (
     POSTER_FILE,
     STATISTICS_FILE,
 )
+from geneface.avatar.hearing import recorded_hearing
 from geneface.errors import InputError
 from geneface.io.image import read_image
 from geneface.io.records import read_json
 from geneface.motion.person import RECORD_NAME, TENSORS_NAME
+from geneface.motion.runtime import RECORDED_FOLDER
 from geneface.serve.jobs.formats import ARCHIVE
 from geneface.serve.jobs.progress import StepPlan
 from geneface.serve.jobs.task import Task
@@ -45,11 +47,16 @@ MOST_BYTES: dict[str, int] = {
     POSTER_FILE: 32 * _MB,
     CARD_FILE: 1 * _MB,
     METRICS_FILE: 16 * _MB,
-    f"{MOTION_FOLDER}/config.json": 1 * _MB,
-    f"{MOTION_FOLDER}/motion.onnx": 256 * _MB,
-    f"{MOTION_FOLDER}/stats.safetensors": 16 * _MB,
-    f"{PERSON_FOLDER}/{RECORD_NAME}": 1 * _MB,
-    f"{PERSON_FOLDER}/{TENSORS_NAME}": 64 * _MB,
+    **{
+        f"{place}/{name}": most
+        for place in (MOTION_FOLDER, f"{MOTION_FOLDER}/{RECORDED_FOLDER}")
+        for name, most in (("config.json", 1 * _MB), ("motion.onnx", 256 * _MB), ("stats.safetensors", 16 * _MB))
+    },
+    **{
+        f"{place}/{name}": most
+        for place in (PERSON_FOLDER, f"{PERSON_FOLDER}/{RECORDED_FOLDER}")
+        for name, most in ((RECORD_NAME, 1 * _MB), (TENSORS_NAME, 64 * _MB))
+    },
     **dict.fromkeys(BODY_FILES[:2], 512 * _MB),
     BODY_FILES[2]: 64 * _MB,
 }
@@ -77,6 +84,7 @@ def import_avatar(task: Task) -> dict[str, Any]:
             unpack(task.input(ARCHIVE), folder, progress)
         with reporter.step("load"):
             Avatar.load(folder)
+            recorded_hearing(folder, (folder / PERSON_FOLDER).is_dir())
             _check_shown(folder)
         task.offer(folder)
     return {"avatar": place.name}
@@ -161,7 +169,7 @@ def _entries(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _extract(file: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, most: int, name: str) -> None:
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with file.open(entry) as source, open(target, "xb") as out:
         while chunk := source.read(_CHUNK):

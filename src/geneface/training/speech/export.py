@@ -54,6 +54,7 @@ def export_speech_encoder(
     layers: int = 2,
     progress: ProgressFn = no_progress,
     *,
+    whole_window: bool = False,
     distillation: Sequence[Path] = (),
     steps: int = DISTILLATION_STEPS,
     seed: int = 0,
@@ -66,6 +67,7 @@ def export_speech_encoder(
         speech: recordings of speech, of many voices: the exported graph is checked against the exact layers (those
             after their distillation) on them, and the features are normalised by their statistics.
         layers: transformer layers to keep.
+        whole_window: rows attend to all of their window, as in Whisper: better features, for recorded speech alone.
         distillation: any speech, on which the layers learn to work with their band of attention in `steps` updates;
             none: they are narrowed without. Checkpoints are kept next to `out` until it is written.
         resume: go on with an interrupted distillation.
@@ -74,7 +76,10 @@ def export_speech_encoder(
         InputError: too few or many layers, too little speech, a distillation to resume, or too inexact a graph.
     """
     full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
-    future_rows = (FUTURE_ROWS + (0,) * layers)[:layers]
+    if whole_window and distillation:
+        raise InputError("layers with their whole window have nothing to learn", "leave out the distillation")
+    past_rows = WINDOW_ROWS if whole_window else PAST_ROWS
+    future_rows = (WINDOW_ROWS,) * layers if whole_window else (FUTURE_ROWS + (0,) * layers)[:layers]
     outputs = (len(FUTURE_ROWS), layers) if layers > len(FUTURE_ROWS) else (layers,)
     recordings = list(speech)
     windows = _speech_windows(recordings, full.bins, progress)
@@ -85,7 +90,7 @@ def export_speech_encoder(
         full, distilled = distil(
             full,
             distillation,
-            Band(PAST_ROWS, future_rows, outputs),
+            Band(past_rows, future_rows, outputs),
             _work(out),
             source,
             steps=steps,
@@ -93,14 +98,14 @@ def export_speech_encoder(
             resume=resume,
             progress=progress,
         )
-    model = build_graph(full, layers, PAST_ROWS, future_rows, outputs=outputs)
-    hidden, errors = _compare(model, (full, outputs, PAST_ROWS, future_rows), windows, progress)
+    model = build_graph(full, layers, past_rows, future_rows, outputs=outputs)
+    hidden, errors = _compare(model, (full, outputs, past_rows, future_rows), windows, progress)
     with atomic_path(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), _statistics(hidden))
     check = {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]}
-    name = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
-    card = {"name": name, **_card(out, full, future_rows, outputs)}
+    kind = "window" if whole_window else "streaming" if distillation else "band"
+    card = {"name": f"whisper-{layers}-{kind}", **_card(out, full, past_rows, future_rows, outputs)}
     card |= {"source_sha256": source, "distillation": distilled, "check": check}
     write_json(out.with_suffix(".json"), card)
     if distillation:
@@ -127,7 +132,9 @@ def _statistics(hidden: FloatArray) -> dict[str, np.ndarray]:
     return {"mean": mean.astype(np.float16), "deviation": deviation}
 
 
-def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
+def _card(
+    out: Path, weights: WhisperWeights, past_rows: int, future_rows: Sequence[int], outputs: Sequence[int]
+) -> dict[str, Any]:
     """What the run time must know of the graph that was written to `out`."""
     return {
         "graph": out.name,
@@ -139,7 +146,7 @@ def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int], output
         "bins": weights.bins,
         "rate_hz": FEATURE_RATE_HZ,
         "window_rows": WINDOW_ROWS,
-        "past_rows": PAST_ROWS,
+        "past_rows": past_rows,
         "future_rows": list(future_rows),
         "licence": "MIT, Copyright (c) 2022 OpenAI (github.com/openai/whisper)",
     }
