@@ -22,7 +22,7 @@ _BANDWIDTH_HZ = 120.0
 
 
 def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
-    """Make [T] samples of one of `KINDS`, by default of `TRAINED`; all but silence at a random level with a faint noise."""
+    """Make [T] samples of one of `KINDS`, by default of `TRAINED`; all but silence at some level with a faint noise."""
     count = round(seconds * SPEECH_RATE_HZ)
     kind = str(rng.choice(TRAINED)) if kind is None else kind
     if kind not in _MAKERS:
