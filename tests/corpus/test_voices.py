@@ -11,7 +11,7 @@ from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
 from geneface.corpus.layouts import find_sources
-from geneface.corpus.non_speech import KINDS, far_voice, non_speech_sound
+from geneface.corpus.non_speech import KINDS, non_speech_sound
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis
 from geneface.corpus.voices import VOICES_NAME, Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices
 from geneface.errors import InputError
@@ -247,11 +247,3 @@ def test_laughter_comes_in_calls_and_coughs_begin_at_once():
         rates.append(hertz[(hertz > 2) & (hertz < 12)][np.argmax(power[(hertz > 2) & (hertz < 12)])])
     assert 3.5 < np.median(rates) < 7.0
     assert np.median(rises["cough"]) > 1.5 * np.median(rises["laughter"])
-
-
-def test_a_voice_far_away_is_far_below_the_speech():
-    speech = np.random.default_rng(0).standard_normal(2 * SPEECH_RATE_HZ).astype(np.float32) * 0.1
-    for seed in range(4):
-        far = far_voice(speech, np.random.default_rng(seed))
-        below = 20 * np.log10(far.std() / speech.std())
-        assert far.shape == speech.shape and -50.5 < below < -27.5

@@ -1,9 +1,7 @@
-"""Sounds without speech of one's own: silence, noise, breath, drums, clicks, laughter, coughs; somebody far away.
-
-Lips must not follow them.
+"""Sounds without speech: silence, noise, breath, drums, clicks, laughter, coughs. Lips must not follow them.
 
 T samples at 16 kHz in [-1, 1]. A model trained on speech alone moves the lips to anything: a drum is a
-consonant to it, and a laugh a row of vowels. All but the voice are synthetic. Laughter has the form that
+consonant to it, and a laugh a row of vowels. All are synthetic. Laughter has the form that
 Bachorowski, Smoski and Owren measured ("The acoustic features of human laughter", JASA 110, 2001): bouts of some five
 calls a second on a central vowel, with pitches far above those of speech, often unvoiced. A cough is a burst, a
 stream of noise, and sometimes a voiced end (Korpas, Sadlonova and Vrabec, "Analysis of the cough sound", Pulm.
@@ -16,7 +14,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geneface.corpus.augmentation import Augmentation, augment
 from geneface.types import SPEECH_RATE_HZ, FloatArray
 
 _Array = np.ndarray
@@ -25,9 +22,9 @@ _BANDWIDTH_HZ = 120.0
 
 
 def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None = None) -> FloatArray:
-    """Make [T] samples of one of `KINDS`, by default any; all but silence at a random level with a faint noise."""
+    """Make [T] samples of one of `KINDS`, by default of `TRAINED`; all but silence at some level with a faint noise."""
     count = round(seconds * SPEECH_RATE_HZ)
-    kind = str(rng.choice(KINDS, p=_SHARES)) if kind is None else kind
+    kind = str(rng.choice(TRAINED)) if kind is None else kind
     if kind not in _MAKERS:
         raise ValueError(f"no such kind of sound: {kind}")
     if kind == "silence":
@@ -37,19 +34,6 @@ def non_speech_sound(seconds: float, rng: np.random.Generator, kind: str | None 
     sound = level * sound / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-9)
     sound = sound + 10.0 ** (rng.uniform(-90.0, -60.0) / 20.0) * rng.standard_normal(count)
     return np.clip(sound, -1.0, 1.0).astype(np.float32)
-
-
-def far_voice(speech: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """[T] of somebody's speech as a microphone hears it from afar: in the room, and 28 to 50 dB below the speech."""
-    change = Augmentation(
-        pitch=float(np.exp(rng.uniform(np.log(0.75), np.log(1.9)))),
-        formant=float(rng.uniform(0.9, 1.2)),
-        room_seconds=float(rng.uniform(0.3, 1.0)),
-        room_share=float(rng.uniform(0.3, 0.9)),
-    )
-    far = augment(speech, change, rng)
-    below = 10.0 ** (-rng.uniform(28.0, 50.0) / 20.0)
-    return (below * _size(speech) / _size(far) * far).astype(np.float32)
 
 
 # ---- things
@@ -155,10 +139,11 @@ _MAKERS: dict[str, Callable[[int, np.random.Generator], _Array]] = {
     "laughter": _laughter,
     "cough": _cough,
 }
-_SHARES = (0.1, 0.15, 0.15, 0.1, 0.1, 0.25, 0.15)
-"""How often each is made: what is most like speech most often."""
 KINDS = tuple(_MAKERS)
 """No notes: sung and slowly spoken vowels are too much like them."""
+TRAINED: tuple[str, ...] = ("silence", "noise", "breath", "drums", "clicks")
+"""What a corpus gets. Laughter and coughs are for measuring: a corpus of few speakers that has them behind closed lips
+teaches that the voices it lacks (a laugh's pitch is a woman's) move no lips either."""
 
 
 # ---- their parts

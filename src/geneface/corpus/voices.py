@@ -31,7 +31,7 @@ from geneface.corpus.augmentation import augment, draw_augmentation, frame_times
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.held_vowels import HeldVowel, draw_held_vowel, held_frames, hold_vowel
 from geneface.corpus.layouts import Source, find_sources, split_part
-from geneface.corpus.non_speech import far_voice, non_speech_sound
+from geneface.corpus.non_speech import non_speech_sound
 from geneface.corpus.prepare import run_stage
 from geneface.corpus.resynthesis import AlignmentError, resynthesise, synthesiser
 from geneface.corpus.steps import clip_samples, worker_encoder
@@ -49,8 +49,8 @@ VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
 _HELD_AUGMENTED = 0.5
 """Share of the held vowels that are augmented too."""
-_FAR_VOICES, _AFTER_SPEECH = 0.15, 0.5
-"""Share of the sounds without speech that are somebody far away, and of the others that follow the clip's speech."""
+_AFTER_SPEECH = 0.5
+"""Share of the sounds without speech that follow the clip's own: by it their level is known."""
 Encoder = tuple[str, Path | None]
 """Name and weights of a speech encoder."""
 Kind = Literal["augmentation", "held-vowel", "non-speech", "resynthesis"]
@@ -306,13 +306,11 @@ class _Clip:
     def non_speech(self) -> Voice:
         rng = self._rng("non-speech")
         closed = np.full(self._frames, _closed_frame(self._corpus, self._task.source), np.float32)
-        is_far = rng.random() < _FAR_VOICES
-        # What is far away is known by its level, against the speech that was heard before.
-        if is_far or rng.random() < _AFTER_SPEECH:
-            sound = far_voice(self._samples, rng) if is_far else non_speech_sound(self._frames / VIDEO_RATE_HZ, rng)
+        sound = non_speech_sound(self._frames / VIDEO_RATE_HZ, rng)
+        if rng.random() < _AFTER_SPEECH:
             spoken = np.arange(self._frames, dtype=np.float32)
-            return heard(self._speech, np.concatenate([self._samples, sound]), np.concatenate([spoken, closed]))
-        return heard(self._speech, non_speech_sound(self._frames / VIDEO_RATE_HZ, rng), closed)
+            sound, closed = np.concatenate([self._samples, sound]), np.concatenate([spoken, closed])
+        return heard(self._speech, sound, closed)
 
     def resynthesised(self, voice: str, folder: Path) -> Voice:
         real = self._speech.encode(self._samples, self._frames).values
