@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from geneface.analysis.mel import log_mel
-from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, StreamingEncoder, load_encoder
+from geneface.analysis.speech import (
+    DEFAULT_ENCODER,
+    ENCODERS,
+    MelEncoder,
+    ShippedEncoder,
+    SpeechEncoder,
+    StreamingEncoder,
+    load_encoder,
+)
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
 from geneface.io.assets import asset_path
@@ -148,7 +156,7 @@ def test_weights_that_are_nowhere_are_named() -> None:
 
 def test_a_streaming_encoder_by_path(shipped: SpeechEncoder, demo: np.ndarray, tmp_path: Path) -> None:
     for kind in ("onnx", "safetensors", "json"):
-        shutil.copy(asset_path("speech", f"whisper_base_2.{kind}"), tmp_path / f"mine.{kind}")
+        shutil.copy(asset_path("speech", f"whisper_base_4.{kind}"), tmp_path / f"mine.{kind}")
     encoder = load_encoder("streaming", tmp_path / "mine.onnx")
     assert isinstance(encoder, StreamingEncoder) and encoder.name.startswith("streaming:")
     assert load_encoder(encoder.name, tmp_path / "mine.onnx").name == encoder.name
@@ -161,7 +169,7 @@ def test_a_streaming_encoder_by_path(shipped: SpeechEncoder, demo: np.ndarray, t
         load_encoder("streaming", tmp_path / "mine.onnx")
 
 
-@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
+@pytest.mark.parametrize("name", [DEFAULT_ENCODER, "whisper-2-streaming", "mel"])
 def test_weights_for_a_shipped_encoder_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"encoder {name}, which is part of this package: leave out --encoder-path"):
         load_encoder(name, "model.bin")
