@@ -18,8 +18,9 @@ from geneface.analysis.tracker import track_frames
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import ClipEntry, Corpus
 from geneface.corpus.dataset import reference_speaker
-from geneface.corpus.prepare import Source, clip_samples, find_sources, read_track
+from geneface.corpus.layouts import Source, find_sources
 from geneface.corpus.resynthesis import spoken
+from geneface.corpus.steps import clip_samples, open_raw, raw_path
 from geneface.corpus.voices import words_of
 from geneface.evaluation.protocol.controls import encoded
 from geneface.geometry.landmarks import KEYPOINTS
@@ -143,7 +144,7 @@ def _corpus_recording(corpus: Corpus, entry: ClipEntry, source: Source | None, w
 
 
 def _clip_again(corpus: Corpus, source: Source) -> FloatArray:
-    raw = read_track(corpus.folder, source)
+    raw = open_raw(raw_path(corpus.folder, source.name))
     pictures = encoded([frame.image for frame in read_frames(source.path, VIDEO_RATE_HZ)])
     mesh = track_frames(pictures, face_check_frames=0).mesh_px
     neutral = load_tensors(corpus.folder / "speakers.safetensors")[source.speaker]
