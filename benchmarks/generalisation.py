@@ -131,8 +131,13 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
 
 
 def all_words(arguments: argparse.Namespace) -> dict[str, Words]:
-    """Of all files, by the clip's name in the corpus or its file's stem."""
-    return {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
+    """Of all files, by the clip's name in the corpus or its file's stem, in step with the clips' pictures."""
+    heard = {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
+    late = {entry.name: entry.late_frames / VIDEO_RATE_HZ for entry in Corpus.load(arguments.corpus).manifest.clips}
+    return heard | {
+        name: tuple((start - by, end - by, word) for start, end, word in words_of(heard, name))
+        for name, by in late.items()
+    }
 
 
 def _shown(clip: ClipData, voice: Voice) -> ClipData:

@@ -138,7 +138,11 @@ def _corpus_recording(corpus: Corpus, entry: ClipEntry, source: Source | None, w
         np.full(len(measured), entry.heldout),
         corpus.features(entry),
         None if source is None else clip_samples(corpus.folder, source),
-        words_of(words, entry.name) or None,
+        tuple(
+            (start - entry.late_frames / VIDEO_RATE_HZ, end - entry.late_frames / VIDEO_RATE_HZ, word)
+            for start, end, word in words_of(words, entry.name)
+        )
+        or None,
         None if source is None else lambda: _clip_again(corpus, source),
     )
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geneface.analysis.encoder_weights import ENCODER_VARIABLE
 from geneface.apps import process
 from geneface.apps.errors import STOPPED
 
@@ -78,7 +77,7 @@ def serve(
     encoder_path: Annotated[
         list[Path] | None,
         typer.Option(
-            envvar=ENCODER_VARIABLE,
+            envvar="GENEFACE_ENCODER_PATH",
             show_envvar=True,
             help="Weights of avatars' speech encoders, where these are not shipped (docs/encoders.md).",
         ),
@@ -87,6 +86,7 @@ def serve(
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
     """Open a page and an API, on this machine alone by default."""
+    from geneface.analysis.encoder_weights import ENCODER_VARIABLE
     from geneface.serve.app import create_app
     from geneface.serve.server import address, completed
     from geneface.serve.server import serve as run

@@ -166,6 +166,12 @@ class Avatar:
         return self.files.body is not None
 
     @property
+    def clips(self) -> tuple[str, ...]:
+        """Names of the person's clips that a style can be taken from; avatars made before have none."""
+        styles = self.files.person.styles
+        return () if styles is None else styles.clips
+
+    @property
     def metrics(self) -> dict[str, Any] | None:
         """The figures stored with the avatar, if it carries any."""
         return read_metrics(self.files.folder)

@@ -86,9 +86,7 @@ class Finish:
         head = style.head**0.5
         rows = replay_rows(self._path, acting.times, head)
         if person.nod is not None:
-            # Not a matrix product: its bits depend on how many frames there are.
-            for stress, nod in zip(acting.stress.T, np.float32(head) * person.nod, strict=True):
-                rows[:, : len(nod)] += stress[:, None] * nod
+            rows[:, :6] += acting.stress[:, :1] * (np.float32(head) * person.nod)
         return MotionTrack(points, as_pose(rows))
 
     def step_back(self, frames: int) -> None:

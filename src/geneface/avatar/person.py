@@ -16,7 +16,7 @@ from geneface.avatar.body_track import MOST_TORSO_POINTS
 from geneface.avatar.idle import BlinkStatistics, measure_blinks
 from geneface.avatar.poses import PATH_SIGMA_FRAMES, as_pose, build_path, pose_values, training_runs
 from geneface.avatar.smoothing import smooth
-from geneface.avatar.stress import STRESSES, fit_nod, stress_of_recording
+from geneface.avatar.stress import fit_nod, stress_of_recording
 from geneface.avatar.style import StyleStatistics, measure_styles
 from geneface.errors import InputError
 from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, MESH_SIZE, lip_opening
@@ -45,7 +45,7 @@ class PersonStatistics:
     brows: FloatArray | None = None
     """[P, 20, 3] where the brows were along the path, from their middle place; None: avatars made before."""
     nod: FloatArray | None = None
-    """[2, 6] how the head's pose follows the stress of word and phrase (`avatar.stress`); None: it doesn't."""
+    """[6] how the head's pose follows the stress of words (`avatar.stress`); None: it doesn't."""
     styles: StyleStatistics | None = None
     """How much the person's clips differ; None: nothing is known of it."""
 
@@ -97,7 +97,7 @@ class PersonStatistics:
             if not 1 <= points <= MOST_TORSO_POINTS:
                 raise _damaged(source, "path.torso")
             shapes["path.torso"] = (frames, points, 2)
-        more = {"path.brows": (frames, len(BROWS), 3), "nod": (STRESSES, 6)}
+        more = {"path.brows": (frames, len(BROWS), 3), "nod": (6,)}
         shapes |= {name: shape for name, shape in more.items() if name in tensors}
         values: dict[str, FloatArray] = {}
         for name, shape in shapes.items():
@@ -152,8 +152,8 @@ def measure_person(
         raise InputError("the portrait has no training frames", "prepare it again from a longer video")
     blinking = np.zeros(len(landmarks), bool)
     blink = measure_blinks(landmarks, runs, blinking)
-    stress = np.concatenate([stress_of_recording(spoken.loud[segment == number]) for number in np.unique(segment)])
-    nod, calm = _without_nod(pose, stress, runs)
+    word = np.concatenate([stress_of_recording(spoken.loud[segment == number])[:, 0] for number in np.unique(segment)])
+    nod, calm = _without_nod(pose, word, runs)
     brows = landmarks[:, BROWS].reshape(len(landmarks), -1)
     path, brows = build_path(calm, runs, brows)
     clips = [spoken.clips[segment[run.start]] for run in runs]
@@ -168,14 +168,14 @@ def measure_person(
     )
 
 
-def _without_nod(pose: HeadPose, stress: FloatArray, runs: list[slice]) -> tuple[FloatArray, HeadPose]:
+def _without_nod(pose: HeadPose, word: FloatArray, runs: list[slice]) -> tuple[FloatArray, HeadPose]:
     """How the head nods with speech, and the poses without: what is replayed is added to it again."""
     values = pose_values(pose)
     smoothed = values[:, :6].copy()
     for run in runs:
         smoothed[run] = smooth(values[run, :6], PATH_SIGMA_FRAMES)
-    nod = fit_nod(smoothed, stress, runs)
-    values[:, :6] -= stress @ nod
+    nod = fit_nod(smoothed, word, runs)
+    values[:, :6] -= word[:, None] * nod
     return nod, as_pose(values)
 
 

@@ -28,8 +28,6 @@ _FAST, _SLOW = 2.0, 12.0
 """Time constants, frames: of a stressed word, of a phrase."""
 _FAST_POLES, _SLOW_POLES = 3, 2
 STATES = _FAST_POLES + _SLOW_POLES
-STRESSES = 2
-"""Values of stress a frame: that of the word, that of the phrase."""
 _KEPT = np.exp(-1 / np.repeat([_FAST, _SLOW], [_FAST_POLES, _SLOW_POLES])).tolist()
 
 
@@ -85,19 +83,19 @@ def stress_of_recording(loud: FloatArray) -> FloatArray:
     return stress_of(followed(windows[:, -1], np.zeros(STATES)))
 
 
-PAUSE_PACE, STRESS_PACE = 0.7, 1.35
+PAUSE_PACE, STRESS_PACE = 0.6, 1.5
 """How fast the recorded movement of head and brows is played in a pause, and under the strongest stress."""
 _PHRASE = 0.15
 """Stress of the phrase above which silence is the end of one."""
 _NODDING = [0, 4, 5]
 """Of a pose: rotation about the axis through the ears, height and distance."""
-_FOLDS, _FEWEST_BLOCKS, _BLOCK_FRAMES = 5, 5, 75
+_FOLDS, _BLOCK_FRAMES = 5, 50
 _LEAST_SKILL = 0.05
 """Share of the pitch's variance that must be foretold of blocks that were left out."""
 _LARGEST_NOD = 0.2
 """Radians, under the strongest stress."""
-_RIDGE = 1.0
-"""Weight of no movement at all, of the variance of stress."""
+_RIDGE = 0.3
+"""Weight of no movement at all, in variances of stress."""
 _COLUMNS = STATES + 2
 """What is kept of a frame: the filters, its place on the path, whether it was a pause."""
 
@@ -150,41 +148,39 @@ class Follower:
         self._ring[np.arange(self._count - len(last) + 1, self._count + 1) % len(self._ring)] = last
 
 
-def fit_nod(pose: FloatArray, stress: FloatArray, runs: list[slice]) -> FloatArray:
+def fit_nod(pose: FloatArray, word: FloatArray, runs: list[slice]) -> FloatArray:
     """How a person's head nods with stress: ridge regression of its pitch, and of the place that goes with it.
 
-    Other turns of the head follow whom they look at. Kept only if blocks of time that it was not fitted to follow it;
-    measured on two speeches of a president, pitch correlates by .4 across blocks and .8 on later seconds.
+    Other turns of the head follow whom they look at, and the slow stress of the phrase did not hold in other blocks.
+    Kept only if blocks of time that it was not fitted to follow it.
 
     Args:
         pose: [F, 6] rotation and translation, smooth.
-        stress: [F, 2].
+        word: [F] stress of the word.
         runs: stretches of training frames.
 
     Returns:
-        [2, 6] pose per stress; zeros where nothing is to be had.
+        [6] pose per stress; zeros where nothing is to be had.
     """
     blocks = _blocks(runs)
-    nod = np.zeros((STRESSES, 6), np.float32)
-    if len(blocks) < _FEWEST_BLOCKS:
+    nod = np.zeros(6, np.float32)
+    if len(blocks) < _FOLDS:
         return nod
     errors, spread = 0.0, 0.0
     for left in range(_FOLDS):
-        others = [block for number, block in enumerate(blocks) if number % _FOLDS != left]
-        weights = _ridge(pose[:, :1], stress, others)
+        weights = _ridge(pose, word, [block for number, block in enumerate(blocks) if number % _FOLDS != left])
         for block in blocks[left::_FOLDS]:
-            truth = _centred(pose[block, :1])
-            errors += float(np.square(truth - _centred(stress[block]) @ weights).sum())
+            truth = _centred(pose[block, 0])
+            errors += float(np.square(truth - weights[0] * _centred(word[block])).sum())
             spread += float(np.square(truth).sum())
     if errors > (1 - _LEAST_SKILL) * spread:
         return nod
-    fitted = _ridge(pose, stress, blocks)
-    nod[:, _NODDING] = fitted[:, _NODDING]
-    return nod * np.float32(min(1.0, _LARGEST_NOD / max(float(np.abs(nod[:, 0]).sum()), 1e-9)))
+    nod[_NODDING] = _ridge(pose, word, blocks)[_NODDING]
+    return nod * np.float32(min(1.0, _LARGEST_NOD / max(abs(float(nod[0])), 1e-9)))
 
 
 def _blocks(runs: list[slice]) -> list[slice]:
-    """The runs in blocks of about 3 s."""
+    """The runs in blocks of about 2 s."""
     blocks = []
     for run in runs:
         count = max((run.stop - run.start) // _BLOCK_FRAMES, 1)
@@ -193,12 +189,11 @@ def _blocks(runs: list[slice]) -> list[slice]:
     return blocks
 
 
-def _ridge(values: FloatArray, stress: FloatArray, blocks: list[slice]) -> FloatArray:
-    x = np.concatenate([_centred(stress[block]) for block in blocks]).astype(np.float64)
+def _ridge(values: FloatArray, word: FloatArray, blocks: list[slice]) -> FloatArray:
+    """[F, C] on [F] -> [C]."""
+    x = np.concatenate([_centred(word[block]) for block in blocks]).astype(np.float64)
     y = np.concatenate([_centred(values[block]) for block in blocks]).astype(np.float64)
-    gram = x.T @ x
-    weight = _RIDGE * np.trace(gram) / STRESSES + 1e-9
-    return np.linalg.solve(gram + weight * np.eye(STRESSES), x.T @ y).astype(np.float32)
+    return (x @ y / ((1 + _RIDGE) * (x @ x) + 1e-9)).astype(np.float32)
 
 
 def _centred(values: FloatArray) -> FloatArray:

@@ -63,6 +63,11 @@ class StyleStatistics:
     """[N, 4] spread of the lip opening and of the brows (head units), head speed (radians per frame), blinks a
     minute."""
 
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """The names of those that have a piece."""
+        return tuple(dict.fromkeys(self.names[number] for number in self.clip))
+
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> StyleStatistics | None:
         """Invert `tensors`; None if they are not there, or can't be right. They may come from anywhere."""
@@ -75,6 +80,8 @@ class StyleStatistics:
         if names.dtype != np.uint8 or names.ndim != 1 or len(names) > MOST_NAME_BYTES or clip.dtype.kind != "i":
             return None
         known = tuple(names.tobytes().decode(errors="replace").split("\n"))
+        if len(set(known)) < len(known):
+            return None
         if not (np.isfinite(values).all() and (values >= 0).all() and ((clip >= 0) & (clip < len(known))).all()):
             return None
         return cls(known, clip.astype(np.int32), values.astype(np.float32))
@@ -103,10 +110,10 @@ def style_of(statistics: StyleStatistics | None, choice: float | str) -> Style:
         return np.where(usual > 0, measured / np.maximum(usual, 1e-9), 1.0)
 
     if isinstance(choice, str):
-        names = () if statistics is None else tuple(statistics.names[number] for number in statistics.clip)
-        if choice not in names:
-            raise InputError(f"there is no style or clip {choice!r}", f"give {_known(list(dict.fromkeys(names)))}")
-        factors = compared(values[[name == choice for name in names]].mean(axis=0))
+        if statistics is None or choice not in statistics.clips:
+            known = () if statistics is None else statistics.clips
+            raise InputError(f"there is no style or clip {choice!r}", f"give {_known(known)}")
+        factors = compared(values[statistics.clip == statistics.names.index(choice)].mean(axis=0))
     elif choice == NEUTRAL:
         return Style()
     else:

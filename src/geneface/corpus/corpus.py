@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.config import Config
 from geneface.errors import InputError
@@ -46,6 +47,8 @@ class ClipEntry(Config):
     """File name of the video."""
     frames: int
     heldout: bool
+    late_frames: float = 0.0
+    """By how much its sound is late, negative: early (`corpus.offsets`); 0 where that is not sure."""
 
 
 class DroppedEntry(Config):
@@ -114,11 +117,23 @@ class Corpus:
         return self.landmarks(clip) - self.neutral[clip.speaker]
 
     def features(self, clip: ClipEntry) -> SpeechFeatures:
-        """[2F, D] of a clip, in float32."""
-        return SpeechFeatures(self._tensors(clip)["features"].astype(np.float32), self.manifest.encoder)
+        """[2F, D] of a clip, in step with its pictures, in float32."""
+        return SpeechFeatures(moved(self._tensors(clip)["features"], clip.late_frames), self.manifest.encoder)
 
     def _tensors(self, clip: ClipEntry) -> dict[str, np.ndarray]:
         path = self.folder / "clips" / f"{clip.name}.safetensors"
         if not path.is_file():
             raise InputError(f"{path} is missing", "prepare the corpus again with --resume")
         return load_tensors(path)
+
+
+def moved(features: NDArray[np.floating], late: float) -> FloatArray:
+    """Rows [2F, D] of a sound that is late by so many frames -> those of the pictures; ends are repeated."""
+    if not late:
+        return features.astype(np.float32)
+    last = len(features) - 1
+    at = np.clip(np.arange(len(features)) + 2 * late, 0, last)
+    first = np.minimum(at.astype(int), max(last - 1, 0))
+    share: FloatArray = (at - first).astype(np.float32)[:, None]
+    after = np.minimum(first + 1, last)
+    return ((1 - share) * features[first] + share * features[after]).astype(np.float32)

@@ -108,6 +108,11 @@ def raw_path(out: Path, name: str) -> Path:
     return out / "raw" / f"{name}.safetensors"
 
 
+def clip_path(out: Path, name: str) -> Path:
+    """What is finished of a clip."""
+    return out / "clips" / f"{name}.safetensors"
+
+
 def open_raw(path: Path) -> RawTrack:
     """Read all but the mesh."""
     file = TensorFile(path)
@@ -151,10 +156,11 @@ def clip_samples(out: Path, source: Source) -> FloatArray:
     """[640 F] samples at 16 kHz of a clip that was tracked, from its first frame to its last."""
     is_beside = open_raw(raw_path(out, replace(source, part=1).name)).is_sound_beside
     sound = source.sound if is_beside and source.sound is not None else source.path
-    return _samples(sound, open_raw(raw_path(out, source.name)))
+    return read_samples(sound, open_raw(raw_path(out, source.name)))
 
 
-def _samples(sound: Path, raw: RawTrack) -> FloatArray:
+def read_samples(sound: Path, raw: RawTrack) -> FloatArray:
+    """[640 F] samples at 16 kHz of a track, from its first frame to its last."""
     return cut_frames(read_audio(sound), raw.first_frame_seconds * VIDEO_RATE_HZ, len(raw.found))
 
 
@@ -306,7 +312,7 @@ class FinishStep(Step):
     @property
     def product(self) -> Path:
         """The clip."""
-        return self.out / "clips" / f"{self.name}.safetensors"
+        return clip_path(self.out, self.name)
 
     def run(self) -> str:
         """Bring the track to the canonical head frame, and encode the speech."""
@@ -316,7 +322,7 @@ class FinishStep(Step):
         speech = worker_encoder(self.encoder, self.encoder_path)
         raw = open_raw(track)
         solved = solve_head_poses(raw.mesh_px(), raw.width, raw.height, neutral=self.neutral, focal=self.focal)
-        features = speech.encode(_samples(sound, raw), len(raw.found))
+        features = speech.encode(read_samples(sound, raw), len(raw.found))
         tensors = {
             "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),
             "features": features.values.astype(np.float16),
