@@ -37,6 +37,37 @@ def test_no_cluster_at_the_address_is_an_input_error(address):
         pass
 
 
+class SlowRay:
+    """Stands for the package: its first `slow` starts fail, as on a machine that is at its limit."""
+
+    def __init__(self, slow: int) -> None:
+        self.slow, self.starts, self.runs = slow, 0, False
+
+    def init(self, *_: object, **__: object) -> None:
+        self.starts += 1
+        if self.starts <= self.slow:
+            raise Exception("The current node timed out during startup.")
+        self.runs = True
+
+    def is_initialized(self) -> bool:
+        return self.runs
+
+    def shutdown(self) -> None:
+        self.runs = False
+
+
+def test_a_local_start_is_tried_three_times(monkeypatch):
+    for slow, address, starts in ((0, "local", 1), (2, "local", 3), (3, "local", 3), (1, "host:6379", 1)):
+        ray = SlowRay(slow)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        if slow < starts:
+            cluster._start(address, None, None)
+        else:
+            with pytest.raises(InputError, match=r"timed out during startup.*ray start"):
+                cluster._start(address, None, None)
+        assert (ray.starts, ray.runs) == (starts, slow < starts)
+
+
 @pytest.fixture(scope="module")
 def told() -> list[str]:
     return []

@@ -45,6 +45,8 @@ ATTEMPTS = 3
 """A clip whose workers died so many times is dropped: it is the clip's fault, or there is too little memory."""
 _LOCAL_STORE_BYTES = 512 << 20
 """Memory for clips on their way on this machine; what does not fit goes to the disk."""
+_LOCAL_STARTS = 3
+"""Ray waits half a minute for its own start, which is too little on a machine that is at its limit."""
 _AHEAD = 2
 """Clips that wait at the workers, so that none is idle while results are stored."""
 _CONNECT_SECONDS = 5.0
@@ -144,16 +146,23 @@ def _start(address: str, workers: int | None, place: str | None) -> None:
         }
     is_main = threading.current_thread() is threading.main_thread()
     reaction = signal.getsignal(signal.SIGTERM) if is_main else None
+    tries = _LOCAL_STARTS if address == LOCAL else 1
     try:
-        ray.init(address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"no Ray cluster can be used at {address} ({_line(error)})", _REMEDY) from error
+        while not ray.is_initialized():
+            tries -= 1
+            try:
+                ray.init(address, **options)
+            except Exception as error:  # Ray raises that very class, too
+                ray.shutdown()
+                if tries == 0:
+                    cause = f"no Ray cluster can be used at {address} ({_line(error)})"
+                    raise InputError(cause, _REMEDY) from error
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, reaction)
 
 
-_REMEDY = "start one on its first machine with `ray start --head`, or take --ray local"
+_REMEDY = "start one on its first machine with `ray start --head`, take --ray local, or leave --ray out"
 
 
 def _reach(address: str) -> None:
