@@ -81,7 +81,7 @@ def measured(avatar: Avatar, portrait: Portrait, performances: list[Performance]
             heard.word.append(stress_of_recording(loud[:, 0])[clip, 0])
             rows["person"].rotation.append(portrait.pose.rotation[run])
             rows["person"].brows.append(portrait.landmarks[run][:, BROWS])
-            generic = avatar._model.predict(portrait.features(number), person=avatar._person_motion)
+            generic = avatar._model.predict(avatar._encoder.encode(sound.samples), person=avatar._person_motion)
             first = first_frame(path, performance.seed) + 997 * run.start
             pose: HeadPose = replay(path, first + np.arange(run.stop - run.start, dtype=np.float64))
             rows["replay"].rotation.append(pose.rotation)

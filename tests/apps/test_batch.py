@@ -163,7 +163,8 @@ def test_a_fault_in_a_row_costs_that_row(run: Run, table_folder: Path) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, encoding: str, delimiter: str, end: str) -> None:
-    rows = [["Avatar", "audio", "mouth_gain", ""], ["me", "Größe; ab, c\u2028d.wav", "1.5", ""], ["", "", "", ""]]
+    head = ["Avatar", "audio", "mouth_gain", "style", ""]
+    rows = [head, ["me", "Größe; ab, c\u2028d.wav", "1.5", "a,b", ""], ["", "", "", "", ""]]
     if delimiter != ",":
         rows[1][2] = "1,5"
     path = tmp_path / "jobs.csv"
@@ -172,7 +173,7 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, encoding: str, delimi
             file.write(f"sep=;{end}")
         csv.writer(file, delimiter=delimiter, lineterminator=end).writerows(rows)
     (row,) = read_table(path)
-    assert row.job is not None and row.job.mouth_gain == 1.5
+    assert row.job is not None and row.job.mouth_gain == 1.5 and row.job.style == "a,b"
     assert (
         row.job.audio is not None
         and row.job.audio.name == "Größe; ab, c\u2028d.wav"

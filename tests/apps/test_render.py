@@ -72,6 +72,8 @@ def test_render_options(run: Run, avatar_folder: Path, sound: Path, tmp_path: Pa
         ({"--background": "plaid"}, ("plaid",)),
         ({"--mouth-gain": "nan"}, ("mouth-gain",)),
         ({"--temperature": "-1"}, ("temperature",)),
+        ({"--style": "1.2"}, ("style", "calm, neutral, lively")),
+        ({"--style": "angry"}, ("no style or clip 'angry'", "names no clips")),
         ({"--seed": str(2**63)}, ("--seed",)),
         ({"--background": "x" * 5000}, ("background",)),
         ({"avatar": ""}, ("no avatar",)),

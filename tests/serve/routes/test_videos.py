@@ -194,6 +194,8 @@ def test_text_is_spoken(client: Client) -> None:
         ({"seed": "x"}, 422, "bad_request", "seed"),
         ({"temperature": "9"}, 422, "bad_input", "temperature"),
         ({"temperature": "nan"}, 422, "bad_input", "temperature"),
+        ({"style": "angry"}, 422, "bad_input", "angry"),
+        ({"style": "1.2"}, 422, "bad_input", "style"),
         ({"format": "exe"}, 422, "bad_request", "format"),
         ({"background": "/etc/passwd"}, 422, "bad_request", "background"),
         ({"background": "http://127.0.0.1/x.png"}, 422, "bad_request", "background"),
