@@ -21,6 +21,7 @@ from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
+from geneface.avatar.held_lips import held_windows
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.inputs import NO_SPEECH, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
@@ -186,8 +187,7 @@ class Avatar:
         return self._motion_windows(speech_samples(audio), performance_or_default(performance))
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
-        person = self.files.person
-        finish = Finish(person, performance, self._body(performance))
+        finish = Finish(self.files.person, performance, self._body(performance))
         closing = closing_weight(voice_activity(samples))
         displacement = self._model.predict_windows(
             encode_blocks(self._encoder, samples),
@@ -197,9 +197,9 @@ class Avatar:
             window_frames=_MOTION_FRAMES,
             early_start=True,
         )
-        neutral = person.neutral_landmarks
+        moved = (self.files.person.neutral_landmarks + window for window in displacement)
         start = 0
-        for points in smooth_landmark_windows((neutral + window for window in displacement), _FACE_SIGMA_FRAMES):
+        for points in held_windows(smooth_landmark_windows(moved, _FACE_SIGMA_FRAMES), samples):
             stop = start + len(points)
             yield finish.finished(finish.amplified(points), closing[start:stop])
             start = stop
