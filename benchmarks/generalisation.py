@@ -26,7 +26,7 @@ import torch
 from grid_words import clip_sounds
 from numpy.typing import NDArray
 
-from geneface.analysis.speech import load_encoder
+from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.avatar.idle import voice_activity
 from geneface.corpus.corpus import MANIFEST_NAME, Corpus
 from geneface.corpus.dataset import ClipData, CorpusData, load_corpus_data
@@ -44,7 +44,7 @@ from geneface.motion.runtime import MotionModel, PersonMotion
 from geneface.motion.score import correlation
 from geneface.motion.vae import AudioToMotion
 from geneface.portrait.portrait import Portrait
-from geneface.training.adaptation.person import adapt_to_person
+from geneface.training.adaptation.person import adapt_to_person, features_for
 from geneface.training.loop import file_digest, train
 from geneface.training.motion.sync import load_expert
 from geneface.training.motion.train import MOTION_PRESETS, MotionTask, MotionTrainConfig, predict_clip, save_model
@@ -131,8 +131,13 @@ def other_recordings(arguments: argparse.Namespace, clips: list[ClipData], work:
 
 
 def all_words(arguments: argparse.Namespace) -> dict[str, Words]:
-    """Of all files, by the clip's name in the corpus or its file's stem."""
-    return {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
+    """Of all files, by the clip's name in the corpus or its file's stem, in step with the clips' pictures."""
+    heard = {clip: words for path in arguments.words for clip, words in read_words(path).items() if words}
+    late = {entry.name: entry.late_frames / VIDEO_RATE_HZ for entry in Corpus.load(arguments.corpus).manifest.clips}
+    return heard | {
+        name: tuple((start - by, end - by, word) for start, end, word in words_of(heard, name))
+        for name, by in late.items()
+    }
 
 
 def _shown(clip: ClipData, voice: Voice) -> ClipData:
@@ -205,21 +210,26 @@ def portrait_figures(
 ) -> dict[str, dict[str, float]]:
     """Held-out frames of a portrait by the generic model, and adapted to all its training frames or to `seconds`."""
     portrait, model = Portrait.load(folder), MotionModel.load(motion)
+    encoder = load_encoder(model.config.encoder)
     held = portrait.heldout.copy()
     people: dict[str, PersonMotion | None] = {"generic": None}
     training_seconds = (~held).sum() / VIDEO_RATE_HZ
     for limit in (*(value for value in seconds if value < training_seconds), training_seconds):
         # What lies beyond the limit is neither adapted to nor tested on.
         portrait.heldout = held | (np.cumsum(~held) > limit * VIDEO_RATE_HZ)
-        adapt_to_person(portrait, MotionModel.load(motion), work / f"{limit:g}")
+        adapt_to_person(portrait, MotionModel.load(motion), encoder, work / f"{limit:g}")
         label = "adapted" if limit == training_seconds else f"adapted on {limit:g} s"
         people[label] = load_person(work / f"{limit:g}")
-    result = {name: tested(portrait, held, model, person) for name, person in people.items()}
-    return result | {"generic, all frames": tested(portrait, np.ones_like(held), model, None)}
+    result = {name: tested(portrait, held, model, encoder, person) for name, person in people.items()}
+    return result | {"generic, all frames": tested(portrait, np.ones_like(held), model, encoder, None)}
 
 
 def tested(
-    portrait: Portrait, chosen: NDArray[np.bool_], model: MotionModel, person: PersonMotion | None
+    portrait: Portrait,
+    chosen: NDArray[np.bool_],
+    model: MotionModel,
+    encoder: SpeechEncoder,
+    person: PersonMotion | None,
 ) -> dict[str, float]:
     """Figures of the chosen frames [F]."""
     neutral = portrait.neutral[list(KEYPOINTS)]
@@ -227,7 +237,9 @@ def tested(
     pairs: list[tuple[FloatArray, FloatArray]] = []
     for segment in range(len(portrait.segments)):
         frames = np.array(portrait.frames_of(segment))
-        predicted = (neutral + model.predict(portrait.features(segment), person=person)[: len(frames)]) / width
+        predicted = (
+            neutral + model.predict(features_for(portrait, segment, encoder), person=person)[: len(frames)]
+        ) / width
         inside = chosen[frames]
         if inside.any():
             pairs.append((portrait.landmarks[frames][inside] / width, predicted[inside]))

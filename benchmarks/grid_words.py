@@ -19,8 +19,9 @@ import numpy as np
 
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import ClipData, load_corpus_data
-from geneface.corpus.prepare import clip_samples, find_sources
+from geneface.corpus.layouts import find_sources
 from geneface.corpus.resynthesis import AlignmentError, align, speech_span, spoken
+from geneface.corpus.steps import clip_samples
 from geneface.corpus.voices import words_of
 from geneface.io.words import Words, read_words
 from geneface.signal.timing import SAMPLES_PER_ROW

@@ -47,6 +47,19 @@ def sung_scale(seconds: float, rng: np.random.Generator) -> FloatArray:
     return (0.3 * sound * fade / np.abs(sound).max() + 1e-4 * rng.standard_normal(len(time))).astype(np.float32)
 
 
+def held_vowel(name: str, pitch: float, seconds: float, rng: np.random.Generator) -> FloatArray:
+    """One vowel on one note with vibrato, swelling in and out within 0.1 s."""
+    time = np.arange(round(seconds * SPEECH_RATE_HZ)) / SPEECH_RATE_HZ
+    heights = pitch * (1 + 0.01 * np.sin(2 * np.pi * 5.5 * time))
+    phase = 2 * np.pi * np.cumsum(heights) / SPEECH_RATE_HZ
+    sound = np.zeros(len(time))
+    for number in range(1, int(7000 / pitch)):
+        gain = sum(1.0 / (1.0 + ((number * pitch - formant) / 90.0) ** 2) for formant in (*_VOWELS[name], 2700))
+        sound += gain / number**0.5 * np.sin(number * phase)
+    fade = np.clip(np.minimum(time, seconds - time) / 0.1, 0, 1)
+    return (0.3 * fade * sound / np.abs(sound).max() + 1e-4 * rng.standard_normal(len(time))).astype(np.float32)
+
+
 def chords(seconds: float, rng: np.random.Generator) -> FloatArray:
     """Four held notes at once, others every second: twelve harmonics each."""
     time = np.arange(round(seconds * SPEECH_RATE_HZ)) / SPEECH_RATE_HZ

@@ -72,6 +72,7 @@ WHERE_ALLOWED = {
     "scipy": (),
     "cv2": (),
     "transformers": ("analysis/",),
+    "ray": ("corpus/cluster",),
 }
 """Optional package -> starts of the paths that may name it."""
 

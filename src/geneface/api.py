@@ -46,7 +46,7 @@ def prepare(
     out: Path | str,
     *,
     size: int = 256,
-    encoder: str = "whisper-2-streaming",
+    encoder: str = "whisper-4-streaming",
     encoder_path: Path | str | None = None,
     correct_sound: bool = True,
     words: Path | str | None = None,
@@ -60,7 +60,7 @@ def prepare(
         out: the folder to make: new or empty, or with `resume` what an interrupted run left.
         size: pixels of the square around the head, 256 or 512 (64 and 128 are for trying things out).
         encoder: speech encoder, see `analysis.speech`; the shipped motion model hears the default one.
-        encoder_path: its weights, for encoders that are not shipped.
+        encoder_path: its weights, for encoders that are not shipped (docs/encoders.md).
         correct_sound: move sound that is late or early to its picture.
         words: JSON with the times of the words, by default a words.json next to the videos.
         progress: called as progress(stage, done, total).
@@ -136,7 +136,12 @@ def train(
     from geneface.evaluation.summary import summarise_training
     from geneface.motion.runtime import MotionModel
     from geneface.portrait.portrait import Portrait
-    from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_other, refuse_training
+    from geneface.training.avatar import (
+        AvatarTrainConfig,
+        build_avatar,
+        refuse_other,
+        refuse_training,
+    )
 
     _refuse_no_function(progress)
     if isinstance(consent, str) and not consent.strip():
@@ -165,7 +170,7 @@ def train(
         person, model = Portrait.load(source), MotionModel.load(generic)
         # Before the training, which takes minutes: without its encoder the avatar could not be loaded after it.
         encoder = load_encoder(model.config.encoder, encoder_path)
-        build_avatar(person, folder, config, model, resume=resume, progress=progress)
+        build_avatar(person, folder, config, model, encoder=encoder, resume=resume, progress=progress)
         avatar = Avatar.of(read_avatar(folder), encoder, model, encoder_path)
     summary = summarise_training(avatar, person.of_scene(config.scene), progress)
     store_metrics(folder, summary.report.model_dump())
@@ -219,6 +224,8 @@ def evaluate(
     weights = MetricWeights(
         *(None if path is None else _path(path, f"the file of {key}") for key, path in files.items())
     )
+    if isinstance(avatar, Avatar) and encoder_path is not None:
+        raise InputError("weights were given for an avatar that is loaded", "give them to Avatar.load")
     loaded = avatar if isinstance(avatar, Avatar) else Avatar.load(avatar, encoder_path)
     source = None if portrait is None else existing(_path(portrait, "the portrait"), "the portrait")
     truth = None if source is None else Portrait.load(source).of_scene(loaded.files.config.scene)

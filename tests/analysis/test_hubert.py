@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geneface.analysis.speech import load_encoder
+from geneface.analysis.encoder_weights import ENCODER_VARIABLE
+from geneface.analysis.speech import encoder_name, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
+from geneface.io.atomic import sha256
 from geneface.signal.sound import levelled
 
 from .tiny_models import tiny_hubert
@@ -29,7 +32,9 @@ def test_rows_are_the_models_own_on_exactly_50_hz(tmp_path: Path, norm: str) -> 
     encoder = load_encoder("hubert", folder)
     samples = noise(7.3)
     values = encoder.encode(samples).values
-    assert (encoder.name, encoder.width, values.shape) == ("hubert:tiny", 24, (366, 24))
+    assert np.array_equal(np.concatenate([piece.values for piece in encoder.blocks(samples)]), values)
+    digest = sha256(folder / "model.safetensors")[:12]
+    assert (encoder.name, encoder.width, values.shape) == (f"hubert:{digest}", 24, (366, 24))
 
     # The first window by hand: one second of silence, the sound, 40 samples on either side for the convolutions.
     window = np.zeros(WINDOW_ROWS * 320 + 80, np.float32)
@@ -47,11 +52,29 @@ def test_a_recorded_name_finds_its_weights_and_no_others(tmp_path: Path) -> None
     """What a portrait or a motion model has written down as its encoder can be loaded again."""
     folder = tiny_hubert(tmp_path / "tiny", "layer")
     name = load_encoder("hubert", folder).name
-    assert load_encoder(name, folder).name == name == "hubert:tiny"
-    with pytest.raises(InputError, match="give the path"):
+    assert load_encoder(name, folder).name == encoder_name("hubert", folder) == name
+    with pytest.raises(InputError, match=f"give the path of its weights, whose SHA-256 begins with {name[7:]}"):
         load_encoder(name)
-    with pytest.raises(InputError, match=r"of the speech encoder hubert:tiny, not of hubert:other"):
-        load_encoder("hubert:other", folder)
+    with pytest.raises(InputError, match=rf"are those of {name}, not of the speech encoder hubert:0{{12}}"):
+        load_encoder("hubert:000000000000", folder)
+    with pytest.raises(InputError, match=r"holds an encoder of the kind hubert, not whisper"):
+        load_encoder("whisper", folder)
+
+
+def test_of_several_in_the_environment_those_that_fit_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (tiny_hubert(tmp_path / name, seed=seed) for seed, name in enumerate(("first", "second")))
+    names = [encoder_name("hubert", path) for path in (first, second)]
+    monkeypatch.setenv(ENCODER_VARIABLE, os.pathsep.join(["nowhere", str(first), str(second)]))
+    assert [load_encoder(name).name for name in names] == names
+    with pytest.raises(InputError, match=f"{ENCODER_VARIABLE} names several with weights of hubert"):
+        load_encoder("hubert")
+    with pytest.raises(InputError, match=f"{ENCODER_VARIABLE} names none with weights of whisper"):
+        load_encoder("whisper")
+    with pytest.raises(InputError, match="names none with weights of hubert:0"):
+        load_encoder("hubert:000000000000")
+    assert load_encoder().name == "whisper-2-streaming"
 
 
 def test_rows_stand_at_the_middle_of_their_20_ms(tmp_path: Path) -> None:
@@ -69,11 +92,12 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     folder = tiny_hubert(tmp_path / "tiny", "layer")
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="could not be loaded"):
+    with pytest.raises(InputError, match=r"holds pytorch_model.bin, which is not read.*save_pretrained"):
         load_encoder("hubert", folder)
 
 
 def test_without_transformers_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_hubert(tmp_path / "tiny")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"\.\[hubert\]"):
-        load_encoder("hubert", tmp_path)
+        load_encoder("hubert", folder)

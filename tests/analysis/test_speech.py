@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from geneface.analysis.mel import log_mel
-from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, load_encoder
+from geneface.analysis.speech import ENCODERS, MelEncoder, ShippedEncoder, SpeechEncoder, StreamingEncoder, load_encoder
 from geneface.analysis.windows import CONTEXT_ROWS, CORE_ROWS, WINDOW_ROWS, encode_in_windows, feature_rows
 from geneface.errors import InputError
 from geneface.io.assets import asset_path
@@ -134,15 +136,35 @@ def test_stereo_is_refused(shipped: SpeechEncoder) -> None:
 
 def test_unknown_names_and_missing_weights_are_named() -> None:
     with pytest.raises(InputError, match=f"choose one of {', '.join(ENCODERS)}"):
-        load_encoder("whisper-9000")
+        load_encoder("whisper-base")
     with pytest.raises(InputError, match="give the path of its weights with --encoder-path"):
         load_encoder("whisper")
 
 
 def test_weights_that_are_nowhere_are_named() -> None:
-    pytest.importorskip("torch", reason="needs the [train] extra")
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_encoder("whisper", "nowhere")
+
+
+def test_a_streaming_encoder_by_path(shipped: SpeechEncoder, demo: np.ndarray, tmp_path: Path) -> None:
+    for kind in ("onnx", "safetensors", "json"):
+        shutil.copy(asset_path("speech", f"whisper_base_2.{kind}"), tmp_path / f"mine.{kind}")
+    encoder = load_encoder("streaming", tmp_path / "mine.onnx")
+    assert isinstance(encoder, StreamingEncoder) and encoder.name.startswith("streaming:")
+    assert load_encoder(encoder.name, tmp_path / "mine.onnx").name == encoder.name
+    piece = demo[:16_000]
+    assert np.array_equal(encoder.encode(piece).values, shipped.encode(piece).values)
+    with pytest.raises(InputError, match="an encoder of the kind streaming, not hubert"):
+        load_encoder("hubert", tmp_path / "mine.onnx")
+    (tmp_path / "mine.json").unlink()
+    with pytest.raises(InputError, match=r"mine\.json is missing"):
+        load_encoder("streaming", tmp_path / "mine.onnx")
+
+
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
+def test_weights_for_a_shipped_encoder_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"encoder {name}, which is part of this package: leave out --encoder-path"):
+        load_encoder(name, "model.bin")
 
 
 def test_the_end_of_a_window_that_no_core_hears_is_not_missed(demo: np.ndarray) -> None:

@@ -86,6 +86,20 @@ def test_a_corpus_gets_voices(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_corpus_is_prepared(run: Run, tmp_path: Path) -> None:
+    clips, corpus = tmp_path / "ann", tmp_path / "corpus"
+    make_corpus(clips, corpus)
+    (corpus / "manifest.json").unlink()
+    made = run("corpus", "prepare", clips, "-o", corpus, "--encoder", "mel", "--workers", 1, "--resume", "--json")
+    assert json.loads(made.out) == {"out": str(corpus), "clips": 10, "heldout": 1, "speakers": 1, "dropped": []}
+    assert f"layout of {clips}: generic; 10 videos of 1 speakers, 1 of them held out" in made.err
+    run("corpus", "prepare", clips, "-o", tmp_path / "c", "--layout", "lrs3").refused("lrs3", "--layout")
+    run("corpus", "prepare", clips, "-o", tmp_path / "c", "--layout", "vox").refused("vox", "mead")
+    run("corpus", "prepare", clips, "-o", tmp_path / "c", "--ray", "127.0.0.1:1").refused("127.0.0.1:1", "ray start")
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
 def test_help_needs_no_heavy_import() -> None:
     program = "import sys; from geneface.apps.cli import app; print([m for m in ('av', 'onnxruntime', 'torch', 'mediapipe') if m in sys.modules])"
     done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.body import BODY_FILES, Body
 from geneface.avatar.folder import AvatarConfig, bundled_avatars, find_avatar, read_avatar, read_metrics, store_metrics
-from geneface.avatar.person import PersonStatistics, measure_person, rest_shape
+from geneface.avatar.person import PersonStatistics, Spoken, measure_person, rest_shape
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINT_NAMES, LIPS, lip_opening
 from geneface.io.tensors import TensorFile, load_tensors, save_tensors
@@ -236,18 +236,19 @@ def test_statistics_leave_heldout_frames_alone() -> None:
     opening = np.abs(np.sin(np.arange(300) / 7)) * 0.05
     track = np.stack([face_points(value) for value in opening]).astype(np.float32)
     pose = HeadPose(0.1 * rng.standard_normal((300, 3)).astype(np.float32), np.full((300, 3), -4, np.float32))
-    segment, usable, silent = np.zeros(300, int), np.arange(300) < 200, np.zeros(300, bool)
-    neutral = person().neutral
-    first = measure_person(track, pose, segment, usable, silent, neutral)
+    segment, usable, neutral = np.zeros(300, int), np.arange(300) < 200, person().neutral
+    loud = np.float32(0.5) + 0.5 * np.sin(np.arange(300, dtype=np.float32) / 9)
+    spoken = Spoken(np.zeros(300, bool), loud, ("one",))
+    first = measure_person(track, pose, segment, usable, spoken, neutral)
     track[200:] += 5
-    pose.rotation[200:] = 2
-    second = measure_person(track, pose, segment, usable, silent, neutral)
+    pose.rotation[200:], loud[200:] = 2, 0
+    second = measure_person(track, pose, segment, usable, spoken, neutral)
     for name, value in first.tensors().items():
         np.testing.assert_array_equal(second.tensors()[name], value)
     assert lip_opening(first.rest) < np.percentile(lip_opening(track[:200]), 25)
     assert PersonStatistics.from_tensors(first.tensors(), "x").rest[LIPS].shape == (len(LIPS), 3)
     with pytest.raises(InputError, match="no training frames"):
-        measure_person(track, pose, segment, np.zeros(300, bool), silent, neutral)
+        measure_person(track, pose, segment, np.zeros(300, bool), spoken, neutral)
 
 
 def test_the_closed_mouth_is_that_of_silence() -> None:

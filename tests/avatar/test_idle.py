@@ -8,9 +8,9 @@ import pytest
 from geneface.avatar.idle import (
     DEFAULT_BLINKS_PER_MINUTE,
     REFRACTORY_SECONDS,
+    Blinker,
     BlinkStatistics,
     blink,
-    blink_closure,
     close_mouth,
     closing_weight,
     frame_energy_db,
@@ -97,6 +97,11 @@ def test_close_and_scale_move_only_the_mouth() -> None:
 STATISTICS = BlinkStatistics(18.0, 5.0, np.zeros((len(face_points()), 3), np.float32))
 
 
+def blink_closure(frames: int, statistics: BlinkStatistics, seed: int) -> np.ndarray:
+    """Of somebody who says nothing."""
+    return Blinker(statistics, seed).closure(np.ones(frames, bool), np.zeros(frames, bool))
+
+
 def test_blinks_are_a_poisson_process_with_a_refractory_time() -> None:
     closure = blink_closure(25 * 60 * 60, STATISTICS, seed=3)
     starts = np.flatnonzero((closure[1:] > 0) & (closure[:-1] == 0))
@@ -120,6 +125,44 @@ def test_blinks_close_the_eyes_for_the_persons_duration() -> None:
 def test_blinks_depend_on_the_seed_and_not_on_the_length() -> None:
     np.testing.assert_array_equal(blink_closure(2000, STATISTICS, 7), blink_closure(5000, STATISTICS, 7)[:2000])
     assert not np.array_equal(blink_closure(2000, STATISTICS, 7), blink_closure(2000, STATISTICS, 8))
+
+
+def _phrases(minutes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pauses of .4 s after phrases of 1.2 to 4 s: which frames are pauses, and which begin one."""
+    rng = np.random.default_rng(4)
+    pauses = np.zeros(1500 * minutes, bool)
+    start = 0
+    while (start := start + int(rng.integers(30, 100))) < len(pauses):
+        pauses[start : start + 10] = True
+        start += 10
+    return pauses, pauses & ~np.concatenate([[False], pauses[:-1]])
+
+
+def test_blinks_fall_into_pauses_at_the_persons_rate() -> None:
+    pauses, ends = _phrases(60)
+    closure = Blinker(STATISTICS, 5).closure(pauses, ends)
+    starts = np.flatnonzero((closure[1:] > 0) & (closure[:-1] == 0)) + 1
+    assert len(starts) / 60 == pytest.approx(18, rel=0.1)
+    assert np.diff(starts).min() >= 25 * REFRACTORY_SECONDS - 1
+    share = np.mean([pauses[max(start - 2, 0) : start + 2].any() for start in starts])
+    by_chance = np.mean([pauses[max(start - 2, 0) : start + 2].any() for start in range(len(pauses))])
+    assert by_chance < 0.25 and share > 0.6
+    twice = Blinker(STATISTICS, 5, rate=2.0).closure(pauses, ends)
+    assert np.sum((twice[1:] > 0) & (twice[:-1] == 0)) / 60 == pytest.approx(36, rel=0.1)
+
+
+def test_blinks_in_pieces_and_after_steps_back_are_those_of_the_whole() -> None:
+    pauses, ends = _phrases(4)
+    whole = Blinker(STATISTICS, 6).closure(pauses, ends)
+    blinker, made, rng = Blinker(STATISTICS, 6), 0, np.random.default_rng(0)
+    while made < len(pauses):
+        stop = min(made + int(rng.integers(1, 200)), len(pauses))
+        np.testing.assert_array_equal(blinker.closure(pauses[made:stop], ends[made:stop]), whole[made:stop])
+        back = int(rng.integers(0, stop - made))
+        # Others would have followed, had they been seen.
+        blinker.closure(np.ones(300, bool), np.zeros(300, bool))
+        blinker.step_back(300 + back)
+        made = stop - back
 
 
 def _track_with_blinks(onsets: list[int], frames: int, slope: float = 1.0) -> np.ndarray:

@@ -148,13 +148,19 @@ def test_other_sizes_are_refused_at_once(hearing: Avatar, tmp_path: Path, size: 
     assert list(tmp_path.iterdir()) == []
 
 
-GOOD = {"seed": np.int32(3), "temperature": np.float32(0.5), "mouth_gain": 1, "blink": np.bool_(False)}
+GOOD = {
+    "seed": np.int32(3),
+    "temperature": np.float32(0.5),
+    "mouth_gain": 1,
+    "blink": np.bool_(False),
+    "style": np.float64(0.5),
+}
 
 
 def test_numbers_of_numpy_are_as_good_as_pythons() -> None:
     plain = Performance(seed=3, temperature=0.5, mouth_gain=1.0, blink=False)
     assert Performance(**GOOD) == plain
-    assert [type(value) for value in vars(Performance(**GOOD)).values()] == [float, int, float, bool, str]
+    assert [type(value) for value in vars(Performance(**GOOD)).values()] == [float, int, float, bool, str, float]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +169,7 @@ def test_numbers_of_numpy_are_as_good_as_pythons() -> None:
         *[("seed", value) for value in (1.5, 2.0, "1", None, True, 2**63, np.float64(1))],
         *[(name, value) for name in ("temperature", "mouth_gain") for value in (None, "1", True, np.nan, np.inf, 1j)],
         *[("blink", value) for value in ("off", None, 0, 1.0)],
+        *[("style", value) for value in (None, "", "1.5", "nan", -0.1, 2, True, np.nan)],
     ],
 )
 def test_other_values_of_a_performance_are_refused(name: str, value: Any) -> None:

@@ -105,8 +105,9 @@ def test_nothing_jumps_where_frames_were_dropped(hearing: Avatar) -> None:
     steps = np.abs(np.diff(seen, axis=0)).max(axis=(1, 2))
     assert steps[count(before) - 1] <= 1.01 * np.delete(steps, count(before) - 1).max()
     turns = np.concatenate([track.pose.rotation for track in [*before, *after]])
-    straight = hearing.live(PERFORMANCE).push(np.concatenate([SOUND, NEXT])).pose.rotation
-    np.testing.assert_allclose(turns, straight[: len(turns)], atol=1e-6)
+    speeds = np.abs(np.diff(turns, n=2, axis=0)).max(axis=1)
+    seam = slice(count(before) - 2, count(before) + 1)
+    assert speeds[seam].max() <= 1.5 * np.delete(speeds, np.arange(seam.start, seam.stop)).max()
 
 
 @pytest.mark.parametrize("unshown", [-1, 100])

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geneface.avatar.poses import PATH_LIMIT_FRAMES, build_pose_path, replay, training_runs
+from geneface.avatar import poses
+from geneface.avatar.poses import PATH_LIMIT_FRAMES, build_path, build_pose_path, training_runs
 from geneface.types import HeadPose
+
+
+def replay(path: HeadPose, start: int, stop: int) -> HeadPose:
+    return poses.replay(path, np.arange(start, stop, dtype=np.float64))
 
 
 def _values(pose: HeadPose) -> np.ndarray:
@@ -114,3 +119,19 @@ def test_the_torso_goes_along_the_path_with_the_head() -> None:
     np.testing.assert_allclose(played.torso[:, 0], played.rotation[:, :2], atol=1e-5)
     np.testing.assert_allclose(played.torso[:, 1], 0.5 * played.translation[:, :2], atol=1e-5)
     assert replay(build_pose_path(head, [slice(0, 200)]), 0, 9).torso is None
+
+
+def test_what_is_recorded_along_the_path_stays_with_its_frames_and_chooses_none() -> None:
+    clips = [_swaying(75, seed) for seed in range(6)]
+    pose = HeadPose(np.concatenate([c.rotation for c in clips]), np.concatenate([c.translation for c in clips]))
+    runs = [slice(75 * index, 75 * index + 75) for index in range(6)]
+    path, along = build_path(pose, runs, 100 * pose.rotation[:, :2])
+    np.testing.assert_allclose(along, 100 * path.rotation[:, :2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(_values(path), _values(build_pose_path(pose, runs)))
+
+
+def test_a_gain_scales_the_movement_about_its_middle() -> None:
+    path, times = _swaying(200), np.arange(400.0)
+    plain, half = (_values(poses.replay(path, times, gain)) for gain in (1.0, 0.5))
+    middle = np.median(_values(path), axis=0)
+    np.testing.assert_allclose(half - middle, 0.5 * (plain - middle), atol=1e-5)

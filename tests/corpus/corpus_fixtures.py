@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geneface.corpus.prepare import find_sources, prepare_corpus
+from geneface.corpus.layouts import find_sources
+from geneface.corpus.prepare import prepare_corpus
 from geneface.geometry.camera import project
 from geneface.io.encode import write_video
 from geneface.io.face_mesh import mean_face

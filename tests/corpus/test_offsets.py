@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
-from geneface.corpus.dataset import ClipData, CorpusData
-from geneface.corpus.offsets import corrected, find_offsets, moved
-from geneface.corpus.voices import Voice
+from geneface.analysis.speech import load_encoder
+from geneface.corpus.corpus import moved
+from geneface.corpus.offsets import ListenStep, find_offsets
 from geneface.evaluation.protocol.driven import demo_sentence
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.face_mesh import mean_face
+from geneface.io.tensors import save_tensors
 from geneface.motion.runtime import MotionModel
 from geneface.signal.sound import cut_frames
 from geneface.types import FloatArray, Waveform
@@ -22,36 +24,38 @@ FRAMES = 90
 @pytest.fixture(scope="module")
 def said() -> tuple[FloatArray, FloatArray]:
     """A sentence, and lips that move to it: [T], [F, K, 3]."""
-    samples = demo_sentence().samples
-    features = load_encoder(DEFAULT_ENCODER).encode(samples, len(samples) // 640)
-    return samples, MotionModel.load().predict(features)
+    samples, model = demo_sentence().samples, MotionModel.load()
+    features = load_encoder(model.config.encoder).encode(samples, len(samples) // 640)
+    return samples, model.predict(features)
 
 
-def clip(said: tuple[FloatArray, FloatArray], first: int, late: float, name: str, speaker: str = "a") -> ClipData:
+def test_each_clip_has_an_offset_of_its_own(said: tuple[FloatArray, FloatArray], tmp_path: Path, make_wav):
     samples, lips = said
-    sound = cut_frames(Waveform(samples), first - late, FRAMES)
-    features = load_encoder(DEFAULT_ENCODER).encode(sound, FRAMES).values.astype(np.float16)
     neutral = mean_face()[list(KEYPOINTS)].astype(np.float32)
-    return ClipData(name, speaker, features, lips[first : first + FRAMES], neutral, 1.0)
-
-
-def test_each_clip_is_moved_by_its_own_offset(said: tuple[FloatArray, FloatArray]):
     late = {"a": 0.0, "b": 0.8, "c": -0.7, "d": 0.0}
-    clips = [clip(said, 60 * number, own, name) for number, (name, own) in enumerate(late.items())]
-    found = find_offsets(clips, DEFAULT_ENCODER)
+    for number, (name, own) in enumerate(late.items()):
+        first = 60 * number
+        sound = make_wav(f"{name}.wav", cut_frames(Waveform(samples), first - own, FRAMES))
+        raw, clip = tmp_path / f"{name}.raw", tmp_path / f"{name}.clip"
+        frames = {"found": np.ones(FRAMES, np.uint8), "face_count": np.ones(FRAMES, np.uint8)}
+        save_tensors(raw, {**frames, "size": np.array([9, 9], np.int32), "first_frame_seconds": np.zeros(1)})
+        save_tensors(clip, {"landmarks": neutral + lips[first : first + FRAMES]})
+        step = ListenStep(name, (sound, raw, clip), tmp_path, neutral)
+        assert step.run() == "" and step.product.is_file()
+    found = find_offsets(tmp_path, {"somebody": list(late)})
     assert [found[name] for name in late] == pytest.approx(list(late.values()), abs=0.25)
-    # A voice is aligned with the clip's sound: frame 10 of that is frame 10 - late of the lips.
-    voice = Voice(clips[1].features, np.arange(FRAMES, dtype=np.float32))
-    data = CorpusData(DEFAULT_ENCODER, 512, clips[:3], clips[3:], {"a": 1.0}, {"b": [voice]})
-    whole = corrected(data)
-    assert whole.voices["b"][0].times[10] == pytest.approx(10 - found["b"])
-    # What is left of an offset is about none.
-    again = find_offsets([*whole.training, *whole.heldout], DEFAULT_ENCODER)
-    assert max(map(abs, again.values())) <= 0.25
 
 
-def test_features_of_another_encoder_stay(said: tuple[FloatArray, FloatArray]):
-    assert find_offsets([clip(said, 0, 2.0, "a")], "mel") == {}
+def test_a_sound_that_says_nothing_moves_nothing(said: tuple[FloatArray, FloatArray], tmp_path: Path, make_wav):
+    _, lips = said
+    neutral = mean_face()[list(KEYPOINTS)].astype(np.float32)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(640 * FRAMES, np.float32)
+    raw, clip = tmp_path / "n.raw", tmp_path / "n.clip"
+    frames = {"found": np.ones(FRAMES, np.uint8), "face_count": np.ones(FRAMES, np.uint8)}
+    save_tensors(raw, {**frames, "size": np.array([9, 9], np.int32), "first_frame_seconds": np.zeros(1)})
+    save_tensors(clip, {"landmarks": neutral + lips[:FRAMES]})
+    assert ListenStep("n", (make_wav("n.wav", noise), raw, clip), tmp_path, neutral).run() == ""
+    assert find_offsets(tmp_path, {"somebody": ["n"]}) == {}
 
 
 @pytest.mark.parametrize("late", [-1.5, -0.25, 0.0, 0.5, 2.0])
@@ -59,6 +63,6 @@ def test_rows_are_taken_from_where_the_sound_is(late: float):
     """Rows that count: row r holds r, so that the lips of frame i, rows 2 i, belong to 2 (i + late)."""
     rows = np.repeat(np.arange(40, dtype=np.float16)[:, None], 3, axis=1)
     result = moved(rows, late)
-    assert result.shape == rows.shape and result.dtype == np.float16
+    assert result.shape == rows.shape and result.dtype == np.float32
     assert result[10:30, 0] == pytest.approx(np.arange(10, 30) + 2 * late)
     assert result.min() >= 0 and result.max() <= 39

@@ -7,7 +7,8 @@ import pytest
 
 from geneface.corpus.corpus import Corpus, is_heldout
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.prepare import Source, find_sources, heldout_names, prepare_corpus
+from geneface.corpus.layouts import Source, find_sources, heldout_names
+from geneface.corpus.prepare import prepare_corpus
 from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS, lip_opening
 from geneface.io.records import write_json

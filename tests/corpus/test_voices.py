@@ -10,8 +10,8 @@ import pytest
 from geneface.corpus import voices
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.dataset import CLIP_STRIDE, SequenceSampler, load_corpus_data
-from geneface.corpus.non_speech import KINDS, non_speech_sound
-from geneface.corpus.prepare import find_sources
+from geneface.corpus.layouts import find_sources
+from geneface.corpus.non_speech import KINDS, far_voice, non_speech_sound
 from geneface.corpus.resynthesis import AlignmentError, Resynthesis
 from geneface.corpus.voices import VOICES_NAME, Voice, VoicesRecord, add_voices, at_times, load_voices, read_voices
 from geneface.errors import InputError
@@ -46,8 +46,10 @@ def test_each_training_clip_gets_its_files_and_no_held_out_one_does(corpus, monk
             assert len(voice.features) == 2 * len(voice.times)
             assert voice.times.min() >= 0 and voice.times.max() <= 49
         assert (np.diff(first.times) > 0).sum() > 30
-        # Closed lips all along.
-        assert all(np.ptp(voice.times) == 0 for voice in others)
+        # Closed lips all along, or from the end of the clip's own speech on.
+        for voice in others:
+            assert np.ptp(voice.times[-50:]) == 0
+            assert np.array_equal(voice.times[:-50], np.arange(len(voice.times) - 50))
 
     def unused(*_arguments, **_others):
         raise AssertionError("what exists is made again")
@@ -164,7 +166,7 @@ def test_non_speech_sounds_go_with_a_frame_of_closed_lips(corpus):
         quiet = load_voices(out)[entry.name][2:]
         if not quiet:
             continue
-        frame = int(quiet[0].times[0])
+        frame = int(quiet[0].times[-1])
         opening = lip_opening(opened.landmarks(entry))
         assert opening[frame] < np.percentile(opening, 10) + 1e-6
 
@@ -226,3 +228,30 @@ def test_sounds_without_speech(kind):
     assert (sound.std() > 0) == (kind != "silence")
     with pytest.raises(ValueError, match="no such kind"):
         non_speech_sound(1.0, np.random.default_rng(0), "speech")
+
+
+def _envelope(sound: np.ndarray) -> np.ndarray:
+    """Amplitude a hundredth of a second."""
+    return np.sqrt(np.mean(np.square(sound.reshape(-1, SPEECH_RATE_HZ // 100)), axis=1))
+
+
+def test_laughter_comes_in_calls_and_coughs_begin_at_once():
+    rates, rises = [], {"laughter": [], "cough": []}
+    for seed in range(12):
+        for kind, found in rises.items():
+            envelope = _envelope(non_speech_sound(8.0, np.random.default_rng(seed), kind))
+            found.append(np.diff(envelope).max() / envelope.max())
+        laugh = _envelope(non_speech_sound(8.0, np.random.default_rng(seed), "laughter"))
+        power = np.abs(np.fft.rfft(laugh - laugh.mean())) ** 2
+        hertz = np.fft.rfftfreq(len(laugh), 0.01)
+        rates.append(hertz[(hertz > 2) & (hertz < 12)][np.argmax(power[(hertz > 2) & (hertz < 12)])])
+    assert 3.5 < np.median(rates) < 7.0
+    assert np.median(rises["cough"]) > 1.5 * np.median(rises["laughter"])
+
+
+def test_a_voice_far_away_is_far_below_the_speech():
+    speech = np.random.default_rng(0).standard_normal(2 * SPEECH_RATE_HZ).astype(np.float32) * 0.1
+    for seed in range(4):
+        far = far_voice(speech, np.random.default_rng(seed))
+        below = 20 * np.log10(far.std() / speech.std())
+        assert far.shape == speech.shape and -50.5 < below < -27.5

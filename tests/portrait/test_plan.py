@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from geneface.errors import InputError
+from geneface.imaging.cuts import find_cuts, picture_change
 from geneface.portrait.plan import refuse_too_little, steady_boxes, usable_shots
 from geneface.portrait.scan import (
     FACE_CHECK_FRAMES,
     FaceCheck,
     SourceScan,
     choose_turns,
-    find_cuts,
-    picture_change,
 )
 
 FACE = (100.0, 80.0, 200.0, 180.0)

@@ -9,18 +9,19 @@ a window of R rows gives R rows, neither stretched nor repeated.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
+from geneface.analysis.encoder_weights import EncoderWeights
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
 from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import cut, levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
 from geneface.types import FloatArray, SpeechFeatures
-
-DEFAULT_MODEL = "facebook/hubert-large-ls960-ft"
 
 _RECEPTIVE_SAMPLES = 400
 _MARGIN_SAMPLES = (_RECEPTIVE_SAMPLES - SAMPLES_PER_ROW) // 2
@@ -31,20 +32,32 @@ class HubertEncoder:
 
     look_ahead_seconds = LOOK_AHEAD_SECONDS
 
-    def __init__(self, model: Path | str = DEFAULT_MODEL) -> None:
-        """Load a transformers folder with safetensors, or the model of this name on the Hugging Face hub."""
-        self._model = _load(str(model))
-        self.name = f"hubert:{Path(str(model)).name}"
+    def __init__(self, found: EncoderWeights) -> None:
+        """Load a transformers folder with safetensors; nothing is downloaded.
+
+        Raises:
+            InputError: it is damaged. MissingExtraError: transformers or torch is not installed.
+        """
+        self._model = _load(found.files[0].parent)
+        self.name = found.name
         self.width = int(self._model.config.hidden_size)
         # wav2vec 2's front end: models with layer norm in the convolutions were trained on normalised sound.
         self._normalise = self._model.config.feat_extract_norm == "layer"
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         """As `analysis.speech.SpeechEncoder` says."""
+        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """As `analysis.speech.SpeechEncoder` says."""
+        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
+            yield SpeechFeatures(core, self.name)
+
+    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+        """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
         import torch
 
         sound = levelled(samples)
-        rows = feature_rows(samples, frames)
 
         def window(first_row: int) -> FloatArray:
             begin = first_row * SAMPLES_PER_ROW - _MARGIN_SAMPLES
@@ -55,10 +68,10 @@ class HubertEncoder:
                 hidden = self._model(torch.from_numpy(piece.astype(np.float32))[None]).last_hidden_state
             return hidden[0].numpy()
 
-        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+        return window
 
 
-def _load(model: str) -> Any:
+def _load(folder: Path) -> Any:
     try:
         import torch  # noqa: F401
         from transformers import HubertModel
@@ -68,10 +81,10 @@ def _load(model: str) -> Any:
     # Bars of its own on standard error, among ours.
     logging.disable_progress_bar()
     try:
-        # Never pickle: a repository that offers only pytorch_model.bin is refused.
-        return HubertModel.from_pretrained(model, use_safetensors=True).eval()
-    except (OSError, ValueError) as error:
+        # Never pickle, and no question to a hub.
+        return HubertModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
-            f"the HuBERT model {model} could not be loaded ({str(error).splitlines()[0]})",
-            "give a local folder with config.json and model.safetensors, or connect to the Hugging Face hub",
+            f"the HuBERT model {folder} could not be loaded ({str(error).splitlines()[0]})",
+            "copy config.json and model.safetensors again",
         ) from error

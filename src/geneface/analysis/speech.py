@@ -7,10 +7,15 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 
 | name | D | needs |
 |---|---|---|
-| whisper-2-streaming | 512 | nothing: shipped with the package |
+| whisper-4-streaming | 1024 | nothing: shipped with the package |
+| whisper-2-streaming | 512 | nothing: shipped, for avatars of before and the lip-sync classifier |
 | mel | 80 | nothing |
-| whisper | 512 (base) | a local Whisper model and the extra `[train]` |
-| hubert | 1024 (large) | a local or hub HuBERT model and the extra `[hubert]` |
+| whisper, whisper-N | 512 (base) | weights by path (all layers, the first N), and the extra `[train]` |
+| hubert | 1024 (large) | weights by path, and the extra `[hubert]` |
+| streaming | 512 (of base) | weights by path: what `training.speech.export` made of another Whisper |
+
+Encoders by path record the digest of their weights in their name (`analysis.encoder_weights`). "whisper" and "hubert"
+hear a window of 6 s at once, so they can't hear live speech.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from geneface.analysis.encoder_weights import find_weights, is_by_path
 from geneface.analysis.mel import HOP, WINDOW, log_mel
 from geneface.analysis.whisper_run import EncoderState, PieceRunner
 from geneface.analysis.windows import (
@@ -29,6 +35,7 @@ from geneface.analysis.windows import (
     EDGE_ROWS,
     SILENT_ROWS,
     WINDOW_ROWS,
+    encode_cores,
     encode_in_windows,
     feature_rows,
 )
@@ -40,9 +47,10 @@ from geneface.io.tensors import load_tensors
 from geneface.signal.sound import cut, levelled, speech_gain
 from geneface.types import FEATURE_RATE_HZ, SPEECH_RATE_HZ, FloatArray, SpeechFeatures
 
-DEFAULT_ENCODER = "whisper-2-streaming"
-ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert")
-WEIGHTS_REMEDY = "give the path of its weights with --encoder-path (in Python: encoder_path=)"
+DEFAULT_ENCODER = "whisper-4-streaming"
+_SHIPPED = {DEFAULT_ENCODER: "whisper_base_4.onnx", "whisper-2-streaming": "whisper_base_2.onnx"}
+"""The graphs of the encoders that stream, by name."""
+ENCODERS = (DEFAULT_ENCODER, "mel", "whisper", "hubert", "streaming")
 
 _MEL_ROWS = 2  # spectrogram rows of 10 ms in a feature row
 _MARGIN_ROWS = 2  # a spectrogram row hears 25 ms, which reach beyond its own 10 ms
@@ -74,6 +82,10 @@ class SpeechEncoder(Protocol):
         """
         ...
 
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """The rows of `encode` in consecutive pieces, made as they are asked for where the encoder allows it."""
+        ...
+
 
 @runtime_checkable
 class StreamingEncoder(SpeechEncoder, Protocol):
@@ -95,10 +107,6 @@ class StreamingEncoder(SpeechEncoder, Protocol):
     @property
     def future_rows(self) -> int:
         """Rows after it."""
-        ...
-
-    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
-        """The rows of `encode` in consecutive pieces, made as they are asked for."""
         ...
 
     @property
@@ -128,63 +136,62 @@ def load_encoder(name: str = DEFAULT_ENCODER, path: Path | str | None = None) ->
     """The encoder called `name`.
 
     Args:
-        name: one of `ENCODERS`, or the name that an encoder gave itself ("hubert:hubert-base-ls960"), as portraits
-            and models record it: the weights must then be those.
-        path: the weights of "whisper" (a CTranslate2 `model.bin` or a transformers folder) and of "hubert" (a
-            folder or a name on the Hugging Face hub, by default facebook/hubert-large-ls960-ft).
+        name: one of `ENCODERS`, "whisper-N", or the name that an encoder gave itself ("hubert:7b8c90ad12ef"), as
+            portraits and models record it: the weights must then be those.
+        path: the weights of "whisper", "hubert" and "streaming" (`encoder_weights.find_weights`).
 
     Raises:
-        InputError: an unknown name, missing or other weights. MissingExtraError: a package is not installed.
+        InputError: an unknown name, missing or other weights, or weights for an encoder that has its own.
+        MissingExtraError: a package is not installed.
     """
-    kind, _, model = name.partition(":")
-    if model and kind in ("whisper", "hubert"):
-        return _recorded_encoder(name, kind, path)
-    if name == DEFAULT_ENCODER:
-        return ShippedEncoder()
-    if name == "mel":
-        return MelEncoder()
-    if name == "whisper":
-        if path is None:
-            raise InputError("the encoder whisper is not part of this package", WEIGHTS_REMEDY)
-        from geneface.analysis.whisper import WhisperEncoder
+    _refuse(name, path)
+    if is_shipped(name):
+        return ShippedEncoder(name=name) if name in _SHIPPED else MelEncoder()
+    found = find_weights(name, path)
+    if found.kind == "hubert":
+        from geneface.analysis.hubert import HubertEncoder
 
-        return WhisperEncoder(Path(path))
-    if name == "hubert":
-        from geneface.analysis.hubert import DEFAULT_MODEL, HubertEncoder
+        return HubertEncoder(found)
+    if found.kind == "streaming":
+        return ShippedEncoder(found.files[0], found.name)
+    from geneface.analysis.whisper import WhisperEncoder
 
-        return HubertEncoder(path or DEFAULT_MODEL)
-    raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}")
+    return WhisperEncoder(found)
+
+
+def encoder_name(name: str, path: Path | str | None = None) -> str:
+    """What the encoder of `load_encoder` will call itself; the weights are read, and not loaded.
+
+    Raises:
+        InputError: as `load_encoder`.
+    """
+    _refuse(name, path)
+    return name if is_shipped(name) else find_weights(name, path).name
 
 
 def is_shipped(name: str) -> bool:
     """Whether the encoder called `name` needs no weights of the user's."""
-    return name in (DEFAULT_ENCODER, "mel")
+    return name in (*_SHIPPED, "mel")
 
 
-def _recorded_encoder(name: str, kind: str, path: Path | str | None) -> SpeechEncoder:
-    from geneface.analysis.hubert import DEFAULT_MODEL
-
-    if path is None and name != f"hubert:{Path(DEFAULT_MODEL).name}":
-        raise InputError(f"the speech encoder {name} is not part of this package", WEIGHTS_REMEDY)
-    encoder = load_encoder(kind, path)
-    if encoder.name != name:
-        raise InputError(f"the weights {path} are of the speech encoder {encoder.name}, not of {name}", "give its own")
-    return encoder
-
-
-def encode_blocks(encoder: SpeechEncoder, samples: FloatArray) -> Iterator[SpeechFeatures]:
-    """The rows of `encoder.encode(samples)` in consecutive pieces; one that streams makes them one at a time."""
-    if isinstance(encoder, StreamingEncoder):
-        yield from encoder.blocks(samples)
-    else:
-        yield encoder.encode(samples)
+def _refuse(name: str, path: Path | str | None) -> None:
+    """What needs no look at the weights."""
+    if is_shipped(name):
+        if path is not None:
+            raise InputError(
+                f"weights were given ({path}) for the speech encoder {name}, which is part of this package",
+                "leave out --encoder-path (in Python: encoder_path=), or choose an --encoder that takes them",
+            )
+    elif not is_by_path(name):
+        raise InputError(f"there is no speech encoder {name!r}", f"choose one of {', '.join(ENCODERS)}, whisper-N")
 
 
 class ShippedEncoder:
-    """The first two transformer layers of Whisper-base, multilingual, in onnxruntime on one thread.
+    """The first transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
 
-    A row attends to its neighbours only, a second back and 40 ms ahead in each layer, so that live speech
-    (`analysis.live`) has the features that a recording of it has.
+    Features are the rows after the second layer and, of more layers, after the last. A row attends to its neighbours
+    only, a second back in each layer and 40 ms ahead in the first two, so that live speech (`analysis.live`) has the
+    features that a recording of it has.
 
     The residual stream also carries each row's place in the window, as large as the speech in many channels.
     The graph only ever sees windows of one length, and the mean over speech of each place is taken away, so that
@@ -192,11 +199,10 @@ class ShippedEncoder:
     features are of order one.
     """
 
-    name = DEFAULT_ENCODER
-
-    def __init__(self, graph: Path | None = None) -> None:
-        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one."""
-        graph = graph or asset_path("speech", "whisper_base_2.onnx")
+    def __init__(self, graph: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
+        """Load `graph` as `training.speech.export` writes it, with statistics and card, or the shipped one so named."""
+        self.name = name
+        graph = graph or asset_path("speech", _SHIPPED[name])
         card = read_json(graph.with_suffix(".json"))
         statistics = load_tensors(graph.with_suffix(".safetensors"))
         self.width = int(card["width"])
@@ -209,7 +215,8 @@ class ShippedEncoder:
         self._scale = 1.0 / statistics["deviation"].astype(np.float32)
         # One thread: a hundred times real time is enough.
         session = open_session(graph, threads=1)
-        self._pieces = PieceRunner(session, self.width, int(card["past_rows"]), card["future_rows"])
+        layer_width = int(card.get("layer_width", self.width))
+        self._pieces = PieceRunner(session, layer_width, int(card["past_rows"]), card["future_rows"])
         self.start = self._pieces.start
         """As `StreamingEncoder` says."""
         self._silence: EncoderState | None = None
@@ -228,9 +235,7 @@ class ShippedEncoder:
     def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
         """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
         gain, rows = speech_gain(samples), feature_rows(samples)
-        for start in range(0, rows, CORE_ROWS):
-            window = self._window(samples, gain, start - CONTEXT_ROWS, rows)
-            core = window[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
+        for core in encode_cores(lambda first: self._window(samples, gain, first, rows), rows):
             yield SpeechFeatures(core, self.name)
 
     def _window(self, samples: FloatArray, gain: float, first_row: int, end_row: int) -> FloatArray:
@@ -291,3 +296,7 @@ class MelEncoder:
             values -= values.mean(axis=0)
             values /= max(float(values.std()), 1e-3)
         return SpeechFeatures(values, self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """All rows in one piece: they are normalised together."""
+        yield self.encode(samples)

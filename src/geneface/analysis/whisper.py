@@ -6,17 +6,17 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geneface.analysis.encoder_weights import EncoderWeights
 from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_in_windows, feature_rows
-from geneface.errors import MissingExtraError
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
+from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import levelled
 from geneface.types import FloatArray, SpeechFeatures
 
@@ -25,26 +25,50 @@ if TYPE_CHECKING:
 
 
 class WhisperEncoder:
-    """All layers of a Whisper encoder and its final norm, in the windows of `analysis.windows`."""
+    """Whisper's encoder in the windows of `analysis.windows`: all layers and the final norm, or the first layers.
+
+    Nothing is taken off the rows for their place in the window, as `analysis.speech.ShippedEncoder` does: in the first
+    two layers it would help, in the others the mean of a place measured on a sentence does harm.
+    """
 
     look_ahead_seconds = LOOK_AHEAD_SECONDS
 
-    def __init__(self, path: Path) -> None:
-        """Load a CTranslate2 `model.bin` or a transformers folder (`read_whisper`)."""
+    def __init__(self, found: EncoderWeights) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: they are damaged or have fewer layers. MissingExtraError: torch is not installed.
+        """
         _require_torch()
-        self._weights = read_whisper(path)
-        self.name = f"whisper:{path.parent.name if path.name == 'model.bin' else path.name}"
+        self._weights = read_whisper(found.files)
+        self.name = found.name
         self.width = self._weights.width
+        self._layers = found.layers
+        have = len(self._weights.layers)
+        if found.layers is not None and found.layers > have:
+            raise InputError(
+                f"the Whisper model {found.path} has {have} layers, not {found.layers}", f"choose up to whisper-{have}"
+            )
 
     def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
         """As `analysis.speech.SpeechEncoder` says."""
-        sound, rows = levelled(samples), feature_rows(samples, frames)
+        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """As `analysis.speech.SpeechEncoder` says."""
+        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
+            yield SpeechFeatures(core, self.name)
+
+    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+        """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
+        sound = levelled(samples)
 
         def window(first_row: int) -> FloatArray:
             mel = log_mel(sound, 2 * first_row, 2 * WINDOW_ROWS, self._weights.bins)
-            return _final_norm(encode_layers(self._weights, mel)[-1], self._weights.final_norm)
+            hidden = encode_layers(self._weights, mel, self._layers)[-1]
+            return hidden if self._layers else _final_norm(hidden, self._weights.final_norm)
 
-        return SpeechFeatures(encode_in_windows(window, rows), self.name)
+        return window
 
 
 def _final_norm(rows: FloatArray, norm: tuple[FloatArray, FloatArray]) -> FloatArray:

@@ -1,6 +1,6 @@
 """What the graph of the default speech encoder takes and gives: a window at once, or one piece after the other.
 
-Symbols: M spectrogram rows at 100 Hz, R rows at 50 Hz, B mel bins, D width, L layers.
+Symbols: M spectrogram rows at 100 Hz, R rows at 50 Hz, B mel bins, D width of a layer, L layers.
 `training.speech.graph` builds it.
 
 | input | shape | |
@@ -11,8 +11,8 @@ Symbols: M spectrogram rows at 100 Hz, R rows at 50 Hz, B mel bins, D width, L l
 | held | [L] | rows that wait in each layer until those that they look ahead to have come |
 | rows.l, keys.l, values.l | [*, D] | of layer l: rows that wait; keys and values of the rows before mel's |
 
-`hidden` [R, D] is the residual stream after the last layer; next.rows.l, next.keys.l and next.values.l are what
-came in, continued.
+`hidden` [R, O D] is the residual stream after O of the layers, the last among them; next.rows.l, next.keys.l and
+next.values.l are what came in, continued.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PieceRunner:
     """Runs the graph on the rows of a window, piece after piece."""
 
     def __init__(self, session: InferenceSession, width: int, past_rows: int, future_rows: Sequence[int]) -> None:
-        """`past_rows`: that a row attends to in every layer; `future_rows`: by layer."""
+        """`width`: D; `past_rows`: that a row attends to in every layer; `future_rows`: by layer."""
         self._session = session
         self._nothing = nothing_before(len(future_rows), width)
         self._held = np.array(future_rows, np.int64)
@@ -91,7 +91,7 @@ class PieceRunner:
                 window's first, as many before them.
 
         Returns:
-            the rows [R, D] whose future has come, the residual stream after the last layer; what comes next.
+            `hidden` [R, O D] of the rows whose future has come; what comes next.
         """
         before = EDGE_ROWS if state.rows else 0
         inputs = {
@@ -109,5 +109,5 @@ class PieceRunner:
         return hidden, EncoderState(state.rows + len(mel) // 2 - before - EDGE_ROWS, kept)
 
     def at_once(self, mel: FloatArray) -> FloatArray:
-        """The residual stream [R, D] of a window's [2 R, B] rows; more of them may follow, unheard."""
+        """`hidden` [R, O D] of a window's [2 R, B] rows; more of them may follow, unheard."""
         return np.asarray(self._session.run(["hidden"], {**self._nothing, "mel": mel})[0], np.float32)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geneface.analysis.encoder_weights import weight_files
 from geneface.errors import InputError
 from geneface.types import FloatArray
 
@@ -61,23 +62,19 @@ class WhisperWeights:
 
 
 def read_whisper(paths: Path | Sequence[Path]) -> WhisperWeights:
-    """Read a transformers folder, a `model.bin`, or the parts of a `model.bin` in their order."""
-    parts = [paths] if isinstance(paths, Path) else list(paths)
-    for part in parts:
-        if not part.exists():
-            raise InputError(
-                f"{part} does not exist", "give a folder with model.safetensors, or a CTranslate2 model.bin"
-            )
-    if parts[0].is_dir():
-        binary = parts[0] / "model.bin"
-        if not binary.exists():
-            return _from_transformers(parts[0])
-        parts = [binary]
+    """Read a model (`encoder_weights.weight_files`), or the parts of a `model.bin` that are named one by one.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    files = weight_files(paths) if isinstance(paths, Path) else tuple(paths)
+    if files[0].suffix == ".safetensors":
+        return _from_transformers(files)
     try:
-        return _from_ctranslate2(_read_ctranslate2(b"".join(part.read_bytes() for part in parts)))
+        return _from_ctranslate2(_read_ctranslate2(b"".join(part.read_bytes() for part in files)))
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{parts[0]} is not a complete CTranslate2 Whisper model ({error})", "download it again, with all its parts"
+            f"{files[0]} is not a complete CTranslate2 Whisper model ({error})", "download it again, with all its parts"
         ) from error
 
 
@@ -147,21 +144,20 @@ def _from_ctranslate2(variables: dict[str, np.ndarray]) -> WhisperWeights:
     return WhisperWeights(heads, pair("conv1"), pair("conv2"), positions, tuple(layers), norm("layer_norm"))
 
 
-def _from_transformers(folder: Path) -> WhisperWeights:
-    from safetensors import safe_open
+def _from_transformers(files: Sequence[Path]) -> WhisperWeights:
+    from safetensors import SafetensorError, safe_open
 
-    files = sorted(folder.glob("model.safetensors")) or sorted(folder.glob("model-*.safetensors"))
-    if not files or not (folder / "config.json").exists():
-        raise InputError(
-            f"{folder} holds no Whisper model", "it needs model.safetensors and config.json, or a CTranslate2 model.bin"
-        )
+    folder = files[0].parent
     found: dict[str, np.ndarray] = {}
-    for file in files:
-        with safe_open(str(file), framework="numpy") as tensors:
-            for key in tensors.keys():  # noqa: SIM118  (safe_open is not a mapping)
-                name = key.removeprefix("model.")
-                if name.startswith("encoder."):
-                    found[name.removeprefix("encoder.")] = tensors.get_tensor(key).astype(np.float32)
+    try:
+        for file in files:
+            with safe_open(str(file), framework="numpy") as tensors:
+                for key in tensors.keys():  # noqa: SIM118  (safe_open is not a mapping)
+                    name = key.removeprefix("model.")
+                    if name.startswith("encoder."):
+                        found[name.removeprefix("encoder.")] = tensors.get_tensor(key).astype(np.float32)
+    except SafetensorError as error:
+        raise InputError(f"the weights in {folder} are damaged ({error})", "copy or download them again") from error
 
     def pair(name: str) -> tuple[FloatArray, FloatArray]:
         weight = found[f"{name}.weight"]

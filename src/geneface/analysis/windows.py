@@ -6,7 +6,7 @@ heard and thrown away. Cores follow one another from row 0; before and after the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,6 +32,12 @@ def feature_rows(samples: FloatArray, frames: int | None = None) -> int:
     return ROWS_PER_FRAME * (frames_to_cover(len(samples)) if frames is None else frames)
 
 
+def encode_cores(encode: Callable[[int], FloatArray], rows: int) -> Iterator[FloatArray]:
+    """The rows of `encode_in_windows` core by core, made as they are asked for: memory stays flat."""
+    for start in range(0, rows, CORE_ROWS):
+        yield encode(start - CONTEXT_ROWS)[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
+
+
 def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatArray:
     """Rows [rows, D] of an encoder that sees one window at a time.
 
@@ -40,9 +46,8 @@ def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatAr
             or as many as reach to the end of its core or of the `rows`.
     """
     result: FloatArray | None = None
-    for start in range(0, rows, CORE_ROWS):
-        core = encode(start - CONTEXT_ROWS)[CONTEXT_ROWS : CONTEXT_ROWS + CORE_ROWS]
+    for number, core in enumerate(encode_cores(encode, rows)):
         if result is None:
             result = np.empty((rows, core.shape[1]), np.float32)
-        result[start : start + CORE_ROWS] = core[: rows - start]
+        result[number * CORE_ROWS :][:CORE_ROWS] = core
     return result if result is not None else encode(-CONTEXT_ROWS)[:0]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from geneface.apps.options import (
+    EncoderOption,
     EncoderPathOption,
     JsonOption,
     PresetOption,
@@ -94,10 +95,8 @@ def prepare(
             "1920x1080). 64 and 128 are for trying things out."
         ),
     ] = 256,
-    encoder: Annotated[
-        str, typer.Option(help="Speech encoder; the shipped motion model needs whisper-2-streaming.")
-    ] = "whisper-2-streaming",
-    encoder_path: Annotated[str | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    encoder: EncoderOption = "whisper-4-streaming",
+    encoder_path: EncoderPathOption = None,
     correct_sound: Annotated[bool, typer.Option(help="Move sound that is late or early to its picture.")] = True,
     words: Annotated[
         Path | None,

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from geneface.apps.options import JsonOption, PresetOption, ResumeOption, SeedOption, clips_of, existing, print_json
+from geneface.apps.options import (
+    EncoderOption,
+    EncoderPathOption,
+    JsonOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    clips_of,
+    existing,
+    print_json,
+    tell,
+)
 from geneface.apps.progress import progress_bars
 from geneface.apps.renamed import renamed
 from geneface.io.clips import SOUND_SUFFIXES, VIDEO_SUFFIXES
@@ -54,10 +65,24 @@ def register(app: typer.Typer) -> None:
 
 @corpus_app.command("prepare", epilog=_EXAMPLE_CORPUS)
 def corpus_prepare(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of clips; a sub-folder or prefix names the speaker.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of clips; folders or file names say who speaks.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Speech encoder.")] = "whisper-2-streaming",
-    encoder_path: Annotated[Path | None, typer.Option(help="Its weights, for whisper and hubert.")] = None,
+    encoder: EncoderOption = "whisper-4-streaming",
+    encoder_path: EncoderPathOption = None,
+    layout: Annotated[
+        Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"],
+        typer.Option(help="How the clips lie in the folders (docs/corpus.md); auto recognises it."),
+    ] = "auto",
+    cameras: Annotated[
+        str, typer.Option(help="Where several cameras filmed a speaker at once (MEAD): front,left_30 or all.")
+    ] = "front",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine, by default one for each core.", min=1)
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Track on a Ray cluster: HOST:PORT, auto, or local for this machine."),
+    ] = None,
     resume: ResumeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -69,18 +94,32 @@ def corpus_prepare(
             clips_of(folder, is_deep=True)
     with progress_bars(not json) as progress:
         manifest = prepare_corpus(
-            folders, out, encoder=encoder, encoder_path=encoder_path, resume=resume, progress=progress
+            folders,
+            out,
+            layout=layout,
+            cameras=[name for name in cameras.split(",") if name],
+            encoder=encoder,
+            encoder_path=encoder_path,
+            resume=resume,
+            workers=workers,
+            ray=ray,
+            progress=progress,
+            tell=tell,
         )
     facts = {
         "out": str(out),
         "clips": len(manifest.clips),
+        "heldout": sum(entry.heldout for entry in manifest.clips),
         "speakers": len(manifest.speakers),
         "dropped": [entry.model_dump() for entry in manifest.dropped],
     }
     if json:
         print_json(facts)
         return
-    print(f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {len(manifest.dropped)} dropped")
+    print(
+        f"{out}: {facts['clips']} clips of {facts['speakers']} speakers, {facts['heldout']} of them held out, "
+        f"{len(manifest.dropped)} dropped"
+    )
     for entry in manifest.dropped:
         print(f"  {entry.name}: {entry.reason}")
 
@@ -98,9 +137,7 @@ def corpus_voices(
     voice_folder: Annotated[Path | None, typer.Option(help="Kokoro model and voices, as for render --text.")] = None,
     speakers: Annotated[str, typer.Option(help="Voices that say the clips' words again: af_heart,bm_george")] = "",
     sentences: Annotated[int, typer.Option(help="Clips that they resynthesise, at most.", min=0)] = 250,
-    encoder_path: Annotated[
-        Path | None, typer.Option(help="Weights of the corpus's speech encoder, where that is not shipped.")
-    ] = None,
+    encoder_path: EncoderPathOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:

@@ -21,6 +21,7 @@ from geneface.apps.options import (
     FrameOption,
     JsonOption,
     SeedOption,
+    StyleOption,
     parse_size,
     print_json,
 )
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 BUNDLED_AVATAR = "grid-s1"
 _EXAMPLE_DEMO = "Example: geneface demo -o demo.mp4"
-_EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --background '#00b140'"
+_EXAMPLE_RENDER = "Example: geneface render grid-s1 --audio speech.wav -o talking.mp4 --style lively"
 _EXAMPLE_BATCH = (
     "Example: geneface batch jobs.csv -o videos. The first line of jobs.csv names its columns: avatar, audio or text "
     "(or both: each line has one of them), and if you like voice, out, format, size, frame, body, background, seed, "
-    "temperature, mouth_gain, blink. Paths in it are relative to its own folder; commas, semicolons or tabs separate."
+    "temperature, mouth_gain, blink, style. Paths in it are relative to its own folder; commas, semicolons or tabs "
+    "separate."
 )
 VoiceFolderOption = Annotated[
     Path | None,
@@ -110,6 +112,7 @@ def render(
     blink: Annotated[
         Literal["auto", "off"], typer.Option(help="Whether a drawn avatar blinks; in their own video people blink.")
     ] = "auto",
+    style: StyleOption = "neutral",
     encoder_path: EncoderPathOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -124,7 +127,7 @@ def render(
     if text is None and idle:
         raise InputError(f"{idle[0]} is for --text, and --audio was given", "leave it out, or give --text instead")
     chosen, pixels = _format(format, out), parse_size(size)
-    performance = Performance(temperature, seed, mouth_gain, blink == "auto", body)
+    performance = Performance(temperature, seed, mouth_gain, blink == "auto", body, style)
     choice = _choice(voice, voice_folder, voice_url, lang)
     with progress_bars(not json) as progress:
         started = time.perf_counter()

@@ -74,15 +74,27 @@ def serve(
         list[str] | None,
         typer.Option(metavar="stun:HOST:PORT", help="Asked for this machine's public address, for WebRTC."),
     ] = None,
+    encoder_path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="GENEFACE_ENCODER_PATH",
+            show_envvar=True,
+            help="Weights of avatars' speech encoders, where these are not shipped (docs/encoders.md).",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that draw.", min=1, max=64)] = 2,
     log: Annotated[bool, typer.Option("--log", help="A line for each request, without what was said in it.")] = False,
 ) -> None:
     """Open a page and an API, on this machine alone by default."""
+    from geneface.analysis.encoder_weights import ENCODER_VARIABLE
     from geneface.serve.app import create_app
     from geneface.serve.server import address, completed
     from geneface.serve.server import serve as run
     from geneface.serve.settings import ServeSettings
 
+    if encoder_path:
+        # Jobs are processes of their own, which inherit it.
+        os.environ[ENCODER_VARIABLE] = os.pathsep.join(str(path.absolute()) for path in encoder_path)
     given = {
         "home": home and home.expanduser().absolute(),
         "token": token,

@@ -102,7 +102,7 @@ def _bundled(problems: dict[str, str]) -> dict[str, str]:
     found = {"avatars": ", ".join(bundled_avatars()) or "none"}
     for name, parts in {
         "motion": ("motion", "motion.onnx"),
-        "speech": ("speech", "whisper_base_2.onnx"),
+        "speech": ("speech", "whisper_base_4.onnx"),
         "tracker": ("tracker", "mesh.onnx"),
     }.items():
         try:

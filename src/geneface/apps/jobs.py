@@ -82,11 +82,11 @@ def run_jobs(
         table: see `apps.table`.
         out: folder of the outputs; failures are also written to failures.csv in it, which goes when there are none.
         report: told of every row's exception.
-        encoder_path: weights of the speech encoder, for avatars whose encoder is not shipped.
+        encoder_path: weights of the speech encoder, for those of the avatars whose encoder is not shipped.
         voice: speaks the rows that have text; a row may name another voice of the same kind.
 
     Raises:
-        InputError: the table can't be used at all, or the folder can't be written to.
+        InputError: the table or the weights can't be used at all, or the folder can't be written to.
         Interrupted: the process was asked to end; says how far it got.
     """
     rows = read_table(table)
@@ -126,6 +126,12 @@ class _Batch:
         self._avatars: dict[str, Avatar] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
         self.outcome = Outcome()
+        if encoder_path is not None and not any(map(_is_by_path, self._jobs.values())):
+            raise InputError(
+                f"weights were given ({encoder_path}), and all avatars of {table} hear with an encoder that is part of "
+                "this package",
+                "leave out --encoder-path",
+            )
 
     def run(self) -> None:
         """All rows in their order."""
@@ -161,7 +167,7 @@ class _Batch:
         if job.avatar not in self._avatars:
             # One at a time: rows of a table usually come in groups, and an avatar takes memory.
             self._avatars.clear()
-            self._avatars[job.avatar] = Avatar.load(job.avatar, self._encoder_path)
+            self._avatars[job.avatar] = Avatar.load(job.avatar, self._encoder_path if _is_by_path(job) else None)
         with TemporaryDirectory(prefix="geneface-") as folder:
             self._render(job, target, Path(folder))
         self._done[job.file_name] = {"inputs": before["inputs"], "bytes": _size(target)}
@@ -178,7 +184,7 @@ class _Batch:
         self._avatars[job.avatar].render(
             speech,
             target,
-            Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body),
+            Performance(job.temperature, job.seed, job.mouth_gain, job.blink, job.body, job.style),
             format=job.format,
             size=job.size,
             frame=job.frame,
@@ -200,18 +206,10 @@ class _Batch:
             colour = ""
         folder = find_avatar(job.avatar)
         files += [path for pattern in _AVATAR_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
-        if not is_shipped(str(read_json(folder / CONFIG_FILE).get("encoder"))):
-            files += self._encoder_files()
-        # What rows without text lack is left out: they were recorded like that before there was text.
+        # What is not asked for is left out: rows were recorded like that before there was text, or a style.
         settings = job.model_dump_json(exclude={"avatar", "audio", "background", *_unset(job)})
         parts = [settings, colour, *([voice] if voice else []), *(self._file_digest(path) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _encoder_files(self) -> list[Path]:
-        """Weights that were given; a name on a hub has no files here."""
-        path = Path(self._encoder_path or os.devnull)
-        found = sorted(path.iterdir()) if path.is_dir() else [path]
-        return [file for file in found if file.is_file()]
 
     def _file_digest(self, path: Path) -> str:
         """Each file is read once a run, but for one that changes in the meantime."""
@@ -222,8 +220,18 @@ class _Batch:
         return self._digests[key]
 
 
+def _is_by_path(job: Job) -> bool:
+    """Whether the avatar hears with an encoder whose weights have to be given."""
+    try:
+        return not is_shipped(str(read_json(find_avatar(job.avatar) / CONFIG_FILE).get("encoder")))
+    except (InputError, AttributeError):
+        # The row tells of it when its turn comes.
+        return False
+
+
 def _unset(job: Job) -> set[str]:
-    return {name for name in ("text", "voice") if getattr(job, name) is None}
+    unset = {name for name in ("text", "voice") if getattr(job, name) is None}
+    return unset | ({"style"} if job.style == "neutral" else set())
 
 
 def _read_done(path: Path) -> dict[str, dict[str, Any]]:

@@ -25,8 +25,18 @@ PresetOption = Annotated[
 ]
 RendererOption = Annotated[Literal["gaussian", "nerf"], typer.Option(help="nerf is GeneFace's own kind.")]
 EncoderPathOption = Annotated[
-    str | None,
-    typer.Option(help="Weights of the speech encoder, where that is not shipped (whisper, hubert)."),
+    Path | None,
+    typer.Option(
+        help="Weights of the speech encoder, where that is not shipped (docs/encoders.md); by default those in "
+        "GENEFACE_ENCODER_PATH."
+    ),
+]
+EncoderOption = Annotated[
+    str,
+    typer.Option(
+        help="Speech encoder: whisper-4-streaming ships, mel is a comparison; whisper, whisper-N (its first N layers), "
+        "hubert and streaming (of pretrain speech) need --encoder-path."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal results.", min=0, max=2**63 - 1)]
 
@@ -77,6 +87,15 @@ BodyOption = Annotated[
     typer.Option(
         help="What the lips are put on: source, the person's own video, which the avatar carries; drawn, all of the "
         "picture is drawn. auto: source if there is one."
+    ),
+]
+StyleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="calm|neutral|lively|0..1|CLIP",
+        help="How lively, within what the person's own clips span: mouth, brows, head and blinks. A number from 0, "
+        "calm, to 1, lively; or the name of a clip that the avatar was trained on, as an example. In the person's own "
+        "video it changes the mouth alone.",
     ),
 ]
 FrameOption = Annotated[

@@ -31,7 +31,8 @@ _MAX_LINE, _MAX_VALUE = 65_536, 4096
 _NAME_LENGTH = 40
 _DELIMITERS = ",;\t"
 _SWITCHES = {"auto": "true", "off": "false"}
-_DECIMALS = ("temperature", "mouth_gain")
+_DECIMALS = ("temperature", "mouth_gain", "style")
+_DECIMAL = re.compile(r"-?\d*,\d+")
 
 
 class Job(Config):
@@ -57,6 +58,8 @@ class Job(Config):
     temperature: float = 0.0
     mouth_gain: float = 1.0
     blink: bool = True
+    style: str = "neutral"
+    """calm, neutral, lively, a number from 0 to 1, or the name of a clip of the person."""
 
     @property
     def file_name(self) -> str:
@@ -198,7 +201,9 @@ def _row(path: Path, line: int, text: str, columns: list[str], delimiter: str) -
     if "blink" in given:
         given["blink"] = _SWITCHES.get(given["blink"].lower(), given["blink"])
     if delimiter != ",":
-        given |= {name: given[name].replace(",", ".") for name in _DECIMALS if name in given}
+        # A style may be the name of a clip, which may have a comma.
+        numbers = [name for name in _DECIMALS if _DECIMAL.fullmatch(given.get(name, ""))]
+        given |= {name: given[name].replace(",", ".") for name in numbers}
     try:
         return Row(line, Job.model_validate(given))
     except ValidationError as error:

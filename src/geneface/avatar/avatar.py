@@ -14,22 +14,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, encode_blocks, load_encoder
-from geneface.analysis.windows import CORE_ROWS
+from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, StreamingEncoder, load_encoder
 from geneface.avatar.ahead import ahead
 from geneface.avatar.background import KEEP
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
 from geneface.avatar.folder import MOTION_FOLDER, PERSON_FOLDER, AvatarFiles, read_avatar, read_metrics
-from geneface.avatar.held_lips import held_windows
-from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.inputs import NO_SPEECH, speech_and_sound, speech_samples
 from geneface.avatar.live import LivePerformance
 from geneface.avatar.outputs import FORMATS, Format, write_motion, write_pictures
 from geneface.avatar.parts import adaptation_of, of_this_version
 from geneface.avatar.performance import Performance, performance_or_default
 from geneface.avatar.pictures import Pictures, as_bytes, drawn_frames, pieces_of
-from geneface.avatar.smoothing import smooth_landmark_windows
+from geneface.avatar.recorded import FACE_SIGMA_FRAMES, recorded_motion
 from geneface.avatar.view import Frame, Size, asks_for_source
 from geneface.errors import InputError
 from geneface.io.clips import path_of
@@ -39,7 +36,7 @@ from geneface.motion.runtime import MotionModel
 from geneface.render.detail import sharpened
 from geneface.render.registry import create_renderer
 from geneface.render.renderer import Picture, RenderedFrame, Renderer
-from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
+from geneface.signal.timing import frames_to_cover
 from geneface.types import (
     ByteArray,
     Camera,
@@ -50,9 +47,6 @@ from geneface.types import (
     no_progress,
 )
 
-_FACE_SIGMA_FRAMES = 1.5
-_MOTION_FRAMES = CORE_ROWS // ROWS_PER_FRAME
-"""Frames of motion that are made at once: what one window of the speech encoder is good for."""
 _MOTION_WINDOWS_AHEAD = 2
 
 
@@ -71,14 +65,15 @@ class Avatar:
         # Where a pickled avatar is loaded from, whatever the working folder is by then.
         self._home = files.folder.resolve()
         self._encoder, self._model, self._person_motion = encoder, model, person
-        self._encoder_path: Path | str | None = None
+        self._encoder_path: Path | None = None
 
     @classmethod
     def load(cls, avatar: Path | str, encoder_path: Path | str | None = None) -> Avatar:
         """Load an avatar from its folder, or a bundled one by name (`grid-s1`).
 
         Args:
-            encoder_path: weights of the speech encoder, for avatars that hear with one that is not shipped.
+            encoder_path: weights of the speech encoder, for avatars that hear with one that is not shipped; by
+                default those that the environment's GENEFACE_ENCODER_PATH names.
 
         Raises:
             InputError: no such avatar, or a file of it that is missing or damaged.
@@ -118,8 +113,7 @@ class Avatar:
                 "train the avatar again or copy it again",
             )
         loaded = cls(files, encoder, model, person)
-        is_local = encoder_path is not None and Path(encoder_path).exists()
-        loaded._encoder_path = Path(encoder_path).resolve() if encoder_path and is_local else encoder_path
+        loaded._encoder_path = None if encoder_path is None else Path(encoder_path).resolve()
         # Built here and not at the first frame: a damaged model must be refused before an output file is begun.
         try:
             _ = loaded.renderer
@@ -131,7 +125,7 @@ class Avatar:
             ) from error
         return loaded
 
-    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | str | None, bool]]:
+    def __reduce__(self) -> tuple[Callable[..., Avatar], tuple[Path, Path | None, bool]]:
         # Sessions cannot be pickled; the folder holds everything.
         return _load, (self._home, self._encoder_path, self._person_motion is not None)
 
@@ -172,6 +166,12 @@ class Avatar:
         return self.files.body is not None
 
     @property
+    def clips(self) -> tuple[str, ...]:
+        """Names of the person's clips that a style can be taken from; avatars made before have none."""
+        styles = self.files.person.styles
+        return () if styles is None else styles.clips
+
+    @property
     def metrics(self) -> dict[str, Any] | None:
         """The figures stored with the avatar, if it carries any."""
         return read_metrics(self.files.folder)
@@ -187,22 +187,12 @@ class Avatar:
         return self._motion_windows(speech_samples(audio), performance_or_default(performance))
 
     def _motion_windows(self, samples: FloatArray, performance: Performance) -> Generator[MotionTrack, None, None]:
-        finish = Finish(self.files.person, performance, self._body(performance))
-        closing = closing_weight(voice_activity(samples))
-        displacement = self._model.predict_windows(
-            encode_blocks(self._encoder, samples),
-            temperature=performance.temperature,
-            seed=performance.seed,
-            person=self._person_motion,
-            window_frames=_MOTION_FRAMES,
-            early_start=True,
+        person = self.files.person
+        # Made now and not when the first frame is asked for: it refuses what can't be used.
+        finish = Finish(person, performance, self._body(performance))
+        return recorded_motion(
+            self._encoder, self._model, self._person_motion, person.neutral_landmarks, samples, performance, finish
         )
-        moved = (self.files.person.neutral_landmarks + window for window in displacement)
-        start = 0
-        for points in held_windows(smooth_landmark_windows(moved, _FACE_SIGMA_FRAMES), samples):
-            stop = start + len(points)
-            yield finish.finished(finish.amplified(points), closing[start:stop])
-            start = stop
 
     def live(self, performance: Performance | None = None) -> LivePerformance:
         """The avatar for speech that is being spoken: sound goes in piece by piece, motion comes out.
@@ -213,8 +203,8 @@ class Avatar:
         performance = performance_or_default(performance)
         if not isinstance(self._encoder, StreamingEncoder):
             raise InputError(
-                f"the speech encoder {self._encoder.name} needs the whole recording",
-                f"train the avatar with {DEFAULT_ENCODER} for live speech",
+                f"the speech encoder {self._encoder.name} needs the whole recording, and live speech has none",
+                f"render recorded speech, or prepare and train the avatar with {DEFAULT_ENCODER}",
             )
         return LivePerformance(
             self._encoder,
@@ -222,7 +212,7 @@ class Avatar:
             self._person_motion,
             self.files.person,
             performance,
-            sigma_frames=_FACE_SIGMA_FRAMES,
+            sigma_frames=FACE_SIGMA_FRAMES,
             body=self._body(performance),
         )
 
@@ -395,6 +385,6 @@ class Avatar:
         return sharpened(renderer, config.sharpen, config.size)
 
 
-def _load(folder: Path, encoder_path: Path | str | None, adapted: bool) -> Avatar:
+def _load(folder: Path, encoder_path: Path | None, adapted: bool) -> Avatar:
     avatar = Avatar.load(folder, encoder_path)
     return avatar if adapted else avatar.unadapted() or avatar

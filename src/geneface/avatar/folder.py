@@ -152,13 +152,22 @@ def read_avatar(avatar: Path | str) -> AvatarFiles:
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise InputError(f"the tensor {name!r} in {folder / MODEL_FILE} holds NaN or infinity", _REMEDY)
-    statistics = folder / STATISTICS_FILE
-    if not are_keypoints(TensorFile(statistics).metadata.get("landmarks")):
-        raise InputError(f"{statistics} is of another set of landmarks", "train the avatar again with this version")
-    person = PersonStatistics.from_tensors(load_tensors(statistics), str(statistics))
+    person = read_statistics(folder)
     plate = np.divide(read_image(folder / BACKGROUND_FILE), 255, dtype=np.float32)
     body = Body.load(folder) if Body.is_in(folder) else None
     return AvatarFiles(folder, config, tensors, person, plate, body)
+
+
+def read_statistics(folder: Path) -> PersonStatistics:
+    """What an avatar's folder tells of the person besides the picture.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another version.
+    """
+    path = folder / STATISTICS_FILE
+    if not are_keypoints(TensorFile(path).metadata.get("landmarks")):
+        raise InputError(f"{path} is of another set of landmarks", "train the avatar again with this version")
+    return PersonStatistics.from_tensors(load_tensors(path), str(path))
 
 
 def _read_config(path: Path) -> AvatarConfig:

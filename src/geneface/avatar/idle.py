@@ -29,6 +29,8 @@ _RAMP_FRAMES = 6
 REFRACTORY_SECONDS = 1.0
 DEFAULT_BLINKS_PER_MINUTE = 15.0
 DEFAULT_BLINK_FRAMES = 5.0
+_EARLY_FRAMES, _LATE_FRAMES = 30, 45
+"""How much earlier and later than it is due a blink comes, for the end of a phrase."""
 _PLAUSIBLE_RATES = (4, 30)
 """Blinks a minute; people who read prompts aloud blink after each, which would look odd in a speech."""
 _LONGEST_BLINK_FRAMES = 14
@@ -101,33 +103,67 @@ def close_mouth(points: FloatArray, rest: FloatArray, weight: FloatArray) -> Flo
     return result
 
 
-def scale_mouth(points: FloatArray, rest: FloatArray, gain: float) -> FloatArray:
-    """Move the mouth `gain` times as far from the closed mouth. points [F, K, 3], rest [K, 3] -> [F, K, 3]."""
+def scale_mouth(points: FloatArray, rest: FloatArray, gain: float | FloatArray) -> FloatArray:
+    """Move the mouth `gain` times as far from the closed mouth. points [F, K, 3], rest [K, 3] -> [F, K, 3].
+
+    Args:
+        gain: of all frames, or [F] of each.
+    """
     result = points.copy()
-    result[:, LOWER_FACE] = rest[LOWER_FACE] + gain * (points[:, LOWER_FACE] - rest[LOWER_FACE])
+    share = np.asarray(gain, np.float32).reshape(-1, 1, 1)
+    result[:, LOWER_FACE] = rest[LOWER_FACE] + share * (points[:, LOWER_FACE] - rest[LOWER_FACE])
     return result
 
 
 # ---- blinks
 
 
-def blink_closure(frames: int, statistics: BlinkStatistics, seed: int) -> FloatArray:
-    """How far the eyes are closed by blinking, 0 to 1. Times are a Poisson process with a refractory second. [F].
+class Blinker:
+    """When a person blinks: a Poisson process with a refractory second, its blinks moved to ends of phrases nearby.
 
-    The times depend on the seed alone, not on the length of the speech.
+    People blink where they pause (Nakano and Kitazawa 2010). How often does not depend on what is said: a blink that
+    is due soon comes at the end of a phrase, one that is due waits for it, but not for long. Pieces of any lengths
+    give the same.
     """
-    closure = np.zeros(frames, np.float32)
-    rng = np.random.default_rng([seed, 0xB11])
-    gap = REFRACTORY_SECONDS * VIDEO_RATE_HZ
-    mean_wait = max(60.0 * VIDEO_RATE_HZ / statistics.per_minute - gap, 1.0)
-    onset = rng.exponential(mean_wait)
-    while onset < frames:
-        first = int(np.ceil(onset))
-        shape = _blink_shape(np.arange(first, first + 4 * int(statistics.duration_frames) + 4) - onset, statistics)
-        stop = min(frames, first + len(shape))
-        closure[first:stop] = np.maximum(closure[first:stop], shape[: stop - first])
-        onset += gap + rng.exponential(mean_wait)
-    return closure
+
+    def __init__(self, statistics: BlinkStatistics, seed: int, rate: float = 1.0) -> None:
+        """`rate`: so many times as often as the person."""
+        self._statistics = statistics
+        self._rng = np.random.default_rng([seed, 0xB11])
+        self._gap = REFRACTORY_SECONDS * VIDEO_RATE_HZ
+        self._wait = max(60.0 * VIDEO_RATE_HZ / (rate * statistics.per_minute) - self._gap, 1.0)
+        self._due = [self._rng.exponential(self._wait)]
+        self._onsets: list[float] = []
+        self._frame = 0
+
+    def closure(self, pauses: NDArray[np.bool_], ends: NDArray[np.bool_]) -> FloatArray:
+        """How far the lids of the next frames are closed, 0 to 1.
+
+        Args:
+            pauses, ends: [F] see `avatar.stress.Acting`.
+        """
+        onset = np.empty(len(pauses))
+        for number, (pause, end) in enumerate(zip(pauses.tolist(), ends.tolist(), strict=True)):
+            frame = self._frame + number
+            last = self._onsets[-1] if self._onsets else -1e9
+            due = self._due[len(self._onsets)]
+            wanted = due - _EARLY_FRAMES if end else due if pause else due + _LATE_FRAMES
+            if frame >= wanted and frame >= last + self._gap:
+                # Between two frames, as far as it is not this frame that made it begin.
+                last = due if frame - 1 < due <= frame else float(frame)
+                self._onsets.append(last)
+                if len(self._due) == len(self._onsets):
+                    self._due.append(self._due[-1] + self._gap + self._rng.exponential(self._wait))
+            onset[number] = last
+        time = np.arange(self._frame, self._frame + len(pauses)) - onset
+        self._frame += len(pauses)
+        return _blink_shape(time, self._statistics)
+
+    def step_back(self, frames: int) -> None:
+        """The last `frames` were never seen."""
+        self._frame -= frames
+        while self._onsets and self._onsets[-1] > self._frame - 1:
+            self._onsets.pop()
 
 
 def _blink_shape(time: NDArray[np.floating], statistics: BlinkStatistics) -> FloatArray:
@@ -146,11 +182,14 @@ def blink(points: FloatArray, closing: FloatArray, closure: FloatArray) -> Float
     return np.asarray(points + closure[:, None, None] * closing, np.float32)
 
 
-def measure_blinks(landmarks: FloatArray, runs: list[slice]) -> BlinkStatistics:
+def measure_blinks(landmarks: FloatArray, runs: list[slice], begun: NDArray[np.bool_] | None = None) -> BlinkStatistics:
     """A person's blinks from tracked frames: dips of the eye openness. landmarks [F, K, 3].
 
     Where fewer than two blinks are seen the rates of the literature are taken, and the upper lids are moved
     onto the lower ones.
+
+    Args:
+        begun: [F] becomes true where a blink begins.
     """
     frames = np.concatenate([np.arange(run.start, run.stop) for run in runs]) if runs else np.arange(len(landmarks))
     openness = eye_openness(landmarks).mean(-1)
@@ -162,6 +201,8 @@ def measure_blinks(landmarks: FloatArray, runs: list[slice]) -> BlinkStatistics:
             if stop - start <= _LONGEST_BLINK_FRAMES and track[start:stop].min() < 0.6 * open_level:
                 depths.append(float(track[start:stop].min()))
                 lengths.append(stop - start)
+                if begun is not None:
+                    begun[run.start + start] = True
     middle = np.median(landmarks[frames], axis=0).astype(np.float32)
     if len(depths) < 2:
         return BlinkStatistics(DEFAULT_BLINKS_PER_MINUTE, DEFAULT_BLINK_FRAMES, _geometric_closing(middle))

@@ -25,9 +25,11 @@ from geneface.avatar.inputs import live_samples
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, LiveSmoother
+from geneface.avatar.stress import LOOK_FRAMES, heard_windows, loudness
 from geneface.geometry.landmarks import JAW, LOWER_FACE
 from geneface.motion.live import LiveMotion
 from geneface.motion.runtime import MotionModel, PersonMotion
+from geneface.signal.timing import SAMPLES_PER_FRAME
 from geneface.types import VIDEO_RATE_HZ, FloatArray, MotionTrack
 
 EASE_FRAMES = 5
@@ -37,6 +39,35 @@ MOST_UNSHOWN = 300 * VIDEO_RATE_HZ
 _SMOOTHED = np.setdiff1d(UPPER_AND_OUTER_FACE, JAW)
 _UTTERANCE_SEEDS = 1_000_003
 """Distance of the seeds of utterances."""
+
+
+class _Level(LevelFollower):
+    """Follows the speaker's level, and keeps the loudness of what was heard of the utterance and not shown yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin another utterance."""
+        super().restart()
+        self._sound = np.zeros(0, np.float32)
+        self._loud = np.zeros(0, np.float32)
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """As `LevelFollower.push`."""
+        levelled = super().push(samples)
+        self._sound = np.concatenate([self._sound, levelled])
+        whole = len(self._sound) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+        self._loud = np.concatenate([self._loud, loudness(self._sound[:whole])])
+        self._sound = self._sound[whole:]
+        return levelled
+
+    def take(self, frames: int, look: int) -> FloatArray:
+        """[frames, look + 1] loudness of the next frames that are shown, each with those after it."""
+        heard = heard_windows(self._loud, frames, look)
+        self._loud = self._loud[frames:]
+        return heard
 
 
 class LivePerformance:
@@ -57,9 +88,9 @@ class LivePerformance:
         self._encoder, self._model, self._adaptation, self._person = encoder, model, adaptation, person
         self._performance = performance
         self._turn = threading.Lock()
-        self._level = LevelFollower()
+        self._level = _Level()
         self._smoother = LiveSmoother(sigma_frames, _SMOOTHED, MOST_UNSHOWN)
-        self._finishing = Finish(person, performance, body)
+        self._finishing = Finish(person, performance, body, MOST_UNSHOWN)
         self._made = 0
         self._utterances = 0
         self._begun: deque[int] = deque(maxlen=MOST_UNSHOWN)
@@ -163,15 +194,16 @@ class LivePerformance:
             weight = _ease(np.arange(self._uttered + 1, self._uttered + count + 1))
             points[:count, LOWER_FACE] = (self._from + weight * (points[:count] - self._from))[:, LOWER_FACE]
         self._uttered += len(points)
-        return self._finished(points)
+        look = min(LOOK_FRAMES, int(self.look_ahead_seconds * VIDEO_RATE_HZ))
+        return self._finished(points, self._level.take(len(points), look))
 
-    def _finished(self, points: FloatArray) -> MotionTrack:
+    def _finished(self, points: FloatArray, heard: FloatArray | None = None) -> MotionTrack:
         """[F, K, 3] -> with smoothed brows and cheeks, blinks and the head's movement."""
         points = self._smoother.push(np.asarray(points, np.float32))
         if len(points):
             self._shown = points[-1]
             self._made += len(points)
-        return self._finishing.finished(points)
+        return self._finishing.finished(points, heard=heard)
 
 
 def _ease(step: np.ndarray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from geneface.avatar.style import NEUTRAL, STYLES
 from geneface.errors import InputError
 
 BodyChoice = Literal["auto", "source", "drawn"]
@@ -34,6 +35,9 @@ class Performance:
     body: BodyChoice = "auto"
     """What lips are put on: "source", the person's own video, which the avatar carries; "drawn", nothing: all of the
     picture is drawn; "auto": the video if there is one."""
+    style: float | str = NEUTRAL
+    """How lively: "calm", "neutral", "lively", a number from 0 (calm) to 1, or the name of one of the clips that the
+    avatar was trained on, as an example (`avatar.style`). On the person's own video it changes the mouth alone."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -50,6 +54,19 @@ class Performance:
         object.__setattr__(self, "blink", bool(self.blink))
         if not isinstance(self.body, str) or self.body not in BODIES:
             raise InputError(f"there is no body {self.body!r}", f"choose one of: {', '.join(BODIES)}")
+        object.__setattr__(self, "style", _style(self.style))
+
+
+def _style(given: object) -> float | str:
+    """A number from 0 to 1, or the name of a clip, which only the person can tell."""
+    if isinstance(given, str) and given:
+        try:
+            given = STYLES[given] if given in STYLES else float(given)
+        except ValueError:
+            return str(given)
+    if not _is_number(given, False) or not 0 <= float(given) <= 1:  # type: ignore[arg-type]
+        raise InputError(f"style is {given!r}", f"give {', '.join(STYLES)}, a number from 0 to 1, or a clip's name")
+    return float(given)  # type: ignore[arg-type]
 
 
 def _is_number(value: object, whole: bool) -> bool:

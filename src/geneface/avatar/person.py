@@ -1,4 +1,4 @@
-"""What an avatar keeps of a person besides the picture: shapes, blinks, and a path of head movement.
+"""What an avatar keeps of a person besides the picture: shapes, blinks, movement of head and brows, and its range.
 
 F training frames at 25 Hz, K named landmarks in the canonical head frame (head units), P frames of pose path.
 """
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from geneface.avatar.body_track import MOST_TORSO_POINTS
 from geneface.avatar.idle import BlinkStatistics, measure_blinks
-from geneface.avatar.poses import build_pose_path, training_runs
+from geneface.avatar.poses import PATH_SIGMA_FRAMES, as_pose, build_path, pose_values, training_runs
+from geneface.avatar.smoothing import smooth
+from geneface.avatar.stress import fit_nod, stress_of_recording
+from geneface.avatar.style import StyleStatistics, measure_styles
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINT_COUNT, KEYPOINTS, MESH_SIZE, lip_opening
+from geneface.geometry.landmarks import BROWS, KEYPOINT_COUNT, KEYPOINTS, MESH_SIZE, lip_opening
 from geneface.types import FloatArray, HeadPose, MotionTrack
 
 _REST_PERCENTILES = (5, 20)
@@ -39,6 +42,12 @@ class PersonStatistics:
     blink: BlinkStatistics
     path: HeadPose
     """[P]."""
+    brows: FloatArray | None = None
+    """[P, 20, 3] where the brows were along the path, from their middle place; None: avatars made before."""
+    nod: FloatArray | None = None
+    """[6] how the head's pose follows the stress of words (`avatar.stress`); None: it doesn't."""
+    styles: StyleStatistics | None = None
+    """How much the person's clips differ; None: nothing is known of it."""
 
     @property
     def neutral_landmarks(self) -> FloatArray:
@@ -49,7 +58,7 @@ class PersonStatistics:
         """The closed mouth carried along the path, [P]: what renderers are tried on."""
         return MotionTrack(np.repeat(self.rest[None], len(self.path), axis=0), self.path)
 
-    def tensors(self) -> dict[str, FloatArray]:
+    def tensors(self) -> dict[str, NDArray[Any]]:
         """The values by the names under which they are stored."""
         return {
             "neutral": self.neutral,
@@ -59,6 +68,9 @@ class PersonStatistics:
             "path.rotation": self.path.rotation,
             "path.translation": self.path.translation,
             **({} if self.path.torso is None else {"path.torso": self.path.torso}),
+            **({} if self.brows is None else {"path.brows": self.brows.astype(np.float16)}),
+            **({} if self.nod is None else {"nod": self.nod}),
+            **({} if self.styles is None else self.styles.tensors()),
         }
 
     @classmethod
@@ -85,6 +97,8 @@ class PersonStatistics:
             if not 1 <= points <= MOST_TORSO_POINTS:
                 raise _damaged(source, "path.torso")
             shapes["path.torso"] = (frames, points, 2)
+        more = {"path.brows": (frames, len(BROWS), 3), "nod": (6,)}
+        shapes |= {name: shape for name, shape in more.items() if name in tensors}
         values: dict[str, FloatArray] = {}
         for name, shape in shapes.items():
             if name not in tensors or tensors[name].shape != shape or tensors[name].dtype.kind != "f":
@@ -97,7 +111,22 @@ class PersonStatistics:
             raise _damaged(source, "blink.rates")
         blink = BlinkStatistics(per_minute, duration, values["blink.closing"])
         path = HeadPose(values["path.rotation"], values["path.translation"], values.get("path.torso"))
-        return cls(values["neutral"], values["rest"], blink, path)
+        styles = StyleStatistics.from_tensors(tensors)
+        if styles is None and any(name.startswith("style.") for name in tensors):
+            raise _damaged(source, "style")
+        return cls(values["neutral"], values["rest"], blink, path, values.get("path.brows"), values.get("nod"), styles)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What is heard in tracked frames."""
+
+    silent: NDArray[np.bool_]
+    """[F] true where the person says nothing."""
+    loud: FloatArray
+    """[F] `avatar.stress.loudness_of` each segment."""
+    clips: tuple[str, ...]
+    """The name of each segment."""
 
 
 def measure_person(
@@ -105,7 +134,7 @@ def measure_person(
     pose: HeadPose,
     segment: NDArray[np.integer],
     usable: NDArray[np.bool_],
-    silent: NDArray[np.bool_],
+    spoken: Spoken,
     neutral: FloatArray,
 ) -> PersonStatistics:
     """Statistics of tracked frames.
@@ -115,18 +144,39 @@ def measure_person(
         pose: [F].
         segment: [F] index of each frame's segment; movement is not continued from one to the next.
         usable: [F] false for held-out frames, which are not looked at.
-        silent: [F] true where the person says nothing.
+        spoken: [F] what is heard.
         neutral: [478, 3].
     """
     runs = training_runs(segment, usable)
     if not runs:
         raise InputError("the portrait has no training frames", "prepare it again from a longer video")
+    blinking = np.zeros(len(landmarks), bool)
+    blink = measure_blinks(landmarks, runs, blinking)
+    word = np.concatenate([stress_of_recording(spoken.loud[segment == number])[:, 0] for number in np.unique(segment)])
+    nod, calm = _without_nod(pose, word, runs)
+    brows = landmarks[:, BROWS].reshape(len(landmarks), -1)
+    path, brows = build_path(calm, runs, brows)
+    clips = [spoken.clips[segment[run.start]] for run in runs]
     return PersonStatistics(
         neutral=neutral.astype(np.float32),
-        rest=rest_shape(landmarks[usable], silent[usable]),
-        blink=measure_blinks(landmarks, runs),
-        path=build_pose_path(pose, runs),
+        rest=rest_shape(landmarks[usable], spoken.silent[usable]),
+        blink=blink,
+        path=path,
+        brows=(brows - np.median(brows, axis=0)).reshape(len(path), len(BROWS), 3).astype(np.float32),
+        nod=nod if nod.any() else None,
+        styles=measure_styles(landmarks, pose, blinking, spoken.silent, runs, clips),
     )
+
+
+def _without_nod(pose: HeadPose, word: FloatArray, runs: list[slice]) -> tuple[FloatArray, HeadPose]:
+    """How the head nods with speech, and the poses without: what is replayed is added to it again."""
+    values = pose_values(pose)
+    smoothed = values[:, :6].copy()
+    for run in runs:
+        smoothed[run] = smooth(values[run, :6], PATH_SIGMA_FRAMES)
+    nod = fit_nod(smoothed, word, runs)
+    values[:, :6] -= word[:, None] * nod
+    return nod, as_pose(values)
 
 
 def rest_shape(landmarks: FloatArray, silent: NDArray[np.bool_]) -> FloatArray:

@@ -37,6 +37,13 @@ def training_runs(segment: NDArray[np.integer], usable: NDArray[np.bool_]) -> li
 
 
 def build_pose_path(pose: HeadPose, runs: list[slice], limit_frames: int = PATH_LIMIT_FRAMES) -> HeadPose:
+    """`build_path` of the head alone."""
+    return build_path(pose, runs, np.zeros((len(pose), 0), np.float32), limit_frames)[0]
+
+
+def build_path(
+    pose: HeadPose, runs: list[slice], along: FloatArray, limit_frames: int = PATH_LIMIT_FRAMES
+) -> tuple[HeadPose, FloatArray]:
     """Join the most typical runs to one smooth path.
 
     Runs nearest to the person's median pose are taken until the limit is reached, ordered so that each begins
@@ -45,21 +52,27 @@ def build_pose_path(pose: HeadPose, runs: list[slice], limit_frames: int = PATH_
     Args:
         pose: [F] of the whole portrait.
         runs: stretches of training frames; held-out frames must not be in them.
+        along: [F, C] what else moved in these frames; it has no say in which are taken.
         limit_frames: length of the path, about.
+
+    Returns:
+        [P], and [P, C] along it.
     """
-    values = _values(pose)
+    head = pose_values(pose)
+    width = head.shape[1]
+    values = np.concatenate([head, along], axis=1)
     pieces = [smooth(values[run], PATH_SIGMA_FRAMES) for run in runs if run.stop - run.start >= MIN_RUN_FRAMES]
     if not pieces:
         middle = np.median(values, axis=0, keepdims=True)
-        return _as_pose(middle)
-    chosen = _most_typical(pieces, limit_frames)
-    speed = max(float(np.percentile([_speeds(piece).mean() for piece in chosen], 90)), _SLOWEST_BRIDGE)
+        return as_pose(middle[:, :width]), middle[:, width:]
+    chosen = _most_typical(pieces, limit_frames, width)
+    speed = max(float(np.percentile([_speeds(piece[:, :width]).mean() for piece in chosen], 90)), _SLOWEST_BRIDGE)
     path = chosen.pop(0)
     while chosen:
-        nearest = int(np.argmin([np.linalg.norm(piece[0] - path[-1]) for piece in chosen]))
+        nearest = int(np.argmin([np.linalg.norm((piece[0] - path[-1])[:width]) for piece in chosen]))
         piece = chosen.pop(nearest)
-        path = np.concatenate([path, _bridge(path, piece, speed), piece])
-    return _as_pose(path)
+        path = np.concatenate([path, _bridge(path, piece, speed, width), piece])
+    return as_pose(path[:, :width]), np.ascontiguousarray(path[:, width:])
 
 
 def first_frame(path: HeadPose, seed: int) -> int:
@@ -67,17 +80,28 @@ def first_frame(path: HeadPose, seed: int) -> int:
     return int(np.random.default_rng([seed, _START_STREAM]).integers(len(path)))
 
 
-def replay(path: HeadPose, start: int, stop: int) -> HeadPose:
-    """Frames start to stop of an endless replay of the path, back and forth with a soft turn at each end.
+def replay(path: HeadPose, times: NDArray[np.float64], gain: float = 1.0) -> HeadPose:
+    """An endless replay of the path at times [F] in frames, back and forth with a soft turn at each end.
 
     The phase's velocity is a continuous function of time (1 inside, raised-cosine to 0 at an end), so that the
-    velocity of the head is continuous too and never above the path's own.
+    velocity of the head is continuous where that of `times` is, and never above the path's own times theirs.
+
+    Args:
+        gain: amplitude about the path's middle.
 
     Returns:
-        [stop - start]
+        [F]
     """
-    values = _values(path)
-    return _as_pose(_interpolate(values, _phase(np.arange(start, stop, dtype=np.float64), len(values))))
+    return as_pose(replay_rows(pose_values(path), times, gain))
+
+
+def replay_rows(values: FloatArray, times: NDArray[np.float64], gain: float = 1.0) -> FloatArray:
+    """The same of what else was recorded along a path: [P, C] -> [F, C]."""
+    rows = _interpolate(values, _phase(times, len(values)))
+    if gain == 1.0:
+        return rows
+    middle = np.median(values, axis=0)
+    return middle + np.float32(gain) * (rows - middle)
 
 
 def _phase(time: NDArray[np.float64], path_frames: int) -> NDArray[np.float64]:
@@ -107,9 +131,10 @@ def _interpolate(values: FloatArray, phase: NDArray[np.float64]) -> FloatArray:
     return cubic.astype(np.float32)
 
 
-def _most_typical(pieces: list[FloatArray], limit_frames: int) -> list[FloatArray]:
-    middle = np.median(np.concatenate(pieces), axis=0)
-    order = np.argsort([np.linalg.norm(piece.mean(0) - middle) for piece in pieces], kind="stable")
+def _most_typical(pieces: list[FloatArray], limit_frames: int, width: int) -> list[FloatArray]:
+    """Those whose first `width` columns are nearest to the middle."""
+    middle = np.median(np.concatenate(pieces)[:, :width], axis=0)
+    order = np.argsort([np.linalg.norm(piece[:, :width].mean(0) - middle) for piece in pieces], kind="stable")
     chosen, total = [], 0
     for index in order:
         piece = pieces[index][: limit_frames - total]
@@ -120,10 +145,10 @@ def _most_typical(pieces: list[FloatArray], limit_frames: int) -> list[FloatArra
     return chosen
 
 
-def _bridge(before: FloatArray, after: FloatArray, speed: float) -> FloatArray:
-    """Cubic Hermite between two pieces, without their end rows, no faster than about `speed` a frame."""
+def _bridge(before: FloatArray, after: FloatArray, speed: float, width: int) -> FloatArray:
+    """Cubic Hermite between two pieces, without their end rows; the head no faster than about `speed` a frame."""
     start, stop = before[-1], after[0]
-    count = max(_MIN_BRIDGE_FRAMES, int(np.ceil(1.5 * np.linalg.norm(stop - start) / speed)))
+    count = max(_MIN_BRIDGE_FRAMES, int(np.ceil(1.5 * np.linalg.norm((stop - start)[:width]) / speed)))
     tangents = (count + 1) * (before[-1] - before[-2]), (count + 1) * (after[1] - after[0])
     u = (np.arange(1, count + 1, dtype=np.float32) / (count + 1))[:, None]
     return (
@@ -138,12 +163,13 @@ def _speeds(values: FloatArray) -> FloatArray:
     return np.linalg.norm(np.diff(values, axis=0), axis=1)
 
 
-def _values(pose: HeadPose) -> FloatArray:
+def pose_values(pose: HeadPose) -> FloatArray:
     """[F, 6 + 2 G] all that moves along a path: the torso goes with its head."""
     torso = [] if pose.torso is None else [pose.torso.reshape(len(pose), -1)]
     return np.concatenate([pose.rotation, pose.translation, *torso], axis=1).astype(np.float32)
 
 
-def _as_pose(values: FloatArray) -> HeadPose:
+def as_pose(values: FloatArray) -> HeadPose:
+    """The reverse of `pose_values`."""
     rotation, translation, torso = (np.ascontiguousarray(part) for part in np.split(values, (3, 6), axis=1))
     return HeadPose(rotation, translation, torso.reshape(len(torso), -1, 2) if torso.size else None)

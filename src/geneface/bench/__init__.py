@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geneface.analysis.speech import is_shipped
 from geneface.avatar.avatar import Avatar
 from geneface.bench.motion import bench_motion
 from geneface.bench.portrait import bench_portrait
@@ -40,8 +41,8 @@ class BenchSettings:
     repeats: int = 5
     quick: bool = False
     """Little work and no compiled twin."""
-    encoder_path: str | None = None
-    """Weights of the avatar's speech encoder, where that is not shipped."""
+    encoder_path: Path | str | None = None
+    """Of `render` and `motion`: weights of the avatar's speech encoder, where that is not shipped."""
 
 
 def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
@@ -52,13 +53,17 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     """
     if what not in ("render", "train", "motion"):
         raise InputError(f"there is no benchmark {what!r}", "choose render, train or motion")
+    if what == "train" and settings.encoder_path is not None:
+        raise InputError("no speech is heard where training is timed", "leave out --encoder-path")
     training_of(settings.renderer).config(settings.preset)
     repeats, quick, preset = settings.repeats, settings.quick, settings.preset
     before = machine(repeats)
     if what == "render":
         result = bench_render(_avatar(settings), settings.size or 256, repeats, 4 if quick else 30, twin=not quick)
     elif what == "motion":
-        result = bench_motion(_avatar(settings), repeats, twin=not quick)
+        avatar = _avatar(settings)
+        # The twin has the shipped encoder's layers.
+        result = bench_motion(avatar, repeats, twin=not quick and is_shipped(avatar.files.config.encoder))
     elif settings.portrait is not None:
         result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
     else:

@@ -8,15 +8,17 @@ F frames at 25 Hz, K named landmarks, D feature width. On disk:
     raw/<name>.safetensors    mesh_px [F, 478, 3] f32, found [F] u8: the tracker's own, so that a better pose
                               solver needs no second tracking
 
-Every tenth clip of each speaker, in the order of the names, is held out.
+`layouts.heldout_names` says which clips are held out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geneface.config import Config
 from geneface.errors import InputError
@@ -28,6 +30,11 @@ from geneface.types import FloatArray, SpeechFeatures
 MANIFEST_NAME = "manifest.json"
 CORPUS_FORMAT = 1
 HELDOUT_PERIOD = 10
+LayoutName = Literal["auto", "lrs3", "mead", "crema-d", "hdtf", "grid", "generic"]
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+"""How the videos of a corpus may lie on the disk (`corpus.layouts`)."""
+CAMERAS = ("front",)
+"""Which of several cameras that filmed a speaker at once are taken."""
 
 
 class ClipEntry(Config):
@@ -40,6 +47,8 @@ class ClipEntry(Config):
     """File name of the video."""
     frames: int
     heldout: bool
+    late_frames: float = 0.0
+    """By how much its sound is late, negative: early (`corpus.offsets`); 0 where that is not sure."""
 
 
 class DroppedEntry(Config):
@@ -56,8 +65,11 @@ class CorpusManifest(Config):
     encoder: str
     feature_width: int
     keypoints: tuple[int, ...] = KEYPOINTS
+    layout: LayoutName = "auto"
+    """As it was given; `corpus.layouts` finds the same videos again with it."""
+    cameras: tuple[str, ...] = CAMERAS
     speakers: dict[str, float]
-    """Focal length of each speaker's camera, image widths."""
+    """Focal length of each speaker's camera, image widths. Further cameras of a speaker are speakers of their own."""
     clips: tuple[ClipEntry, ...]
     dropped: tuple[DroppedEntry, ...]
 
@@ -105,11 +117,23 @@ class Corpus:
         return self.landmarks(clip) - self.neutral[clip.speaker]
 
     def features(self, clip: ClipEntry) -> SpeechFeatures:
-        """[2F, D] of a clip, in float32."""
-        return SpeechFeatures(self._tensors(clip)["features"].astype(np.float32), self.manifest.encoder)
+        """[2F, D] of a clip, in step with its pictures, in float32."""
+        return SpeechFeatures(moved(self._tensors(clip)["features"], clip.late_frames), self.manifest.encoder)
 
     def _tensors(self, clip: ClipEntry) -> dict[str, np.ndarray]:
         path = self.folder / "clips" / f"{clip.name}.safetensors"
         if not path.is_file():
             raise InputError(f"{path} is missing", "prepare the corpus again with --resume")
         return load_tensors(path)
+
+
+def moved(features: NDArray[np.floating], late: float) -> FloatArray:
+    """Rows [2F, D] of a sound that is late by so many frames -> those of the pictures; ends are repeated."""
+    if not late:
+        return features.astype(np.float32)
+    last = len(features) - 1
+    at = np.clip(np.arange(len(features)) + 2 * late, 0, last)
+    first = np.minimum(at.astype(int), max(last - 1, 0))
+    share: FloatArray = (at - first).astype(np.float32)[:, None]
+    after = np.minimum(first + 1, last)
+    return ((1 - share) * features[first] + share * features[after]).astype(np.float32)

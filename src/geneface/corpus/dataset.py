@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,8 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress, *, voic
     entries = corpus.clips(heldout=False)
     if not entries or not corpus.clips(heldout=True):
         raise InputError(
-            f"the corpus {corpus.folder} has no clip to train on or none to test on", "give ten clips or more"
+            f"the corpus {corpus.folder} has no clip to train on or none to test on",
+            "give ten clips of somebody, or clips of ten speakers",
         )
     spread: dict[str, list[float]] = {}
     loaded = []
@@ -94,6 +95,12 @@ def load_corpus_data(corpus: Corpus, progress: ProgressFn = no_progress, *, voic
         parts[entry.heldout].append(clip)
     manifest = corpus.manifest
     others = load_voices(corpus.folder, progress) if voices else {}
+    late = {entry.name: entry.late_frames for entry in entries}
+    # Voices are in step with the clip's sound.
+    others = {
+        name: [replace(voice, times=voice.times - np.float32(late[name])) for voice in of_clip]
+        for name, of_clip in others.items()
+    }
     return CorpusData(manifest.encoder, manifest.feature_width, parts[False], parts[True], gains, others)
 
 

@@ -16,7 +16,8 @@ from geneface.types import SPEECH_RATE_HZ, VIDEO_RATE_HZ, FloatArray
 
 _HALF_SECONDS = 0.03
 """To both sides of the moment: that part is held, a few periods of the voice."""
-_SHORTEST, _LONGEST = 0.2, 1.6
+_SHORTEST, _LONGEST = 0.2, 4.0
+"""Seconds, as spoken slowly and as sung: the longest fills all that the motion model remembers."""
 _HOP = SPEECH_RATE_HZ // 100
 _PERIODS = (SPEECH_RATE_HZ // 400, SPEECH_RATE_HZ // 70)
 """Samples of a voice's period, at least and at most."""

@@ -2,80 +2,110 @@
 
 Recorders start sound and pictures of a clip anew. GRID's 892 clips of speaker 1 are .4 frames apart (deviation), which
 blurs the lips that a model learns, and which it is then measured with. How late a clip's sound is, its lips tell, as in
-`portrait.offsets`: by what the motion model and the lip-sync classifier that ship ask of anybody's. F frames at 25 Hz.
+`portrait.offsets`: by what the motion model and the lip-sync classifier that ship ask of anybody's. F frames at 25 Hz,
+w windows of a few seconds, L lags.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geneface.analysis.lip_sync import LipSyncTowers
 from geneface.analysis.sync_offset import Agreement, LipTrack, compare, fit_near, fit_offset
-from geneface.corpus.dataset import ClipData, CorpusData
+from geneface.corpus.steps import Step, open_raw, read_samples, worker_encoder
+from geneface.errors import InputError
+from geneface.io.tensors import load_tensors, save_tensors
 from geneface.motion.runtime import MotionModel
-from geneface.types import FloatArray, ProgressFn, SpeechFeatures, no_progress
-
-_GAIN_CLIPS = 40
-"""As many of a speaker's clips tell how wide the lips are opened."""
+from geneface.types import FloatArray
 
 
-def corrected(data: CorpusData, progress: ProgressFn = no_progress) -> CorpusData:
-    """The corpus with the speech of every clip moved to its lips, and other voices with it.
+@dataclass(frozen=True)
+class ListenStep(Step):
+    """How well a clip's lips agree with their sound at each lag. Inputs: the file with the sound, raw track, clip."""
 
-    Clips of speakers whose sound as a whole is not sure, and of encoders that the shipped models do not hear, stay.
+    neutral: FloatArray
+    """[K, 3]."""
+
+    @property
+    def product(self) -> Path:
+        """Kept until the corpus is whole."""
+        return agreements_path(self.out, self.name)
+
+    def run(self) -> str:
+        """Compare."""
+        if not self.product.is_file():
+            sound, track, clip = self.inputs
+            points = load_tensors(clip)["landmarks"]
+            windows = _Listener.one().agreements(read_samples(sound, open_raw(track)), points, self.neutral)
+            save_tensors(self.product, _tensors(windows))
+        return ""
+
+
+class _Listener:
+    """The networks that say what a sound asks of lips."""
+
+    def __init__(self) -> None:
+        self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
+
+    @staticmethod
+    @functools.cache
+    def one() -> _Listener:
+        """One per worker process."""
+        return _Listener()
+
+    def agreements(self, samples: FloatArray, points: FloatArray, neutral: FloatArray) -> list[Agreement]:
+        """Of landmarks [F, K, 3] with [640 F] samples."""
+        if len(points) <= self._towers.config.window or not samples.any():
+            return []
+        moved, embedded = (
+            worker_encoder(of.config.encoder).encode(samples, len(points)) for of in (self._model, self._towers)
+        )
+        asked = LipTrack.of(neutral + self._model.predict(moved), self._towers.embed_speech(embedded))
+        gain = self._towers.gain_of([points])
+        seen = LipTrack.of(points, self._towers.embed_lips(points, neutral, gain))
+        return compare(seen, asked, 0, np.ones(len(points), bool))
+
+
+def agreements_path(out: Path, name: str) -> Path:
+    """What was heard of a clip."""
+    return out / "offsets" / f"{name}.safetensors"
+
+
+def find_offsets(out: Path, speakers: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Frames by which the sound of each clip is late, by name; clips of speakers who are not sure are left out.
+
+    Args:
+        speakers: names of each one's clips that were listened to.
     """
-    late = find_offsets([*data.training, *data.heldout], data.encoder, progress)
-    voices = {
-        name: [replace(voice, times=np.asarray(voice.times - late.get(name, 0.0), np.float32)) for voice in others]
-        for name, others in data.voices.items()
-    }
-    parts = (
-        [replace(clip, features=moved(clip.features, late.get(clip.name, 0.0))) for clip in clips]
-        for clips in (data.training, data.heldout)
-    )
-    training, heldout = parts
-    return replace(data, training=training, heldout=heldout, voices=voices)
-
-
-def find_offsets(clips: Sequence[ClipData], encoder: str, progress: ProgressFn = no_progress) -> dict[str, float]:
-    """Frames by which the sound of each clip is late, by name; those that stay are left out."""
-    model, towers = MotionModel.load(), LipSyncTowers.load()
     late: dict[str, float] = {}
-    if encoder != model.config.encoder:
-        return late
-    done = 0
-    for speaker in sorted({clip.speaker for clip in clips}):
-        own = [clip for clip in clips if clip.speaker == speaker]
-        gain = towers.gain_of([clip.landmarks for clip in own[:_GAIN_CLIPS]])
-        windows = []
-        for clip in own:
-            windows.append(_agreements(clip, encoder, gain, model, towers))
-            done += 1
-            progress("offsets of clips", done, len(clips))
-        common = fit_offset([window for of_clip in windows for window in of_clip])
+    for names in speakers.values():
+        windows = {name: _agreements(load_tensors(agreements_path(out, name))) for name in names}
+        common = fit_offset([window for of_clip in windows.values() for window in of_clip])
         if common.confident:
-            late |= {clip.name: fit_near(found, common).frames for clip, found in zip(own, windows, strict=True)}
+            late |= {name: fit_near(of_clip, common).frames for name, of_clip in windows.items() if of_clip}
     return late
 
 
-def _agreements(
-    clip: ClipData, encoder: str, gain: float, model: MotionModel, towers: LipSyncTowers
-) -> list[Agreement]:
-    points, features = clip.landmarks, SpeechFeatures(clip.features.astype(np.float32), encoder)
-    asked = LipTrack.of(clip.neutral + model.predict(features), towers.embed_speech(features))
-    seen = LipTrack.of(points, towers.embed_lips(points, clip.neutral, gain))
-    return compare(seen, asked, 0, np.ones(len(points), bool))
+def _tensors(windows: Sequence[Agreement]) -> dict[str, NDArray]:
+    return {
+        "middle": np.array([window.middle for window in windows], np.float64),
+        "values": np.array([window.values for window in windows], np.float64),
+        "frames": np.array([window.frames for window in windows], np.float64),
+        "speech_frames": np.array([window.speech_frames for window in windows], np.int64),
+    }
 
 
-def moved(features: NDArray[np.float16], late: float) -> NDArray[np.float16]:
-    """Rows [2F, D] of a sound that is late by so many frames -> those of the pictures; ends are repeated."""
-    last = len(features) - 1
-    at = np.clip(np.arange(len(features)) + 2 * late, 0, last)
-    first = np.minimum(at.astype(int), max(last - 1, 0))
-    share: FloatArray = (at - first).astype(np.float32)[:, None]
-    after = np.minimum(first + 1, last)
-    return ((1 - share) * features[first] + share * features[after]).astype(np.float16)
+def _agreements(tensors: Mapping[str, NDArray]) -> list[Agreement]:
+    try:
+        rows = zip(*(tensors[name] for name in ("middle", "values", "frames", "speech_frames")), strict=True)
+        return [Agreement(float(middle), values, frames, int(speech)) for middle, values, frames, speech in rows]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            "what was heard of a clip is damaged", "remove the folder offsets, and add --resume"
+        ) from error

@@ -1,118 +1,91 @@
-"""Clips of many speakers -> corpus folder (see `corpus.corpus`), in resumable steps.
+"""Clips of many speakers -> corpus folder (see `corpus.corpus`), in resumable steps (see `corpus.steps`).
 
-track     every clip, in worker processes: video -> raw mesh pixels
-pose      per speaker one neutral face and focal length, from frames of all training clips
-clips     every clip, in worker processes: canonical landmarks, and speech features of the sound
+track     every video -> raw mesh pixels
+speakers  per speaker, and size of the picture, one neutral face and focal length, from frames of all training clips
+clips     every clip: canonical landmarks, and speech features of the sound
+offsets   every clip: by how much its sound is late
 
-Each clip's result is written atomically; what exists is not computed again.
+Steps run in worker processes, or on a Ray cluster. Each one's result is written atomically; what exists is not
+computed again.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-import re
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
+from typing import Protocol, TypeVar
 
 from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, load_encoder
-from geneface.analysis.tracker import FaceTrack, track_frames
-from geneface.corpus.corpus import MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, is_heldout
-from geneface.errors import InputError, MissingExtraError
+from geneface.corpus.cluster import open_cluster
+from geneface.corpus.corpus import CAMERAS, MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, LayoutName
+from geneface.corpus.layouts import Found, Source, heldout_names, split_part, survey
+from geneface.corpus.offsets import ListenStep, find_offsets
+from geneface.corpus.steps import (
+    FinishStep,
+    SolveStep,
+    Step,
+    TrackStep,
+    clip_path,
+    parts_of,
+    raw_path,
+    read_speaker,
+    run_step,
+    speaker_path,
+    why_drop,
+)
+from geneface.errors import InputError
 from geneface.geometry.landmarks import KEYPOINTS
-from geneface.geometry.pose import solve_head_poses
-from geneface.io.audio import read_audio
-from geneface.io.clips import VIDEO_SUFFIXES, find_clips
 from geneface.io.place import remove_leftovers
 from geneface.io.records import write_json
 from geneface.io.tensors import TensorFile, load_tensors, save_tensors
-from geneface.io.video import read_frames
 from geneface.io.work import claim_folder, clear_folder, exclusive_folder
-from geneface.signal.sound import cut_frames
-from geneface.types import (
-    VIDEO_RATE_HZ,
-    FloatArray,
-    ProgressFn,
-    no_progress,
-)
-from geneface.workers import run_tasks
+from geneface.types import FloatArray, ProgressFn, no_progress
+from geneface.workers import run_tasks, usable_cores
 
-WORKERS = 2
-MIN_FRAMES = 50
-MIN_FOUND = 0.95
-"""Share of frames with a face that a clip must have."""
-_POSE_FRAMES = 3000
-"""Frames that a speaker's neutral face and focal length are solved from."""
-_SPEAKER_PREFIX = re.compile(r"^(s\d+)_")
-
-
-@dataclass(frozen=True)
-class Source:
-    """One video file of the corpus."""
-
-    path: Path
-    speaker: str
-
-    @property
-    def name(self) -> str:
-        """Name of the clip in the corpus: speaker__stem."""
-        return f"{self.speaker}__{self.path.stem}"
-
-
-def find_sources(folders: Path | Sequence[Path]) -> list[Source]:
-    """Videos below the folders, sorted by speaker and name.
-
-    The speaker is the file name's prefix (`s26_bgbsza.mp4` -> s26), else the name of the folder it is in.
-    """
-    chosen = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
-    sources = []
-    for folder in chosen:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder", "give a folder of video clips")
-        for path in find_clips(folder, is_deep=True).taken:
-            prefix = _SPEAKER_PREFIX.match(path.name)
-            sources.append(Source(path, prefix[1] if prefix else path.parent.name))
-    if not sources:
-        raise InputError(
-            f"no video in {', '.join(map(str, chosen))}", f"give clips ({', '.join(sorted(VIDEO_SUFFIXES))})"
-        )
-    sources.sort(key=lambda source: source.name)
-    names = [source.name for source in sources]
-    for first, second in itertools.pairwise(names):
-        if first == second:
-            raise InputError(f"two clips are named {first}", "give each speaker a folder or a prefix (s01_clip.mp4)")
-    return sources
+_SPEAKERS_NAME = "speakers.safetensors"
 
 
 def prepare_corpus(
     folders: Path | Sequence[Path],
     out: Path,
     *,
+    layout: LayoutName = "auto",
+    cameras: Sequence[str] = CAMERAS,
     encoder: str = DEFAULT_ENCODER,
     encoder_path: Path | None = None,
     resume: bool = False,
-    workers: int = WORKERS,
+    workers: int | None = None,
+    ray: str | None = None,
     progress: ProgressFn = no_progress,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> CorpusManifest:
     """Track all clips below `folders`, bring them to the canonical head frame, and encode their speech.
 
     Args:
-        folders: a folder, or several, of clips; see `find_sources` for the speakers' names.
+        folders: a folder, or several, of clips.
         out: the corpus folder; must be new or empty unless `resume`.
-        encoder, encoder_path: as for `analysis.speech.load_encoder`.
+        layout, cameras: as for `layouts.survey`.
+        encoder, encoder_path: as for `analysis.speech.load_encoder`. On a cluster the path must lead to the weights on
+            every machine.
         resume: continue a folder that was interrupted.
-        workers: processes.
-        progress: stages "track" and "clips".
+        workers: processes on this machine, by default one for each core.
+        ray: where there are more clips than one machine can track: the address of a Ray cluster, or "local"
+            (`corpus.cluster`).
+        progress: stages "track", "speakers", "clips" and "offsets".
+        tell: hears in sentences what was recognised, and what is done twice.
     """
-    sources = find_sources(folders)
+    found = survey(folders, layout, cameras)
     out = Path(out)
+    if encoder_path is not None and Path(encoder_path).exists():
+        # Workers on other machines are in other folders.
+        encoder_path = Path(encoder_path).absolute()
     # A wrong name or missing weights should be reported before the clips are tracked, not after.
-    name = load_encoder(encoder, encoder_path).name
-    settings = {"encoder": encoder, "sources": [source.name for source in sources]}
+    speech = load_encoder(encoder, encoder_path)
+    settings = {"encoder": speech.name, "sources": [source.name for source in found.sources]}
     with exclusive_folder(out):
         claim_folder(
             out,
@@ -124,60 +97,17 @@ def prepare_corpus(
             present=(path for path in out.iterdir() if not path.name.startswith(".")),
         )
         try:
-            manifest = _prepare(sources, out, name, encoder_path, workers, progress)
-        except InputError:
-            if not resume:
+            with _at_work(ray, workers, tell) as at_work:
+                for sentence in found.sentences():
+                    tell(sentence)
+                manifest = _Preparation(found, out, speech, encoder_path, at_work, progress).run(layout, cameras)
+        except InputError as error:
+            # Hours of tracking are not thrown away because a disk is full.
+            if not resume and (isinstance(error, _UnusableError) or not (out / "raw").exists()):
                 clear_folder(out)
             raise
         remove_leftovers(out)
     return manifest
-
-
-def _prepare(
-    sources: list[Source], out: Path, encoder: str, encoder_path: Path | None, workers: int, progress: ProgressFn
-) -> CorpusManifest:
-    """All steps in their order."""
-    unreadable = run_stage(functools.partial(_track, out=out), sources, workers, "track", progress)
-    reasons = {
-        source.name: reason or _why_drop(read_track(out, source))
-        for source, reason in zip(sources, unreadable, strict=True)
-    }
-    usable = [source for source in sources if not reasons[source.name]]
-    if not usable:
-        raise InputError(
-            f"none of the {len(sources)} clips can be used, {sources[0].path}: {reasons[sources[0].name]}",
-            "geneface check VIDEO says more about a clip",
-        )
-    heldout = heldout_names(sources)
-    focals = _solve_speakers(usable, heldout, out)
-    finish = functools.partial(_finish, out=out, encoder=encoder, encoder_path=encoder_path, focals=focals)
-    shapes = run_stage(finish, usable, workers, "clips", progress)
-    manifest = CorpusManifest(
-        encoder=encoder,
-        feature_width=shapes[0][1],
-        speakers=focals,
-        clips=tuple(
-            ClipEntry(
-                name=source.name,
-                speaker=source.speaker,
-                source=source.path.name,
-                frames=frames,
-                heldout=source.name in heldout,
-            )
-            for source, (frames, _) in zip(usable, shapes, strict=True)
-        ),
-        dropped=tuple(DroppedEntry(name=name, reason=reason) for name, reason in sorted(reasons.items()) if reason),
-    )
-    write_json(out / MANIFEST_NAME, manifest.model_dump(mode="json"))
-    return manifest
-
-
-def heldout_names(sources: Iterable[Source]) -> set[str]:
-    """Names of the clips that are never trained on: every tenth of each speaker's sorted clips."""
-    by_speaker: dict[str, list[str]] = {}
-    for source in sources:
-        by_speaker.setdefault(source.speaker, []).append(source.name)
-    return {name for names in by_speaker.values() for index, name in enumerate(sorted(names)) if is_heldout(index)}
 
 
 Task = TypeVar("Task")
@@ -185,146 +115,235 @@ Result = TypeVar("Result")
 
 
 def run_stage(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, stage: str, progress: ProgressFn
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    stage: str,
+    progress: ProgressFn,
+    done: int = 0,
 ) -> list[Result]:
-    """Results of `function` over `tasks` in their order, by worker processes (see `workers.run_tasks`)."""
-    done = 0
+    """Results of `function` over `tasks` in their order, by worker processes (see `workers.run_tasks`).
+
+    Args:
+        done: tasks of the stage that were done before.
+    """
+    total = done + len(tasks)
 
     def finished(index: int, result: Result) -> None:
         nonlocal done
         done += 1
-        progress(stage, done, len(tasks))
+        progress(stage, done, total)
 
     return run_tasks(function, tasks, workers, finished)
 
 
-def _raw_path(out: Path, source: Source) -> Path:
-    return out / "raw" / f"{source.name}.safetensors"
+class AtWork(Protocol):
+    """Whoever runs steps."""
 
-
-def _track(source: Source, out: Path) -> str:
-    """Track one clip; returns why it can't be read, or nothing. One damaged clip must not cost the others."""
-    path = _raw_path(out, source)
-    if path.is_file():
-        return ""
-    size: list[int] = []
-    times: list[float] = []
-
-    def images() -> Iterable[np.ndarray]:
-        for frame in read_frames(source.path, VIDEO_RATE_HZ):
-            size[:] = frame.image.shape[1], frame.image.shape[0]
-            times.append(frame.time_seconds)
-            yield frame.image
-
-    try:
-        read_audio(source.path)
-        track = track_frames(images())
-    except MissingExtraError:
-        raise
-    except InputError as error:
-        return f"{error.cause} {error.where}".rstrip()
-    tensors = {
-        "mesh_px": track.mesh_px,
-        "found": track.found.astype(np.uint8),
-        "face_count": track.face_count.astype(np.uint8),
-        "size": np.array(size, np.int32),
-        "first_frame_seconds": np.array(times[:1], np.float64),
-    }
-    save_tensors(path, tensors)
-    return ""
+    def run(self, steps: Sequence[Step], stage: str, progress: ProgressFn, done: int) -> list[str]:
+        """What `Step.run` says of each; `done` steps of the stage were done before."""
+        ...
 
 
 @dataclass(frozen=True)
-class RawTrack:
-    """What the step "track" left of one clip."""
+class Processes:
+    """Worker processes on this machine."""
 
-    track: FaceTrack
-    width: int
-    """Pixels of the picture."""
-    height: int
-    first_frame_seconds: float
+    count: int
 
-
-def read_track(out: Path, source: Source) -> RawTrack:
-    """Read it."""
-    tensors = load_tensors(_raw_path(out, source))
-    track = FaceTrack(tensors["mesh_px"], tensors["found"].astype(bool), tensors["face_count"].astype(int))
-    width, height = (int(side) for side in tensors["size"])
-    return RawTrack(track, width, height, float(tensors["first_frame_seconds"][0]))
+    def run(self, steps: Sequence[Step], stage: str, progress: ProgressFn, done: int) -> list[str]:
+        """Run the steps."""
+        return run_stage(run_step, steps, self.count, stage, progress, done)
 
 
-def clip_samples(out: Path, source: Source) -> FloatArray:
-    """[640 F] samples at 16 kHz of a clip that was tracked, from its first frame to its last."""
-    raw = read_track(out, source)
-    return cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, len(raw.track))
+@contextmanager
+def _at_work(ray: str | None, workers: int | None, tell: Callable[[str], None]) -> Iterator[AtWork]:
+    if ray is None:
+        yield Processes(workers or usable_cores())
+        return
+    with open_cluster(ray, workers, tell) as cluster:
+        yield cluster
 
 
-def _why_drop(raw: RawTrack) -> str:
-    """Why a clip can't be used, or nothing."""
-    track = raw.track
-    if len(track) < MIN_FRAMES:
-        return f"{len(track)} frames, fewer than {MIN_FRAMES}"
-    if track.found.mean() < MIN_FOUND:
-        return f"no face in {int((~track.found).sum())} of {len(track)} frames"
-    if np.median(track.face_count) > 1:
-        return f"{int(np.median(track.face_count))} faces"
-    return ""
+class _UnusableError(InputError):
+    """There is nothing to make a corpus of."""
 
 
-def _solve_speakers(sources: list[Source], heldout: set[str], out: Path) -> dict[str, float]:
-    """Neutral face and focal length of each speaker, from training clips; kept in speakers.safetensors."""
-    path = out / "speakers.safetensors"
-    if path.is_file():
-        return {name: float(focal) for name, focal in TensorFile(path).metadata.items()}
-    focals: dict[str, float] = {}
-    neutral: dict[str, FloatArray] = {}
-    for speaker in sorted({source.speaker for source in sources}):
-        own = [source for source in sources if source.speaker == speaker]
-        training = [source for source in own if source.name not in heldout] or own
-        per_clip = max(1, _POSE_FRAMES // len(training))
-        meshes: list[FloatArray] = []
-        sizes: set[tuple[int, int]] = set()
-        for source in training:
-            raw = read_track(out, source)
-            sizes.add((raw.width, raw.height))
-            seen = raw.track.mesh_px[raw.track.found]
-            meshes.append(seen[np.linspace(0, len(seen) - 1, min(per_clip, len(seen))).astype(int)])
-        if len(sizes) > 1:
-            raise InputError(
-                f"the clips of {speaker} have several sizes: {sorted(sizes)}", "give one folder per camera"
+@dataclass(frozen=True)
+class _Clip:
+    """A part of a video that can be used."""
+
+    source: Source
+    speaker: str
+    """Name in the corpus of the speaker before this camera."""
+    frames: int
+    size: tuple[int, int]
+
+
+@dataclass
+class _Preparation:
+    """One corpus, on its way through the steps."""
+
+    found: Found
+    out: Path
+    speech: SpeechEncoder
+    encoder_path: Path | None
+    at_work: AtWork
+    progress: ProgressFn
+
+    def run(self, layout: LayoutName, cameras: Sequence[str]) -> CorpusManifest:
+        """All steps in their order."""
+        held = heldout_names(self.found.sources)
+        clips, reasons = self._tracked()
+        faces, unsolved = self._faces(clips, held)
+        reasons |= {clip.source.name: unsolved[clip.speaker] for clip in clips if clip.speaker in unsolved}
+        clips, unfinished = self._finished([clip for clip in clips if clip.speaker in faces], faces)
+        reasons |= unfinished
+        late = self._offsets(clips, faces)
+        if not clips:
+            name, reason = next(iter(sorted(reasons.items())))
+            raise InputError(f"no clip can be used, {name}: {reason}", "check the machines, and add --resume")
+        manifest = CorpusManifest(
+            encoder=self.speech.name,
+            feature_width=self.speech.width,
+            layout=layout,
+            cameras=tuple(cameras),
+            speakers={name: focal for name, (_, focal) in faces.items()},
+            clips=tuple(
+                ClipEntry(
+                    name=clip.source.name,
+                    speaker=clip.speaker,
+                    source=clip.source.path.name,
+                    frames=clip.frames,
+                    heldout=split_part(clip.source.name)[0] in held,
+                    late_frames=late.get(clip.source.name, 0.0),
+                )
+                for clip in clips
+            ),
+            dropped=tuple(DroppedEntry(name=name, reason=reason) for name, reason in sorted(reasons.items())),
+        )
+        write_json(self.out / MANIFEST_NAME, manifest.model_dump(mode="json"))
+        shutil.rmtree(self.out / "offsets", ignore_errors=True)
+        return manifest
+
+    def _run(self, steps: Sequence[Step], stage: str) -> dict[str, str]:
+        """Why what can't be made can't be, by the steps' names."""
+        left = [step for step in steps if not step.product.is_file()]
+        done = len(steps) - len(left)
+        if done:
+            self.progress(stage, done, len(steps))
+        said = self.at_work.run(left, stage, self.progress, done) if left else []
+        return {step.name: reason for step, reason in zip(left, said, strict=True) if reason}
+
+    def _tracked(self) -> tuple[list[_Clip], dict[str, str]]:
+        """Clips that can be used, and why the others can't."""
+        sources = self.found.sources
+        reasons = self._run([_track_step(source, self.out) for source in sources], "track")
+        usable: list[_Clip] = []
+        for source in sources:
+            for part, raw in [] if source.name in reasons else parts_of(self.out, source):
+                reason = why_drop(raw)
+                if reason:
+                    reasons[part.name] = reason
+                else:
+                    usable.append(_Clip(part, "", len(raw.found), (raw.width, raw.height)))
+        if not usable:
+            raise _UnusableError(
+                f"none of the {len(sources)} clips can be used, {sources[0].path}: {reasons[sources[0].name]}",
+                "geneface check VIDEO says more about a clip",
             )
-        width, height = sizes.pop()
-        # Scattered frames are enough for the shape; their own poses are not used, hence no smoothing.
-        solved = solve_head_poses(np.concatenate(meshes), width, height, smooth_frames=0.0, smooth_depth_frames=0.0)
-        focals[speaker], neutral[speaker] = solved.focal, solved.neutral
-    save_tensors(path, neutral, {name: repr(float(focal)) for name, focal in focals.items()})
-    return focals
+        return _by_camera(usable), reasons
+
+    def _faces(self, clips: list[_Clip], held: set[str]) -> tuple[dict[str, tuple[FloatArray, float]], dict[str, str]]:
+        """Neutral face and focal length of each speaker, from training clips; kept in speakers.safetensors."""
+        path = self.out / _SPEAKERS_NAME
+        own: dict[str, list[_Clip]] = {}
+        for clip in clips:
+            own.setdefault(clip.speaker, []).append(clip)
+        known = _known_faces(path)
+        steps = []
+        for name in sorted(own.keys() - known.keys()):
+            training = [clip for clip in own[name] if split_part(clip.source.name)[0] not in held] or own[name]
+            tracks = tuple(raw_path(self.out, clip.source.name) for clip in training)
+            steps.append(SolveStep(name, tracks, self.out, training[0].size))
+        reasons = self._run(steps, "speakers")
+        known |= {step.name: read_speaker(self.out, step.name) for step in steps if step.name not in reasons}
+        faces = {name: known[name] for name in sorted(own) if name in known}
+        if steps and faces:
+            save_tensors(
+                path,
+                {name: neutral for name, (neutral, _) in faces.items()},
+                {name: repr(focal) for name, (_, focal) in faces.items()},
+            )
+        shutil.rmtree(speaker_path(self.out, "").parent, ignore_errors=True)
+        return faces, reasons
+
+    def _finished(
+        self, clips: list[_Clip], faces: dict[str, tuple[FloatArray, float]]
+    ) -> tuple[list[_Clip], dict[str, str]]:
+        """Clips whose files are there, and why others are not."""
+        steps = [
+            FinishStep(
+                clip.source.name,
+                (clip.source.sound or clip.source.path, raw_path(self.out, clip.source.name)),
+                self.out,
+                self.speech.name,
+                self.encoder_path,
+                *faces[clip.speaker],
+            )
+            for clip in clips
+        ]
+        reasons = self._run(steps, "clips")
+        return [clip for clip in clips if clip.source.name not in reasons], reasons
+
+    def _offsets(self, clips: list[_Clip], faces: dict[str, tuple[FloatArray, float]]) -> dict[str, float]:
+        """Frames by which each clip's sound is late, where that can be told."""
+        steps = {
+            clip.source.name: ListenStep(
+                clip.source.name,
+                (
+                    clip.source.sound or clip.source.path,
+                    raw_path(self.out, clip.source.name),
+                    clip_path(self.out, clip.source.name),
+                ),
+                self.out,
+                faces[clip.speaker][0][list(KEYPOINTS)],
+            )
+            for clip in clips
+        }
+        reasons = self._run(list(steps.values()), "offsets")
+        heard: dict[str, list[str]] = {}
+        for clip in clips:
+            if clip.source.name not in reasons:
+                heard.setdefault(clip.speaker, []).append(clip.source.name)
+        return find_offsets(self.out, heard)
 
 
-@functools.cache
-def worker_encoder(name: str, path: Path | None = None) -> SpeechEncoder:
-    """One per worker process."""
-    return load_encoder(name, path)
+def _track_step(source: Source, out: Path) -> TrackStep:
+    inputs = (source.path,) if source.sound is None else (source.path, source.sound)
+    return TrackStep(source.name, inputs, out)
 
 
-def _finish(
-    source: Source, out: Path, encoder: str, encoder_path: Path | None, focals: dict[str, float]
-) -> tuple[int, int]:
-    """Write one clip's file; returns its frames and the feature width."""
-    path = out / "clips" / f"{source.name}.safetensors"
-    raw = read_track(out, source)
-    frames = len(raw.track)
-    speech = worker_encoder(encoder, encoder_path)
-    if path.is_file():
-        return frames, speech.width
-    neutral = load_tensors(out / "speakers.safetensors")[source.speaker]
-    solved = solve_head_poses(raw.track.mesh_px, raw.width, raw.height, neutral=neutral, focal=focals[source.speaker])
-    samples = cut_frames(read_audio(source.path), raw.first_frame_seconds * VIDEO_RATE_HZ, frames)
-    features = speech.encode(samples, frames)
-    tensors = {
-        "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),
-        "features": features.values.astype(np.float16),
-        "found": raw.track.found.astype(np.uint8),
-    }
-    save_tensors(path, tensors)
-    return frames, speech.width
+def _by_camera(clips: list[_Clip]) -> list[_Clip]:
+    """With speakers' names: pictures of another size, or camera, than most of a speaker's are another speaker's.
+
+    Each has a neutral face and a focal length of its own: no two cameras see a face alike.
+    """
+    counts: dict[str, Counter[tuple[str, tuple[int, int]]]] = {}
+    for clip in clips:
+        counts.setdefault(clip.source.speaker, Counter())[clip.source.camera, clip.size] += 1
+    named = []
+    for clip in clips:
+        camera, size = clip.source.camera, clip.size
+        usual = max((count, key) for key, count in counts[clip.source.speaker].items() if key[0] == camera)[1][1]
+        marks = ([camera] if camera else []) + ([f"{size[0]}x{size[1]}"] if size != usual else [])
+        named.append(_Clip(clip.source, "@".join([clip.source.speaker, *marks]), clip.frames, size))
+    return named
+
+
+def _known_faces(path: Path) -> dict[str, tuple[FloatArray, float]]:
+    """What speakers.safetensors says, if it is there."""
+    if not path.is_file():
+        return {}
+    focals = TensorFile(path).metadata
+    return {name: (neutral, float(focals[name])) for name, neutral in load_tensors(path).items()}

@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,9 +30,11 @@ from geneface.config import Config
 from geneface.corpus.augmentation import augment, draw_augmentation, frame_times
 from geneface.corpus.corpus import Corpus
 from geneface.corpus.held_vowels import HeldVowel, draw_held_vowel, held_frames, hold_vowel
-from geneface.corpus.non_speech import non_speech_sound
-from geneface.corpus.prepare import Source, clip_samples, find_sources, run_stage, worker_encoder
+from geneface.corpus.layouts import Source, find_sources, split_part
+from geneface.corpus.non_speech import far_voice, non_speech_sound
+from geneface.corpus.prepare import run_stage
 from geneface.corpus.resynthesis import AlignmentError, resynthesise, synthesiser
+from geneface.corpus.steps import clip_samples, worker_encoder
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lip_opening
 from geneface.io.place import remove_leftovers
@@ -47,6 +49,8 @@ VOICES_NAME = "voices.json"
 VOICES_FORMAT = 1
 _HELD_AUGMENTED = 0.5
 """Share of the held vowels that are augmented too."""
+_FAR_VOICES, _AFTER_SPEECH = 0.15, 0.5
+"""Share of the sounds without speech that are somebody far away, and of the others that follow the clip's speech."""
 Encoder = tuple[str, Path | None]
 """Name and weights of a speech encoder."""
 Kind = Literal["augmentation", "held-vowel", "non-speech", "resynthesis"]
@@ -166,7 +170,7 @@ def add_voices(
     opened = Corpus.load(corpus)
     if encoder_path is not None or not is_shipped(opened.manifest.encoder):
         load_encoder(opened.manifest.encoder, encoder_path)  # likewise
-    sources = find_sources(folders)
+    sources = find_sources(folders, opened.manifest.layout, opened.manifest.cameras)
     training = _training_sources(opened, sources)
     said = _said(training, sources, words or {})
     spoken = sentences if speakers else 0
@@ -221,11 +225,11 @@ def _begin(corpus: Path, record: VoicesRecord) -> None:
 def _training_sources(corpus: Corpus, sources: Sequence[Source]) -> list[Source]:
     """The videos of the training clips, in their order."""
     by_name = {source.name: source for source in sources}
-    names = [entry.name for entry in corpus.clips(heldout=False)]
-    missing = [name for name in names if name not in by_name]
+    parts = [split_part(entry.name) for entry in corpus.clips(heldout=False)]
+    missing = [name for name, _ in parts if name not in by_name]
     if missing:
         raise InputError(f"the video of {missing[0]} is in none of the folders", "give those of corpus prepare")
-    return [by_name[name] for name in names]
+    return [replace(by_name[name], part=part) for name, part in parts]
 
 
 def _said(training: Sequence[Source], sources: Sequence[Source], words: Mapping[str, Words]) -> dict[str, Words]:
@@ -300,8 +304,15 @@ class _Clip:
         )
 
     def non_speech(self) -> Voice:
+        rng = self._rng("non-speech")
         closed = np.full(self._frames, _closed_frame(self._corpus, self._task.source), np.float32)
-        return heard(self._speech, non_speech_sound(self._frames / VIDEO_RATE_HZ, self._rng("non-speech")), closed)
+        is_far = rng.random() < _FAR_VOICES
+        # What is far away is known by its level, against the speech that was heard before.
+        if is_far or rng.random() < _AFTER_SPEECH:
+            sound = far_voice(self._samples, rng) if is_far else non_speech_sound(self._frames / VIDEO_RATE_HZ, rng)
+            spoken = np.arange(self._frames, dtype=np.float32)
+            return heard(self._speech, np.concatenate([self._samples, sound]), np.concatenate([spoken, closed]))
+        return heard(self._speech, non_speech_sound(self._frames / VIDEO_RATE_HZ, rng), closed)
 
     def resynthesised(self, voice: str, folder: Path) -> Voice:
         real = self._speech.encode(self._samples, self._frames).values

@@ -4,6 +4,10 @@ B clips, F video frames, D feature width, C motion coefficients, Z latent channe
 [B, 2F, D] at 50 Hz and is stacked in pairs; motion is [B, C, F] at 25 Hz, in the units of
 `motion.basis.MotionBasis`; the latent runs at 25 / s Hz, [B, Z, F/s], with a stride s of two frames by default: 12.5 Hz
 is fast enough for single phonemes. F is a multiple of s.
+
+Beside the network there is a linear map of a frame's speech and its neighbours' (`SpeechFront.linear`, ridge
+regression, Hoerl & Kennard 1970), and motion is the mean of both: the network says what it has heard better, the linear
+map errs less on what it has not.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ class AudioToMotionConfig(Config):
     more of the past."""
     dropout: float = 0.1
     """On the speech features and inside the decoder, in training."""
+    linear_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Of the linear map in the motion; 0: there is none."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,17 @@ class Posterior:
 
 
 class SpeechFront(nn.Module):
-    """Features [B, 2F, D] -> condition [B, S, F]: normalise, stack pairs, project, one convolution."""
+    """Features [B, 2F, D] -> condition [B, S, F]: normalise, stack pairs, project, one convolution; and linear motion.
 
-    def __init__(self, feature_width: int, channels: int, dropout: float) -> None:
+    `linear_motion` is C, the coefficients of the linear map, or 0.
+    """
+
+    LINEAR_TAPS = 3
+    """The frame before, its own, the one after."""
+
+    def __init__(self, feature_width: int, channels: int, dropout: float, linear_motion: int = 0) -> None:
         super().__init__()
+        self.channels = channels
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(feature_width))
@@ -88,30 +101,69 @@ class SpeechFront(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
         self.project = nn.Conv1d(2 * feature_width, channels, 1)
         self.mix = nn.Conv1d(channels, channels, 3, padding=1)
+        # Fitted, not trained. Every tap's coefficients beside one another, so that a piece needs nothing else of them.
+        taps = self.LINEAR_TAPS
+        self.linear = nn.Conv1d(2 * feature_width, taps * linear_motion, 1, bias=False) if linear_motion else None
+        self.linear_bias: Tensor
+        self.register_buffer("linear_bias", torch.zeros(linear_motion))
+        if self.linear is not None:
+            self.linear.weight.requires_grad_(False)
 
     reach = 1
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, 2F, D] -> condition [B, S, F]."""
-        hidden = self._projected(features)
+        hidden = self._projected(self._stacked(features))
         return hidden + functional.gelu(self.mix(hidden))
 
-    def between(self, features: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def whole(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Condition [B, S, F] and linear motion [B, C, F] of a whole speech."""
+        nothing = features.new_zeros(len(features), self.kept_channels, self.reach)
+        condition, linear, _ = self.between(features, nothing, nothing)
+        return condition, linear
+
+    @property
+    def kept_channels(self) -> int:
+        """Of what `between` hands on."""
+        return self.channels + (0 if self.linear is None else self.linear.out_channels)
+
+    def between(self, features: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """The same of a piece whose neighbours are known, inside the model.
 
         Args:
-            before: [B, S, *] what came before it, from the frame before the first that is wanted on.
-            after: [B, S, *] what comes after it: a frame of zeros at the end of the speech, none if more will come.
+            before: [B, kept_channels, *] what came before it, from the frame before the first that is wanted on.
+            after: [B, kept_channels, *] what comes after it: a frame of zeros at the end of the speech, none if more
+                will come.
 
         Returns:
-            condition [B, S, F] of all frames but the first and the last; `before` of the next piece.
+            condition [B, S, F] and linear motion [B, C, F] of all frames but the first and the last; `before` of the
+            next piece.
         """
-        hidden = torch.cat([before, self._projected(features), after], dim=2)
-        mixed = functional.conv1d(hidden, self.mix.weight, self.mix.bias)
-        return hidden[:, :, 1:-1] + functional.gelu(mixed), hidden[:, :, -2:]
+        stacked = self._stacked(features)
+        projected = self._projected(stacked)
+        if self.linear is not None:
+            projected = torch.cat([projected, self.linear(stacked)], dim=1)
+        frames = torch.cat([before, projected, after], dim=2)
+        hidden = frames[:, : self.channels]
+        condition = hidden[:, :, 1:-1] + functional.gelu(functional.conv1d(hidden, self.mix.weight, self.mix.bias))
+        return condition, self._linear_motion(frames[:, self.channels :]), frames[:, :, -2:]
 
-    def _projected(self, features: Tensor) -> Tensor:
-        stacked = stack_pairs((features - self.mean) * self.scale)
+    def neighbours(self, features: Tensor) -> Tensor:
+        """What the linear map sees of all frames but the first and the last: [B, 2F, D] -> [B, F - 2, taps 2D]."""
+        stacked = self._stacked(features)
+        return torch.cat([stacked[:, :, :-2], stacked[:, :, 1:-1], stacked[:, :, 2:]], dim=1).transpose(1, 2)
+
+    def _linear_motion(self, taps: Tensor) -> Tensor | None:
+        """[B, taps C, F + 2] -> [B, C, F]."""
+        if self.linear is None:
+            return None
+        first, own, last = taps.chunk(self.LINEAR_TAPS, dim=1)
+        return first[:, :, :-2] + own[:, :, 1:-1] + last[:, :, 2:] + self.linear_bias[:, None]
+
+    def _stacked(self, features: Tensor) -> Tensor:
+        return stack_pairs((features - self.mean) * self.scale)
+
+    def _projected(self, stacked: Tensor) -> Tensor:
         return functional.gelu(self.project(self.dropout(stacked)))
 
 
@@ -127,7 +179,8 @@ class AudioToMotion(nn.Module):
             raise ValueError(f"a future of {config.future_frames} frames is shorter than the {least} that are needed")
         self.config = config
         speech, z = config.speech_channels, config.latent_channels
-        self.speech = SpeechFront(config.feature_width, speech, config.dropout)
+        linear_motion = config.motion_width if config.linear_share else 0
+        self.speech = SpeechFront(config.feature_width, speech, config.dropout, linear_motion)
         # A latent step sees its own frames and half as many to either side.
         stride = config.latent_stride
         reads, margin = 2 * stride, stride // 2
@@ -196,6 +249,10 @@ class AudioToMotion(nn.Module):
         hidden = self.decoder_in(torch.cat([fast, speech], dim=1), memory)
         return functional.gelu(self.decoder(hidden, speech, memory))
 
+    def blend(self, network: Tensor, linear: Tensor | None) -> Tensor:
+        """Motion [B, C, F] of the network's and the linear map's."""
+        return network if linear is None else torch.lerp(network, linear, self.config.linear_share)
+
     def kl(self, posterior: Posterior, z: Tensor, slow_speech: Tensor) -> Tensor:
         """One-sample estimate of KL(q(z | motion, speech) || p(z | speech)), nats per latent element, [B].
 
@@ -207,12 +264,11 @@ class AudioToMotion(nn.Module):
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
         """Inference: features [B, 2F, D], noise [B, Z, F/s] (zero: the mean path) -> motion [B, C, F]."""
-        speech, slow_speech = self.condition(features)
-        return self.decode(self.prior.inverse(noise, slow_speech), speech)
+        return MotionGraph(self)(features, noise)[0]
 
 
 class MotionGraph(nn.Module):
-    """What is exported: motion, and the hidden layer that it is linear in, which is an input of the adaptation."""
+    """What is exported: motion, and the hidden layer that the network's is linear in, an input of the adaptation."""
 
     OUTPUTS = ("motion", "hidden")
 
@@ -222,9 +278,10 @@ class MotionGraph(nn.Module):
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 2F, D], [B, Z, F/s] -> [B, C, F], [B, channels, F]."""
-        speech, slow_speech = self.model.condition(features)
+        speech, linear = self.model.speech.whole(features)
+        slow_speech = functional.gelu(self.model.slow_speech(speech))
         hidden = self.model.decode_hidden(self.model.prior.inverse(noise, slow_speech), speech)
-        return self.model.decoder_out(hidden), hidden
+        return self.model.blend(self.model.decoder_out(hidden), linear), hidden
 
 
 class PieceGraph(nn.Module):
@@ -238,7 +295,7 @@ class PieceGraph(nn.Module):
 
     def start(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """`before`, `after` and `memory` of speech that is there as a whole."""
-        frame = torch.zeros(1, self.model.config.speech_channels, self.model.speech.reach)
+        frame = torch.zeros(1, self.model.speech.kept_channels, self.model.speech.reach)
         memory = Memory()
         stride = self.model.config.latent_stride
         speech = torch.zeros(1, self.model.config.speech_channels, stride)
@@ -249,10 +306,10 @@ class PieceGraph(nn.Module):
         self, features: Tensor, noise: Tensor, before: Tensor, after: Tensor, *memory: Tensor
     ) -> tuple[Tensor, ...]:
         """-> motion, hidden layer, then `before` and `memory` of the next piece."""
-        speech, following = self.model.speech.between(features, before, after)
+        speech, linear, following = self.model.speech.between(features, before, after)
         heard = Memory(memory)
         motion, hidden = self._run(speech, noise, heard)
-        return motion, hidden, following, *heard.following
+        return self.model.blend(motion, linear), hidden, following, *heard.following
 
     def _run(self, speech: Tensor, noise: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         slow_speech = functional.gelu(self.model.slow_speech(speech, memory))

@@ -79,7 +79,7 @@ class LipListener:
 
     def __init__(self) -> None:
         self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
-        self._encoder = load_encoder(self._model.config.encoder)
+        self._encoders = [load_encoder(of.config.encoder) for of in (self._model, self._towers)]
 
     def agreements(
         self, meshes_px: Sequence[NDArray[np.floating]], starts: Sequence[int], sounds: Sequence[Waveform]
@@ -113,8 +113,8 @@ class LipListener:
         samples = cut_frames(sound, first, max(0, last - first))
         if min(len(points), last - first) <= self._towers.config.window or not samples.any():
             return []
-        features = self._encoder.encode(samples, last - first)
-        asked = LipTrack.of(neutral + self._model.predict(features), self._towers.embed_speech(features))
+        moved, embedded = (encoder.encode(samples, last - first) for encoder in self._encoders)
+        asked = LipTrack.of(neutral + self._model.predict(moved), self._towers.embed_speech(embedded))
         seen = LipTrack.of(points, self._towers.embed_lips(points, neutral, gain))
         return compare(seen, asked, start - first, sounding_frames(samples), start)
 

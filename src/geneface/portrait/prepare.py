@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from geneface.analysis.speech import DEFAULT_ENCODER, load_encoder
+from geneface.analysis.speech import DEFAULT_ENCODER, encoder_name, load_encoder
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.pose import HeadTrack
@@ -46,7 +46,7 @@ class PrepareConfig(Config):
     encoder: str = DEFAULT_ENCODER
     """Speech encoder whose features are stored."""
     encoder_path: str | None = None
-    """Weights of the encoder, where it has none of its own."""
+    """Weights of the encoder, where it is not shipped."""
     correct_sound: bool = True
     """Move sound that is late or early to its picture."""
     smooth_frames: float = Field(default=1.5, ge=0)
@@ -80,11 +80,14 @@ def prepare_portrait(
     if not videos:
         raise InputError("no video is given", "name at least one video file")
     config = config or PrepareConfig()
+    # Before the videos are looked through: without it there would be nothing to do with them.
+    encoder = encoder_name(config.encoder, config.encoder_path)
     videos = sorted((Path(video) for video in videos), key=lambda path: (path.name, str(path)))
     out = Path(out)
     work = Workspace(out)
-    # Workers only share out the work: a run may go on with another number of them.
-    run = {"sources": describe_sources(videos), "settings": config.model_dump(exclude={"workers"})}
+    # Workers only share out the work: a run may go on with another number of them. Weights are known by their digest.
+    settings = config.model_dump(exclude={"workers"}) | {"encoder": encoder, "encoder_path": None}
+    run = {"sources": describe_sources(videos), "settings": settings}
     spoken = find_words(videos, words)
     with exclusive_folder(out):
         if work.open(run, resume):
@@ -109,7 +112,6 @@ def _prepare(
 ) -> PortraitManifest:
     """All steps in their order."""
     refuse_unreadable(videos)
-    # Before the videos are looked through: without it there would be nothing to do with them.
     encoder = load_encoder(config.encoder, config.encoder_path)
     scanned = [found for found in steps.scan(prep, videos, strict=True) if not isinstance(found, InputError)]
     scans, sounds = [seen for seen, _ in scanned], [sound for _, sound in scanned]

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from geneface import __version__
+from geneface.analysis.speech import SpeechEncoder
 from geneface.avatar.folder import MAX_NAME, PERSON_FOLDER, AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import closing_weight, voice_activity
-from geneface.avatar.person import PersonStatistics, measure_person
+from geneface.avatar.person import PersonStatistics, Spoken, measure_person
+from geneface.avatar.stress import heard_windows, loudness_of
 from geneface.config import Config
 from geneface.errors import InputError
 from geneface.geometry.landmarks import lids_have_closed
@@ -43,6 +44,10 @@ _SETTINGS_FILE, _PROGRESS_FILE, _BODY_FOLDER = "settings.json", "adapted.json", 
 _SHORTEST_BUDGET_SECONDS = 5.0
 _NEEDED_BYTES = 150 << 20
 """Free space to begin with: avatar, unfinished work with the body loop, two checkpoints."""
+
+
+Motion = tuple[MotionModel, SpeechEncoder | None]
+"""The generic motion model, and its encoder for a portrait that was prepared with another."""
 
 
 class AvatarTrainConfig(Config):
@@ -106,6 +111,7 @@ def build_avatar(
     config: AvatarTrainConfig,
     model: MotionModel,
     *,
+    encoder: SpeechEncoder | None = None,
     resume: bool = False,
     progress: ProgressFn = no_progress,
 ) -> AvatarConfig:
@@ -114,6 +120,7 @@ def build_avatar(
     Args:
         out: new or empty folder; OUT.partial next to it holds the unfinished work.
         model: the generic motion model; a copy of its folder goes into the avatar.
+        encoder: the model's, for a portrait that was prepared with another.
         resume: go on from OUT.partial.
         progress: called with "body loop", "adapt the motion", "renderer" and others.
 
@@ -124,13 +131,6 @@ def build_avatar(
     shown = portrait.of_scene(config.scene)
     if not (~shown.heldout).any():
         raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
-    encoder = model.config.encoder
-    if encoder != portrait.manifest.encoder:
-        raise InputError(
-            f"the portrait {portrait.folder} was prepared with the speech encoder {portrait.manifest.encoder}, "
-            f"the motion model takes features of {encoder}",
-            f"prepare it again with --encoder {encoder}, or give another motion model (--motion)",
-        )
     _open_all(portrait)
     settings = _settings(portrait.folder, model.folder, config)
     work = out.with_name(f"{out.name}.partial")
@@ -147,7 +147,7 @@ def build_avatar(
             ),
         )
         try:
-            return _build(portrait, shown, out, work, config, model, resume, progress)
+            return _build(portrait, shown, out, work, config, (model, encoder), resume, progress)
         except InputError:
             # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
             if not resume and not (work / _PROGRESS_FILE).is_file():
@@ -161,7 +161,7 @@ def _build(
     out: Path,
     work: Path,
     config: AvatarTrainConfig,
-    motion: MotionModel,
+    motion: Motion,
     resume: bool,
     progress: ProgressFn,
 ) -> AvatarConfig:
@@ -171,13 +171,13 @@ def _build(
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
     model = training.train(shown, work, settings, resume=resume, progress=progress)
-    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _silent(shown), shown.neutral)
-    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
+    person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _spoken(shown), shown.neutral)
+    described = _describe(out.name, shown, motion[0].config.encoder, model, config, adapted)
     described = described.model_copy(update={"sharpen": measure_detail(shown, described, model)})
     poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(
-        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER, body
+        described, model.tensors(), person, shown.background, poster, motion[0].folder, work / PERSON_FOLDER, body
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -230,7 +230,7 @@ def draw_poster(
 def _before_renderer(
     portrait: Portrait,
     shown: Portrait,
-    motion: MotionModel,
+    motion: Motion,
     work: Path,
     config: AvatarTrainConfig,
     progress: ProgressFn,
@@ -247,7 +247,7 @@ def _before_renderer(
             return adapted
     began = time.monotonic()
     said = build_body(shown, body, config.body_seconds, progress)
-    record = adapt_to_person(portrait, motion, work / PERSON_FOLDER, progress=progress)
+    record = adapt_to_person(portrait, *motion, work / PERSON_FOLDER, progress=progress)
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
@@ -266,13 +266,15 @@ def _is_sound(person: Path) -> bool:
     return True
 
 
-def _silent(portrait: Portrait) -> NDArray[np.bool_]:
-    """[F] frames in which the person says nothing."""
-    parts = []
+def _spoken(portrait: Portrait) -> Spoken:
+    """What is heard in the portrait's frames."""
+    silent, loud = [], []
     for number, segment in enumerate(portrait.segments):
-        closed = closing_weight(voice_activity(portrait.audio(number).samples)) == 1
-        parts.append(np.resize(closed, segment.frames))
-    return np.concatenate(parts)
+        samples = portrait.audio(number).samples
+        closed = closing_weight(voice_activity(samples)) == 1
+        silent.append(np.resize(closed, segment.frames))
+        loud.append(heard_windows(loudness_of(samples), segment.frames)[:, 0])
+    return Spoken(np.concatenate(silent), np.concatenate(loud), tuple(segment.name for segment in portrait.segments))
 
 
 def _describe(

@@ -12,6 +12,7 @@ from typing import Any
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.outputs import SUFFIXES
 from geneface.avatar.performance import Performance
+from geneface.avatar.style import NEUTRAL
 from geneface.io.atomic import atomic_path
 from geneface.io.image import read_image
 from geneface.io.media import first_picture
@@ -78,6 +79,8 @@ def _render(task: Task, avatar: Avatar, speech: Path, progress: Callable[[str, i
             seed=params["seed"],
             mouth_gain=params["mouth_gain"],
             body=params["body"],
+            # Of a job that waited for this version there is none.
+            style=params.get("style", NEUTRAL),
         ),
         format=format,
         size=params["size"],

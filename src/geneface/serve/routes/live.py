@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from geneface.avatar.performance import Performance
+from geneface.avatar.style import NEUTRAL
 from geneface.errors import InputError, MissingExtraError
 from geneface.realtime import BusyError, Session
 from geneface.serve.avatars import BUNDLED
@@ -44,6 +45,7 @@ class LiveRequest(_Body):
     size: int | None = Field(None, description="Pixels of the shorter side; by default the avatar's own.")
     frame: Literal["crop", "source"] | None = Field(None, description="The square of the head, or the whole picture.")
     seed: int = Field(0, ge=0, lt=_SEEDS, description="Of blinks and the head's path.")
+    style: str | float = Field(NEUTRAL, description="calm, neutral, lively, 0 to 1, or the name of a clip.")
 
 
 class SayRequest(_Body):
@@ -201,7 +203,7 @@ def _open(server: Context, request: LiveRequest, background: str) -> tuple[Sessi
     avatar, voice = server.avatars.load(request.model), _voice(server, request.voice)
     session = server.scheduler.open(
         avatar,
-        Performance(seed=request.seed),
+        Performance(seed=request.seed, style=request.style),
         size=request.size,
         frame=request.frame,
         background=background,

@@ -19,9 +19,11 @@ from pydantic import Field
 
 from geneface.avatar.background import COLOURS, KEEP, is_colour
 from geneface.avatar.body import Body
+from geneface.avatar.folder import read_statistics
 from geneface.avatar.inputs import picture_size
 from geneface.avatar.outputs import Format
 from geneface.avatar.performance import BodyChoice, Performance
+from geneface.avatar.style import NEUTRAL, style_of
 from geneface.errors import InputError
 from geneface.serve import sandbox
 from geneface.serve.context import Context, context_of
@@ -63,6 +65,7 @@ class VideoRequest(Fields):
     seed: int = 0
     temperature: float = 0.0
     mouth_gain: float = 1.0
+    style: str | float = Field(NEUTRAL, examples=["calm", "lively", 0.8])
     voice: str | None = Field(None, max_length=200)
     seconds: str | float | None = None
     """Passed over: a video is as long as its speech."""
@@ -241,7 +244,9 @@ def _submit(body: RequestBody, context: Context, is_sync: bool) -> Job:
     if avatar is None:
         raise ApiError(404, "not_found", "there is no such avatar", "see /v1/models for those there are")
     size = _size(wanted.size)
-    performance = Performance(wanted.temperature, wanted.seed, wanted.mouth_gain, body=wanted.body)
+    performance = Performance(wanted.temperature, wanted.seed, wanted.mouth_gain, body=wanted.body, style=wanted.style)
+    if isinstance(performance.style, str):
+        style_of(read_statistics(avatar.folder).styles, performance.style)
     if "source" in (size, wanted.frame, wanted.body) and not Body.is_in(avatar.folder):
         raise InputError("this avatar carries no video of the person", "choose a size in pixels, and the body drawn")
     sound, text = _speech(wanted, body, context)
@@ -263,6 +268,7 @@ def _submit(body: RequestBody, context: Context, is_sync: bool) -> Job:
         "seed": performance.seed,
         "temperature": performance.temperature,
         "mouth_gain": performance.mouth_gain,
+        "style": performance.style,
         "is_sync": is_sync,
     }
 

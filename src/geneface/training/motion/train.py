@@ -42,6 +42,7 @@ from geneface.motion.score import LipScore, score_lips
 from geneface.motion.sync import SYNC_LANDMARKS, SyncExpert
 from geneface.motion.vae import LATENT_STRIDE, AudioToMotion, AudioToMotionConfig
 from geneface.training.loop import descend, file_digest, learning_rate, train, training_folder, update_average
+from geneface.training.motion.linear import fit_linear
 from geneface.training.motion.sync import feature_statistics, load_expert
 from geneface.training.presets import choose_preset
 from geneface.types import ProgressFn, no_progress
@@ -86,6 +87,10 @@ class MotionTrainConfig(Config):
     flow_steps: int = 4
     future_frames: int | None = 2
     """See `AudioToMotionConfig`."""
+    linear_share: float = 0.5
+    """Of a linear map in the motion, see `training.motion.linear`; 0: none."""
+    linear_penalty: float = 2.0
+    """Of its squared weights, in frames of one: with features of deviation one, motion of 1 / (1 + penalty)."""
     voices_share: float = 0.25
     """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
@@ -116,9 +121,11 @@ class MotionTask:
             data.training, coefficients, config.crop_frames, data.voices, config.voices_share
         )
         model = build_model(data, basis, config)
+        if config.linear_share:
+            fit_linear(model.speech, self.sampler, config.linear_penalty)
         self.modules = {"model": model, "average": build_model(data, basis, config)}
         self.modules["average"].load_state_dict(model.state_dict())
-        self.parameters = list(model.parameters())
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizers = {"model": torch.optim.AdamW(self.parameters, weight_decay=config.weight_decay)}
         self.notes: dict[str, Any] = {}
         self.lips = lip_functionals(basis, np.concatenate(coefficients))
@@ -229,6 +236,7 @@ def build_model(data: CorpusData, basis: MotionBasis, config: MotionTrainConfig)
         # Regression has one latent, 0, whatever the speech.
         flow_steps=config.flow_steps if config.objective == "vae" else 0,
         future_frames=config.future_frames,
+        linear_share=config.linear_share,
     )
     model = AudioToMotion(sizes)
     mean, scale = feature_statistics(data.training)

@@ -38,8 +38,9 @@ MAX_RELATIVE_ERROR = 0.02
 """Root-mean-square difference to the exact layers with the same band, over their deviation, that is accepted."""
 PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
-FUTURE_ROWS = 2
-"""Rows after itself that it attends to in each layer: 40 ms."""
+FUTURE_ROWS = (2, 2)
+"""Rows after itself that it attends to, in the first layers: 40 ms in each. Further ones look back only, so that live
+speech waits no longer for them."""
 DISTILLATION_STEPS = 400
 """Updates of `training.speech.distillation`."""
 STATISTICS_STEP_ROWS = 37
@@ -73,18 +74,18 @@ def export_speech_encoder(
         InputError: too few or many layers, too little speech, a distillation to resume, or too inexact a graph.
     """
     full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
+    future_rows = (FUTURE_ROWS + (0,) * layers)[:layers]
+    outputs = (len(FUTURE_ROWS), layers) if layers > len(FUTURE_ROWS) else (layers,)
     recordings = list(speech)
     windows = _speech_windows(recordings, full.bins, progress)
     distilled: dict[str, Any] | None = None
     if distillation:
-        from geneface.training.speech.distillation import distil
+        from geneface.training.speech.distillation import Band, distil
 
         full, distilled = distil(
             full,
             distillation,
-            layers,
-            PAST_ROWS,
-            FUTURE_ROWS,
+            Band(PAST_ROWS, future_rows, outputs),
             _work(out),
             source,
             steps=steps,
@@ -92,15 +93,14 @@ def export_speech_encoder(
             resume=resume,
             progress=progress,
         )
-    future_rows = (FUTURE_ROWS,) * layers
-    model = build_graph(full, layers, PAST_ROWS, future_rows)
-    hidden, errors = _compare(model, (full, layers, PAST_ROWS, future_rows), windows, progress)
+    model = build_graph(full, layers, PAST_ROWS, future_rows, outputs=outputs)
+    hidden, errors = _compare(model, (full, outputs, PAST_ROWS, future_rows), windows, progress)
     with atomic_path(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     save_tensors(out.with_suffix(".safetensors"), _statistics(hidden))
     check = {**errors, "windows": len(windows), "recordings": [path.name for path in recordings]}
     name = f"whisper-{layers}-{'streaming' if distillation else 'band'}"
-    card = {"name": name, **_card(out, full, future_rows)}
+    card = {"name": name, **_card(out, full, future_rows, outputs)}
     card |= {"source_sha256": source, "distillation": distilled, "check": check}
     write_json(out.with_suffix(".json"), card)
     if distillation:
@@ -127,13 +127,15 @@ def _statistics(hidden: FloatArray) -> dict[str, np.ndarray]:
     return {"mean": mean.astype(np.float16), "deviation": deviation}
 
 
-def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int]) -> dict[str, Any]:
+def _card(out: Path, weights: WhisperWeights, future_rows: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
     """What the run time must know of the graph that was written to `out`."""
     return {
         "graph": out.name,
         "sha256": sha256(out),
         "layers": len(future_rows),
-        "width": weights.width,
+        "outputs": list(outputs),
+        "layer_width": weights.width,
+        "width": weights.width * len(outputs),
         "bins": weights.bins,
         "rate_hz": FEATURE_RATE_HZ,
         "window_rows": WINDOW_ROWS,
@@ -168,14 +170,14 @@ def _speech_windows(recordings: Sequence[Path], bins: int, progress: ProgressFn)
 
 def _compare(
     model: ModelProto,
-    reference: tuple[WhisperWeights, int, int, Sequence[int]],
+    reference: tuple[WhisperWeights, Sequence[int], int, Sequence[int]],
     windows: Sequence[FloatArray],
     progress: ProgressFn,
 ) -> tuple[FloatArray, dict[str, float]]:
     """Run the graph and the exact layers with the same band of attention.
 
     Args:
-        reference: weights, layers, past and future rows.
+        reference: weights, layers whose rows are compared, past and future rows.
 
     Returns:
         the graph's rows [windows, R, D]; errors relative to the deviation of the exact rows.
@@ -184,13 +186,15 @@ def _compare(
         InputError: the errors are larger than `MAX_RELATIVE_ERROR`.
     """
     session = open_session(model.SerializeToString(), threads=0)
-    full, layers, past_rows, future_rows = reference
+    full, outputs, past_rows, future_rows = reference
+    layers = len(future_rows)
     nothing = nothing_before(layers, full.width)
-    hidden = np.empty((len(windows), WINDOW_ROWS, full.width), np.float32)
+    hidden = np.empty((len(windows), WINDOW_ROWS, full.width * len(outputs)), np.float32)
     largest, squares, deviation_squares = 0.0, 0.0, 0.0
     for index, window in enumerate(windows):
         hidden[index] = np.asarray(session.run(["hidden"], {"mel": window, **nothing})[0])
-        expected = encode_layers(full, window, layers, past_rows, future_rows)[layers]
+        exact = encode_layers(full, window, layers, past_rows, future_rows)
+        expected = np.concatenate([exact[layer] for layer in outputs], axis=1)
         difference = hidden[index].astype(np.float64) - expected
         largest = max(largest, float(np.abs(difference).max() / expected.std()))
         squares += float(np.square(difference).sum())

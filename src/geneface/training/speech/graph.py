@@ -35,18 +35,31 @@ def build_graph(
     past_rows: int,
     future_rows: Sequence[int],
     positions: int = WINDOW_ROWS,
+    outputs: Sequence[int] = (),
 ) -> ModelProto:
-    """The first `layers` layers as an ONNX model for up to `positions` rows."""
+    """The first `layers` layers as an ONNX model for up to `positions` rows.
+
+    Args:
+        past_rows: rows before itself that a row attends to, in every layer.
+        future_rows: rows after itself, by layer: none after the first of `outputs`, whose rows would come earlier.
+        outputs: layers, from 1 on, whose rows stand beside one another in `hidden`; by default the last.
+    """
+    outputs = outputs or (layers,)
+    if any(future_rows[outputs[0] :]):
+        raise ValueError("no layer after the first output may look ahead")
     try:
         import onnx  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("onnx", "train") from error
     graph = _Graph()
     rows = _add_stem(graph, weights, positions)
+    kept = []
     for index, (layer, future) in enumerate(zip(weights.layers[:layers], future_rows, strict=True)):
         rows = _add_layer(graph, rows, layer, weights.heads, index, (past_rows, future))
-    graph.add("Identity", rows, output="hidden")
-    return graph.model(weights.bins, weights.width, layers)
+        if index + 1 in outputs:
+            kept.append(rows)
+    graph.add("Concat", *kept, output="hidden", axis=1)
+    return graph.model(weights.bins, weights.width, layers, len(kept))
 
 
 def _add_stem(graph: _Graph, weights: WhisperWeights, positions: int) -> str:
@@ -182,7 +195,7 @@ class _Graph:
         raised = self.add("Add", self.add("Erf", scaled), self.constant(np.float32(1.0)))
         return self.add("Mul", self.add("Mul", rows, raised), self.constant(np.float32(0.5)))
 
-    def model(self, bins: int, width: int, layers: int) -> ModelProto:
+    def model(self, bins: int, width: int, layers: int, outputs: int) -> ModelProto:
         import onnx
         from onnx import TensorProto, helper
 
@@ -199,7 +212,7 @@ class _Graph:
                 *(tensor(name, TensorProto.FLOAT, f"{name}.count", width) for name in memory),
             ],
             [
-                tensor("hidden", TensorProto.FLOAT, "rows", width),
+                tensor("hidden", TensorProto.FLOAT, "rows", outputs * width),
                 *(tensor(next_name(name), TensorProto.FLOAT, f"{next_name(name)}.count", width) for name in memory),
             ],
             self._constants,
