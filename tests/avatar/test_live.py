@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from geneface.analysis.steady_sound import steadiness
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.live import EASE_FRAMES, LivePerformance
 from geneface.avatar.performance import Performance
@@ -17,7 +18,7 @@ from geneface.geometry.landmarks import BROWS, LIPS, LOWER_FACE, lip_opening
 from geneface.io.assets import asset_path
 from geneface.io.audio import read_audio
 from geneface.motion.live import LiveMotion
-from geneface.types import HeadPose, MotionTrack
+from geneface.types import HeadPose, MotionTrack, Waveform
 
 from .avatar_fixtures import make_avatar
 
@@ -117,6 +118,24 @@ def test_live_lips_are_nearly_those_of_the_recording(avatar, sound):
     live = lip_opening(perform(avatar.live(), sound, 1600).points)
     count = len(live) - 10
     assert np.corrcoef(live[10:count], recorded[10:count])[0, 1] > 0.9
+
+
+@pytest.mark.slow
+def test_a_held_vowel_keeps_the_lips_open_recorded_and_live_alike(avatar, sound):
+    """A sentence, cut in the middle of a vowel that is held for three seconds."""
+    moment, period = 23_222, 118
+    vowel = np.tile(sound[moment : moment + period], 400)
+    held = np.concatenate([sound[:moment], vowel, np.zeros(16_000, np.float32)])
+    performance = Performance(blink=False, body="drawn")
+    steady = slice(42, 104)
+    assert steadiness(held)[steady].min() > 0.9
+    recorded = avatar.motion(Waveform(held), performance)
+    live = perform(avatar.live(performance), held, 1600)
+    for track in (recorded, live):
+        opening = lip_opening(track.points[steady])
+        assert opening.min() > 0.015 and np.ptp(opening) < 1e-3
+    both = (lip_opening(track.points[steady]).mean() for track in (recorded, live))
+    assert next(both) == pytest.approx(next(both), abs=3e-3)
 
 
 @pytest.mark.slow

@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike
 
 from geneface.analysis.live import LevelFollower, LiveSpeech
 from geneface.analysis.speech import StreamingEncoder
+from geneface.analysis.steady_sound import SteadySound
 from geneface.avatar.body import Body
 from geneface.avatar.finish import Finish
+from geneface.avatar.held_lips import HeldLips
 from geneface.avatar.inputs import live_samples
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
@@ -105,6 +107,9 @@ class LivePerformance:
         self._utterances += 1
         self._begun.append(self._made)
         self._uttered = 0
+        self._steady_sound, self._held = SteadySound(), HeldLips()
+        self._steady = np.zeros(0, np.float32)
+        """Of the frames that are still to come."""
         self._from = self._shown
 
     @property
@@ -121,6 +126,7 @@ class LivePerformance:
         """
         heard = live_samples(samples)
         with self._turn:
+            self._steady = np.concatenate([self._steady, self._steady_sound.push(heard)])
             return self._show(self._motion.push(self._speech.push(heard)))
 
     def finish(self) -> MotionTrack:
@@ -129,6 +135,7 @@ class LivePerformance:
         The mouth stays as the last frame has it, which after a word cut short is open; `interrupt` brings it to rest.
         """
         with self._turn:
+            self._steady = np.concatenate([self._steady, self._steady_sound.finish()])
             rest = self._motion.push(self._speech.finish())
             track = self._show(np.concatenate([rest, self._motion.finish()]))
             self._begin()
@@ -178,7 +185,9 @@ class LivePerformance:
 
     def _show(self, displacement: FloatArray) -> MotionTrack:
         """Displacement [F, K, 3] of the utterance's next frames -> what is seen of them."""
-        points = self._finishing.amplified(self._person.neutral_landmarks + displacement)
+        steady, self._steady = np.split(self._steady, [len(displacement)])
+        points = self._held.push(self._person.neutral_landmarks + displacement, steady)
+        points = self._finishing.amplified(points)
         # The mouth may have been anywhere before.
         count = max(min(EASE_FRAMES - self._uttered, len(points)), 0)
         if count:

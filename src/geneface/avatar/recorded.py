@@ -7,6 +7,7 @@ from collections.abc import Generator
 from geneface.analysis.windows import CORE_ROWS
 from geneface.avatar.finish import Finish
 from geneface.avatar.hearing import Hearing
+from geneface.avatar.held_lips import held_windows
 from geneface.avatar.idle import closing_weight, voice_activity
 from geneface.avatar.performance import Performance
 from geneface.avatar.smoothing import smooth_landmark_windows
@@ -43,8 +44,9 @@ def recorded_motion(
         window_frames=_MOTION_FRAMES,
         early_start=True,
     )
+    moved = (neutral + window for window in displacement)
     start = 0
-    for points in smooth_landmark_windows((neutral + window for window in displacement), FACE_SIGMA_FRAMES):
+    for points in held_windows(smooth_landmark_windows(moved, FACE_SIGMA_FRAMES), samples):
         stop = start + len(points)
         yield finish.finished(finish.amplified(points), closing[start:stop], heard[start:stop])
         start = stop
