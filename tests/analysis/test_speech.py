@@ -37,7 +37,7 @@ def shipped() -> SpeechEncoder:
     return load_encoder()
 
 
-@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "whisper-4-window", "mel"])
 @pytest.mark.parametrize(
     ("length", "frames", "rows"),
     [(0, None, 0), (1, None, 2), (640, None, 2), (641, None, 4), (16_000, None, 50), (16_000, 3, 6), (700, 130, 260)],
@@ -52,7 +52,7 @@ def test_two_rows_a_frame(name: str, length: int, frames: int | None, rows: int)
     assert np.isfinite(features.values).all()
 
 
-@pytest.mark.parametrize("name", ["whisper-2-streaming", "mel"])
+@pytest.mark.parametrize("name", ["whisper-2-streaming", "whisper-4-window", "mel"])
 def test_silence_is_finite_and_steady(name: str) -> None:
     values = load_encoder(name).encode(np.zeros(16_000, np.float32)).values
     assert np.isfinite(values).all()
@@ -65,6 +65,20 @@ def test_features_of_speech_are_of_order_one(shipped: SpeechEncoder, demo: np.nd
     assert 0.7 < values.std() < 1.3
     assert np.abs(values.mean()) < 0.2
     assert np.abs(values).max() < 20
+
+
+def test_the_window_encoder_hears_what_comes_later(demo: np.ndarray) -> None:
+    """Against Whisper's layers as they are published: a sound that ends early changes what was before its end."""
+    encoder = load_encoder("whisper-4-window")
+    values = encoder.encode(demo).values
+    assert 0.7 < values.std() < 1.3
+    blocks = np.concatenate([block.values for block in encoder.blocks(demo)])
+    assert np.array_equal(blocks, values)
+    cut_short = demo.copy()
+    cut_short[32_000:] = 0.0
+    # A second before the change, in the same window.
+    assert np.abs(encoder.encode(cut_short).values[40:50] - values[40:50]).max() > 0.1
+    assert encoder.look_ahead_seconds > 4
 
 
 def test_equal_sound_gives_equal_bits_and_volume_does_not_matter(shipped: SpeechEncoder, demo: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geneface.analysis.speech import RECORDED_ENCODER
 from geneface.avatar.folder import AvatarConfig, AvatarParts, write_avatar
 from geneface.avatar.idle import BlinkStatistics
 from geneface.avatar.person import PersonStatistics
@@ -14,7 +15,7 @@ from geneface.geometry import landmarks as names
 from geneface.io.records import write_json
 from geneface.io.tensors import save_tensors
 from geneface.motion.basis import MotionBasis
-from geneface.motion.runtime import MotionModelConfig
+from geneface.motion.runtime import RECORDED_FOLDER, MotionModelConfig
 from geneface.render.condition import fit_conditions
 from geneface.render.gaussian import GaussianLayer, GaussianModel
 from geneface.types import Camera, HeadPose
@@ -152,9 +153,18 @@ def gaussian_model(count: int = 300, size: int = 64) -> GaussianModel:
 
 
 def make_avatar(
-    folder: Path, work: Path, encoder: str = "mel", width: int = 80, size: int = 64, body: Path | None = None
+    folder: Path,
+    work: Path,
+    encoder: str = "mel",
+    width: int = 80,
+    size: int = 64,
+    body: Path | None = None,
+    has_recorded: bool = False,
 ) -> Path:
-    """A whole avatar folder, by default 64 x 64 pixels, written by `write_avatar`."""
+    """A whole avatar folder, by default 64 x 64 pixels, written by `write_avatar`.
+
+    `has_recorded`: with a motion model of its own for recorded speech.
+    """
     model = gaussian_model(size=size)
     config = AvatarConfig(
         name="tiny",
@@ -170,6 +180,8 @@ def make_avatar(
     )
     plate = np.full((size, size, 3), (40, 60, 90), np.uint8)
     motion = motion_model(work / "generic", encoder, width)
+    if has_recorded:
+        motion_model(motion / RECORDED_FOLDER, RECORDED_ENCODER, 1024)
     parts = AvatarParts(config, model.tensors(), person(), plate, plate, motion, None, body)
     write_avatar(folder, parts)
     return folder
