@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geneface.avatar.avatar import _FACE_SIGMA_FRAMES
+from geneface.avatar.recorded import FACE_SIGMA_FRAMES
 from geneface.avatar.smoothing import UPPER_AND_OUTER_FACE, smooth
 from geneface.corpus.dataset import ClipData, CorpusData
 from geneface.evaluation.metrics.lips import LipClip, face_width, lip_figures
@@ -56,7 +56,7 @@ Points = FloatArray
 def spare_lips(points: Points) -> Points:
     """As our avatars do: all but the lips smoothed, without a delay."""
     result = points.copy()
-    result[:, UPPER_AND_OUTER_FACE] = smooth(points[:, UPPER_AND_OUTER_FACE], _FACE_SIGMA_FRAMES)
+    result[:, UPPER_AND_OUTER_FACE] = smooth(points[:, UPPER_AND_OUTER_FACE], FACE_SIGMA_FRAMES)
     return result
 
 
