@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 from ablation_motion import FINISHES, OURS, motion_figures, windowed
 
-from geneface.avatar import avatar as avatar_module
+from geneface.avatar import recorded
 from geneface.avatar.avatar import Avatar
 from geneface.errors import MissingExtraError
 from geneface.evaluation.metrics.colour import ciede2000, lab
@@ -66,8 +66,8 @@ def person_figures(name: str, avatar: Avatar, portrait: Portrait) -> dict[str, F
         avatar = avatar.unadapted() or avatar
     spans = heldout_spans(portrait.segment, portrait.heldout)
     tracked = MotionTrack(portrait.landmarks, portrait.pose)
-    smoothing = windowed(FINISHES[name]) if name in FINISHES else avatar_module.smooth_landmark_windows
-    with patch.object(avatar_module, "smooth_landmark_windows", smoothing):
+    smoothing = windowed(FINISHES[name]) if name in FINISHES else recorded.smooth_landmark_windows
+    with patch.object(recorded, "smooth_landmark_windows", smoothing):
         spoken = predict_spans(avatar, portrait, tracked, spans, no_progress)
     width = float(face_width(portrait.neutral[list(KEYPOINTS)]))
     return motion_figures(
