@@ -12,6 +12,8 @@ BIN = $(VENV)/bin
 CONSTRAINTS = constraints.txt
 # What `make sanitize` runs: files or folders of tests that call kernels.
 KERNEL_TESTS = tests/ops
+# A process each core; tests of one file share what they prepare.
+PARALLEL ?= -n auto --dist loadfile
 # Debian 13: Python 3.13.
 SUITE ?= trixie
 FUZZ ?= --seconds 60
@@ -30,11 +32,11 @@ serve: $(SERVE_VENV)/.installed ## build and install with the extra [web], open 
 	$(SERVE_VENV)/bin/geneface serve $(SERVE)
 
 test: check ## install the development extras; ruff, pyright, pytest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 quick: $(VENV)/.installed ## ruff, and the tests that are not marked slow, in less than 90 s
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 check: $(VENV)/.installed ## ruff, pyright and clang-format only
 	$(BIN)/ruff check .
