@@ -60,6 +60,9 @@ class Performance:
 def _style(given: object) -> float | str:
     """A number from 0 to 1, or the name of a clip, which only the person can tell."""
     if isinstance(given, str) and given:
+        if given.isdecimal() and given not in ("0", "1"):
+            # Corpora number their clips: 00001 is one of them, and not lively.
+            return str(given)
         try:
             given = STYLES[given] if given in STYLES else float(given)
         except ValueError:

@@ -37,6 +37,8 @@ _USUAL_LIVELY = np.array([1.12, 1.5, 1.3, 1.25])
 _PRIOR_SECONDS = 20.0
 """Blinks are rare: a piece's rate is held to the person's by so many seconds of it."""
 _SIGMA_FRAMES = 2.0
+_LARGEST_VALUE = 1e4
+"""No measure comes near to this."""
 _OPENED = 0.008
 """Lip opening, head units, from which on the mouth has all of its style: closed lips stay as they are."""
 
@@ -82,7 +84,8 @@ class StyleStatistics:
         known = tuple(names.tobytes().decode(errors="replace").split("\n"))
         if len(set(known)) < len(known):
             return None
-        if not (np.isfinite(values).all() and (values >= 0).all() and ((clip >= 0) & (clip < len(known))).all()):
+        # Compared before they are made float32, which has no room for all of float64.
+        if not (((values >= 0) & (values <= _LARGEST_VALUE)).all() and ((clip >= 0) & (clip < len(known))).all()):
             return None
         return cls(known, clip.astype(np.int32), values.astype(np.float32))
 
