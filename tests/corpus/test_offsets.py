@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from geneface.analysis.speech import load_encoder
+from geneface.corpus import offsets
 from geneface.corpus.corpus import moved
 from geneface.corpus.offsets import ListenStep, find_offsets
 from geneface.evaluation.protocol.driven import demo_sentence
@@ -66,3 +68,12 @@ def test_rows_are_taken_from_where_the_sound_is(late: float):
     assert result.shape == rows.shape and result.dtype == np.float32
     assert result[10:30, 0] == pytest.approx(np.arange(10, 30) + 2 * late)
     assert result.min() >= 0 and result.max() <= 39
+
+
+def test_a_clip_that_tells_nothing_has_what_the_others_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    nothing = {name: np.zeros(0) for name in ("middle", "values", "frames", "speech_frames")}
+    save_tensors(offsets.agreements_path(tmp_path, "mute"), nothing)
+    common = offsets.fit_offset([])
+    sure = replace(common, frames=4.0, confidence=1.0)
+    monkeypatch.setattr(offsets, "fit_offset", lambda windows: sure)
+    assert find_offsets(tmp_path, {"somebody": ["mute"]}) == {"mute": 4.0}

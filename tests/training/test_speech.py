@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from geneface.analysis.mel import log_mel
-from geneface.analysis.speech import ShippedEncoder
+from geneface.analysis.speech import ShippedEncoder, StreamingEncoder, open_graph
 from geneface.analysis.whisper import encode_layers
 from geneface.analysis.whisper_run import PieceRunner, nothing_before
-from geneface.analysis.windows import CONTEXT_ROWS, WINDOW_ROWS
+from geneface.analysis.windows import CONTEXT_ROWS, LOOK_AHEAD_SECONDS, WINDOW_ROWS
 from geneface.errors import InputError, MissingExtraError
 from geneface.io.session import open_session
 from geneface.signal.sound import levelled
@@ -155,6 +155,24 @@ def test_more_layers_stand_beside_the_second_and_wait_for_nothing_more(
     exact = encode_layers(speech.read_whisper(folder), mel, 3, speech.PAST_ROWS, (2, 2, 0))[3][core]
     found = (values[:200] / both._scale + both._mean[core])[:, 64:]
     assert np.sqrt(np.square(found - exact).mean()) < 0.03 * exact.std()
+
+
+def test_a_whole_window_hears_all_of_it_and_does_not_stream(folder: Path, recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "window.onnx"
+    card = export_speech_encoder(folder, out, [recording], 3, whole_window=True)
+    assert (card["name"], card["outputs"], card["width"]) == ("whisper-3-window", [2, 3], 128)
+    encoder = open_graph(out, "window")
+    assert not isinstance(encoder, StreamingEncoder) and encoder.look_ahead_seconds > LOOK_AHEAD_SECONDS
+    samples = speech.read_audio(recording).samples
+    mel = log_mel(levelled(samples), -2 * CONTEXT_ROWS, 2 * WINDOW_ROWS)
+    core = slice(CONTEXT_ROWS, CONTEXT_ROWS + 200)
+    found = encoder.encode(samples).values[:200] / encoder._scale + encoder._mean[core]
+    # The layers as published have no band at all.
+    exact = encode_layers(speech.read_whisper(folder), mel, 3)
+    for hidden, part in zip((exact[2], exact[3]), np.split(found, 2, axis=1), strict=True):
+        assert np.sqrt(np.square(part - hidden[core]).mean()) < 0.03 * hidden[core].std()
+    with pytest.raises(InputError, match="nothing to learn"):
+        export_speech_encoder(folder, out, [recording], 3, whole_window=True, distillation=[recording])
 
 
 def test_a_distilled_encoder_is_checked_against_its_own_layers(folder: Path, recording: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ is a pure function of it: equal samples give equal rows, whatever ran before.
 | hubert | 1024 (large) | weights by path, and the extra `[hubert]` |
 | streaming | 512 (of base) | weights by path: what `training.speech.export` made of another Whisper |
 
-Encoders by path record the digest of their weights in their name (`analysis.encoder_weights`). "whisper" and "hubert"
-hear a window of 6 s at once, so they can't hear live speech.
+Encoders by path record the digest of their weights in their name (`analysis.encoder_weights`). "whisper", "hubert"
+and whatever is called window hear 6 s at once, so they can't hear live speech.
 """
 
 from __future__ import annotations

@@ -88,7 +88,11 @@ def find_offsets(out: Path, speakers: Mapping[str, Sequence[str]]) -> dict[str, 
         windows = {name: _agreements(load_tensors(agreements_path(out, name))) for name in names}
         common = fit_offset([window for of_clip in windows.values() for window in of_clip])
         if common.confident:
-            late |= {name: fit_near(of_clip, common).frames for name, of_clip in windows.items() if of_clip}
+            late |= {
+                # A clip that says nothing by itself was recorded like the others.
+                name: (fit_near(of_clip, common) if of_clip else common).frames
+                for name, of_clip in windows.items()
+            }
     return late
 
 

@@ -99,7 +99,7 @@ class Voice:
     features: NDArray[np.float16]
     """[2F', D]."""
     times: FloatArray
-    """[F'] fractional frames of the clip."""
+    """[F'] fractional frames of the clip's sound; of its pictures once the clip's lateness is taken off."""
     kind: Kind = "augmentation"
 
 
@@ -305,7 +305,11 @@ class _Clip:
 
     def non_speech(self) -> Voice:
         rng = self._rng("non-speech")
-        closed = np.full(self._frames, _closed_frame(self._corpus, self._task.source), np.float32)
+        # Times are those of the clip's sound (`dataset.load_corpus_data` takes its lateness off); this is a picture's.
+        entries = Corpus.load(self._corpus).manifest.clips
+        late = next(entry.late_frames for entry in entries if entry.name == self._task.source.name)
+        shut = _closed_frame(self._corpus, self._task.source) + late
+        closed = np.full(self._frames, shut, np.float32)
         sound = non_speech_sound(self._frames / VIDEO_RATE_HZ, rng)
         if rng.random() < _AFTER_SPEECH:
             spoken = np.arange(self._frames, dtype=np.float32)

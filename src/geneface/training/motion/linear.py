@@ -14,7 +14,7 @@ from geneface.motion.vae import SpeechFront
 
 _BATCHES, _BATCH = 120, 6
 _SEED = 1 << 41
-"""Of sequences that the network's updates don't draw in this order; both see the same clips and voices."""
+"""Seeds that the network's updates don't use; both see the same clips and voices."""
 
 
 @torch.no_grad()

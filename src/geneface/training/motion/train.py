@@ -90,7 +90,8 @@ class MotionTrainConfig(Config):
     linear_share: float = 0.5
     """Of a linear map in the motion, see `training.motion.linear`; 0: none."""
     linear_penalty: float = 2.0
-    """Of its squared weights, in frames of one: with features of deviation one, motion of 1 / (1 + penalty)."""
+    """On its squared weights, times the number of frames: a lone feature of deviation one keeps 1 / (1 + penalty) of
+    its weight."""
     voices_share: float = 0.25
     """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0

@@ -75,9 +75,9 @@ def export_speech_encoder(
     Raises:
         InputError: too few or many layers, too little speech, a distillation to resume, or too inexact a graph.
     """
-    full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
     if whole_window and distillation:
         raise InputError("layers with their whole window have nothing to learn", "leave out the distillation")
+    full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
     past_rows = WINDOW_ROWS if whole_window else PAST_ROWS
     future_rows = (WINDOW_ROWS,) * layers if whole_window else (FUTURE_ROWS + (0,) * layers)[:layers]
     outputs = (len(FUTURE_ROWS), layers) if layers > len(FUTURE_ROWS) else (layers,)
