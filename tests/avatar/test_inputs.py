@@ -157,6 +157,11 @@ GOOD = {
 }
 
 
+@pytest.mark.parametrize(("given", "style"), [("00001", "00001"), ("12", "12"), ("0", 0.0), ("1", 1.0), ("0.5", 0.5)])
+def test_a_style_of_digits_is_a_clip_unless_it_is_calm_or_lively(given: str, style: float | str) -> None:
+    assert Performance(style=given).style == style
+
+
 def test_numbers_of_numpy_are_as_good_as_pythons() -> None:
     plain = Performance(seed=3, temperature=0.5, mouth_gain=1.0, blink=False)
     assert Performance(**GOOD) == plain
