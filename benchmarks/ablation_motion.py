@@ -44,8 +44,8 @@ FEW_STEPS = 8
 SAMPLED = "sampled_"
 """Before a key: at temperature 1 instead of on the mean path."""
 
-_STATISTICS = ("speech.mean", "speech.scale")
-"""Of the features that a variant gets, not weights."""
+_STATISTICS = ("speech.mean", "speech.scale", "speech.linear.weight", "speech.linear_bias")
+"""Of the features that a variant gets, and the linear map that is fitted to them: not weights that are trained."""
 
 Points = FloatArray
 

@@ -50,7 +50,7 @@ def recorded_hearing(folder: Path, is_adapted: bool) -> Hearing | None:
         InputError: parts are missing, damaged, or of another version.
     """
     motion, person = (folder / part / RECORDED_FOLDER for part in (MOTION_FOLDER, PERSON_FOLDER))
-    if not motion.is_dir():
+    if not (motion.exists() or person.exists()):
         return None
     model = of_this_version(folder, lambda: MotionModel.load(motion))
     adaptation = of_this_version(folder, lambda: adaptation_of(person)) if is_adapted else None

@@ -189,7 +189,12 @@ class MotionModel:
             raise InputError(f"{stats} is damaged", "train or install the motion model again") from error
         session = open_session(folder / "motion.onnx")
         widths = {output.name: output.shape[1] for output in session.get_outputs()}
-        if widths.get("motion") != basis.width or not isinstance(widths.get("hidden"), int):
+        heard = next((value.shape[-1] for value in session.get_inputs() if value.name == "features"), None)
+        if (
+            widths.get("motion") != basis.width
+            or not isinstance(widths.get("hidden"), int)
+            or heard != config.feature_width
+        ):
             raise InputError(f"{folder / 'motion.onnx'} is damaged", "train or install the motion model again")
         return cls(session, config, basis, folder)
 

@@ -89,9 +89,8 @@ class MotionTrainConfig(Config):
     """See `AudioToMotionConfig`."""
     linear_share: float = 0.5
     """Of a linear map in the motion, see `training.motion.linear`; 0: none."""
-    linear_penalty: float = 2.0
-    """On its squared weights, times the number of frames: a lone feature of deviation one keeps 1 / (1 + penalty) of
-    its weight."""
+    linear_penalty: float = 1 / 512
+    """Of its squared weights, for every frame and every feature of a row: more features need more."""
     voices_share: float = 0.25
     """Share of the sequences that get other voices, where the corpus has them (`corpus.voices`)."""
     motion_penalty: float = 0.0
@@ -123,7 +122,7 @@ class MotionTask:
         )
         model = build_model(data, basis, config)
         if config.linear_share:
-            fit_linear(model.speech, self.sampler, config.linear_penalty)
+            fit_linear(model.speech, self.sampler, config.linear_penalty * data.feature_width)
         self.modules = {"model": model, "average": build_model(data, basis, config)}
         self.modules["average"].load_state_dict(model.state_dict())
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
