@@ -9,7 +9,7 @@ a window of R rows gives R rows, neither stretched nor repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,17 @@ import numpy as np
 from safetensors import SafetensorError
 
 from geneface.analysis.encoder_weights import EncoderWeights
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, Windowed
 from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import cut, levelled
 from geneface.signal.timing import SAMPLES_PER_ROW
-from geneface.types import FloatArray, SpeechFeatures
+from geneface.types import FloatArray
 
 _RECEPTIVE_SAMPLES = 400
 _MARGIN_SAMPLES = (_RECEPTIVE_SAMPLES - SAMPLES_PER_ROW) // 2
 
 
-class HubertEncoder:
+class HubertEncoder(Windowed):
     """Last hidden layer of a HuBERT model, in the windows of `analysis.windows`."""
 
     look_ahead_seconds = LOOK_AHEAD_SECONDS
@@ -44,16 +44,7 @@ class HubertEncoder:
         # wav2vec 2's front end: models with layer norm in the convolutions were trained on normalised sound.
         self._normalise = self._model.config.feat_extract_norm == "layer"
 
-    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
-        """As `analysis.speech.SpeechEncoder` says."""
-        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
-
-    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
-        """As `analysis.speech.SpeechEncoder` says."""
-        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
-            yield SpeechFeatures(core, self.name)
-
-    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+    def _window_of(self, samples: FloatArray, rows: int) -> Callable[[int], FloatArray]:
         """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
         import torch
 

@@ -20,7 +20,7 @@ and whatever is called window hear 6 s at once, so they can't hear live speech.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -36,8 +36,7 @@ from geneface.analysis.windows import (
     LOOK_AHEAD_SECONDS,
     SILENT_ROWS,
     WINDOW_ROWS,
-    encode_cores,
-    encode_in_windows,
+    Windowed,
     feature_rows,
 )
 from geneface.errors import InputError
@@ -194,7 +193,7 @@ def open_graph(graph: Path, name: str) -> WindowEncoder:
     return (WindowEncoder if is_whole else ShippedEncoder)(graph, name)
 
 
-class WindowEncoder:
+class WindowEncoder(Windowed):
     """The first transformer layers of Whisper-base, multilingual, in onnxruntime on one thread; or others like it.
 
     Features are the rows after the second layer and, of more layers, after the last. The residual stream also carries
@@ -227,17 +226,9 @@ class WindowEncoder:
         ahead = self.future_rows / FEATURE_RATE_HZ
         return min(ahead, LOOK_AHEAD_SECONDS) + (WINDOW // 2) / SPEECH_RATE_HZ
 
-    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
-        """As `SpeechEncoder` says."""
-        gain, rows = speech_gain(samples), feature_rows(samples, frames)
-        values = encode_in_windows(lambda first: self._window(samples, gain, first, rows), rows)
-        return SpeechFeatures(values, self.name)
-
-    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
-        """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
-        gain, rows = speech_gain(samples), feature_rows(samples)
-        for core in encode_cores(lambda first: self._window(samples, gain, first, rows), rows):
-            yield SpeechFeatures(core, self.name)
+    def _window_of(self, samples: FloatArray, rows: int) -> Callable[[int], FloatArray]:
+        gain = speech_gain(samples)
+        return lambda first_row: self._window(samples, gain, first_row, rows)
 
     def _window(self, samples: FloatArray, gain: float, first_row: int, end_row: int) -> FloatArray:
         """Features [*, D] of the rows from `first_row` on: those of its core that are before `end_row`, and context.

@@ -6,7 +6,7 @@ Radford et al. 2022, "Robust speech recognition via large-scale weak supervision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,16 @@ import numpy as np
 from geneface.analysis.encoder_weights import EncoderWeights
 from geneface.analysis.mel import log_mel
 from geneface.analysis.whisper_weights import Layer, WhisperWeights, read_whisper
-from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, encode_cores, encode_in_windows, feature_rows
+from geneface.analysis.windows import LOOK_AHEAD_SECONDS, WINDOW_ROWS, Windowed
 from geneface.errors import InputError, MissingExtraError
 from geneface.signal.sound import levelled
-from geneface.types import FloatArray, SpeechFeatures
+from geneface.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class WhisperEncoder:
+class WhisperEncoder(Windowed):
     """Whisper's encoder in the windows of `analysis.windows`: all layers and the final norm, or the first layers.
 
     Nothing is taken off the rows for their place in the window, as `analysis.speech.ShippedEncoder` does: in the first
@@ -50,16 +50,7 @@ class WhisperEncoder:
                 f"the Whisper model {found.path} has {have} layers, not {found.layers}", f"choose up to whisper-{have}"
             )
 
-    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
-        """As `analysis.speech.SpeechEncoder` says."""
-        return SpeechFeatures(encode_in_windows(self._window_of(samples), feature_rows(samples, frames)), self.name)
-
-    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
-        """As `analysis.speech.SpeechEncoder` says."""
-        for core in encode_cores(self._window_of(samples), feature_rows(samples)):
-            yield SpeechFeatures(core, self.name)
-
-    def _window_of(self, samples: FloatArray) -> Callable[[int], FloatArray]:
+    def _window_of(self, samples: FloatArray, rows: int) -> Callable[[int], FloatArray]:
         """The rows [WINDOW_ROWS, D] of the window that begins at a row."""
         sound = levelled(samples)
 

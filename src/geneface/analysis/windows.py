@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from geneface.signal.timing import ROWS_PER_FRAME, frames_to_cover
-from geneface.types import FEATURE_RATE_HZ, FloatArray
+from geneface.types import FEATURE_RATE_HZ, FloatArray, SpeechFeatures
 
 CORE_ROWS = 200
 CONTEXT_ROWS = 50
@@ -36,6 +36,27 @@ def encode_cores(encode: Callable[[int], FloatArray], rows: int) -> Iterator[Flo
     """The rows of `encode_in_windows` core by core, made as they are asked for: memory stays flat."""
     for start in range(0, rows, CORE_ROWS):
         yield encode(start - CONTEXT_ROWS)[CONTEXT_ROWS : CONTEXT_ROWS + min(CORE_ROWS, rows - start)]
+
+
+class Windowed:
+    """`encode` and `blocks` of a `SpeechEncoder` that hears one window at a time."""
+
+    name: str
+
+    def encode(self, samples: FloatArray, frames: int | None = None) -> SpeechFeatures:
+        """As `analysis.speech.SpeechEncoder` says."""
+        rows = feature_rows(samples, frames)
+        return SpeechFeatures(encode_in_windows(self._window_of(samples, rows), rows), self.name)
+
+    def blocks(self, samples: FloatArray) -> Iterator[SpeechFeatures]:
+        """The rows of `encode` in consecutive pieces of `CORE_ROWS`, made as they are asked for."""
+        rows = feature_rows(samples)
+        for core in encode_cores(self._window_of(samples, rows), rows):
+            yield SpeechFeatures(core, self.name)
+
+    def _window_of(self, samples: FloatArray, rows: int) -> Callable[[int], FloatArray]:
+        """What `encode_in_windows` calls, of a sound [T] of so many rows."""
+        raise NotImplementedError
 
 
 def encode_in_windows(encode: Callable[[int], FloatArray], rows: int) -> FloatArray:

@@ -9,7 +9,7 @@ M = 2 R spectrogram rows, D width, H heads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +42,8 @@ _PEAK = 0.3
 """Of full scale, what a window is scaled to before it is augmented."""
 
 
-@dataclass(frozen=True)
-class Band:
-    """What the student's layers attend to, and which of them are learnt."""
-
-    past_rows: int
-    """Rows before itself that a row attends to, in every layer."""
-    future_rows: tuple[int, ...]
-    """Rows after itself, by layer."""
-    outputs: tuple[int, ...]
-    """Layers, from 1 on, whose rows shall equal the teacher's."""
-
-    def masks(self) -> list[Tensor]:
-        """By layer [R, R], true where a row attends to a column."""
-        place = torch.arange(WINDOW_ROWS)
-        ahead = place[None] - place[:, None]
-        return [(ahead >= -self.past_rows) & (ahead <= future) for future in self.future_rows]
-
-
 class BandLayers(nn.Module):
-    """The layers as a torch module: rows before the first layer [B, R, D] -> rows after each."""
+    """The layers as a torch module: rows before the first layer [B, R, D] -> rows after the last."""
 
     def __init__(self, weights: WhisperWeights, layers: int) -> None:
         super().__init__()
@@ -71,19 +53,13 @@ class BandLayers(nn.Module):
             for layer in weights.layers[:layers]
         )
 
-    def forward(self, rows: Tensor, masks: Sequence[Tensor | None] | None = None) -> list[Tensor]:
-        """Rows after each layer.
-
-        Args:
-            masks: by layer [R, R], true where a row attends to a column; everywhere by default.
-        """
-        hidden = []
-        for layer, mask in zip(self.layers, masks or [None] * len(self.layers), strict=True):
+    def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` [R, R] is true where a row attends to a column; everywhere by default."""
+        for layer in self.layers:
             assert isinstance(layer, nn.ModuleDict)
             parts = {name: list(pair.parameters()) for name, pair in layer.items()}
             rows = apply_layer(parts, rows, self.heads, mask)
-            hidden.append(rows)
-        return hidden
+        return rows
 
     def into(self, weights: WhisperWeights) -> WhisperWeights:
         """The weights with these layers in place of their first ones."""
@@ -140,11 +116,9 @@ class DistillationTask:
 
     name = "adapt to the band"
 
-    def __init__(self, weights: WhisperWeights, band: Band, windows: SpeechWindows) -> None:
-        self._weights, self._windows = weights, windows
-        self._masks, self._outputs = band.masks(), [layer - 1 for layer in band.outputs]
+    def __init__(self, weights: WhisperWeights, layers: int, mask: Tensor, windows: SpeechWindows) -> None:
+        self._weights, self._mask, self._windows = weights, mask, windows
         self.notes: dict[str, Any] = {}
-        layers = len(band.future_rows)
         self._teacher = BandLayers(weights, layers).requires_grad_(False)
         student = BandLayers(weights, layers)
         self.modules: Mapping[str, nn.Module] = {"student": student}
@@ -159,28 +133,19 @@ class DistillationTask:
 
     @torch.no_grad()
     def _statistics(self) -> Tensor:
-        """[outputs, D] deviation of the teacher's rows around the mean of their places."""
-        batches = [self._wanted(self._rows(_STATISTICS_SEED + index)) for index in range(_STATISTICS_BATCHES)]
-        hidden = torch.cat(batches, dim=1)
-        return (hidden - hidden.mean(1, keepdim=True))[:, :, _CORE].std((1, 2))
-
-    @torch.no_grad()
-    def _wanted(self, rows: Tensor) -> Tensor:
-        """[outputs, B, R, D] of the teacher."""
-        return self._outputs_of(self._teacher(rows))
-
-    def _outputs_of(self, hidden: Sequence[Tensor]) -> Tensor:
-        return torch.stack([hidden[index] for index in self._outputs]).float()
+        """[D] deviation of the teacher's rows around the mean of their places."""
+        hidden = torch.cat(
+            [self._teacher(self._rows(_STATISTICS_SEED + index)) for index in range(_STATISTICS_BATCHES)]
+        )
+        return (hidden - hidden.mean(0))[:, _CORE].std((0, 1))
 
     def _loss(self, seed: int) -> Tensor:
         """Mean squared difference of the features, each channel by its deviation."""
         rows = self._rows(seed)
-        # Half precision halves the time; what it blurs is a hundredth of what is learnt.
-        with torch.autocast("cpu", torch.bfloat16):
-            wanted = self._wanted(rows)
-            given = self._outputs_of(self.modules["student"](rows, self._masks))
-        difference = (given - wanted) / self._deviation[:, None, None]
-        return difference[:, :, _CORE].square().mean()
+        with torch.no_grad():
+            wanted = self._teacher(rows)
+        given = self.modules["student"](rows, self._mask)
+        return ((given - wanted) / self._deviation)[:, _CORE].square().mean()
 
     def step(self, index: int, total: int, generator: torch.Generator) -> dict[str, float]:
         """One update; the loss before it."""
@@ -197,7 +162,9 @@ class DistillationTask:
 def distil(
     weights: WhisperWeights,
     recordings: Sequence[Path],
-    band: Band,
+    layers: int,
+    past_rows: int,
+    future_rows: int,
     work: Path,
     source: Sequence[str],
     *,
@@ -210,6 +177,7 @@ def distil(
 
     Args:
         recordings: any speech; those of one folder are strung together.
+        past_rows, future_rows: that a row attends to before and after itself, in every layer.
         work: folder of the checkpoints.
         source: what identifies the weights: a checkpoint of others is refused.
         resume: go on with an interrupted distillation.
@@ -223,13 +191,15 @@ def distil(
     """
     with training_folder(work, resume):
         windows = SpeechWindows(recordings, weights.bins, progress)
-        task = DistillationTask(weights, band, windows)
+        place = torch.arange(WINDOW_ROWS)
+        ahead = place[None] - place[:, None]
+        task = DistillationTask(weights, layers, (ahead >= -past_rows) & (ahead <= future_rows), windows)
         before = task.error()
         settings = {
             "source": list(source),
-            "past": band.past_rows,
-            "future": list(band.future_rows),
-            "outputs": list(band.outputs),
+            "layers": layers,
+            "past": past_rows,
+            "future": future_rows,
             "batch": BATCH,
             "rate": PEAK_RATE,
             "recordings": [file_digest(path) for path in recordings],

@@ -38,9 +38,10 @@ MAX_RELATIVE_ERROR = 0.02
 """Root-mean-square difference to the exact layers with the same band, over their deviation, that is accepted."""
 PAST_ROWS = 50
 """Rows before itself that a row attends to: a second."""
-FUTURE_ROWS = (2, 2)
-"""Rows after itself that it attends to, in the first layers: 40 ms in each. Further ones look back only, so that live
-speech waits no longer for them."""
+FUTURE_ROWS = 2
+"""Rows after itself that it attends to in each layer: 40 ms."""
+EARLY_LAYER = 2
+"""With the whole window, its rows are kept beside the last layer's: the sound itself, and what was made of it."""
 DISTILLATION_STEPS = 400
 """Updates of `training.speech.distillation`."""
 STATISTICS_STEP_ROWS = 37
@@ -78,19 +79,21 @@ def export_speech_encoder(
     if whole_window and distillation:
         raise InputError("layers with their whole window have nothing to learn", "leave out the distillation")
     full, source = _read_weights(weights, layers), [sha256(part) for part in _parts(weights)]
-    past_rows = WINDOW_ROWS if whole_window else PAST_ROWS
-    future_rows = (WINDOW_ROWS,) * layers if whole_window else (FUTURE_ROWS + (0,) * layers)[:layers]
-    outputs = (len(FUTURE_ROWS), layers) if layers > len(FUTURE_ROWS) else (layers,)
+    past_rows, ahead = (WINDOW_ROWS, WINDOW_ROWS) if whole_window else (PAST_ROWS, FUTURE_ROWS)
+    future_rows = (ahead,) * layers
+    outputs = (EARLY_LAYER, layers) if whole_window and layers > EARLY_LAYER else (layers,)
     recordings = list(speech)
     windows = _speech_windows(recordings, full.bins, progress)
     distilled: dict[str, Any] | None = None
     if distillation:
-        from geneface.training.speech.distillation import Band, distil
+        from geneface.training.speech.distillation import distil
 
         full, distilled = distil(
             full,
             distillation,
-            Band(past_rows, future_rows, outputs),
+            layers,
+            PAST_ROWS,
+            FUTURE_ROWS,
             _work(out),
             source,
             steps=steps,

@@ -41,13 +41,11 @@ def build_graph(
 
     Args:
         past_rows: rows before itself that a row attends to, in every layer.
-        future_rows: rows after itself, by layer. After the first of `outputs`, whose rows would come earlier, there are
-            none; or all `positions`, and the graph can't run in pieces.
-        outputs: layers, from 1 on, whose rows stand beside one another in `hidden`; by default the last.
+        future_rows: rows after itself, by layer.
+        outputs: layers, from 1 on, whose rows stand beside one another in `hidden`; by default the last. Where there
+            are several the graph can't run in pieces: the rows of the first would come earlier.
     """
     outputs = outputs or (layers,)
-    if any(0 < future < positions for future in future_rows[outputs[0] :]):
-        raise ValueError("layers after the first output look ahead to the end of the window, or not at all")
     try:
         import onnx  # noqa: F401
     except ImportError as error:
