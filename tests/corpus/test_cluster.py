@@ -107,7 +107,7 @@ def test_two_ray_workers_give_the_bytes_of_this_process(videos, two_workers, tmp
     assert {entry.name for entry in manifest.dropped} == {"bob__2", "ann__damaged"}
     seen = []
     prepare_corpus(videos, tmp_path / "ray", encoder="mel", ray="local", progress=lambda *step: seen.append(step))
-    assert seen[3] == ("track", 4, 4) and seen[-1] == ("offsets", 2, 2)
+    assert seen[3] == ("track", 4, 4) and seen[-1] == ("clips", 2, 2)
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
     # A driver that was killed goes on from what had come back.
     for name in ("manifest.json", "speakers.safetensors", "raw/ann__0.safetensors", "clips/bob__1.safetensors"):

@@ -11,7 +11,7 @@ import pytest
 from geneface.analysis.speech import load_encoder
 from geneface.corpus import offsets
 from geneface.corpus.corpus import moved
-from geneface.corpus.offsets import ListenStep, find_offsets
+from geneface.corpus.offsets import agreement_tensors, find_offsets
 from geneface.evaluation.protocol.driven import demo_sentence
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.face_mesh import mean_face
@@ -31,33 +31,37 @@ def said() -> tuple[FloatArray, FloatArray]:
     return samples, model.predict(features)
 
 
-def test_each_clip_has_an_offset_of_its_own(said: tuple[FloatArray, FloatArray], tmp_path: Path, make_wav):
+def test_each_clip_has_an_offset_of_its_own(said: tuple[FloatArray, FloatArray], tmp_path: Path):
     samples, lips = said
     neutral = mean_face()[list(KEYPOINTS)].astype(np.float32)
     late = {"a": 0.0, "b": 0.8, "c": -0.7, "d": 0.0}
+    clips = {name: tmp_path / name for name in late}
     for number, (name, own) in enumerate(late.items()):
         first = 60 * number
-        sound = make_wav(f"{name}.wav", cut_frames(Waveform(samples), first - own, FRAMES))
-        raw, clip = tmp_path / f"{name}.raw", tmp_path / f"{name}.clip"
-        frames = {"found": np.ones(FRAMES, np.uint8), "face_count": np.ones(FRAMES, np.uint8)}
-        save_tensors(raw, {**frames, "size": np.array([9, 9], np.int32), "first_frame_seconds": np.zeros(1)})
-        save_tensors(clip, {"landmarks": neutral + lips[first : first + FRAMES]})
-        step = ListenStep(name, (sound, raw, clip), tmp_path, neutral)
-        assert step.run() == "" and step.product.is_file()
-    found = find_offsets(tmp_path, {"somebody": list(late)})
+        points = neutral + lips[first : first + FRAMES]
+        sound = cut_frames(Waveform(samples), first - own, FRAMES)
+        save_tensors(clips[name], agreement_tensors(sound, points, neutral))
+    found = find_offsets({"somebody": clips})
     assert [found[name] for name in late] == pytest.approx(list(late.values()), abs=0.25)
 
 
-def test_a_sound_that_says_nothing_moves_nothing(said: tuple[FloatArray, FloatArray], tmp_path: Path, make_wav):
+def test_a_sound_that_says_nothing_moves_nothing(said: tuple[FloatArray, FloatArray], tmp_path: Path):
     _, lips = said
     neutral = mean_face()[list(KEYPOINTS)].astype(np.float32)
     noise = 0.1 * np.random.default_rng(0).standard_normal(640 * FRAMES, np.float32)
-    raw, clip = tmp_path / "n.raw", tmp_path / "n.clip"
-    frames = {"found": np.ones(FRAMES, np.uint8), "face_count": np.ones(FRAMES, np.uint8)}
-    save_tensors(raw, {**frames, "size": np.array([9, 9], np.int32), "first_frame_seconds": np.zeros(1)})
-    save_tensors(clip, {"landmarks": neutral + lips[:FRAMES]})
-    assert ListenStep("n", (make_wav("n.wav", noise), raw, clip), tmp_path, neutral).run() == ""
-    assert find_offsets(tmp_path, {"somebody": ["n"]}) == {}
+    save_tensors(tmp_path / "n", agreement_tensors(noise, neutral + lips[:FRAMES], neutral))
+    assert find_offsets({"somebody": {"n": tmp_path / "n"}}) == {}
+
+
+def test_features_of_the_classifiers_encoder_are_not_made_again(said: tuple[FloatArray, FloatArray]):
+    samples, lips = said
+    neutral = mean_face()[list(KEYPOINTS)].astype(np.float32)
+    sound, points = samples[: 640 * FRAMES], neutral + lips[:FRAMES]
+    plain = agreement_tensors(sound, points, neutral)
+    for encoder in (MotionModel.load().config.encoder, "mel"):
+        features = load_encoder(encoder).encode(sound, FRAMES)
+        for name, values in agreement_tensors(sound, points, neutral, features).items():
+            np.testing.assert_array_equal(values, plain[name])
 
 
 @pytest.mark.parametrize("late", [-1.5, -0.25, 0.0, 0.5, 2.0])
@@ -71,9 +75,9 @@ def test_rows_are_taken_from_where_the_sound_is(late: float):
 
 
 def test_a_clip_that_tells_nothing_has_what_the_others_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    nothing = {name: np.zeros(0) for name in ("middle", "values", "frames", "speech_frames")}
-    save_tensors(offsets.agreements_path(tmp_path, "mute"), nothing)
+    face = np.zeros((FRAMES, len(KEYPOINTS), 3), np.float32)
+    save_tensors(tmp_path / "mute", agreement_tensors(np.zeros(640 * FRAMES, np.float32), face, face[0]))
     common = offsets.fit_offset([])
     sure = replace(common, frames=4.0, confidence=1.0)
     monkeypatch.setattr(offsets, "fit_offset", lambda windows: sure)
-    assert find_offsets(tmp_path, {"somebody": ["mute"]}) == {"mute": 4.0}
+    assert find_offsets({"somebody": {"mute": tmp_path / "mute"}}) == {"mute": 4.0}

@@ -56,7 +56,7 @@ def test_prepared_corpus(tracked):
     assert "30 of 50" in manifest.dropped[0].reason
     # The tenth in the order of all names, whatever is dropped before it.
     assert [clip.name for clip in manifest.clips if clip.heldout] == ["ann__j"]
-    assert seen[-1] == ("offsets", 11, 11)
+    assert seen[-1] == ("clips", 11, 11)
     corpus = Corpus.load(out)
     truth = 0.04 * (1 - np.cos(np.arange(FRAMES) * 2 * np.pi / 12.5)) / 2
     clip = next(clip for clip in corpus.manifest.clips if clip.name == "ann__a")

@@ -4,7 +4,8 @@ F frames at 25 Hz, K named landmarks, D feature width. On disk:
 
     manifest.json           format, encoder, speakers, clips (name, speaker, frames, heldout), dropped
     speakers.safetensors    <speaker>: neutral face [478, 3], head frame
-    clips/<name>.safetensors  landmarks [F, K, 3] f32 head frame; features [2F, D] f16; found [F] u8
+    clips/<name>.safetensors  landmarks [F, K, 3] f32 head frame; features [2F, D] f16; found [F] u8; agreement.*: what
+                              the clip's offset is found by (`corpus.offsets`)
     raw/<name>.safetensors    mesh_px [F, 478, 3] f32, found [F] u8: the tracker's own, so that a better pose
                               solver needs no second tracking
 

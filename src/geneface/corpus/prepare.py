@@ -2,8 +2,7 @@
 
 track     every video -> raw mesh pixels
 speakers  per speaker, and size of the picture, one neutral face and focal length, from frames of all training clips
-clips     every clip: canonical landmarks, and speech features of the sound
-offsets   every clip: by how much its sound is late
+clips     every clip: canonical landmarks, speech features of the sound, and how well they go together
 
 Steps run in worker processes, or on a Ray cluster. Each one's result is written atomically; what exists is not
 computed again.
@@ -23,7 +22,7 @@ from geneface.analysis.speech import DEFAULT_ENCODER, SpeechEncoder, load_encode
 from geneface.corpus.cluster import open_cluster
 from geneface.corpus.corpus import CAMERAS, MANIFEST_NAME, ClipEntry, CorpusManifest, DroppedEntry, LayoutName
 from geneface.corpus.layouts import Found, Source, heldout_names, split_part, survey
-from geneface.corpus.offsets import ListenStep, find_offsets
+from geneface.corpus.offsets import find_offsets
 from geneface.corpus.steps import (
     FinishStep,
     SolveStep,
@@ -38,7 +37,6 @@ from geneface.corpus.steps import (
     why_drop,
 )
 from geneface.errors import InputError
-from geneface.geometry.landmarks import KEYPOINTS
 from geneface.io.place import remove_leftovers
 from geneface.io.records import write_json
 from geneface.io.tensors import TensorFile, load_tensors, save_tensors
@@ -75,7 +73,7 @@ def prepare_corpus(
         workers: processes on this machine, by default one for each core.
         ray: where there are more clips than one machine can track: the address of a Ray cluster, or "local"
             (`corpus.cluster`).
-        progress: stages "track", "speakers", "clips" and "offsets".
+        progress: stages "track", "speakers" and "clips".
         tell: hears in sentences what was recognised, and what is done twice.
     """
     found = survey(folders, layout, cameras)
@@ -199,7 +197,7 @@ class _Preparation:
         reasons |= {clip.source.name: unsolved[clip.speaker] for clip in clips if clip.speaker in unsolved}
         clips, unfinished = self._finished([clip for clip in clips if clip.speaker in faces], faces)
         reasons |= unfinished
-        late = self._offsets(clips, faces)
+        late = self._offsets(clips)
         if not clips:
             name, reason = next(iter(sorted(reasons.items())))
             raise InputError(f"no clip can be used, {name}: {reason}", "check the machines, and add --resume")
@@ -223,7 +221,6 @@ class _Preparation:
             dropped=tuple(DroppedEntry(name=name, reason=reason) for name, reason in sorted(reasons.items())),
         )
         write_json(self.out / MANIFEST_NAME, manifest.model_dump(mode="json"))
-        shutil.rmtree(self.out / "offsets", ignore_errors=True)
         return manifest
 
     def _run(self, steps: Sequence[Step], stage: str) -> dict[str, str]:
@@ -296,27 +293,12 @@ class _Preparation:
         reasons = self._run(steps, "clips")
         return [clip for clip in clips if clip.source.name not in reasons], reasons
 
-    def _offsets(self, clips: list[_Clip], faces: dict[str, tuple[FloatArray, float]]) -> dict[str, float]:
+    def _offsets(self, clips: list[_Clip]) -> dict[str, float]:
         """Frames by which each clip's sound is late, where that can be told."""
-        steps = {
-            clip.source.name: ListenStep(
-                clip.source.name,
-                (
-                    clip.source.sound or clip.source.path,
-                    raw_path(self.out, clip.source.name),
-                    clip_path(self.out, clip.source.name),
-                ),
-                self.out,
-                faces[clip.speaker][0][list(KEYPOINTS)],
-            )
-            for clip in clips
-        }
-        reasons = self._run(list(steps.values()), "offsets")
-        heard: dict[str, list[str]] = {}
+        heard: dict[str, dict[str, Path]] = {}
         for clip in clips:
-            if clip.source.name not in reasons:
-                heard.setdefault(clip.speaker, []).append(clip.source.name)
-        return find_offsets(self.out, heard)
+            heard.setdefault(clip.speaker, {})[clip.source.name] = clip_path(self.out, clip.source.name)
+        return find_offsets(heard)
 
 
 def _track_step(source: Source, out: Path) -> TrackStep:

@@ -19,6 +19,7 @@ import numpy as np
 from geneface.analysis.speech import SpeechEncoder, load_encoder
 from geneface.analysis.tracker import track_frames
 from geneface.corpus.layouts import Source, part_suffix
+from geneface.corpus.offsets import agreement_tensors
 from geneface.errors import InputError, MissingExtraError
 from geneface.geometry.landmarks import KEYPOINTS
 from geneface.geometry.pose import solve_head_poses
@@ -315,18 +316,22 @@ class FinishStep(Step):
         return clip_path(self.out, self.name)
 
     def run(self) -> str:
-        """Bring the track to the canonical head frame, and encode the speech."""
+        """Bring the track to the canonical head frame, encode the speech, and hear whether they go together."""
         if self.product.is_file():
             return ""
         sound, track = self.inputs
         speech = worker_encoder(self.encoder, self.encoder_path)
         raw = open_raw(track)
         solved = solve_head_poses(raw.mesh_px(), raw.width, raw.height, neutral=self.neutral, focal=self.focal)
-        features = speech.encode(read_samples(sound, raw), len(raw.found))
+        samples = read_samples(sound, raw)
+        features = speech.encode(samples, len(raw.found))
+        named = list(KEYPOINTS)
+        landmarks = np.ascontiguousarray(solved.mesh[:, named], np.float32)
         tensors = {
-            "landmarks": np.ascontiguousarray(solved.mesh[:, list(KEYPOINTS)], np.float32),
+            "landmarks": landmarks,
             "features": features.values.astype(np.float16),
             "found": raw.found.astype(np.uint8),
+            **agreement_tensors(samples, landmarks, self.neutral[named], features),
         }
         save_tensors(self.product, tensors)
         return ""

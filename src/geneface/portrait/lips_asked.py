@@ -1,7 +1,6 @@
 """Lips as they are seen and as their sound asks for, in the terms of `analysis.sync_offset`: what finds its offset.
 
-The motion model says how lips would move to a sound; the lip-sync classifier's towers say what look and sound have in
-common. Both are about people in general, so a few seconds of anybody are enough.
+What is asked (`analysis.lip_agreement`) is about people in general, so a few seconds of anybody are enough.
 
 Symbols: f frames of a span, F of all, K named landmarks.
 """
@@ -14,9 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geneface.analysis.lip_sync import LipSyncTowers
-from geneface.analysis.speech import load_encoder
-from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement, LipTrack, compare
+from geneface.analysis.lip_agreement import LipAgreement
+from geneface.analysis.sync_offset import MAX_LAG_FRAMES, Agreement
 from geneface.geometry.landmarks import KEYPOINTS, STABLE_MESH
 from geneface.geometry.pose import neutral_shape, orient
 from geneface.geometry.rotation import umeyama
@@ -78,8 +76,7 @@ class LipListener:
     """Compares seen lips with sounds; holds the networks."""
 
     def __init__(self) -> None:
-        self._model, self._towers = MotionModel.load(), LipSyncTowers.load()
-        self._encoders = [load_encoder(of.config.encoder) for of in (self._model, self._towers)]
+        self._lips = LipAgreement(MotionModel.load().predict)
 
     def agreements(
         self, meshes_px: Sequence[NDArray[np.floating]], starts: Sequence[int], sounds: Sequence[Waveform]
@@ -94,7 +91,7 @@ class LipListener:
         if not meshes_px:
             return []
         shape = rest_shape(meshes_px)
-        gain = self._towers.gain_of([head_landmarks(sampled(meshes_px), shape)])
+        gain = self._lips.towers.gain_of([head_landmarks(sampled(meshes_px), shape)])
         found = []
         for mesh_px, start, sound in zip(meshes_px, starts, sounds, strict=True):
             edges = np.linspace(0, len(mesh_px), max(1, round(len(mesh_px) / _STRETCH_FRAMES)) + 1).astype(int)
@@ -111,17 +108,17 @@ class LipListener:
         # The recording alone: silence added at its ends would be heard as the end of speech.
         first, last = max(first, start - reach), min(last, start + len(points) + reach)
         samples = cut_frames(sound, first, max(0, last - first))
-        if min(len(points), last - first) <= self._towers.config.window or not samples.any():
-            return []
-        moved, embedded = (encoder.encode(samples, last - first) for encoder in self._encoders)
-        asked = LipTrack.of(neutral + self._model.predict(moved), self._towers.embed_speech(embedded))
-        seen = LipTrack.of(points, self._towers.embed_lips(points, neutral, gain))
-        return compare(seen, asked, start - first, sounding_frames(samples), start)
+        sounding = sounding_frames(samples)
+        return self._lips.windows(
+            points, neutral, gain, samples, last - first, sounding=sounding, lead=start - first, start=start
+        )
 
 
 def sounding_frames(samples: FloatArray) -> NDArray[np.bool_]:
     """Frames [f] of a sound that are not silent compared with its loud ones."""
     frames = whole_frames(len(samples))
+    if not frames:
+        return np.zeros(0, bool)
     rows = samples[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).astype(np.float64)
     level = 10 * np.log10(np.square(rows).mean(1) + 1e-10)
     return level > max(_FLOOR_DB, np.quantile(level, 0.95) - _BELOW_LOUD_DB)
