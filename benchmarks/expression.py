@@ -26,7 +26,7 @@ import numpy as np
 from geneface.avatar.avatar import Avatar
 from geneface.avatar.idle import Blinker
 from geneface.avatar.performance import Performance
-from geneface.avatar.poses import build_pose_path, first_frame, replay, training_runs
+from geneface.avatar.poses import build_path, first_frame, pose_values, replay, training_runs
 from geneface.avatar.recorded import FACE_SIGMA_FRAMES
 from geneface.avatar.smoothing import smooth
 from geneface.avatar.stress import Acting, Follower, heard_windows, loudness_of, stress_of_recording
@@ -34,7 +34,7 @@ from geneface.evaluation.metrics.blinks import CLOSED_SHARE, closed_frames
 from geneface.evaluation.metrics.stability import band_jitter
 from geneface.geometry.landmarks import BROWS
 from geneface.portrait.portrait import Portrait
-from geneface.types import VIDEO_RATE_HZ, FloatArray, HeadPose, Waveform
+from geneface.types import VIDEO_RATE_HZ, FloatArray, Waveform
 
 _BANDS_HZ = (0.0, 0.35, 0.7, 1.4, VIDEO_RATE_HZ / 2)
 
@@ -66,7 +66,8 @@ def blinks_in(begin: np.ndarray, acting: Acting) -> tuple[int, int, int]:
 def measured(avatar: Avatar, portrait: Portrait, performances: list[Performance]) -> tuple[dict[str, Moves], Heard]:
     """The person, replay and ours; the person once for every seed."""
     rows, heard = {name: Moves() for name in ("person", "replay", "ours")}, Heard()
-    path = build_pose_path(portrait.pose, training_runs(portrait.segment, ~portrait.heldout))
+    nothing = np.zeros((len(portrait.pose), 0), np.float32)
+    path, _ = build_path(portrait.pose, training_runs(portrait.segment, ~portrait.heldout), nothing)
     runs = training_runs(portrait.segment, portrait.heldout)
     blink = avatar.files.person.blink
     for performance in performances:
@@ -83,8 +84,8 @@ def measured(avatar: Avatar, portrait: Portrait, performances: list[Performance]
             rows["person"].brows.append(portrait.landmarks[run][:, BROWS])
             generic = avatar._model.predict(avatar._encoder.encode(sound.samples), person=avatar._person_motion)
             first = first_frame(path, performance.seed) + 997 * run.start
-            pose: HeadPose = replay(path, first + np.arange(run.stop - run.start, dtype=np.float64))
-            rows["replay"].rotation.append(pose.rotation)
+            replayed = replay(pose_values(path), first + np.arange(run.stop - run.start, dtype=np.float64))
+            rows["replay"].rotation.append(replayed[:, :3])
             rows["replay"].brows.append(smooth(generic[clip][:, BROWS], FACE_SIGMA_FRAMES))
             everywhere = np.ones(len(frames), bool)
             closure = Blinker(blink, performance.seed + run.start).closure(everywhere, ~everywhere)

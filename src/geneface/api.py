@@ -136,12 +136,7 @@ def train(
     from geneface.evaluation.summary import summarise_training
     from geneface.motion.runtime import MotionModel
     from geneface.portrait.portrait import Portrait
-    from geneface.training.avatar import (
-        AvatarTrainConfig,
-        build_avatar,
-        refuse_other,
-        refuse_training,
-    )
+    from geneface.training.avatar import AvatarTrainConfig, build_avatar, refuse_other, refuse_training
 
     _refuse_no_function(progress)
     if isinstance(consent, str) and not consent.strip():

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from geneface.avatar import poses
-from geneface.avatar.poses import PATH_LIMIT_FRAMES, build_path, build_pose_path, training_runs
+from geneface.avatar.poses import PATH_LIMIT_FRAMES, amplified, as_pose, build_path, pose_values, training_runs
 from geneface.types import HeadPose
 
 
 def replay(path: HeadPose, start: int, stop: int) -> HeadPose:
-    return poses.replay(path, np.arange(start, stop, dtype=np.float64))
+    return as_pose(poses.replay(pose_values(path), np.arange(start, stop, dtype=np.float64)))
+
+
+def build_pose_path(pose: HeadPose, runs: list[slice]) -> HeadPose:
+    return build_path(pose, runs, np.zeros((len(pose), 0), np.float32))[0]
 
 
 def _values(pose: HeadPose) -> np.ndarray:
@@ -132,6 +136,6 @@ def test_what_is_recorded_along_the_path_stays_with_its_frames_and_chooses_none(
 
 def test_a_gain_scales_the_movement_about_its_middle() -> None:
     path, times = _swaying(200), np.arange(400.0)
-    plain, half = (_values(poses.replay(path, times, gain)) for gain in (1.0, 0.5))
+    plain, half = (poses.replay(amplified(_values(path), gain), times) for gain in (1.0, 0.5))
     middle = np.median(_values(path), axis=0)
     np.testing.assert_allclose(half - middle, 0.5 * (plain - middle), atol=1e-5)

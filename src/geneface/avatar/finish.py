@@ -14,7 +14,7 @@ from geneface.avatar.body_path import body_frames
 from geneface.avatar.idle import Blinker, blink, close_mouth, scale_mouth
 from geneface.avatar.performance import Performance
 from geneface.avatar.person import PersonStatistics
-from geneface.avatar.poses import as_pose, first_frame, pose_values, replay_rows
+from geneface.avatar.poses import amplified, as_pose, first_frame, pose_values, replay
 from geneface.avatar.stress import Acting, Follower, heard_windows
 from geneface.avatar.style import mouth_gain, style_of
 from geneface.geometry.landmarks import BROWS
@@ -43,8 +43,10 @@ class Finish:
         self._person, self._performance = person, performance
         self._style = style_of(person.styles, performance.style)
         self._track = None if body is None else body.track
-        self._path = pose_values(person.path)
-        self._follower = Follower(first_frame(person.path, performance.seed), self._style.head**0.5, kept)
+        # Half of a style's speed is pace, half is amplitude.
+        self._head = self._style.head**0.5
+        self._path = amplified(pose_values(person.path), self._head)
+        self._follower = Follower(first_frame(person.path, performance.seed), self._head, kept)
         self._blinker = Blinker(person.blink, performance.seed, self._style.blinks)
         self._frame = 0
 
@@ -77,16 +79,15 @@ class Finish:
     def _drawn(self, points: FloatArray, acting: Acting) -> MotionTrack:
         person, style = self._person, self._style
         if person.brows is not None:
-            rows = replay_rows(person.brows.reshape(len(person.brows), -1), acting.times)
+            rows = replay(person.brows.reshape(len(person.brows), -1), acting.times)
             points = points.copy()
             points[:, BROWS] += np.float32(_BROWS_GAIN * style.brows) * rows.reshape(len(rows), len(BROWS), 3)
         if self._performance.blink:
             closure = self._blinker.closure(acting.pauses, acting.ends)
             points = blink(points, person.blink.closing, closure)
-        head = style.head**0.5
-        rows = replay_rows(self._path, acting.times, head)
+        rows = replay(self._path, acting.times)
         if person.nod is not None:
-            rows[:, :6] += acting.stress[:, :1] * (np.float32(head) * person.nod)
+            rows[:, :6] += acting.stress[:, :1] * (np.float32(self._head) * person.nod)
         return MotionTrack(points, as_pose(rows))
 
     def step_back(self, frames: int) -> None:

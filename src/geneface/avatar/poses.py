@@ -36,11 +36,6 @@ def training_runs(segment: NDArray[np.integer], usable: NDArray[np.bool_]) -> li
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges) if usable[a]]
 
 
-def build_pose_path(pose: HeadPose, runs: list[slice], limit_frames: int = PATH_LIMIT_FRAMES) -> HeadPose:
-    """`build_path` of the head alone."""
-    return build_path(pose, runs, np.zeros((len(pose), 0), np.float32), limit_frames)[0]
-
-
 def build_path(
     pose: HeadPose, runs: list[slice], along: FloatArray, limit_frames: int = PATH_LIMIT_FRAMES
 ) -> tuple[HeadPose, FloatArray]:
@@ -80,28 +75,28 @@ def first_frame(path: HeadPose, seed: int) -> int:
     return int(np.random.default_rng([seed, _START_STREAM]).integers(len(path)))
 
 
-def replay(path: HeadPose, times: NDArray[np.float64], gain: float = 1.0) -> HeadPose:
-    """An endless replay of the path at times [F] in frames, back and forth with a soft turn at each end.
+def replay(values: FloatArray, times: NDArray[np.float64]) -> FloatArray:
+    """An endless replay of what was recorded along a path, back and forth with a soft turn at each end.
 
     The phase's velocity is a continuous function of time (1 inside, raised-cosine to 0 at an end), so that the
     velocity of the head is continuous where that of `times` is, and never above the path's own times theirs.
 
     Args:
-        gain: amplitude about the path's middle.
+        values: [P, C], of `pose_values` for instance.
+        times: [F] in frames.
 
     Returns:
-        [F]
+        [F, C]
     """
-    return as_pose(replay_rows(pose_values(path), times, gain))
+    return _interpolate(values, _phase(times, len(values)))
 
 
-def replay_rows(values: FloatArray, times: NDArray[np.float64], gain: float = 1.0) -> FloatArray:
-    """The same of what else was recorded along a path: [P, C] -> [F, C]."""
-    rows = _interpolate(values, _phase(times, len(values)))
+def amplified(values: FloatArray, gain: float) -> FloatArray:
+    """A path [P, C] with that amplitude about its middle."""
     if gain == 1.0:
-        return rows
+        return values
     middle = np.median(values, axis=0)
-    return middle + np.float32(gain) * (rows - middle)
+    return middle + np.float32(gain) * (values - middle)
 
 
 def _phase(time: NDArray[np.float64], path_frames: int) -> NDArray[np.float64]:

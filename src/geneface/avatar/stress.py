@@ -31,14 +31,16 @@ STATES = _FAST_POLES + _SLOW_POLES
 _KEPT = np.exp(-1 / np.repeat([_FAST, _SLOW], [_FAST_POLES, _SLOW_POLES])).tolist()
 
 
-def loudness(levelled: FloatArray) -> FloatArray:
-    """Sound [T] that is at the reference level -> [ceil(T / 640)], 0 in silence, 1 in a loud vowel."""
-    return np.clip((frame_energy_db(levelled) - _QUIET_DB) / (_LOUD_DB - _QUIET_DB), 0, 1).astype(np.float32)
+def loudness(samples: FloatArray, gain: float = 1.0) -> FloatArray:
+    """Sound [T] that a gain brings to the reference level -> [ceil(T / 640)], 0 in silence, 1 in a loud vowel."""
+    # The gain in dB, because a copy of an hour of sound would not stay small.
+    level = frame_energy_db(samples) + np.float32(20 * np.log10(gain))
+    return np.clip((level - _QUIET_DB) / (_LOUD_DB - _QUIET_DB), 0, 1).astype(np.float32)
 
 
 def loudness_of(samples: FloatArray) -> FloatArray:
     """The same of a recording [T] at any level."""
-    return loudness(np.float32(speech_gain(samples)) * samples)
+    return loudness(samples, speech_gain(samples))
 
 
 def heard_windows(loud: FloatArray, frames: int, look: int = LOOK_FRAMES) -> FloatArray:

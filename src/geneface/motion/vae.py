@@ -100,7 +100,7 @@ class SpeechFront(nn.Module):
         self.register_buffer("scale", torch.ones(feature_width))
         self.dropout = nn.Dropout1d(dropout)
         self.project = nn.Conv1d(2 * feature_width, channels, 1)
-        self.mix = nn.Conv1d(channels, channels, 3, padding=1)
+        self.mix = nn.Conv1d(channels, channels, 3)
         # Fitted, not trained. Every tap's coefficients beside one another, so that a piece needs nothing else of them.
         taps = self.LINEAR_TAPS
         self.linear = nn.Conv1d(2 * feature_width, taps * linear_motion, 1, bias=False) if linear_motion else None
@@ -113,8 +113,7 @@ class SpeechFront(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, 2F, D] -> condition [B, S, F]."""
-        hidden = self._projected(self._stacked(features))
-        return hidden + functional.gelu(self.mix(hidden))
+        return self._mixed(functional.pad(self._projected(self._stacked(features)), (self.reach, self.reach)))
 
     def whole(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Condition [B, S, F] and linear motion [B, C, F] of a whole speech."""
@@ -144,14 +143,17 @@ class SpeechFront(nn.Module):
         if self.linear is not None:
             projected = torch.cat([projected, self.linear(stacked)], dim=1)
         frames = torch.cat([before, projected, after], dim=2)
-        hidden = frames[:, : self.channels]
-        condition = hidden[:, :, 1:-1] + functional.gelu(functional.conv1d(hidden, self.mix.weight, self.mix.bias))
+        condition = self._mixed(frames[:, : self.channels])
         return condition, self._linear_motion(frames[:, self.channels :]), frames[:, :, -2:]
 
     def neighbours(self, features: Tensor) -> Tensor:
         """What the linear map sees of all frames but the first and the last: [B, 2F, D] -> [B, F - 2, taps 2D]."""
         stacked = self._stacked(features)
         return torch.cat([stacked[:, :, :-2], stacked[:, :, 1:-1], stacked[:, :, 2:]], dim=1).transpose(1, 2)
+
+    def _mixed(self, hidden: Tensor) -> Tensor:
+        """[B, S, F + 2] with a frame on both sides -> [B, S, F]."""
+        return hidden[:, :, 1:-1] + functional.gelu(self.mix(hidden))
 
     def _linear_motion(self, taps: Tensor) -> Tensor | None:
         """[B, taps C, F + 2] -> [B, C, F]."""
@@ -264,7 +266,14 @@ class AudioToMotion(nn.Module):
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
         """Inference: features [B, 2F, D], noise [B, Z, F/s] (zero: the mean path) -> motion [B, C, F]."""
-        return MotionGraph(self)(features, noise)[0]
+        return self.run(features, noise)[0]
+
+    def run(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with the hidden layer [B, channels, F] that the network's motion is linear in."""
+        speech, linear = self.speech.whole(features)
+        slow_speech = functional.gelu(self.slow_speech(speech))
+        hidden = self.decode_hidden(self.prior.inverse(noise, slow_speech), speech)
+        return self.blend(self.decoder_out(hidden), linear), hidden
 
 
 class MotionGraph(nn.Module):
@@ -278,10 +287,7 @@ class MotionGraph(nn.Module):
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 2F, D], [B, Z, F/s] -> [B, C, F], [B, channels, F]."""
-        speech, linear = self.model.speech.whole(features)
-        slow_speech = functional.gelu(self.model.slow_speech(speech))
-        hidden = self.model.decode_hidden(self.model.prior.inverse(noise, slow_speech), speech)
-        return self.model.blend(self.model.decoder_out(hidden), linear), hidden
+        return self.model.run(features, noise)
 
 
 class PieceGraph(nn.Module):

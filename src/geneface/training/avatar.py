@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,15 @@ _NEEDED_BYTES = 150 << 20
 """Free space to begin with: avatar, unfinished work with the body loop, two checkpoints."""
 
 
-Motion = tuple[MotionModel, SpeechEncoder | None]
-"""The generic motion model, and its encoder for a portrait that was prepared with another."""
+@dataclass(frozen=True)
+class _Generic:
+    """A generic motion model that the person is adapted to."""
+
+    model: MotionModel
+    encoder: SpeechEncoder | None
+    """The model's, for a portrait that was prepared with another."""
+    place: str = ""
+    """Folder below those of the motion model and of the person."""
 
 
 class AvatarTrainConfig(Config):
@@ -132,7 +141,8 @@ def build_avatar(
     if not (~shown.heldout).any():
         raise InputError(f"the portrait {portrait.folder} has no training frames", "prepare a longer video")
     _open_all(portrait)
-    settings = _settings(portrait.folder, model.folder, config)
+    generics = _generics(model, encoder)
+    settings = _settings(portrait.folder, generics, config)
     work = out.with_name(f"{out.name}.partial")
     with exclusive_folder(work):
         claim_folder(
@@ -147,7 +157,7 @@ def build_avatar(
             ),
         )
         try:
-            return _build(portrait, shown, out, work, config, (model, encoder), resume, progress)
+            return _build(portrait, shown, out, work, config, generics, resume, progress)
         except InputError:
             # A run that got nowhere leaves nothing; one that got further can go on, e.g. once the disk has space.
             if not resume and not (work / _PROGRESS_FILE).is_file():
@@ -161,23 +171,24 @@ def _build(
     out: Path,
     work: Path,
     config: AvatarTrainConfig,
-    motion: Motion,
+    generics: Sequence[_Generic],
     resume: bool,
     progress: ProgressFn,
 ) -> AvatarConfig:
     """All steps in their order: lips are learnt from all of the portrait, appearance and poses from the scene shown."""
-    adapted = _before_renderer(portrait, shown, motion, work, config, progress)
+    adapted = _before_renderer(portrait, shown, generics, work, config, progress)
+    motion = generics[0].model
     budget = adapted["renderer_budget_seconds"]
     training = training_of(config.renderer)
     settings = training.config(config.preset, seed=config.seed, budget_seconds=budget)
     model = training.train(shown, work, settings, resume=resume, progress=progress)
     person = measure_person(shown.landmarks, shown.pose, shown.segment, ~shown.heldout, _spoken(shown), shown.neutral)
-    described = _describe(out.name, shown, motion[0].config.encoder, model, config, adapted)
+    described = _describe(out.name, shown, motion.config.encoder, model, config, adapted)
     described = described.model_copy(update={"sharpen": measure_detail(shown, described, model)})
     poster = draw_poster(described, model, person, shown.background)
     body = work / _BODY_FOLDER if adapted["has_body"] else None
     parts = AvatarParts(
-        described, model.tensors(), person, shown.background, poster, motion[0].folder, work / PERSON_FOLDER, body
+        described, model.tensors(), person, shown.background, poster, motion.folder, work / PERSON_FOLDER, body
     )
     write_avatar(out, parts)
     shutil.rmtree(work)
@@ -205,14 +216,25 @@ def _refuse_place(out: Path) -> None:
     check_space(out, _NEEDED_BYTES)
 
 
-def _settings(portrait_folder: Path, motion_folder: Path, config: AvatarTrainConfig) -> dict[str, Any]:
+def _generics(model: MotionModel, encoder: SpeechEncoder | None) -> list[_Generic]:
+    """The model for live speech, and the one for recorded speech if there is one beside it.
+
+    Raises:
+        InputError: the latter is damaged, or its encoder is missing.
+    """
+    folder = model.folder / RECORDED_FOLDER
+    if not folder.is_dir():
+        return [_Generic(model, encoder)]
+    recorded = MotionModel.load(folder)
+    return [_Generic(model, encoder), _Generic(recorded, load_encoder(recorded.config.encoder), RECORDED_FOLDER)]
+
+
+def _settings(portrait_folder: Path, generics: Sequence[_Generic], config: AvatarTrainConfig) -> dict[str, Any]:
     """What decides the result, plain values: a training goes on only with the same."""
-    recorded = motion_folder / RECORDED_FOLDER
     return {
         "portrait": str(portrait_folder.resolve()),
         "portrait_sha256": sha256(portrait_folder / MANIFEST_NAME),
-        "motion_sha256": sha256(motion_folder / "motion.onnx"),
-        **({"recorded_sha256": sha256(recorded / "motion.onnx")} if recorded.is_dir() else {}),
+        **{f"{one.place or 'motion'}_sha256": sha256(one.model.folder / "motion.onnx") for one in generics},
         **config.model_dump(mode="json"),
     }
 
@@ -232,7 +254,7 @@ def draw_poster(
 def _before_renderer(
     portrait: Portrait,
     shown: Portrait,
-    motion: Motion,
+    generics: Sequence[_Generic],
     work: Path,
     config: AvatarTrainConfig,
     progress: ProgressFn,
@@ -249,12 +271,10 @@ def _before_renderer(
             return adapted
     began = time.monotonic()
     said = build_body(shown, body, config.body_seconds, progress)
-    record = adapt_to_person(portrait, *motion, work / PERSON_FOLDER, progress=progress)
-    recorded = motion[0].folder / RECORDED_FOLDER
-    if recorded.is_dir():
-        model = MotionModel.load(recorded)
-        encoder = load_encoder(model.config.encoder)
-        adapt_to_person(portrait, model, encoder, work / PERSON_FOLDER / RECORDED_FOLDER, progress=progress)
+    record, *_ = (
+        adapt_to_person(portrait, one.model, one.encoder, work / PERSON_FOLDER / one.place, progress=progress)
+        for one in generics
+    )
     left = None
     if config.budget_seconds is not None:
         left = max(config.budget_seconds - (time.monotonic() - began), _SHORTEST_BUDGET_SECONDS)
