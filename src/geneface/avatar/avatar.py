@@ -189,6 +189,11 @@ class Avatar:
         finish = Finish(person, performance, self._body(performance))
         return recorded_motion(self._recorded, person.neutral_landmarks, samples, performance, finish)
 
+    @property
+    def recorded_encoder(self) -> str:
+        """Name of the speech encoder that hears recorded speech."""
+        return self._recorded.encoder.name
+
     @cached_property
     def _recorded(self) -> Hearing:
         own = Hearing(self._encoder, self._model, self._person_motion)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geneface.analysis.speech import is_shipped
 from geneface.avatar.avatar import Avatar
 from geneface.bench.motion import bench_motion
 from geneface.bench.portrait import bench_portrait
@@ -61,9 +60,7 @@ def bench(what: str, settings: BenchSettings) -> dict[str, Any]:
     if what == "render":
         result = bench_render(_avatar(settings), settings.size or 256, repeats, 4 if quick else 30, twin=not quick)
     elif what == "motion":
-        avatar = _avatar(settings)
-        # The twin has the shipped encoder's layers.
-        result = bench_motion(avatar, repeats, twin=not quick and is_shipped(avatar.files.config.encoder))
+        result = bench_motion(_avatar(settings), repeats, twin=not quick)
     elif settings.portrait is not None:
         result = bench_portrait(settings.portrait, settings.renderer, preset, 30 if quick else 600)
     else:
